@@ -1,0 +1,1 @@
+"""Preparation of CoVoST 2: directions, splits, audio stores, manifests, sample corpus."""

@@ -1,0 +1,1 @@
+"""Every checkpoint format in, every format out, through one guarded door."""

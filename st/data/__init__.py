@@ -1,0 +1,1 @@
+"""Languages, manifests, audio reading, text and vocabulary, batching."""

@@ -1,0 +1,47 @@
+"""The errors that users meet: one small tree, each message saying where, what was found, and what to do."""
+
+from __future__ import annotations
+
+
+class StError(Exception):
+    """Base of every error this project raises on purpose; a command prints it as one sentence and exits 1."""
+
+    exit_code = 1
+
+
+class UsageError(StError):
+    """The command line asks for something that does not exist (exit code 2)."""
+
+    exit_code = 2
+
+
+class ConfigError(StError):
+    """A configuration value is missing, of the wrong type, or contradicts another."""
+
+
+class ManifestError(StError):
+    """A corpus table or manifest does not have the promised layout."""
+
+
+class AudioError(StError):
+    """A recording cannot be decoded or is not usable.
+
+    Attributes:
+        reason: Machine-readable cause, such as ``"undecodable"``, ``"empty_audio"`` or ``"too_short"``.
+    """
+
+    def __init__(self, message: str, *, reason: str = "undecodable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CheckpointError(StError):
+    """A model file is missing, unsafe, corrupt, or does not fit the model."""
+
+
+class DecodingError(StError):
+    """Decoding was asked for something the model cannot do."""
+
+
+class EvaluationError(StError):
+    """Hypotheses and references cannot be compared."""

@@ -1,0 +1,1 @@
+"""Scores per direction, and the report."""
