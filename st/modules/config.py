@@ -1,0 +1,180 @@
+"""Shapes of the model, and the published presets.
+
+Numbers of the presets are those of the released XLS-R checkpoints (Babu et al. 2021, arXiv:2111.09296; its table
+prints a width of 1024 for the 1B model, the released file has 1280) and of mBART-50 (Tang et al. 2020).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from st.errors import ConfigError
+
+XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
+"""Convolutions of XLS-R's feature extractor as (channels, kernel, stride): 400 samples seen, one frame each 320."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class EncoderConfig:
+    """Speech encoder (wav2vec 2.0 with pre-layer-norm, as XLS-R)."""
+
+    conv_layers: tuple[tuple[int, int, int], ...] = XLSR_CONV_LAYERS
+    """Convolutions over the wave, each (channels, kernel, stride)."""
+    conv_bias: bool = True
+    dim: int = 1024
+    ffn_dim: int = 4096
+    num_heads: int = 16
+    num_layers: int = 24
+    pos_conv_kernel: int = 128
+    """Width of the grouped convolution that stands for positions, in frames."""
+    pos_conv_groups: int = 16
+    dropout: float = 0.0
+    """After the feature projection, attention output and feed-forward output."""
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    layerdrop: float = 0.0
+    """Probability of skipping a whole layer in training."""
+    feature_grad_mult: float = 1.0
+    """Scale of the gradient that reaches the feature extractor; 0 freezes it."""
+    mask_time_prob: float = 0.0
+    """Share of frames covered by masked spans in training."""
+    mask_time_length: int = 10
+    mask_channel_prob: float = 0.0
+    mask_channel_length: int = 64
+
+    def __post_init__(self) -> None:
+        _require(self.dim % self.num_heads == 0, f"encoder dim {self.dim} is not divisible by {self.num_heads} heads")
+        _require(
+            self.dim % self.pos_conv_groups == 0,
+            f"encoder dim {self.dim} is not divisible by pos_conv_groups {self.pos_conv_groups}",
+        )
+        _require(self.num_layers > 0, "the encoder needs at least one layer")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class AdaptorConfig:
+    """Length adaptor between encoder and decoder."""
+
+    num_layers: int = 3
+    """Gated convolutions stacked; each divides the length by ``stride``."""
+    kernel_size: int = 3
+    stride: int = 2
+    project: bool = False
+    """Linear + layer norm from the encoder's to the decoder's width first (1B and 2B models)."""
+    legacy_padding: bool = False
+    """Do not mask padding between the convolutions, as the released translation models were trained."""
+
+    def __post_init__(self) -> None:
+        _require(self.kernel_size % 2 == 1, f"adaptor kernel_size {self.kernel_size} is not odd")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class DecoderConfig:
+    """Text decoder (mBART: pre-layer-norm transformer with learned positions and tied embeddings)."""
+
+    vocab_size: int = 250054
+    dim: int = 1024
+    ffn_dim: int = 4096
+    num_heads: int = 16
+    num_layers: int = 12
+    max_positions: int = 1024
+    activation: str = "relu"
+    """``relu`` in the fine-tuned mBART-50 models, ``gelu`` in facebook/mbart-large-50."""
+    scale_embedding: bool = True
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    pad: int = 1
+    bos: int = 0
+    eos: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self.dim % self.num_heads == 0, f"decoder dim {self.dim} is not divisible by {self.num_heads} heads")
+        _require(self.activation in ("relu", "gelu"), f"decoder activation {self.activation!r} is not relu or gelu")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class ModelConfig:
+    """The whole model."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    ctc_vocab_size: int = 0
+    """Outputs of the CTC head with the blank; 0 for a model without the head."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.adaptor.project or self.encoder.dim == self.decoder.dim,
+            f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set adaptor.project",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, for JSON or YAML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Build from :meth:`to_dict`'s form.
+
+        Raises:
+            ConfigError: If a key is unknown; the message names it.
+        """
+        parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
+        arguments: dict[str, Any] = {"ctc_vocab_size": values.get("ctc_vocab_size", 0)}
+        unknown = set(values) - {*parts, "ctc_vocab_size"}
+        for name, part in parts.items():
+            section = dict(values.get(name, {}))
+            known = {f.name for f in dataclasses.fields(part)}
+            unknown |= {f"{name}.{key}" for key in set(section) - known}
+            if "conv_layers" in section:
+                section["conv_layers"] = tuple(tuple(int(n) for n in layer) for layer in section["conv_layers"])
+            arguments[name] = part(**{key: value for key, value in section.items() if key in known})
+        _require(not unknown, f"unknown model options: {', '.join(sorted(unknown))}")
+        return cls(**arguments)
+
+
+def _xlsr(dim: int, ffn_dim: int, num_layers: int) -> ModelConfig:
+    return ModelConfig(
+        encoder=EncoderConfig(dim=dim, ffn_dim=ffn_dim, num_layers=num_layers),
+        adaptor=AdaptorConfig(project=dim != 1024),
+    )
+
+
+PRESETS: dict[str, ModelConfig] = {
+    # For tests and the demo: narrow where the wave is long, so that two cores train it in minutes.
+    "tiny": ModelConfig(
+        encoder=EncoderConfig(
+            conv_layers=((32, 10, 5), (64, 3, 2), (96, 3, 2), (128, 3, 2), (128, 3, 2), (192, 2, 2), (192, 2, 2)),
+            dim=192,
+            ffn_dim=768,
+            num_heads=3,
+            num_layers=6,
+            pos_conv_kernel=32,
+            pos_conv_groups=6,
+        ),
+        adaptor=AdaptorConfig(num_layers=2),
+        decoder=DecoderConfig(vocab_size=1000, dim=192, ffn_dim=768, num_heads=3, num_layers=3, max_positions=256),
+    ),
+    "300m": _xlsr(1024, 4096, 24),
+    "1b": _xlsr(1280, 5120, 48),
+    "2b": _xlsr(1920, 7680, 48),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: If there is no such preset; the message lists them.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no model preset {name!r}; choose from: {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,40 @@
+"""CTC head: one linear layer over the encoder's frames, and its loss (Graves et al. 2006)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BLANK = 0
+
+
+class CtcHead(nn.Module):
+    """Frames in, scores of characters out; label 0 is the blank."""
+
+    def __init__(self, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, vocab_size)
+        nn.init.xavier_uniform_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return logits ``(N, S, C)`` of frames ``(N, S, M)``."""
+        return self.proj(states)  # type: ignore[no-any-return]
+
+
+def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """Return the CTC loss of every utterance, in nats.
+
+    Args:
+        logits: ``(N, S, C)``; the log-softmax is taken in fp32 whatever their type.
+        lengths: Valid frames ``(N,)``.
+        targets: Labels ``(N, L)``, padded with anything.
+        target_lengths: Valid labels ``(N,)``.
+
+    Returns:
+        Losses ``(N,)``; 0 (with zero gradient) where a target cannot fit into its frames.
+    """
+    log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)  # (S, N, C)
+    return F.ctc_loss(
+        log_probs, targets, lengths, target_lengths, blank=BLANK, reduction="none", zero_infinity=True
+    )

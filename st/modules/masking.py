@@ -1,0 +1,67 @@
+"""Lengths and masks. Legend: N batch, S positions, M model dim."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
+    """Return which positions are valid.
+
+    Args:
+        lengths: Valid positions of each row, shape ``(N,)``.
+        size: Positions in the padded batch.
+
+    Returns:
+        Boolean tensor of shape ``(N, size)``, true where valid.
+    """
+    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def zero_padding(states: Tensor, lengths: Tensor) -> Tensor:
+    """Set the padded positions of ``states`` ``(N, S, M)`` to zero."""
+    return states * lengths_to_mask(lengths, states.size(1)).unsqueeze(-1).to(states.dtype)
+
+
+def attention_bias(lengths: Tensor, size: int) -> Tensor | None:
+    """Return a mask for ``scaled_dot_product_attention``, or None when nothing is padded.
+
+    Args:
+        lengths: Valid positions ``(N,)``.
+        size: Positions in the padded batch.
+
+    Returns:
+        Boolean ``(N, 1, 1, size)``, true where attention may look; None if every row is full.
+    """
+    mask = lengths_to_mask(lengths, size)
+    return None if bool(mask.all()) else mask[:, None, None, :]
+
+
+def span_mask(shape: tuple[int, int], valid: Tensor, prob: float, length: int) -> Tensor:
+    """Draw random spans to mask, as wav2vec 2.0 does (Baevski et al. 2020, section 3.2).
+
+    The number of spans of a row is ``prob * valid / length`` rounded at random; starts are drawn without
+    replacement among the positions where a whole span fits, and spans may overlap.
+
+    Args:
+        shape: ``(N, S)``.
+        valid: Valid positions of each row ``(N,)``.
+        prob: Share of positions covered if spans did not overlap.
+        length: Positions in a span.
+
+    Returns:
+        Boolean ``(N, S)``, true where masked; never true on padding.
+    """
+    rows, size = shape
+    device = valid.device
+    starts_allowed = (valid - length + 1).clamp(min=0)  # (N,)
+    count = torch.floor(prob * valid / length + torch.rand(rows, device=device)).long()
+    count = torch.minimum(count, starts_allowed)
+    scores = torch.rand(rows, size, device=device)
+    scores = scores.masked_fill(~lengths_to_mask(starts_allowed, size), -1.0)
+    rank = scores.argsort(dim=1, descending=True).argsort(dim=1)
+    starts = (rank < count[:, None]).to(torch.int32)
+    # A position is masked if any of the last ``length`` positions, itself included, starts a span.
+    total = torch.nn.functional.pad(starts.cumsum(1), (length, 0))
+    return (total[:, length:] - total[:, :size]) > 0

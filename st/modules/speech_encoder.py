@@ -1,0 +1,163 @@
+"""XLS-R: a pre-layer-norm wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021).
+
+Parameter names are fairseq's. Legend: N batch, T samples, S frames, M model dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from st.modules.attention import MultiheadAttention
+from st.modules.config import EncoderConfig
+from st.modules.feature_extractor import FeatureExtractor
+from st.modules.masking import attention_bias, span_mask, zero_padding
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Pass values through, scale their gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, scale: float) -> Tensor:  # noqa: D102
+        ctx.scale = scale
+        return inputs.view_as(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+        return gradients[0] * ctx.scale, None
+
+
+class PositionalConv(nn.Module):
+    """Grouped convolution with weight norm over the kernel, whose output stands for positions."""
+
+    def __init__(self, dim: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.groups = groups
+        weight = torch.empty(dim, dim // groups, kernel)
+        nn.init.normal_(weight, mean=0.0, std=(4.0 / (kernel * dim)) ** 0.5)
+        self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))  # (1, 1, K)
+        self.weight_v = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Convolve ``(N, S, M)`` to the same shape."""
+        weight = torch._weight_norm(self.weight_v, self.weight_g, 2)
+        output = F.conv1d(
+            states.transpose(1, 2), weight, self.bias, padding=self.kernel // 2, groups=self.groups
+        )
+        output = output[:, :, : states.size(1)]  # an even kernel gives one frame too many
+        return F.gelu(output).transpose(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each behind a layer norm."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.activation_dropout = config.activation_dropout
+        self.self_attn = MultiheadAttention(config.dim, config.num_heads, dropout=config.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(config.dim)
+        self.fc1 = nn.Linear(config.dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, config.dim)
+        self.final_layer_norm = nn.LayerNorm(config.dim)
+
+    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
+        normed = self.self_attn_layer_norm(states)
+        states = states + F.dropout(self.self_attn(normed, normed, mask=mask), self.dropout, self.training)
+        hidden = F.gelu(self.fc1(self.final_layer_norm(states)))
+        hidden = F.dropout(hidden, self.activation_dropout, self.training)
+        return states + F.dropout(self.fc2(hidden), self.dropout, self.training)
+
+
+class TransformerEncoder(nn.Module):
+    """Positional convolution, layers, final layer norm."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.layerdrop = config.layerdrop
+        # fairseq keeps the convolution at index 0 of a sequence.
+        self.pos_conv = nn.ModuleList([PositionalConv(config.dim, config.pos_conv_kernel, config.pos_conv_groups)])
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
+        self.layer_norm = nn.LayerNorm(config.dim)
+
+    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Transform ``(N, S, M)``; what padding holds never reaches a valid frame."""
+        states = zero_padding(states, lengths)
+        states = states + self.pos_conv[0](states)
+        states = F.dropout(states, self.dropout, self.training)
+        mask = attention_bias(lengths, states.size(1))
+        for layer in self.layers:
+            if self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop:
+                continue
+            states = layer(states, mask)
+        return self.layer_norm(states)  # type: ignore[no-any-return]
+
+
+class SpeechEncoder(nn.Module):
+    """Waves in, frame states out."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_extractor = FeatureExtractor(config.conv_layers, bias=config.conv_bias)
+        self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim)
+        self.post_extract_proj = nn.Linear(self.feature_extractor.output_dim, config.dim)
+        self.mask_emb = nn.Parameter(torch.empty(config.dim).uniform_())
+        self.encoder = TransformerEncoder(config)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Return the frames for waves of ``lengths`` samples."""
+        return self.feature_extractor.output_lengths(lengths)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a padded batch.
+
+        Args:
+            waveforms: Shape ``(N, T)``, 16 kHz, each row of zero mean and unit variance before padding with zeros.
+            lengths: Valid samples of each row ``(N,)``, each at least the receptive field (400).
+
+        Returns:
+            States ``(N, S, M)`` and their lengths ``(N,)``. States beyond a row's length are meaningless.
+
+        Raises:
+            ValueError: If a wave is shorter than the receptive field.
+        """
+        frame_lengths = self.output_lengths(lengths)
+        if bool((frame_lengths < 1).any()):
+            field = self.feature_extractor.receptive_field
+            raise ValueError(f"a wave has {int(lengths.min())} samples; the encoder needs at least {field}")
+        states = self._extract(waveforms)
+        states = self.post_extract_proj(self.layer_norm(states))
+        states = F.dropout(states, self.config.dropout, self.training)
+        states = self._mask(states, frame_lengths)
+        return self.encoder(states, frame_lengths), frame_lengths
+
+    def _extract(self, waveforms: Tensor) -> Tensor:
+        scale = self.config.feature_grad_mult
+        with torch.set_grad_enabled(torch.is_grad_enabled() and scale > 0):
+            states: Tensor = self.feature_extractor(waveforms)
+        if scale not in (0.0, 1.0) and states.requires_grad:
+            states = _ScaleGradient.apply(states, scale)  # type: ignore[no-untyped-call]
+        return states
+
+    def _mask(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Replace random spans of frames by a learned vector and zero random spans of channels (training only)."""
+        config = self.config
+        if not self.training:
+            return states
+        if config.mask_time_prob > 0:
+            mask = span_mask((states.size(0), states.size(1)), lengths, config.mask_time_prob, config.mask_time_length)
+            states = torch.where(mask.unsqueeze(-1), self.mask_emb.to(states.dtype), states)
+        if config.mask_channel_prob > 0:
+            channels = torch.full_like(lengths, states.size(2))
+            shape = (states.size(0), states.size(2))
+            mask = span_mask(shape, channels, config.mask_channel_prob, config.mask_channel_length)
+            states = states.masked_fill(mask.unsqueeze(1), 0.0)
+        return states
