@@ -1,0 +1,48 @@
+"""Notice audio files that were cut short: compare what the header promises with what the file holds."""
+
+from __future__ import annotations
+
+import struct
+
+_MPEG_TOLERANCE = 2304
+"""Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
+
+
+def is_truncated(data: bytes, *, container: str, declared: int, decoded: int) -> bool:
+    """Return whether a file ends before its own header says.
+
+    Args:
+        data: The whole file.
+        container: Format name of libsndfile, such as ``"WAV"`` or ``"MP3"``.
+        declared: Frames the decoder expected from the header.
+        decoded: Frames that were really decoded.
+    """
+    if container == "MP3":
+        return _has_length_header(data) and declared - decoded > _MPEG_TOLERANCE
+    if container in {"WAV", "WAVEX"}:
+        return _riff_is_short(data)
+    return decoded < declared
+
+
+def _has_length_header(data: bytes) -> bool:
+    """Return whether an MP3 carries a Xing, Info or VBRI header; without one the length is only an estimate."""
+    start = 0
+    if data[:3] == b"ID3" and len(data) > 10:
+        size = data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9]
+        start = 10 + size
+    frame = data[start : start + 256]
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _riff_is_short(data: bytes) -> bool:
+    """Return whether a chunk of a RIFF file reaches beyond the end of the file."""
+    if data[:4] != b"RIFF":
+        return False
+    position = 12
+    while position + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, position)
+        if name == b"data":
+            # Streamed WAV files carry 0 or 2^32 - 1 because the writer could not know.
+            return 0 < size < 0xFFFFFF00 and position + 8 + size > len(data)
+        position += 8 + size + size % 2
+    return False
