@@ -1,0 +1,172 @@
+"""The one door through which weights are read.
+
+Safetensors files hold nothing but tensors. Pickled files (``.pt``, ``.bin``) go through torch's ``weights_only``
+reader, with harmless classes replaced by inert stand-ins; there is no unsafe fallback, whatever happens. Tensors are
+mapped from the file, so that a model of 10 GB does not stand in memory twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.serialization import safe_globals
+
+from st.checkpoints.standins import is_inert, standins
+from st.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+SAFE_TORCH = (2, 10)
+"""The ``weights_only`` reader of older versions has known holes."""
+
+# The allow-list of torch's reader is one set per process.
+_LOCK = threading.Lock()
+
+
+def read_pickled(path: Path | str, *, trusted_sha256: str | None = None) -> Any:
+    """Read a file that ``torch.save`` wrote, without running anything in it.
+
+    Args:
+        path: The file.
+        trusted_sha256: Digest of a file whose every class may be read as an inert stand-in. Even then no code of
+            the file is run.
+
+    Returns:
+        What was saved; tensors on the CPU, mapped from the file where its format allows it.
+
+    Raises:
+        CheckpointError: If the file is missing, corrupt or incomplete, or names a class that is not on the allow-list.
+    """
+    path = require_file(path)
+    trusted = trusted_sha256 is not None
+    if trusted_sha256 is not None:
+        check_sha256(path, trusted_sha256)
+    _require_safe_torch(path, trusted)
+    with _readable(path):
+        zipped = _is_zip(path)
+        names = _unsafe_globals(path, zipped)
+        refused = sorted(name for name in names if not is_inert(name))
+        if refused and not trusted:
+            raise CheckpointError(_refusal(path, refused))
+        with _LOCK, safe_globals(standins(names)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+
+
+def read_safetensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file.
+
+    Returns:
+        Tensors by name, mapped from the file, and its metadata.
+
+    Raises:
+        CheckpointError: If the file is missing, corrupt or incomplete.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = require_file(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as exc:
+        raise CheckpointError(_corrupt(path, exc)) from exc
+
+
+def require_file(path: Path | str) -> Path:
+    """Return ``path`` if it is a file.
+
+    Raises:
+        CheckpointError: If it is missing, a directory, or empty.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a directory; expected a checkpoint file")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path}: corrupt or incomplete: the file is empty")
+    return path
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 digest of a file in hexadecimal."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_sha256(path: Path | str, expected: str) -> None:
+    """Refuse a file whose digest is not ``expected``.
+
+    Raises:
+        CheckpointError: If it is another; the message has both.
+    """
+    found = sha256_of(require_file(path))
+    if found != expected.strip().lower():
+        raise CheckpointError(f"{path}: its SHA-256 is {found}; expected {expected}. Download the file again")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in torch's reader into one kind of error; nothing is tried again in another way."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as exc:
+        reason = str(exc).replace("Weights only load failed", "refused").splitlines()
+        detail = next(
+            (line for line in reason if "GLOBAL" in line or "nsupported" in line), reason[-1] if reason else ""
+        )
+        raise CheckpointError(f"{path}: refused, or corrupt or incomplete: {detail.strip()}") from exc
+    except MemoryError:
+        raise
+    except Exception as exc:  # torch's reader raises whatever the bytes lead it to
+        raise CheckpointError(_corrupt(path, exc)) from exc
+
+
+def _unsafe_globals(path: Path, zipped: bool) -> list[str]:
+    """Return the full names of what a file asks for beyond tensors, without loading any of it."""
+    if zipped:
+        return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    reader = torch._weights_only_unpickler
+    names: set[str] = set()
+    with path.open("rb") as handle:
+        # The old format is a row of pickles: magic number, protocol, machine, content; the storages come after.
+        for _ in range(4):
+            names |= reader.get_globals_in_pkl(handle)
+    return sorted(names - set(reader._get_allowed_globals()))
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(4) == b"PK\x03\x04"
+
+
+def _require_safe_torch(path: Path, trusted: bool) -> None:
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < SAFE_TORCH and not trusted:
+        wanted = ".".join(map(str, SAFE_TORCH))
+        raise CheckpointError(
+            f"{path}: torch {torch.__version__} is not safe for pickled files of unknown origin; expected torch "
+            f"{wanted} or newer, or a safetensors file, or the file's SHA-256 as `trusted_sha256`"
+        )
+
+
+def _refusal(path: Path, names: list[str]) -> str:
+    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return (
+        f"{path}: refused, as it asks for {shown}, which a model file has no need of. If you know where the file comes "
+        f"from, pass its digest (sha256sum FILE) as `trusted_sha256`: such names are then read as inert stand-ins"
+    )
+
+
+def _corrupt(path: Path, exc: BaseException) -> str:
+    reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+    return f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {reason}"
