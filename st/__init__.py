@@ -1,1 +1,22 @@
-"""Speech translation on XLS-R; also the fairseq plugin of ``--user-dir st``."""
+"""Speech translation on XLS-R; also the fairseq plugin of ``--user-dir st``.
+
+Importing this package is light: it loads neither torch nor fairseq. Where fairseq is loaded already, as in its own
+commands, the task, the model and the criterion are registered with it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__version__ = "0.1.0"
+
+
+def register_plugins() -> None:
+    """Register task, model and criterion with fairseq; calling it again changes nothing."""
+    import st.criterions.joint_ctc
+    import st.models.xlsr_mbart
+    import st.tasks.speech_translation  # noqa: F401
+
+
+if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):
+    register_plugins()

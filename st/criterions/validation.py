@@ -1,0 +1,79 @@
+"""What validation counts and how the counts of all batches and workers become WER, CER and BLEU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jiwer
+import torch
+from fairseq.logging import metrics
+from sacrebleu.metrics import BLEU
+from torch import Tensor
+
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.languages import language
+
+MAX_NGRAM = 4
+
+
+def ctc_error_counts(logits: Tensor, lengths: Tensor, transcripts: list[str], ctc: CtcVocabulary) -> dict[str, int]:
+    """Count word and character errors of greedy CTC decoding.
+
+    Args:
+        logits: ``(N, S, C)``.
+        lengths: Valid frames ``(N,)``.
+        transcripts: N texts.
+        ctc: The vocabulary, whose normalisation applies to both sides.
+    """
+    best = logits.argmax(-1).cpu()
+    counts = dict.fromkeys(("word_errors", "words", "char_errors", "chars"), 0)
+    for labels, length, transcript in zip(best, lengths.tolist(), transcripts, strict=True):
+        reference = ctc.normalise(transcript)
+        if not reference:
+            continue
+        hypothesis = ctc.decode(labels[:length].tolist())
+        for unit, process in (("word", jiwer.process_words), ("char", jiwer.process_characters)):
+            result = process(reference, hypothesis)
+            counts[f"{unit}_errors"] += result.substitutions + result.deletions + result.insertions
+            counts[f"{unit}s"] += result.hits + result.substitutions + result.deletions
+    return counts
+
+
+def bleu_counts(hypotheses: list[str], references: list[str], directions: list[str]) -> dict[str, Any]:
+    """Return sufficient statistics of BLEU per direction, as ``bleu/<direction>`` → list of numbers."""
+    counts: dict[str, Any] = {}
+    for direction in sorted(set(directions)):
+        rows = [n for n, other in enumerate(directions) if other == direction]
+        bleu = BLEU(tokenize=language(direction.split("_")[1]).bleu_tokenizer)
+        score = bleu.corpus_score([hypotheses[n] for n in rows], [[references[n] for n in rows]])
+        counts[f"bleu/{direction}"] = [score.sys_len, score.ref_len, *score.counts, *score.totals]
+    return counts
+
+
+def _bleu(counts: Tensor) -> float:
+    numbers = [int(number) for number in counts]
+    sys_len, ref_len = numbers[:2]
+    correct, total = numbers[2 : 2 + MAX_NGRAM], numbers[2 + MAX_NGRAM :]
+    score = BLEU.compute_bleu(correct=correct, total=total, sys_len=sys_len, ref_len=ref_len, smooth_method="exp")
+    return float(score.score)
+
+
+def reduce_bleu(logging_outputs: list[dict[str, Any]]) -> None:
+    """Log BLEU of each direction and their average under ``bleu``."""
+    names = sorted({key for log in logging_outputs for key in log if key.startswith("bleu/")})
+    for name in names:
+        numbers = torch.tensor([log[name] for log in logging_outputs if name in log]).sum(0)
+        metrics.log_scalar_sum(f"_{name}", numbers)  # a leading underscore keeps it out of the log
+        metrics.log_derived(f"bleu_{name[5:]}", lambda meters, key=f"_{name}": round(_bleu(meters[key].sum), 2))
+    if names:
+        keys = [f"_{name}" for name in names]
+        metrics.log_derived("bleu", lambda meters: round(sum(_bleu(meters[k].sum) for k in keys) / len(keys), 2))
+
+
+def reduce_error_rates(logging_outputs: list[dict[str, Any]]) -> None:
+    """Log WER and CER of the CTC head, in percent."""
+    for name, unit in (("wer", "word"), ("cer", "char")):
+        total = sum(log.get(f"{unit}s", 0) for log in logging_outputs)
+        if total:
+            errors = sum(log.get(f"{unit}_errors", 0) for log in logging_outputs)
+            metrics.log_scalar(name, 100.0 * errors / total, total, round=2)

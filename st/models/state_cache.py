@@ -1,0 +1,43 @@
+"""Encoder states of a frozen encoder, computed once and kept in memory.
+
+Legend: N utterances, S frames, M model dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from st.modules.model import Encoded
+
+
+class EncoderStateCache:
+    """Maps (subset, index of utterance) to its states, stored as bfloat16 on the CPU."""
+
+    def __init__(self) -> None:
+        self._states: dict[tuple[str, int], Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def fetch(self, utterances: tuple[str, list[int]], encode: Callable[[], Encoded]) -> Encoded:
+        """Return the states of a batch, calling ``encode`` only if some are not known yet.
+
+        Args:
+            utterances: Name of the subset and the N indices of the batch.
+            encode: Computes the states ``(N, S, M)`` of exactly this batch.
+        """
+        subset, indices = utterances
+        keys = [(subset, index) for index in indices]
+        if any(key not in self._states for key in keys):
+            encoded = encode()
+            lengths = encoded.lengths.tolist()
+            for key, states, length in zip(keys, encoded.states, lengths, strict=True):
+                self._states[key] = states[:length].detach().to("cpu", torch.bfloat16, copy=True)
+            # What a later epoch reads from memory is rounded; hand out the same now.
+            return Encoded(encoded.states.to(torch.bfloat16).to(encoded.states.dtype), encoded.lengths)
+        rows = [self._states[key] for key in keys]
+        lengths = torch.tensor([len(row) for row in rows])
+        return Encoded(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).float(), lengths)

@@ -1,0 +1,1 @@
+"""fairseq tasks of ``--user-dir st``."""

@@ -1,0 +1,81 @@
+"""fairseq's view of :class:`st.data.dataset.TranslationDataset`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fairseq.data import FairseqDataset
+
+from st.data.dataset import TranslationDataset
+
+LENGTH_JITTER = 0.1
+"""Lengths are sorted up to this share of noise, so that batches differ from epoch to epoch and padding stays small."""
+
+
+class FairseqTranslationDataset(FairseqDataset):
+    """Batches by samples of audio, longest utterances together."""
+
+    def __init__(self, dataset: TranslationDataset, *, shuffle: bool, name: str) -> None:
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.dataset[index]
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Make a batch; see :meth:`TranslationDataset.collate`."""
+        batch = self.dataset.collate(samples)
+        if batch:
+            # Keys of the model's cache of encoder states, where it has one.
+            batch["net_input"]["utterances"] = (self.name, batch.pop("utterance_ids"))
+        return batch
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Samples of each utterance."""
+        return self.dataset.sizes
+
+    def num_tokens(self, index: int) -> int:
+        """Return the samples of one utterance, which ``--max-tokens`` counts."""
+        return int(self.dataset.sizes[index])
+
+    def num_tokens_vec(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the samples of several utterances."""
+        return self.dataset.sizes[indices]
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return samples and longest target of one utterance, for the length filter."""
+        return int(self.dataset.sizes[index]), int(self.dataset.target_sizes[index])
+
+    def ordered_indices(self) -> npt.NDArray[np.int64]:
+        """Return all indices by length; with noise from numpy's seeded generator when training."""
+        keys = self.dataset.sizes.astype(np.float64)
+        if self.shuffle:
+            keys = keys * (1.0 + LENGTH_JITTER * np.random.rand(len(keys)))  # noqa: NPY002 (fairseq seeds this one)
+        return np.argsort(keys, kind="stable").astype(np.int64)
+
+    def filter_indices_by_size(
+        self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None
+    ) -> tuple[npt.NDArray[np.int64], list[int]]:
+        """Split indices into those within the limits (samples, target tokens) and those beyond."""
+        if max_sizes is None:
+            return indices, []
+        source, target = max_sizes
+        fits = (self.dataset.sizes[indices] <= source) & (self.dataset.target_sizes[indices] <= target)
+        return indices[fits], indices[~fits].tolist()
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """Whether the batches of one epoch may serve the next; not when lengths are jittered."""
+        return not self.shuffle
+
+    @property
+    def supports_prefetch(self) -> bool:
+        """Whether fairseq should call prefetch; recordings are read when asked for."""
+        return False
