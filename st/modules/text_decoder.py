@@ -99,10 +99,14 @@ class DecoderCache:
         """Let row ``i`` continue what was row ``rows[i]``; rows move only within their sentence.
 
         Args:
-            rows: Indices into the current rows, shape ``(R,)``.
+            rows: Indices into the current rows, shape ``(R,)``; more or fewer than now, the same number for every
+                sentence, changes the beam.
         """
         seen = self.position
         for layer in self.layers:
+            if rows.numel() != layer.keys.size(0):
+                layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+                continue
             layer.keys[:, :, :seen] = layer.keys[:, :, :seen].index_select(0, rows)
             layer.values[:, :, :seen] = layer.values[:, :, :seen].index_select(0, rows)
 
