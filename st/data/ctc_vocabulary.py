@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from st.errors import ConfigError
-from st.files import write_json
+from st.files import write_text
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 WORD_DELIMITER = "|"
@@ -102,9 +102,14 @@ class CtcVocabulary:
         characters.discard(" ")
         return cls({token: number for number, token in enumerate((*SPECIALS, *sorted(characters)))})
 
+    def to_json(self) -> str:
+        """Return the text of ``vocab.json``."""
+        table = {symbol: number for number, symbol in enumerate(self.symbols)}
+        return json.dumps(table, ensure_ascii=False, indent=2) + "\n"
+
     def save(self, path: Path | str) -> None:
         """Write ``vocab.json`` atomically."""
-        write_json(path, {symbol: number for number, symbol in enumerate(self.symbols)})
+        write_text(path, self.to_json())
 
     def __len__(self) -> int:
         return len(self.symbols)

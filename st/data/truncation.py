@@ -43,6 +43,6 @@ def _riff_is_short(data: bytes) -> bool:
         name, size = struct.unpack_from("<4sI", data, position)
         if name == b"data":
             # Streamed WAV files carry 0 or 2^32 - 1 because the writer could not know.
-            return 0 < size < 0xFFFFFF00 and position + 8 + size > len(data)
+            return bool(0 < size < 0xFFFFFF00 and position + 8 + size > len(data))
         position += 8 + size + size % 2
     return False

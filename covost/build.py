@@ -1,0 +1,149 @@
+"""Bring a store up to date: keep what is finished, copy what is unchanged, decode the rest."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from covost.decode import ClipDecoder, DecodedClip
+from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from st.data.audio import read_bytes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlan:
+    """What a store shall hold."""
+
+    paths: StorePaths
+    clips_folder: Path
+    clips: Sequence[str]
+    """Clip names in the order of the store: sorted, each once."""
+
+
+def build_store(
+    plan: StorePlan, decoder: ClipDecoder, *, before_change: Callable[[], None], on_clip: Callable[[], object]
+) -> list[StoreRecord]:
+    """Make the store of a plan.
+
+    Args:
+        plan: The clips wanted.
+        decoder: Where decoding happens.
+        before_change: Called once before the finished store is touched; not at all if it is up to date.
+        on_clip: Called for each clip that is done, for progress.
+
+    Returns:
+        One record per clip of the plan, in its order.
+
+    Raises:
+        ManifestError: If the index of an earlier run is malformed.
+        OSError: If the disk is full; the run can be resumed.
+    """
+    paths = plan.paths
+    _complete_renaming(paths)
+    finished = read_records(paths.index) if paths.zip.is_file() else []
+    fresh = _unchanged(finished, plan.clips_folder, paths.index)
+    if finished and [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished):
+        for _ in plan.clips:
+            on_clip()
+        paths.journal.unlink(missing_ok=True)
+        paths.partial.unlink(missing_ok=True)
+        return finished
+    before_change()
+    writer = StoreWriter(paths)
+    resumed = _resumable(plan)
+    writer.open(resumed)
+    for _ in resumed:
+        on_clip()
+    try:
+        _fill(writer, plan.clips[len(resumed) :], plan, decoder, fresh, on_clip)
+    except BaseException:
+        _sync_quietly(writer)
+        raise
+    writer.finish()
+    return writer.records
+
+
+def _fill(
+    writer: StoreWriter,
+    clips: Sequence[str],
+    plan: StorePlan,
+    decoder: ClipDecoder,
+    fresh: dict[str, StoreRecord],
+    on_clip: Callable[[], object],
+) -> None:
+    """Append ``clips``, copying those of the finished store that did not change."""
+    decoded = decoder.decode(plan.clips_folder, [clip for clip in clips if clip not in fresh])
+    for clip in clips:
+        if clip in fresh:
+            record = fresh[clip]
+            location = f"{plan.paths.zip}:{record.offset}:{record.length}"
+            writer.append(record, read_bytes(location) if record.length else b"")
+        else:
+            result = next(decoded)
+            if result.message:
+                logger.warning("%s: %s", result.status, result.message)
+            writer.append(_record(result), result.payload)
+        on_clip()
+
+
+def _record(result: DecodedClip) -> StoreRecord:
+    return StoreRecord(
+        result.clip, 0, 0, 0, result.n_frames, result.status, result.flags, result.source_bytes, result.source_crc32
+    )
+
+
+def _complete_renaming(paths: StorePaths) -> None:
+    """A run killed between the two renames of a finished store leaves its index under the journal's name."""
+    if paths.journal.exists() and not paths.partial.exists() and paths.zip.exists():
+        paths.journal.replace(paths.index)
+
+
+def _resumable(plan: StorePlan) -> list[StoreRecord]:
+    """Return the journalled records that begin the plan, are unchanged, and whose audio is really there."""
+    paths = plan.paths
+    if not (paths.journal.is_file() and paths.partial.is_file()):
+        return []
+    size = paths.partial.stat().st_size
+    records = read_records(paths.journal)
+    fresh = _unchanged(records, plan.clips_folder, paths.journal)
+    pairs = takewhile(
+        lambda pair: pair[0].clip == pair[1] and pair[1] in fresh and pair[0].offset + pair[0].length <= size,
+        zip(records, plan.clips, strict=False),
+    )
+    return [record for record, _ in pairs]
+
+
+def _unchanged(records: Sequence[StoreRecord], folder: Path, written: Path) -> dict[str, StoreRecord]:
+    """Return the records whose clip has the size it had, and is older than the table or has the same content."""
+    if not records:
+        return {}
+    written_ns = written.stat().st_mtime_ns
+    fresh = {}
+    for record in records:
+        path = folder / record.clip
+        try:
+            stat = path.stat()
+            same = stat.st_size == record.source_bytes and (
+                stat.st_mtime_ns < written_ns or zlib.crc32(path.read_bytes()) == record.source_crc32
+            )
+        except OSError:
+            same = False
+        if same:
+            fresh[record.clip] = record
+    return fresh
+
+
+def _sync_quietly(writer: StoreWriter) -> None:
+    """Save what is done before an error goes on; if the disk is full, that error is the one to show."""
+    try:
+        writer.sync()
+    except (OSError, ValueError):
+        logger.debug("journal not brought up to date", exc_info=True)
+    finally:
+        writer.close()

@@ -1,0 +1,179 @@
+"""Join Common Voice and CoVoST 2 tables, and deal rows out to train, dev and test by CoVoST's rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from covost.tables import clean_text, read_table
+from st.data.languages import split_direction
+from st.errors import ManifestError
+
+SPLIT_RULE: dict[str, str | None] = {
+    "train": "train",
+    "train_covost": "train",
+    "dev": "dev",
+    "test": "test",
+    "dev_covost": None,
+    "test_covost": None,
+}
+"""CoVoST's split name and ours; ``dev_covost`` and ``test_covost`` are not used in version 2."""
+
+# A clip is a plain file name: no folder, no drive, nothing that looks like a store slice, no hidden file.
+_SAFE_CLIP = r"^[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*$"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusLayout:
+    """Where the input lies."""
+
+    cv_root: Path
+    """Common Voice: ``<lang>/validated.tsv`` and ``<lang>/clips/``."""
+    covost_root: Path | None = None
+    """CoVoST 2 tables, if not in ``cv_root``."""
+
+    def language_folder(self, code: str) -> Path:
+        """Return the folder of a language.
+
+        Raises:
+            ManifestError: If there is no such root or folder.
+        """
+        if not self.cv_root.is_dir():
+            raise ManifestError(f"{self.cv_root}: no such folder; --cv-root is the folder that holds <lang>/clips")
+        folder = self.cv_root / code
+        if not folder.is_dir():
+            found = " ".join(sorted(path.name for path in self.cv_root.iterdir() if path.is_dir())[:30]) or "none"
+            raise ManifestError(
+                f"{folder}: no such folder; expected Common Voice's {code} there; folders found: {found}"
+            )
+        return folder
+
+    def translations(self, direction: str) -> Path:
+        """Return the CoVoST table of a direction.
+
+        Raises:
+            ManifestError: If it is in none of the usual places; the message names them.
+        """
+        source, _ = split_direction(direction)
+        name = f"covost_v2.{direction}.tsv"
+        roots = [self.covost_root] if self.covost_root else [self.cv_root]
+        places = [folder / name for root in roots for folder in (root / source, root, root / source / "clips")][:2]
+        for place in places:
+            if place.is_file():
+                return place
+        tried = " and ".join(map(str, places))
+        raise ManifestError(f"{name}: not found; looked for {tried}; get it from CoVoST 2 or name --covost-root")
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLanguage:
+    """The Common Voice side of one language."""
+
+    code: str
+    clips_folder: Path
+    sentences: pl.DataFrame
+    """``path``, ``src_text``, ``speaker``: one row per clip."""
+    clips: pl.Series
+    """Names of the files that exist."""
+    duplicates: int
+    """Rows of ``validated.tsv`` that repeat a path."""
+
+    @classmethod
+    def load(cls, layout: CorpusLayout, code: str) -> SpokenLanguage:
+        """Read ``validated.tsv`` and list the clips.
+
+        Raises:
+            ManifestError: If one of them is missing or malformed.
+        """
+        folder = layout.language_folder(code)
+        table = read_table(folder / "validated.tsv", ["path", "sentence", "client_id"])
+        sentences = table.unique("path", keep="first", maintain_order=True).select(
+            "path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker")
+        )
+        clips_folder = folder / "clips"
+        if not clips_folder.is_dir():
+            raise ManifestError(f"{clips_folder}: no such folder; expected Common Voice's recordings there")
+        with os.scandir(clips_folder) as entries:
+            clips = pl.Series("clip", [entry.name for entry in entries], dtype=pl.String)
+        return cls(code, clips_folder, sentences, clips, len(table) - len(sentences))
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionTable:
+    """All rows of a direction that belong to a split.
+
+    Attributes:
+        rows: ``line clip id split tgt_text src_text speaker reason``, sorted by clip; ``reason`` says why a row cannot
+            be used at all (``duplicate``, ``unsafe_path``, ``not_in_validated``, ``missing_clip``) and is null else.
+    """
+
+    direction: str
+    path: Path
+    rows: pl.DataFrame
+    unused: int
+    """Rows of splits that version 2 does not use."""
+
+
+def load_direction(layout: CorpusLayout, direction: str, spoken: SpokenLanguage) -> DirectionTable:
+    """Read the translations of a direction and join them with the sentences by clip path.
+
+    Raises:
+        ManifestError: If the table is missing or malformed, or names an unknown split.
+    """
+    path = layout.translations(direction)
+    table = read_table(path, ["path", "translation", "split"])
+    unknown = table.filter(~pl.col("split").is_in(list(SPLIT_RULE)))
+    if len(unknown):
+        line, split = unknown["line"][0], unknown["split"][0]
+        raise ManifestError(f"{path}:{line}: split is {split!r}; expected one of {' '.join(SPLIT_RULE)}")
+    used = table.with_columns(pl.col("split").replace_strict(SPLIT_RULE, return_dtype=pl.String)).drop_nulls("split")
+    rows = used.join(spoken.sentences, on="path", how="left", maintain_order="left").with_columns(
+        pl.col("path").alias("clip"),
+        pl.col("path").str.replace(r"\.[^.]*$", "").alias("id"),
+        clean_text("translation").alias("tgt_text"),
+    )
+    rows = rows.with_columns(_join_reason(spoken.clips).alias("reason")).sort("clip", "line")
+    columns = ["line", "clip", "id", "split", "tgt_text", "src_text", "speaker", "reason"]
+    return DirectionTable(direction, path, rows.select(columns), len(table) - len(used))
+
+
+def _join_reason(clips: pl.Series) -> pl.Expr:
+    return first_reason(
+        {
+            "unsafe_path": ~pl.col("clip").str.contains(_SAFE_CLIP),
+            "duplicate": ~pl.col("id").is_first_distinct(),
+            "not_in_validated": pl.col("src_text").is_null(),
+            "missing_clip": ~pl.col("clip").is_in(clips.implode()),
+        }
+    )
+
+
+def first_reason(rules: dict[str, pl.Expr]) -> pl.Expr:
+    """Return the name of the first rule that holds for a row, or null."""
+    return pl.coalesce(*(pl.when(rule).then(pl.lit(name)) for name, rule in rules.items()))
+
+
+def require_coverage(table: DirectionTable, min_coverage: float) -> None:
+    """Check that enough clips of every split were found.
+
+    Raises:
+        ManifestError: If less than ``min_coverage`` of a split was found; the message gives the numbers and a hint.
+    """
+    for split, found, expected in coverage(table.rows):
+        if expected and found < min_coverage * expected:
+            raise ManifestError(
+                f"{table.direction} {split}: found {found} of {expected} clips ({found / expected:.1%}), less than "
+                f"--min-coverage {min_coverage:g}; is this a complete Common Voice release of "
+                f"{table.direction.split('_')[0]} (4.0 or later), with validated.tsv and clips/ of the same release?"
+            )
+
+
+def coverage(rows: pl.DataFrame) -> Sequence[tuple[str, int, int]]:
+    """Return split, clips found and clips expected, for each split in alphabetical order."""
+    absent = pl.col("reason").is_in(["not_in_validated", "missing_clip"]).fill_null(False)
+    counts = rows.group_by("split").agg((~absent).sum().alias("found"), pl.len().alias("expected")).sort("split")
+    return [(split, found, expected) for split, found, expected in counts.iter_rows()]

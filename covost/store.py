@@ -1,0 +1,233 @@
+"""Audio stores: one uncompressed zip of FLAC files per language and split, written so that it can be resumed.
+
+While a store grows it is called ``.train.zip.partial``, and a journal beside it has one line per finished clip. When
+it is complete both are renamed: ``train.zip`` and ``train.index.tsv``. Stores depend on the clips only: same clips,
+same bytes, however many processes worked and however often they were killed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from st.errors import ManifestError
+
+INDEX_COLUMNS = ("clip", "offset", "length", "crc32", "n_frames", "status", "flags", "source_bytes", "source_crc32")
+INDEX_HEADER = "\t".join(INDEX_COLUMNS) + "\n"
+_SECONDS_BETWEEN_SYNCS = 2.0
+
+# Zip records; every member has the same date, so that the bytes depend on nothing else.
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR = struct.Struct("<4sIQI")
+_EXTRA64 = struct.Struct("<2HQ")
+_UTF8_NAMES, _DATE_1980, _VERSION, _VERSION64 = 0x800, 0x21, 20, 45
+_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """One line of a journal or index."""
+
+    clip: str
+    offset: int
+    """First byte of the FLAC data in the zip; 0 if there is none."""
+    length: int
+    crc32: int
+    n_frames: int
+    status: str
+    flags: str
+    source_bytes: int
+    source_crc32: int
+
+    def to_line(self) -> str:
+        """Return the record as a line of the table."""
+        return "\t".join(str(getattr(self, name)) for name in INDEX_COLUMNS) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> StoreRecord:
+        """Read a line of the table.
+
+        Raises:
+            ValueError: If it is not one.
+        """
+        clip, offset, length, crc, n_frames, status, flags, source_bytes, source_crc = line.split("\t")
+        return cls(
+            clip, int(offset), int(length), int(crc), int(n_frames), status, flags, int(source_bytes), int(source_crc)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The files of one store."""
+
+    zip: Path
+
+    @property
+    def index(self) -> Path:
+        """Table of a finished store."""
+        return self.zip.with_name(f"{self.zip.stem}.index.tsv")
+
+    @property
+    def partial(self) -> Path:
+        """The zip while it grows."""
+        return self.zip.with_name(f".{self.zip.name}.partial")
+
+    @property
+    def journal(self) -> Path:
+        """The index while it grows."""
+        return self.zip.with_name(f".{self.zip.name}.journal")
+
+
+def read_records(path: Path) -> list[StoreRecord]:
+    """Read an index or a journal; an incomplete last line, left by a killed run, is passed over.
+
+    Raises:
+        ManifestError: If another line is malformed.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path}: not UTF-8; delete the file and its zip to decode them again") from None
+    lines = text.split("\n")[:-1]
+    if lines and lines[0] + "\n" != INDEX_HEADER:
+        raise ManifestError(f"{path}:1: not the index of an audio store; delete the file and its zip, and run again")
+    try:
+        return [StoreRecord.from_line(line) for line in lines[1:]]
+    except ValueError as exc:
+        raise ManifestError(f"{path}: malformed: {exc}; delete the file and its zip, and run again") from None
+
+
+class StoreWriter:
+    """Writes a store clip by clip; use :meth:`open`, :meth:`append` in order, :meth:`finish`."""
+
+    def __init__(self, paths: StorePaths) -> None:
+        self.paths = paths
+        self.records: list[StoreRecord] = []
+        self._zip: BinaryIO | None = None
+        self._journal: BinaryIO | None = None
+        self._unsynced: list[str] = []
+        self._last_sync = 0.0
+
+    def open(self, resume: Sequence[StoreRecord] = ()) -> None:
+        """Start, or go on after the journalled records ``resume``."""
+        self.paths.zip.parent.mkdir(parents=True, exist_ok=True)
+        self.records = list(resume)
+        if not resume:
+            # In this order a journal without a partial zip can only mean a store that is about to be finished.
+            self.paths.journal.unlink(missing_ok=True)
+            self.paths.partial.write_bytes(b"")
+            self.paths.journal.write_bytes(INDEX_HEADER.encode())
+        self._zip = self.paths.partial.open("r+b")
+        self._zip.truncate(self._data_end())
+        self._zip.seek(0, os.SEEK_END)
+        self._journal = self.paths.journal.open("r+b")
+        self._journal.truncate(len(INDEX_HEADER) + sum(len(record.to_line().encode()) for record in resume))
+        self._journal.seek(0, os.SEEK_END)
+        self._last_sync = time.monotonic()
+
+    def append(self, record: StoreRecord, payload: bytes) -> None:
+        """Add a clip; ``record.offset`` and ``record.crc32`` are worked out here."""
+        handle = _opened(self._zip)
+        offset = crc = 0
+        if payload:
+            name, crc = member_name(record.clip), zlib.crc32(payload)
+            sizes = (crc, len(payload), len(payload))
+            header = _LOCAL.pack(b"PK\3\4", _VERSION, _UTF8_NAMES, 0, 0, _DATE_1980, *sizes, len(name), 0)
+            offset = handle.tell() + len(header) + len(name)
+            handle.write(header + name + payload)
+        record = StoreRecord(
+            record.clip,
+            offset,
+            len(payload),
+            crc,
+            record.n_frames,
+            record.status,
+            record.flags,
+            record.source_bytes,
+            record.source_crc32,
+        )
+        self.records.append(record)
+        self._unsynced.append(record.to_line())
+        if time.monotonic() - self._last_sync > _SECONDS_BETWEEN_SYNCS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring audio to disk, and only then say so in the journal."""
+        _flush(_opened(self._zip))
+        journal = _opened(self._journal)
+        journal.write("".join(self._unsynced).encode())
+        _flush(journal)
+        self._unsynced.clear()
+        self._last_sync = time.monotonic()
+
+    def finish(self) -> None:
+        """Write the zip's directory and give zip and index their final names."""
+        handle = _opened(self._zip)
+        handle.write(central_directory(self.records, handle.tell()))
+        self.sync()
+        self.close()
+        self.paths.partial.replace(self.paths.zip)
+        self.paths.journal.replace(self.paths.index)
+
+    def close(self) -> None:
+        """Close the files; a store that is not finished stays resumable."""
+        for handle in (self._zip, self._journal):
+            if handle is not None:
+                handle.close()
+        self._zip = self._journal = None
+
+    def _data_end(self) -> int:
+        return max((record.offset + record.length for record in self.records), default=0)
+
+
+def member_name(clip: str) -> bytes:
+    """Return the name of a clip inside the zip."""
+    return f"{clip.rpartition('.')[0] or clip}.flac".encode()
+
+
+def central_directory(records: Sequence[StoreRecord], start: int) -> bytes:
+    """Return the end of a zip whose members are ``records`` and whose directory begins at ``start``."""
+    parts = []
+    for record in records:
+        if not record.length:
+            continue
+        name = member_name(record.clip)
+        header_offset = record.offset - len(name) - _LOCAL.size
+        extra = _EXTRA64.pack(1, 8, header_offset) if header_offset >= _MAX32 else b""
+        version = _VERSION64 if extra else _VERSION
+        sizes = (record.crc32, record.length, record.length, len(name), len(extra))
+        place = (0, 0, 0, 0, min(header_offset, _MAX32))
+        parts.append(
+            _CENTRAL.pack(b"PK\1\2", version, version, _UTF8_NAMES, 0, 0, _DATE_1980, *sizes, *place) + name + extra
+        )
+    directory = b"".join(parts)
+    count, size = len(parts), len(directory)
+    end64 = b""
+    if count >= _MAX16 or start >= _MAX32 or size >= _MAX32:
+        end64 = _END64.pack(b"PK\6\6", 44, _VERSION64, _VERSION64, 0, 0, count, count, size, start)
+        end64 += _LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
+    short_count = min(count, _MAX16)
+    end = _END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(size, _MAX32), min(start, _MAX32), 0)
+    return directory + end64 + end
+
+
+def _opened(handle: BinaryIO | None) -> BinaryIO:
+    if handle is None:
+        raise ValueError("the store is not open")
+    return handle
+
+
+def _flush(handle: BinaryIO) -> None:
+    handle.flush()
+    os.fsync(handle.fileno())
