@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
@@ -16,6 +17,17 @@ IGNORED = frozenset({"decoder.output_projection.weight", "decoder.version", "dec
 """Names of fairseq checkpoints that our model has no counterpart of: tied or informative."""
 
 SHOWN = 10
+
+
+class _NoDraws(TorchFunctionMode):
+    """Skip random initial values, which mean nothing without memory; computing them would import half of torch."""
+
+    skipped = (Tensor.uniform_, Tensor.normal_, Tensor.zero_, Tensor.fill_)
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.skipped or getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
@@ -56,7 +68,7 @@ def build_model(
         CheckpointError: If a tensor is missing, unexpected or of another shape; the message lists them.
     """
     wanted = parse_dtype(dtype)
-    with torch.device("meta"):
+    with torch.device("meta"), _NoDraws():
         model = SpeechTranslator(config)
     for name in IGNORED & set(state):
         del state[name]
@@ -94,7 +106,6 @@ def take_over(
         owner, _, leaf = name.rpartition(".")
         replacement = nn.Parameter(tensor, requires_grad=parameter.requires_grad)
         setattr(model.get_submodule(owner), leaf, replacement)
-    gc.collect()
 
 
 def _listed(kind: str, names: Iterable[str]) -> str:

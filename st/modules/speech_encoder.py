@@ -39,7 +39,9 @@ class PositionalConv(nn.Module):
         self.groups = groups
         weight = torch.empty(dim, dim // groups, kernel)
         nn.init.normal_(weight, mean=0.0, std=(4.0 / (kernel * dim)) ** 0.5)
-        self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))  # (1, 1, K)
+        # Without memory there is nothing to measure, and torch's shape-only arithmetic takes seconds to import.
+        norm = weight.new_empty(1, 1, kernel) if weight.is_meta else weight.norm(dim=(0, 1), keepdim=True)
+        self.weight_g = nn.Parameter(norm)  # (1, 1, K)
         self.weight_v = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(dim))
 
