@@ -19,11 +19,12 @@ from covost.report import direction_report, markdown, store_report
 from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
 from covost.store import StorePaths, StoreRecord
 from covost.tree import PreparedTree
-from covost.vocabularies import TextCollector, VocabularyConfig, make_text_vocabulary
+from covost.vocabularies import TextCollector, VocabularyConfig, make_text_vocabulary, read_model
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES, source_languages, split_direction
 from st.data.manifest import COLUMNS, SPLITS
+from st.data.sentencepiece_training import model_pieces
 from st.errors import ManifestError
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,10 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
     """
     with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder:
         run = _Run(config, tree)
-        for code in source_languages(config.directions):
-            run.prepare_language(code, decoder)
+        # Every table is read and checked before the first clip is decoded: that takes minutes, decoding hours.
+        plans = {code: run.plan_language(code) for code in source_languages(config.directions)}
+        for code in plans:
+            run.prepare_language(code, plans[code], decoder)
         return run.finish()
 
 
@@ -83,46 +86,56 @@ class _Run:
         self.manifests: set[str] = set()
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
+        if config.vocabulary.spm_model is not None:
+            model_pieces(read_model(config.vocabulary.spm_model))
 
-    def prepare_language(self, code: str, decoder: ClipDecoder) -> None:
-        """Build the stores of a spoken language, then the manifests of its directions."""
+    def plan_language(self, code: str) -> pl.DataFrame:
+        """Read all tables of a spoken language; return the ``split`` and ``clip`` names its directions need.
+
+        Raises:
+            ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
+        """
         spoken = SpokenLanguage.load(self.config.layout, code)
-        directions = [name for name in self.config.directions if split_direction(name)[0] == code]
-        # The tables are read twice rather than kept: English has fifteen of them.
-        wanted = pl.concat([self._usable_clips(table, rows) for table, rows in self._tables(spoken, directions)])
-        index = self._build_stores(spoken, wanted.unique(), decoder)
-        for table, rows in self._tables(spoken, directions):
+        parts = []
+        for table, rows in self._tables(spoken):
+            if not len(rows):
+                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
+            require_coverage(table, self.config.min_coverage)
+            parts.append(rows.filter(pl.col("reason").is_null()).select("split", "clip"))
+        wanted = pl.concat(parts).unique()
+        if not len(wanted):
+            raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
+        return wanted
+
+    def prepare_language(self, code: str, wanted: pl.DataFrame, decoder: ClipDecoder) -> None:
+        """Build the stores of a spoken language, then the manifests of its directions."""
+        index = self._build_stores(code, wanted, decoder)
+        # The tables are read again rather than kept: English has fifteen of them.
+        spoken = SpokenLanguage.load(self.config.layout, code)
+        for table, rows in self._tables(spoken):
             self._finish_direction(table, apply_audio_policy(rows, index, self.config.policy))
         self.report["languages"][code] = {"validated_duplicates": spoken.duplicates, "stores": store_report(index)}
         self.clips += len(index)
         self.failed += int(index["status"].is_in(UNUSABLE).sum())
 
-    def _tables(
-        self, spoken: SpokenLanguage, directions: Sequence[str]
-    ) -> Iterator[tuple[DirectionTable, pl.DataFrame]]:
-        for direction in directions:
-            table = load_direction(self.config.layout, direction, spoken)
-            yield table, apply_text_policy(table, self.config.policy)
+    def _tables(self, spoken: SpokenLanguage) -> Iterator[tuple[DirectionTable, pl.DataFrame]]:
+        for direction in self.config.directions:
+            if split_direction(direction)[0] == spoken.code:
+                table = load_direction(self.config.layout, direction, spoken)
+                yield table, apply_text_policy(table, self.config.policy)
 
-    def _usable_clips(self, table: DirectionTable, rows: pl.DataFrame) -> pl.DataFrame:
-        if not len(rows):
-            raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
-        require_coverage(table, self.config.min_coverage)
-        return rows.filter(pl.col("reason").is_null()).select("split", "clip")
-
-    def _build_stores(self, spoken: SpokenLanguage, wanted: pl.DataFrame, decoder: ClipDecoder) -> pl.DataFrame:
+    def _build_stores(self, code: str, wanted: pl.DataFrame, decoder: ClipDecoder) -> pl.DataFrame:
         """Return the index of all stores of a language: ``split clip audio n_frames status flags``."""
+        folder = self.config.layout.clips_folder(code)
         frames = []
         for split in SPLITS:
             clips = wanted.filter(pl.col("split") == split)["clip"].sort().to_list()
-            name = f"audio/{spoken.code}/{split}.zip"
             if clips:
-                plan = StorePlan(StorePaths(self.tree.root / name), spoken.clips_folder, clips)
-                with tqdm(total=len(clips), desc=f"audio {spoken.code} {split}", unit="clip") as bar:
+                name = f"audio/{code}/{split}.zip"
+                plan = StorePlan(StorePaths(self.tree.root / name), folder, clips)
+                with tqdm(total=len(clips), desc=f"audio {code} {split}", unit="clip") as bar:
                     records = build_store(plan, decoder, before_change=self.tree.invalidate, on_clip=bar.update)
                 frames.append(_index_frame(split, name, records))
-        if not frames:
-            raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
         return pl.concat(frames)
 
     def _finish_direction(self, table: DirectionTable, rows: pl.DataFrame) -> None:

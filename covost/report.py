@@ -73,10 +73,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines += _table(
         ["direction", "split", "rows", "found", "kept", "hours", "speakers", "dropped", "flagged"],
         [
-            [name, split, c["input"], f"{c['found'] / c['input']:.1%}", c["kept"], f"{c['hours']:.2f}", c["speakers"]]
-            + list(map(_reasons, (c["dropped"], c["flagged"])))
+            [name, split, *_split_cells(counts)]
             for name, direction in report["directions"].items()
-            for split, c in direction["splits"].items()
+            for split, counts in direction["splits"].items()
         ],
     )
     lines += ["", "## Audio", ""]
@@ -96,6 +95,12 @@ def _vocabulary_line(vocabulary: Mapping[str, Any]) -> str:
         f"Text vocabulary: {vocabulary['text']} symbols. CTC vocabulary: {vocabulary['ctc']} symbols. Train rows are "
         f"dropped by policy; dev and test rows are dropped only when there is no audio, and flagged otherwise."
     )
+
+
+def _split_cells(counts: Counts) -> list[Any]:
+    found = f"{counts['found'] / counts['input']:.1%}"
+    reasons = (_reasons(counts["dropped"]), _reasons(counts["flagged"]))
+    return [counts["input"], found, counts["kept"], f"{counts['hours']:.2f}", counts["speakers"], *reasons]
 
 
 def _reasons(counts: Mapping[str, int]) -> str:

@@ -52,6 +52,17 @@ class CorpusLayout:
             )
         return folder
 
+    def clips_folder(self, code: str) -> Path:
+        """Return the folder of a language's recordings.
+
+        Raises:
+            ManifestError: If there is none.
+        """
+        folder = self.language_folder(code) / "clips"
+        if not folder.is_dir():
+            raise ManifestError(f"{folder}: no such folder; expected Common Voice's recordings there")
+        return folder
+
     def translations(self, direction: str) -> Path:
         """Return the CoVoST table of a direction.
 
@@ -60,8 +71,8 @@ class CorpusLayout:
         """
         source, _ = split_direction(direction)
         name = f"covost_v2.{direction}.tsv"
-        roots = [self.covost_root] if self.covost_root else [self.cv_root]
-        places = [folder / name for root in roots for folder in (root / source, root, root / source / "clips")][:2]
+        root = self.covost_root or self.cv_root
+        places = [root / source / name, root / name]
         for place in places:
             if place.is_file():
                 return place
@@ -89,14 +100,11 @@ class SpokenLanguage:
         Raises:
             ManifestError: If one of them is missing or malformed.
         """
-        folder = layout.language_folder(code)
-        table = read_table(folder / "validated.tsv", ["path", "sentence", "client_id"])
+        table = read_table(layout.language_folder(code) / "validated.tsv", ["path", "sentence", "client_id"])
         sentences = table.unique("path", keep="first", maintain_order=True).select(
             "path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker")
         )
-        clips_folder = folder / "clips"
-        if not clips_folder.is_dir():
-            raise ManifestError(f"{clips_folder}: no such folder; expected Common Voice's recordings there")
+        clips_folder = layout.clips_folder(code)
         with os.scandir(clips_folder) as entries:
             clips = pl.Series("clip", [entry.name for entry in entries], dtype=pl.String)
         return cls(code, clips_folder, sentences, clips, len(table) - len(sentences))

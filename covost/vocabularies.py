@@ -64,6 +64,17 @@ class TextCollector:
         return {code: self._texts[code].gather_every(step).to_list() for code in LANGUAGES if code in self._texts}
 
 
+def read_model(path: Path) -> bytes:
+    """Return the bytes of the model given as ``--spm``.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"--spm {path}: no such file; expected mBART-50's sentencepiece.bpe.model")
+    return path.read_bytes()
+
+
 def make_text_vocabulary(
     config: VocabularyConfig, texts: Mapping[str, Sequence[str]], languages: Sequence[str]
 ) -> TextVocabularyFiles:
@@ -73,9 +84,7 @@ def make_text_vocabulary(
         ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
     """
     if config.spm_model is not None:
-        if not config.spm_model.is_file():
-            raise ConfigError(f"--spm {config.spm_model}: no such file; expected mBART-50's sentencepiece.bpe.model")
-        model = config.spm_model.read_bytes()
+        model = read_model(config.spm_model)
         return TextVocabularyFiles(model, dictionary_text(model_pieces(model), mbart50_tags()), "[{}]")
     sentences = (text for code in texts for text in texts[code])
     model = train_sentencepiece(sentences, vocab_type=config.vocab_type, vocab_size=config.vocab_size)
