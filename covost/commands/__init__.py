@@ -1,0 +1,1 @@
+"""The sub-commands of ``covost``: each module has ``add_arguments`` and ``run``."""

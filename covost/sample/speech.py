@@ -1,0 +1,102 @@
+"""Speak text with eSpeak NG, the same way whatever was spoken before.
+
+eSpeak NG keeps state between utterances that neither its random seed nor a new initialisation resets (phases of
+flutter and waveform). The library is therefore loaded anew for each utterance, which takes about two milliseconds.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import espeakng_loader
+import numpy as np
+from numpy.typing import NDArray
+
+from covost.sample.voices import Voice
+from st.errors import StError
+
+ESPEAK_SAMPLE_RATE = 22050
+"""Hz, of every eSpeak NG voice."""
+
+ESPEAK_LANGUAGES: dict[str, str] = {"zh-CN": "cmn", "sv-SE": "sv", "en": "en-us", "pt": "pt-br", "mn": "tt"}
+"""eSpeak NG's names where they differ from CoVoST's.
+
+There is no Mongolian voice: Tatar stands in for it, which reads every letter of the Mongolian alphabet, ``ө`` and
+``ү`` included, as Mongolian sounds or near ones.
+"""
+
+_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: AUDIO_OUTPUT_SYNCHRONOUS
+_RATE, _PITCH = 1, 3  # espeak_PARAMETER
+_UTF8 = 1  # espeakCHARS_UTF8
+_IPA = 2  # phoneme mode of espeak_TextToPhonemes
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+
+@contextmanager
+def _engine(language: str, variant: str) -> Iterator[ctypes.CDLL]:
+    """Load a fresh copy of eSpeak NG with one voice and unload it afterwards."""
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    try:
+        if (
+            library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
+            != ESPEAK_SAMPLE_RATE
+        ):
+            raise StError(
+                f"eSpeak NG does not find its data in {espeakng_loader.get_data_path()}; reinstall espeakng-loader"
+            )
+        name = ESPEAK_LANGUAGES.get(language, language) + (f"+{variant}" if variant else "")
+        if library.espeak_SetVoiceByName(name.encode()) != 0:
+            raise StError(f"eSpeak NG has no voice {name!r}; reinstall espeakng-loader")
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        yield library
+        library.espeak_Terminate()
+    finally:
+        _ctypes.dlclose(library._handle)
+
+
+def speak(text: str, language: str, voice: Voice) -> NDArray[np.int16]:
+    """Read ``text`` aloud.
+
+    Args:
+        text: What :func:`covost.sample.readings.spoken_text` returned.
+        language: CoVoST code.
+        voice: Who speaks.
+
+    Returns:
+        Samples of shape ``(T,)`` at 22,050 Hz.
+
+    Raises:
+        StError: If eSpeak NG cannot be used or says nothing.
+    """
+    chunks: list[bytes] = []
+
+    def collect(samples: int | None, num_samples: int, _events: int | None) -> int:
+        if samples and num_samples > 0:
+            chunks.append(ctypes.string_at(samples, 2 * num_samples))
+        return 0
+
+    callback = _CALLBACK(collect)  # a name of its own keeps it alive while the engine calls it
+    encoded = text.encode() + b"\0"
+    with _engine(language, voice.variant) as library:
+        library.espeak_SetSynthCallback(callback)
+        library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
+        library.espeak_SetParameter(_PITCH, voice.pitch, 0)
+        library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, 1, 0, _UTF8, None, None)
+    if not chunks:
+        raise StError(f"eSpeak NG is silent for {text!r} in {language}")
+    return np.frombuffer(b"".join(chunks), dtype=np.int16)
+
+
+def phonemes(text: str, language: str) -> str:
+    """Return how eSpeak NG pronounces ``text``, in IPA; ``(en)`` marks words it reads as another language."""
+    with _engine(language, "") as library:
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        rest = ctypes.c_char_p(text.encode())
+        clauses: list[str] = []
+        while rest.value is not None:
+            clause = library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA)
+            clauses.append(clause.decode())
+    return ", ".join(clauses)
