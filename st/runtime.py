@@ -1,0 +1,129 @@
+"""Two CPU settings that torch programs gain from, made once per process and only where they are harmless.
+
+The allocator: glibc maps and unmaps every buffer above 32 MB, so that large activations fault in their pages on each
+use. Told to keep memory, it stops.
+
+The matrix product: on some CPUs (AMD's, where torch calls MKL) oneDNN multiplies fp32 matrices twice as fast. torch
+sends fp32 products there when it is allowed to round them to bf16; whether the CPU then does round depends on its
+instructions (with AMX it does), so the result is measured, and anything less than fp32 accuracy is undone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+OFF_SWITCH = "ST_NO_TUNE"
+"""Environment variable that, set to anything but 0 or nothing, leaves torch and the allocator as they are."""
+
+MAX_RELATIVE_ERROR = 1e-5
+"""A product in fp32 is off by about 3e-7 (Frobenius norm); one rounded to bf16 by 2e-3."""
+MIN_SPEEDUP = 1.15
+"""What the other library must gain; equal ones measure within a few per cent of each other."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_SHAPES = ((1, 1024, 1024), (40, 1024, 1024), (384, 1024, 1024))  # a decoder's row, a beam, an encoder's frames
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What :func:`tune` changed."""
+
+    allocator: bool
+    """Whether large buffers are kept by the process."""
+    matmul: bool
+    """Whether fp32 products go to oneDNN."""
+
+
+_done: Tuning | None = None
+
+
+def tune(threads: int | None = None) -> Tuning:
+    """Make the settings, once per process; later calls only set ``threads``.
+
+    Args:
+        threads: CPU threads of torch; None leaves its choice.
+    """
+    global _done
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if _done is None:
+        if os.environ.get(OFF_SWITCH, "0") not in ("", "0"):
+            _done = Tuning(allocator=False, matmul=False)
+        else:
+            _done = Tuning(allocator=tune_allocator(), matmul=tune_matmul())
+        logger.debug("CPU settings: %s", _done)
+    return _done
+
+
+def tune_allocator() -> bool:
+    """Let glibc reuse large buffers; return whether it agreed. Elsewhere does nothing."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    # Older glibc refuses thresholds above 32 MB, which then is still the best it can do.
+    agreed = any(mallopt(_M_MMAP_THRESHOLD, size) for size in (1 << 30, 1 << 25))
+    return bool(agreed and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+def tune_matmul() -> bool:
+    """Send fp32 products to oneDNN where that keeps fp32 accuracy and is faster; return whether it was done."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    before = _precision()
+    usual_time = product_seconds()
+    try:
+        _set_precision("bf16")
+        keep = relative_error() < MAX_RELATIVE_ERROR and usual_time > MIN_SPEEDUP * product_seconds()
+    except RuntimeError:  # a torch that knows the setting but a CPU that does not
+        keep = False
+    if not keep:
+        _set_precision(before)
+    return keep
+
+
+def relative_error() -> float:
+    """Return the largest relative error of fp32 products under the current settings, against float64."""
+    return max(_error(*_operands(shape)) for shape in _SHAPES)
+
+
+def product_seconds(repeats: int = 5) -> float:
+    """Return the shortest time of one large fp32 product under the current settings."""
+    left, right = _operands(_SHAPES[-1])
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _error(left: Tensor, right: Tensor) -> float:
+    exact = left.double() @ right.double()
+    return float(((left @ right).double() - exact).norm() / exact.norm())
+
+
+def _operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    rows, inner, columns = shape
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(rows, inner, generator=generator), torch.randn(inner, columns, generator=generator)
+
+
+def _precision() -> str:
+    return str(torch.backends.mkldnn.matmul.fp32_precision)  # type: ignore[attr-defined]
+
+
+def _set_precision(value: str) -> None:
+    torch.backends.mkldnn.matmul.fp32_precision = value  # type: ignore[attr-defined]
