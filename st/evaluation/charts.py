@@ -1,0 +1,234 @@
+"""Bar and line charts as SVG text: no script, no font file, nothing loaded from anywhere.
+
+Colours and sizes come from :data:`CHART_CSS`, which follows the reader's light or dark setting. Coordinates are in
+pixels of the ``viewBox``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+CHART_CSS = """
+.chart{--bar:#2a78d6;--s0:#2a78d6;--s1:#c2570c;--s2:#137a54;--s3:#6d4bc4;--s4:#b3276b;--s5:#6b6a64;
+--ink:#1f1f1c;--soft:#5c5b56;--line:#e3e2dd;--halo:#ffffff;display:block;max-width:100%;height:auto;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+.chart text{fill:var(--soft)}.chart .value,.chart .label{fill:var(--ink)}.chart .value{font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--halo);stroke-width:5px;stroke-linejoin:round}
+.chart .title{fill:var(--ink);font-weight:600;font-size:13px}
+.chart .grid{stroke:var(--line)}.chart .bar{fill:var(--bar)}
+.chart .mark{stroke:var(--soft);stroke-dasharray:3 3}.chart .curve{fill:none;stroke-width:2;stroke-linejoin:round}
+@media (prefers-color-scheme:dark){.chart{--bar:#5598e7;--s0:#5598e7;--s1:#ef8c4f;--s2:#35b383;--s3:#a792ef;--s4:#ea78ad;
+--s5:#a9a8a2;--ink:#ecebe6;--soft:#b2b0a8;--line:#34342f;--halo:#1f1f1c}}
+"""
+
+NUM_COLOURS = 6
+WIDTH = 470
+"""Pixels across a chart."""
+
+_BAR_ROW, _BAR_HEIGHT, _LABEL_WIDTH, _VALUE_WIDTH = 24, 14, 96, 52
+_PLOT_LEFT, _PLOT_TOP, _PLOT_HEIGHT, _PLOT_BOTTOM, _LEGEND_ROW = 44, 44, 190, 34, 18
+_CHARACTER_WIDTH = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar; ``hint`` is what a pointer over it tells."""
+
+    label: str
+    value: float
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve with its name in the legend."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    colour: int = 0
+    """Below :data:`NUM_COLOURS`; one data set keeps its colour in every chart."""
+
+
+def bar_chart(
+    bars: Sequence[Bar], *, name: str, title: str, mark: tuple[str, float] | None = None, maximum: float | None = None
+) -> str:
+    """Draw horizontal bars from 0.
+
+    Args:
+        bars: From top to bottom; values that are not finite are drawn as missing.
+        name: Unique in the page; the ids of the title and description start with it.
+        title: What the chart shows, with its unit.
+        mark: Label and value of a dashed line across all bars.
+        maximum: Value that the axis reaches at least, so that charts beside each other can be compared.
+    """
+    top, width = 46, WIDTH
+    height = top + _BAR_ROW * len(bars) + 6
+    finite = [bar.value for bar in bars if math.isfinite(bar.value)]
+    ticks = nice_ticks(0.0, max([*finite, maximum or 1.0]))
+    scale = (width - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
+    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
+    for tick in ticks:
+        x = _LABEL_WIDTH + tick * scale
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{top - 11}" text-anchor="middle">{tick:g}</text>')
+    # Before the bars, so that values stay readable where the line passes.
+    if mark is not None and math.isfinite(mark[1]):
+        x = _LABEL_WIDTH + mark[1] * scale
+        parts.append(
+            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}">'
+            f"<title>{escape(mark[0])}</title></line>"
+        )
+    for index, bar in enumerate(bars):
+        parts.append(_bar(bar, top + index * _BAR_ROW, scale))
+    description = "; ".join(f"{bar.label} {bar.value:.1f}" for bar in bars)
+    return _svg(name, title, description, width, height, parts)
+
+
+def _bar(bar: Bar, y: int, scale: float) -> str:
+    known = math.isfinite(bar.value)
+    length = max(bar.value * scale, 0.0) if known else 0.0
+    middle = y + _BAR_ROW / 2 + 4
+    start, corner = float(_LABEL_WIDTH), min(3.0, length)
+    offset = (_BAR_ROW - _BAR_HEIGHT) / 2
+    # Square at the axis, rounded at the end that carries the value.
+    path = (
+        f"M{start:.1f} {y + offset:.1f}h{length - corner:.1f}a{corner:.1f} {corner:.1f} 0 0 1 {corner:.1f} {corner:.1f}"
+        f"v{_BAR_HEIGHT - 2 * corner:.1f}a{corner:.1f} {corner:.1f} 0 0 1 {-corner:.1f} {corner:.1f}h{corner - length:.1f}z"
+    )
+    value = f"{bar.value:.1f}" if known else "no score"
+    return (
+        f"<g><title>{escape(bar.hint or f'{bar.label}: {value}')}</title>"
+        f'<text class="label" x="{start - 8:.1f}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
+        f'<path class="bar" d="{path}"/>'
+        f'<text class="value" x="{start + length + 6:.1f}" y="{middle:.1f}">{value}</text></g>'
+    )
+
+
+def line_chart(
+    lines: Sequence[Line],
+    *,
+    name: str,
+    title: str,
+    stages: Sequence[tuple[str, float]] = (),
+    x_max: float = 0.0,
+    y_max: float | None = None,
+) -> str:
+    """Draw curves over training updates on one pair of axes.
+
+    Args:
+        lines: Curves with at least one point each.
+        name: Unique in the page.
+        title: What the chart shows, with its unit.
+        stages: Names and first updates of training stages; curves are not drawn across their borders.
+        x_max: Update that the axis reaches at least.
+        y_max: Cut the value axis here, where a few first values would flatten the rest.
+    """
+    right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
+    x_ticks = nice_ticks(0.0, max([x_max, *(point[0] for line in lines for point in line.points)]))
+    highest = max(point[1] for line in lines for point in line.points)
+    y_ticks = nice_ticks(0.0, highest if y_max is None else min(highest, y_max))
+    plane = _Plane((right - _PLOT_LEFT) / x_ticks[-1], _PLOT_HEIGHT / y_ticks[-1], y_ticks[-1])
+    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
+    for tick in y_ticks:
+        y = plane.y(tick)
+        parts.append(f'<line class="grid" x1="{_PLOT_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{_PLOT_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    parts += [
+        f'<text x="{plane.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks
+    ]
+    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">updates</text>')
+    if len(stages) > 1:
+        parts += [_stage(label, plane.x(start), bottom) for label, start in stages]
+    for index, line in enumerate(lines):
+        parts += [_curve(line, points, plane) for points in _split(line.points, [start for _, start in stages])]
+        parts.append(_legend_entry(line, bottom + _PLOT_BOTTOM + index * _LEGEND_ROW))
+    height = bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(lines) + 4
+    description = "; ".join(f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in lines)
+    return _svg(name, title, description, WIDTH, height, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """Pixels per update and per unit of value; values above ``y_top`` are drawn at the top."""
+
+    x_scale: float
+    y_scale: float
+    y_top: float
+
+    def x(self, update: float) -> float:
+        return _PLOT_LEFT + update * self.x_scale
+
+    def y(self, value: float) -> float:
+        return _PLOT_TOP + _PLOT_HEIGHT - min(max(value, 0.0), self.y_top) * self.y_scale
+
+
+def _split(points: Sequence[tuple[float, float]], starts: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """Cut a curve where stages begin; the last point of a stage lies on the border and belongs before it."""
+    borders = [-math.inf, *sorted(start for start in starts if start > 0), math.inf]
+    pieces = [[point for point in points if low < point[0] <= high] for low, high in pairwise(borders)]
+    return [piece for piece in pieces if piece]
+
+
+def _curve(line: Line, points: Sequence[tuple[float, float]], plane: _Plane) -> str:
+    places = [(plane.x(update), plane.y(value)) for update, value in thin_out(points)]
+    title = f"<title>{escape(line.name)}</title>"
+    if len(places) == 1:
+        x, y = places[0]
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" style="fill:var(--s{line.colour})">{title}</circle>'
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    return f'<polyline class="curve" style="stroke:var(--s{line.colour})" points="{path}">{title}</polyline>'
+
+
+def _stage(label: str, x: float, bottom: float) -> str:
+    # A label that would leave the plot on the right stands to the left of its line.
+    outside = x + _CHARACTER_WIDTH * len(label) > WIDTH
+    place = f'x="{x - 4:.1f}" text-anchor="end"' if outside else f'x="{x + 4:.1f}"'
+    text = f'<text {place} y="{_PLOT_TOP - 10}">{escape(label)}</text>'
+    if x <= _PLOT_LEFT:
+        return text
+    return f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_PLOT_TOP - 20}" y2="{bottom}"/>{text}'
+
+
+def _legend_entry(line: Line, y: float) -> str:
+    return (
+        f'<line x1="{_PLOT_LEFT}" x2="{_PLOT_LEFT + 18}" y1="{y + 8:g}" y2="{y + 8:g}" '
+        f'style="stroke:var(--s{line.colour});stroke-width:2"/>'
+        f'<text class="label" x="{_PLOT_LEFT + 25}" y="{y + 12:g}">{escape(line.name)}</text>'
+    )
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return about ``count`` round values from ``low`` that reach at least ``high``."""
+    span = max(high - low, 1e-9)
+    power = 10.0 ** math.floor(math.log10(span / count))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= count + 1e-9)
+    return [low + step * index for index in range(math.ceil((high - low) / step - 1e-9) + 1)]
+
+
+def thin_out(points: Sequence[tuple[float, float]], limit: int = 300) -> list[tuple[float, float]]:
+    """Average neighbours until at most ``limit`` points are left; the last point stays what it is."""
+    if len(points) <= limit:
+        return list(points)
+    size = math.ceil((len(points) - 1) / (limit - 1))
+    groups = [points[start : start + size] for start in range(0, len(points) - 1, size)]
+    thinned = [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+    return [*thinned, points[-1]]
+
+
+def standalone(svg: str) -> str:
+    """Turn a chart into a file of its own, with its style inside."""
+    head, rest = svg.split(">", 1)
+    return f"{head}>\n<style>{CHART_CSS}</style>{rest}\n"
+
+
+def _svg(name: str, title: str, description: str, width: int, height: float, parts: Sequence[str]) -> str:
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 {width} {height:g}" '
+        f'width="{width}" height="{height:g}" aria-labelledby="{name}-title {name}-desc">\n'
+        f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>\n'
+        f"{body}\n</svg>"
+    )

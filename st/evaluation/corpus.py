@@ -1,0 +1,139 @@
+"""The test set as an evaluation sees it: every recording once, whatever number of directions it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from st.data.config import DataConfig
+from st.data.languages import DIRECTIONS, GROUPS, parse_directions
+from st.data.manifest import ManifestRow, read_manifest, subset_files
+from st.errors import EvaluationError, ManifestError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One recording with everything that it is to be translated into."""
+
+    id: str
+    audio: str
+    """Path or store slice relative to the prepared tree; the key of the utterance."""
+    num_samples: int
+    """Length at 16 kHz."""
+    language: str
+    """Spoken language, CoVoST code."""
+    text: str
+    """What was said."""
+    targets: tuple[str, ...]
+    """Target languages, CoVoST codes, in the order of the directions."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """The manifests of a subset and the recordings behind them."""
+
+    __test__ = False  # Not a test class, whatever pytest makes of its name.
+
+    rows: Mapping[str, Sequence[ManifestRow]]
+    """Manifest rows by direction, in manifest order."""
+    utterances: Sequence[Utterance]
+    """Every recording once, in order of first appearance."""
+
+
+def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tuple[str, ...]:
+    """Choose directions among those that a prepared tree holds.
+
+    Args:
+        data_dir: The tree, with its ``config.yaml``.
+        names: As for :func:`st.data.languages.parse_directions`; a group (``all``, ``x_en``, ``en_x``) stands for its
+            members in the tree, a direction named itself must be there.
+        subset: If one manifest such as ``dev_fr_en``, the choice is narrowed to its direction.
+
+    Raises:
+        UsageError: If a name is unknown, a direction named is not in the tree, or none is left.
+        ConfigError: If the tree has no usable config.
+    """
+    wanted = parse_directions(names)
+    held = DataConfig.load(data_dir).directions
+    named = [name.strip() for name in names.split(",") if name.strip() and name.strip() not in GROUPS]
+    absent = [name for name in named if name not in held]
+    if absent:
+        raise UsageError(f"{data_dir}: no direction {' '.join(absent)}; this tree holds: {' '.join(held) or 'none'}")
+    only = subset.partition("_")[2]
+    chosen = tuple(name for name in DIRECTIONS if name in wanted and name in held and only in ("", name))
+    if not chosen:
+        raise UsageError(
+            f"{data_dir}: none of {names} in subset {subset!r}; this tree holds: {' '.join(held) or 'none'}"
+        )
+    return chosen
+
+
+def load_test_set(data_dir: Path | str, directions: Sequence[str], subset: str) -> TestSet:
+    """Read the manifests of a subset and gather the directions of each recording.
+
+    Raises:
+        UsageError: If the tree has no such subset.
+        ManifestError: If a manifest is missing, malformed, holds another language pair than its name says, or repeats
+            an id.
+        EvaluationError: If a manifest is empty, or two of them disagree about what one recording says.
+    """
+    files = subset_files(data_dir, subset, directions)
+    by_direction = {path.stem.partition("_")[2]: path for path in files}
+    missing = [name for name in directions if name not in by_direction]
+    if missing:
+        raise ManifestError(f"{data_dir}: subset {subset!r} has no manifest of {' '.join(missing)}; prepare it again")
+    rows = {name: _read_direction(by_direction[name], name) for name in directions}
+    return TestSet(rows, _gather(rows))
+
+
+def _read_direction(path: Path, direction: str) -> list[ManifestRow]:
+    rows = read_manifest(path)
+    if not rows:
+        raise EvaluationError(f"{path}: no rows; there is nothing to evaluate")
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        if f"{row.src_lang}_{row.tgt_lang}" != direction:
+            raise ManifestError(f"{path}:{number}: row is {row.src_lang}_{row.tgt_lang}; expected {direction}")
+        if row.id in seen:
+            raise ManifestError(f"{path}:{number}: id {row.id!r} is there already; every id must be unique")
+        seen.add(row.id)
+    return rows
+
+
+def _gather(rows: Mapping[str, Sequence[ManifestRow]]) -> list[Utterance]:
+    first: dict[str, ManifestRow] = {}
+    targets: dict[str, list[str]] = {}
+    for direction, direction_rows in rows.items():
+        for row in direction_rows:
+            known = first.setdefault(row.audio, row)
+            if (known.id, known.src_text, known.src_lang) != (row.id, row.src_text, row.src_lang):
+                raise EvaluationError(
+                    f"{direction}: recording {row.audio} is {row.id!r} {row.src_text!r}, but {known.id!r} "
+                    f"{known.src_text!r} in {known.src_lang}_{known.tgt_lang}; prepare the data again"
+                )
+            found = targets.setdefault(row.audio, [])
+            if row.tgt_lang in found:
+                raise EvaluationError(f"{direction}: recording {row.audio} occurs twice")
+            found.append(row.tgt_lang)
+    return [
+        Utterance(row.id, audio, row.n_frames, row.src_lang, row.src_text, tuple(targets[audio]))
+        for audio, row in first.items()
+    ]
+
+
+def make_batches(utterances: Sequence[Utterance], max_samples: int) -> list[list[Utterance]]:
+    """Batch utterances of similar length, longest first.
+
+    Args:
+        utterances: In any order; equal sets give equal batches.
+        max_samples: Most samples in a batch, padding counted; an utterance that is longer goes alone.
+    """
+    batches: list[list[Utterance]] = []
+    for utterance in sorted(utterances, key=lambda item: (-item.num_samples, item.audio)):
+        # Longest first: the first of a batch is its padded length, and memory is known to suffice after one batch.
+        if batches and (len(batches[-1]) + 1) * batches[-1][0].num_samples <= max_samples:
+            batches[-1].append(utterance)
+        else:
+            batches.append([utterance])
+    return batches

@@ -1,0 +1,89 @@
+"""Decode a test set: every recording encoded once, longest first, and never twice after an interruption."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from st.data.audio import SAMPLE_RATE, read_audio
+from st.errors import EvaluationError
+from st.evaluation.corpus import Utterance, make_batches
+from st.evaluation.decoder import Decoded, Decoder, Waveform
+from st.evaluation.partial import PartialResults
+
+logger = logging.getLogger(__name__)
+
+Batch = Sequence[Utterance]
+
+
+def decode_utterances(
+    decoder: Decoder,
+    utterances: Sequence[Utterance],
+    data_dir: Path | str,
+    *,
+    partial: PartialResults,
+    batch_seconds: float,
+) -> Mapping[str, Decoded]:
+    """Decode what ``partial`` does not hold yet, and return everything by recording.
+
+    Args:
+        decoder: The model.
+        utterances: The test set.
+        data_dir: The prepared tree that their recordings are relative to.
+        partial: Earlier results; grows batch by batch.
+        batch_seconds: Most audio in a batch, padding counted.
+
+    Raises:
+        AudioError: If a recording cannot be read; test recordings are never skipped.
+        EvaluationError: If the decoder does not return one result per recording.
+    """
+    # The batches are those of the whole set, so that a resumed run computes exactly what an uninterrupted one does.
+    batches = make_batches(utterances, int(batch_seconds * SAMPLE_RATE))
+    pending = [batch for batch in batches if any(item.audio not in partial.items for item in batch)]
+    total_s = sum(item.num_samples for item in utterances) / SAMPLE_RATE
+    waiting_s = sum(item.num_samples for batch in pending for item in batch) / SAMPLE_RATE
+    logger.info("decoding %d recordings (%.1f min) in %d batches", len(utterances), total_s / 60, len(batches))
+    with tqdm(
+        total=round(total_s),
+        initial=round(total_s - waiting_s),
+        unit="s",
+        desc="decoding",
+        disable=None,
+        smoothing=0.05,
+    ) as bar:
+        for batch, waveforms in _read_ahead(pending, Path(data_dir)):
+            results = decoder.decode_batch(waveforms, [item.targets for item in batch])
+            _check(batch, results)
+            partial.add(batch, results)
+            bar.update(round(sum(item.num_samples for item in batch) / SAMPLE_RATE))
+    return partial.items
+
+
+def _read_ahead(batches: Sequence[Batch], data_dir: Path) -> Iterator[tuple[Batch, list[Waveform]]]:
+    """Yield each batch with its audio, reading the next while this one is decoded."""
+
+    def read(batch: Batch) -> list[Waveform]:
+        return [read_audio(str(data_dir / item.audio)) for item in batch]
+
+    if not batches:
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(read, batches[0])
+        for index, batch in enumerate(batches):
+            waveforms = coming.result()
+            if index + 1 < len(batches):
+                coming = pool.submit(read, batches[index + 1])
+            yield batch, waveforms
+
+
+def _check(batch: Batch, results: Sequence[Decoded]) -> None:
+    if len(results) != len(batch):
+        raise EvaluationError(f"the decoder returned {len(results)} results for a batch of {len(batch)} recordings")
+    for item, result in zip(batch, results, strict=True):
+        missing = [target for target in item.targets if target not in result.translations]
+        if missing:
+            raise EvaluationError(f"{item.audio}: the decoder returned no translation into {' '.join(missing)}")

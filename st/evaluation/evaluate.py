@@ -1,0 +1,133 @@
+"""Evaluate a model on a prepared data set: decode, score, and write hypotheses and report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from st.data.languages import LANGUAGES, split_direction
+from st.errors import EvaluationError
+from st.evaluation.corpus import TestSet, load_test_set
+from st.evaluation.curves import TrainingCurves, read_curves
+from st.evaluation.decode import decode_utterances
+from st.evaluation.decoder import Decoded, Decoder
+from st.evaluation.error_rates import score_transcripts
+from st.evaluation.examples import choose_examples
+from st.evaluation.hypotheses import HypothesisRow
+from st.evaluation.pairing import pair_by_id
+from st.evaluation.partial import PartialResults, run_key
+from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
+from st.evaluation.scores import score_translations
+from st.evaluation.write import write_report
+
+logger = logging.getLogger(__name__)
+
+PARTIAL_FILENAME = "partial.jsonl"
+
+Tables = dict[str, list[HypothesisRow]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """How to evaluate."""
+
+    normalise: Callable[[str], str]
+    """Applied to transcripts and references before WER and CER."""
+    subset: str = "test"
+    """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
+    batch_seconds: float = 120.0
+    """Most seconds of audio in a batch, padding counted."""
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Recorded in the report: checkpoint digest, decoding options, normalisation. A run with other settings does not
+    go on from the results of an interrupted one."""
+    train_logs: Sequence[Path] = ()
+    """Logs of the training, stage by stage, for the curves."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            EvaluationError: If ``batch_seconds`` is not positive.
+        """
+        if not self.batch_seconds > 0:
+            raise EvaluationError(f"--batch-seconds is {self.batch_seconds:g}; expected more than 0")
+
+
+def evaluate(
+    decoder: Decoder, data_dir: Path | str, directions: Sequence[str], out_dir: Path | str, config: EvaluationConfig
+) -> Report:
+    """Evaluate all directions in one run and write ``out_dir``.
+
+    Args:
+        decoder: The model; each recording is given to it once, with all its targets.
+        data_dir: Prepared tree.
+        directions: Directions of the tree, such as ``("fr_en", "en_de")``.
+        out_dir: Gets ``hypotheses/<direction>.tsv``, ``transcripts/<language>.tsv``, ``report.json``, ``report.md`` and
+            ``report.html``; existing ones are replaced, each as a whole.
+        config: Subset, normalisation and what to record.
+
+    Raises:
+        StError: If data are missing or malformed, or hypotheses and references do not belong together.
+    """
+    curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
+    test_set = load_test_set(data_dir, directions, config.subset)
+    key = run_key(config.settings, test_set.utterances)
+    partial = PartialResults(Path(out_dir) / PARTIAL_FILENAME, key)
+    decoded = decode_utterances(
+        decoder, test_set.utterances, data_dir, partial=partial, batch_seconds=config.batch_seconds
+    )
+    logger.info("scoring %d directions", len(test_set.rows))
+    translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
+    report = Report(
+        subset=config.subset,
+        directions={name: _score_direction(name, test_set, rows) for name, rows in translations.items()},
+        asr={name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()},
+        settings=config.settings,
+    )
+    examples = {name: choose_examples(rows) for name, rows in translations.items()}
+    write_report(out_dir, report, translations=translations, transcripts=transcripts, curves=curves, examples=examples)
+    partial.remove()
+    return report
+
+
+def translation_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tables:
+    """Return the hypotheses of each direction in the order of its manifest."""
+    tables: Tables = {}
+    for direction, rows in test_set.rows.items():
+        _, target = split_direction(direction)
+        tables[direction] = [
+            HypothesisRow(row.id, decoded[row.audio].translations[target], row.tgt_text, row.src_text) for row in rows
+        ]
+    return tables
+
+
+def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tables:
+    """Return the transcripts of each spoken language, every recording once; empty without a CTC head.
+
+    Raises:
+        EvaluationError: If only some recordings have a transcript.
+    """
+    silent = [item.audio for item in test_set.utterances if decoded[item.audio].transcript is None]
+    if len(silent) == len(test_set.utterances):
+        return {}
+    if silent:
+        raise EvaluationError(f"the model gave no transcript for {len(silent)} recordings, such as {silent[0]}")
+    tables: Tables = {}
+    for item in test_set.utterances:
+        row = HypothesisRow(item.id, decoded[item.audio].transcript or "", item.text, item.text)
+        tables.setdefault(item.language, []).append(row)
+    return {code: tables[code] for code in LANGUAGES if code in tables}
+
+
+def _score_direction(direction: str, test_set: TestSet, table: Sequence[HypothesisRow]) -> DirectionResult:
+    references = [(row.id, row.tgt_text) for row in test_set.rows[direction]]
+    pairs = pair_by_id([(row.id, row.hypothesis) for row in table], references, where=direction)
+    _, target = split_direction(direction)
+    return score_translations(target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
+
+
+def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
+    heard, said = [row.hypothesis for row in table], [row.reference for row in table]
+    return score_transcripts(heard, said, normalise=normalise, where=code)

@@ -1,0 +1,53 @@
+"""``report.md``: tables that read well anywhere, with the charts as SVG files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from st.evaluation.examples import Example, Examples
+from st.evaluation.results import Report
+from st.evaluation.tables import (
+    asr_table,
+    averages_table,
+    direction_name,
+    markdown_text,
+    methods,
+    score_text,
+    to_markdown,
+    translation_table,
+)
+
+
+def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], examples: Mapping[str, Examples]) -> str:
+    """Render a report.
+
+    Args:
+        report: The results.
+        charts: Title and relative path of each chart file.
+        examples: Best and worst segments by direction.
+    """
+    parts = [f"# Speech translation, {markdown_text(report.subset)}", to_markdown(averages_table(report))]
+    parts += ["## Translation", to_markdown(translation_table(report))]
+    parts += [f"![{title}]({path})" for title, path in charts if path.startswith("charts/bleu")]
+    if report.asr:
+        parts += [f"## {asr_table(report).title}", to_markdown(asr_table(report))]
+    curves = [f"![{title}]({path})" for title, path in charts if path.startswith("charts/curve")]
+    if curves:
+        parts += ["## Training", *curves]
+    parts += ["## Examples", "By chrF++ of the segment, best and worst of each direction."]
+    for direction, chosen in examples.items():
+        parts += [f"### {direction}: {direction_name(direction)}", _examples_table(chosen)]
+    parts += ["## How it was measured", "\n".join(f"- {name}: `{text}`" for name, text in methods(report))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _examples_table(chosen: Examples) -> str:
+    lines = ["| | chrF++ | said | reference | hypothesis |", "| --- | ---: | --- | --- | --- |"]
+    for name, found in (("best", chosen.best), ("worst", chosen.worst)):
+        lines += [_example_row(name, example) for example in found]
+    return "\n".join(lines)
+
+
+def _example_row(name: str, example: Example) -> str:
+    texts = [markdown_text(text) for text in (example.row.source, example.row.reference, example.row.hypothesis)]
+    return f"| {name} | {score_text(example.chrf)} | {' | '.join(texts)} |"

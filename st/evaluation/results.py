@@ -1,0 +1,167 @@
+"""What an evaluation found: plain records, and the JSON that they become.
+
+All scores are in percent, as sacreBLEU and fairseq print them: BLEU, chrF++ and TER, and also WER and CER.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from st.evaluation.averages import Average, average_groups, mean
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+_DECIMALS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricScore:
+    """One corpus score with the signature that lets others repeat it."""
+
+    value: float
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionResult:
+    """Translation scores of one direction."""
+
+    bleu: MetricScore
+    """BLEU with the tokenizer of the papers' convention for the target language."""
+    chrf: MetricScore
+    """chrF++ (six characters, two words)."""
+    ter: MetricScore
+    n: int
+    """Segments scored."""
+    empty_hypotheses: int = 0
+    """Hypotheses without any text; they are scored like the others."""
+    other_bleu: Mapping[str, MetricScore] = field(default_factory=dict)
+    """BLEU with further tokenizers, by tokenizer (``zh``, ``ja-mecab``)."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the record of the report, scores rounded to four decimals and NaN as None."""
+        record: dict[str, JsonValue] = {
+            "bleu": number(self.bleu.value),
+            "signature": self.bleu.signature,
+            "chrf": number(self.chrf.value),
+            "chrf_signature": self.chrf.signature,
+            "ter": number(self.ter.value),
+            "ter_signature": self.ter.signature,
+            "n": self.n,
+            "empty_hypotheses": self.empty_hypotheses,
+        }
+        if self.other_bleu:
+            record["other_bleu"] = {
+                name: {"bleu": number(score.value), "signature": score.signature}
+                for name, score in sorted(self.other_bleu.items())
+            }
+        return record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AsrResult:
+    """Recognition scores of one spoken language."""
+
+    wer: float
+    """Word error rate in percent of the reference words."""
+    cer: float
+    """Character error rate in percent of the reference characters, spaces counted."""
+    n: int
+    """Recordings scored."""
+    num_words: int
+    """Reference words after normalisation."""
+    num_characters: int
+    """Reference characters after normalisation."""
+    empty_references: int = 0
+    """References without any text after normalisation; what was heard there counts as insertions."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the record of the report, rates rounded to four decimals and NaN as None."""
+        return {
+            "wer": number(self.wer),
+            "cer": number(self.cer),
+            "n": self.n,
+            "num_words": self.num_words,
+            "num_characters": self.num_characters,
+            "empty_references": self.empty_references,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The outcome of one evaluation."""
+
+    subset: str
+    directions: Mapping[str, DirectionResult]
+    """By direction, in the order of the language table."""
+    asr: Mapping[str, AsrResult]
+    """By spoken language; empty if the model has no CTC head."""
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What was evaluated and how: checkpoint, decoding options, normalisation, versions."""
+
+    @property
+    def averages(self) -> dict[str, Average]:
+        """Return macro averages of BLEU by group (``all x_en en_x high mid low``), missing directions named.
+
+        Raises:
+            EvaluationError: If the directions of a group were scored with different settings.
+        """
+        bleu = {name: (result.bleu.value, result.bleu.signature) for name, result in self.directions.items()}
+        return average_groups(bleu)
+
+    @property
+    def average_bleu(self) -> float | None:
+        """Return BLEU averaged over the directions evaluated, or None without any."""
+        return self.averages["all"].value
+
+    @property
+    def average_wer(self) -> float | None:
+        """Return WER averaged over the spoken languages, or None without any."""
+        return mean([result.wer for result in self.asr.values()])
+
+    @property
+    def average_cer(self) -> float | None:
+        """Return CER averaged over the spoken languages, or None without any."""
+        return mean([result.cer for result in self.asr.values()])
+
+    def not_finite(self) -> list[str]:
+        """Name the scores that are NaN or infinite, such as ``fr_en bleu``; they are ``null`` in the JSON."""
+        values = [
+            (f"{name} {metric}", score.value)
+            for name, result in self.directions.items()
+            for metric, score in (("bleu", result.bleu), ("chrf", result.chrf), ("ter", result.ter))
+        ]
+        values += [
+            (f"{name} {metric}", value)
+            for name, result in self.asr.items()
+            for metric, value in (("wer", result.wer), ("cer", result.cer))
+        ]
+        return [label for label, value in values if not math.isfinite(value)]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the whole report as JSON values, equal for equal results."""
+        return {
+            "subset": self.subset,
+            "settings": dict(self.settings),
+            "directions": {name: result.to_json() for name, result in self.directions.items()},
+            "average_bleu": number(self.average_bleu),
+            "averages": {
+                name: {
+                    "bleu": number(average.value),
+                    "n": average.n,
+                    "of": average.of,
+                    "missing": list(average.missing),
+                }
+                for name, average in self.averages.items()
+            },
+            "asr": {name: result.to_json() for name, result in self.asr.items()},
+            "average_wer": number(self.average_wer),
+            "average_cer": number(self.average_cer),
+        }
+
+
+def number(value: float | None) -> float | None:
+    """Round a score for JSON; NaN and infinity, which JSON does not have, become None."""
+    return None if value is None or not math.isfinite(value) else round(value, _DECIMALS)

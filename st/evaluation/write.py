@@ -1,0 +1,73 @@
+"""Write an evaluation's folder: hypotheses, transcripts, charts and the three reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from st.data.languages import DIRECTIONS, LANGUAGES
+from st.evaluation.charts import standalone
+from st.evaluation.curves import TrainingCurves
+from st.evaluation.examples import Examples
+from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.report_charts import bleu_charts, curve_charts
+from st.evaluation.report_html import render_html
+from st.evaluation.report_markdown import render_markdown
+from st.evaluation.results import Report
+from st.files import write_json, write_text
+
+_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
+
+
+def write_report(
+    out_dir: Path | str,
+    report: Report,
+    *,
+    translations: Mapping[str, Sequence[HypothesisRow]],
+    transcripts: Mapping[str, Sequence[HypothesisRow]],
+    curves: TrainingCurves,
+    examples: Mapping[str, Examples],
+) -> None:
+    """Write everything, each file as a whole; tables of an earlier evaluation that this one has not are removed.
+
+    Args:
+        out_dir: Made if missing.
+        report: The results.
+        translations: Hypotheses by direction.
+        transcripts: Transcripts by spoken language.
+        curves: May be empty.
+        examples: By direction.
+    """
+    out = Path(out_dir)
+    _write_tables(out / "hypotheses", translations, DIRECTIONS)
+    _write_tables(out / "transcripts", transcripts, tuple(LANGUAGES))
+    bleu, training = bleu_charts(report), curve_charts(curves)
+    for name, svg in bleu + training:
+        write_text(out / "charts" / f"{name}.svg", standalone(svg))
+    _remove_others(out / "charts", "bleu-*.svg", {name for name, _ in bleu})
+    _remove_others(out / "charts", "curve-*.svg", {name for name, _ in training})
+    linked = [(_title(svg), f"charts/{name}.svg") for name, svg in bleu + training]
+    write_text(out / "report.md", render_markdown(report, charts=linked, examples=examples))
+    write_text(out / "report.html", render_html(report, bleu=bleu, training=training, examples=examples))
+    # Last, so that a report.json stands for a finished evaluation.
+    write_json(out / "report.json", report.to_json())
+
+
+def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Sequence[str]) -> None:
+    for name, rows in tables.items():
+        write_hypotheses(folder / f"{name}.tsv", rows)
+    for name in known:
+        if name not in tables:
+            (folder / f"{name}.tsv").unlink(missing_ok=True)
+
+
+def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:
+    for path in folder.glob(pattern):
+        if path.stem not in kept:
+            path.unlink()
+
+
+def _title(svg: str) -> str:
+    found = _TITLE.search(svg)
+    return found.group(1) if found else ""
