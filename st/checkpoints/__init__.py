@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from st.checkpoints.bundle import ModelBundle as ModelBundle
     from st.checkpoints.bundle import load_bundle as load_bundle
-    from st.checkpoints.bundle import write_bundle_files as write_bundle_files
+    from st.checkpoints.bundle import bundle_files as bundle_files
 
 _HOMES = {
     "ModelBundle": "st.checkpoints.bundle",
     "load_bundle": "st.checkpoints.bundle",
-    "write_bundle_files": "st.checkpoints.bundle",
+    "bundle_files": "st.checkpoints.bundle",
 }
 
-__all__ = ["ModelBundle", "load_bundle", "write_bundle_files"]
+__all__ = ["ModelBundle", "load_bundle", "bundle_files"]
 
 
 def __getattr__(name: str) -> Any:

@@ -74,7 +74,7 @@ def load_bundle(
     return ModelBundle(model, text, ctc, data, str(path), "training checkpoint")
 
 
-def write_bundle_files(data_dir: Path | str) -> dict[str, bytes]:
+def bundle_files(data_dir: Path | str) -> dict[str, bytes]:
     """Return the files of a prepared tree that a checkpoint must carry to be usable without the tree.
 
     Raises:
@@ -102,7 +102,7 @@ def read_vocabularies(data_dir: Path) -> tuple[TextVocabulary, CtcVocabulary | N
 
 
 def unpack_vocabularies(files: Mapping[str, bytes]) -> tuple[TextVocabulary, CtcVocabulary | None, DataConfig]:
-    """Read the vocabularies from :func:`write_bundle_files`' form.
+    """Read the vocabularies from :func:`bundle_files`' form.
 
     Raises:
         CheckpointError: If a name is not a plain file name.
