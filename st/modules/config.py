@@ -70,6 +70,9 @@ class AdaptorConfig:
     """Linear + layer norm from the encoder's to the decoder's width first (1B and 2B models)."""
     legacy_padding: bool = False
     """Do not mask padding between the convolutions, as the released translation models were trained."""
+    mask_input: bool = True
+    """Whether padding is masked before the first convolution; transformers' adapter masks it nowhere, which is this
+    off and ``legacy_padding`` on."""
 
     def __post_init__(self) -> None:
         _require(self.kernel_size % 2 == 1, f"adaptor kernel_size {self.kernel_size} is not odd")
@@ -100,6 +103,9 @@ class DecoderConfig:
         _require(self.activation in ("relu", "gelu"), f"decoder activation {self.activation!r} is not relu or gelu")
 
 
+PARTS = ("encoder", "adaptor", "decoder")
+
+
 @dataclass(kw_only=True, slots=True, frozen=True)
 class ModelConfig:
     """The whole model."""
@@ -109,10 +115,13 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     ctc_vocab_size: int = 0
     """Outputs of the CTC head with the blank; 0 for a model without the head."""
+    parts: tuple[str, ...] = PARTS
+    """What the model has besides the CTC head; a published checkpoint may be an encoder or a decoder alone."""
 
     def __post_init__(self) -> None:
+        _require(bool(self.parts) and set(self.parts) <= set(PARTS), f"model parts {self.parts} are not of {PARTS}")
         _require(
-            self.adaptor.project or self.encoder.dim == self.decoder.dim,
+            "adaptor" not in self.parts or self.adaptor.project or self.encoder.dim == self.decoder.dim,
             f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set adaptor.project",
         )
 
@@ -129,7 +138,8 @@ class ModelConfig:
         """
         parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
         arguments: dict[str, Any] = {"ctc_vocab_size": values.get("ctc_vocab_size", 0)}
-        unknown = set(values) - {*parts, "ctc_vocab_size"}
+        arguments["parts"] = tuple(values.get("parts", PARTS))
+        unknown = set(values) - {*parts, "ctc_vocab_size", "parts"}
         for name, part in parts.items():
             section = dict(values.get(name, {}))
             known = {f.name for f in dataclasses.fields(part)}

@@ -57,8 +57,9 @@ class LengthAdaptor(nn.Module):
             raise ValueError(f"lengths must be in [1, {states.size(1)}], found {lengths.tolist()}")
         if self.proj is not None and self.proj_ln is not None:
             states = self.proj_ln(self.proj(states))
-        states = zero_padding(states, lengths)
         config = self.config
+        if config.mask_input:
+            states = zero_padding(states, lengths)
         for layer in self.layers:
             states = F.glu(layer(states), dim=-1)
             padded = lengths + 2 * (config.kernel_size // 2) - config.kernel_size

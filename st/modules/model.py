@@ -31,14 +31,21 @@ class Encoded:
 
 
 class SpeechTranslator(nn.Module):
-    """XLS-R encoder, mBART decoder and CTC head in one."""
+    """XLS-R encoder, mBART decoder and CTC head in one; ``config.parts`` tells which of them it has."""
+
+    encoder: SpeechEncoder
+    adaptor: LengthAdaptor
+    decoder: TextDecoder
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = SpeechEncoder(config.encoder)
-        self.adaptor = LengthAdaptor(config.adaptor, config.encoder.dim, config.decoder.dim)
-        self.decoder = TextDecoder(config.decoder)
+        if "encoder" in config.parts:
+            self.encoder = SpeechEncoder(config.encoder)
+        if "adaptor" in config.parts:
+            self.adaptor = LengthAdaptor(config.adaptor, config.encoder.dim, config.decoder.dim)
+        if "decoder" in config.parts:
+            self.decoder = TextDecoder(config.decoder)
         self.ctc = CtcHead(config.encoder.dim, config.ctc_vocab_size) if config.ctc_vocab_size else None
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
