@@ -1,0 +1,139 @@
+"""What ``st translate`` and ``st transcribe`` share: options, reading, writing, counting."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from st.inference import Translator
+    from st.inference.audio_input import AudioLike
+    from st.inference.recordings import RecordingResult
+
+logger = logging.getLogger(__name__)
+
+SKIPPED = 3
+"""Exit code when some recordings could not be used."""
+
+
+def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that both commands have."""
+    parser.add_argument(
+        "audio",
+        nargs="+",
+        metavar="AUDIO",
+        help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; - reads one from standard input; names that begin with "
+        "a dash go behind --",
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="C", help="a .pt file of a training")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DATA",
+        help="prepared tree to take the vocabularies from (default: those in the checkpoint)",
+    )
+    parser.add_argument(
+        "--format",
+        default="text",
+        choices=("text", "tsv", "json"),
+        help="text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
+        "json: one object per line (default: text)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of standard output")
+    parser.add_argument("--force", action="store_true", help="replace an existing --out (default: refuse)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def check_output(args: argparse.Namespace) -> None:
+    """Raise UsageError before any work if the results would have nowhere to go, or standard input is named twice."""
+    from st.errors import UsageError
+
+    if args.out is not None and args.out.is_dir():
+        raise UsageError(f"--out {args.out}: is a folder; name a file")
+    if args.out is not None and args.out.exists() and not args.force:
+        raise UsageError(f"--out {args.out}: exists already; add --force to replace it")
+    if args.audio.count("-") > 1:
+        raise UsageError("standard input (-) can be read only once")
+    if args.threads is not None and args.threads < 1:
+        raise UsageError(f"--threads is {args.threads}; expected at least 1")
+
+
+def run_recordings(args: argparse.Namespace, translator: Translator, targets: Sequence[str]) -> int:
+    """Decode the recordings, write the results, list the bad ones; return the exit code."""
+    from st.files import atomic_write
+    from st.inference.recordings import decode_recordings
+
+    results = decode_recordings(translator, [(name, _audio(name)) for name in args.audio], targets)
+    if args.out is None:
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+        failed = _write(results, args, targets, _to_stdout)
+    else:
+        from tqdm import tqdm
+
+        with atomic_write(args.out) as handle:
+            bar = tqdm(results, total=len(args.audio), unit="file", disable=None)
+            failed = _write(bar, args, targets, handle.write)
+            if len(failed) == len(args.audio):
+                raise _all_failed(failed)
+        logger.info("wrote %s", args.out)
+    if len(failed) == len(args.audio):
+        raise _all_failed(failed)
+    for result in failed:
+        sys.stderr.write(f"st: skipped {result.name}: {result.error}\n")
+    if failed:
+        sys.stderr.write(f"st: {len(failed)} of {len(args.audio)} recordings skipped\n")
+    return SKIPPED if failed else 0
+
+
+def _all_failed(failed: Sequence[RecordingResult]) -> Exception:
+    from st.errors import AudioError
+
+    if len(failed) == 1 and failed[0].error is not None:
+        return failed[0].error
+    listed = "; ".join(f"{result.name}: {result.error}" for result in failed)
+    return AudioError(f"none of {len(failed)} recordings can be used: {listed}")
+
+
+def _audio(name: str) -> AudioLike:
+    return sys.stdin.buffer.read() if name == "-" else name
+
+
+def _to_stdout(line: str) -> None:
+    # Whole lines at once, so that an interruption leaves no half of one.
+    sys.stdout.write(line)
+    sys.stdout.flush()
+
+
+def _write(
+    results: Iterable[RecordingResult],
+    args: argparse.Namespace,
+    targets: Sequence[str],
+    write: Callable[[str], object],
+) -> list[RecordingResult]:
+    """Write what was decoded; return what was not."""
+    from st.inference.recordings import FORMATS, header
+
+    failed = []
+    first = header(args.format, targets)
+    for result in results:
+        if result.decoded is None:
+            failed.append(result)
+            continue
+        if result.decoded.reason is not None:
+            logger.warning("%s: no text: %s", result.name, result.decoded.reason.replace("_", " "))
+        cut = [code for code, found in result.decoded.nbest.items() if found[0].truncated]
+        if cut:
+            logger.warning("%s: cut off at the length limit: %s", result.name, " ".join(cut))
+        write(first + FORMATS[args.format](result, targets, len(args.audio) == 1))
+        first = ""
+    return failed

@@ -1,0 +1,55 @@
+"""From a checkpoint to a :class:`Translator`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from st.decoding.options import BeamOptions
+from st.inference.precision import choose_device, choose_dtype, convert_products
+from st.inference.translator import Translator
+
+
+def load_translator(
+    checkpoint: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    options: BeamOptions | None = None,
+    **beam_options: Any,
+) -> Translator:
+    """Load a model and everything it needs to turn audio into text.
+
+    Args:
+        checkpoint: A ``.pt`` file of a training.
+        data_dir: Prepared tree to take the vocabularies from; None for those in the checkpoint.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: the GPU if there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; norms and sums are computed in float32 in any case.
+        options: How to search.
+        beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        ConfigError: If a vocabulary is malformed or an option out of range.
+        UsageError: If there is no such device or number type.
+    """
+    from st.checkpoints import load_bundle
+
+    if options is not None and beam_options:
+        raise TypeError(f"give either options or {', '.join(beam_options)}")
+    options = options or BeamOptions(**beam_options)
+    place, number_type = choose_device(device), choose_dtype(dtype)
+    bundle = load_bundle(checkpoint, data_dir=data_dir, device=place)
+    if number_type != torch.float32:
+        convert_products(bundle.model, number_type)
+    return Translator(
+        bundle.model,
+        bundle.text,
+        bundle.ctc,
+        standardize_audio=bundle.config.standardize_audio,
+        options=options,
+        dtype=number_type,
+    )

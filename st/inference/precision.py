@@ -1,0 +1,67 @@
+"""Devices and number types."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import nn
+
+from st.errors import UsageError
+from st.modules.model import SpeechTranslator
+
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+
+
+def choose_device(name: str) -> torch.device:
+    """Return a device by name; ``auto`` is the GPU if there is one.
+
+    Raises:
+        UsageError: If torch knows no such device or cannot use it here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"no device {name!r}; choose from: auto, cpu, cuda, cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """Return a number type by name.
+
+    Raises:
+        UsageError: If it is not one of :data:`DTYPES`.
+    """
+    if name not in DTYPES:
+        raise UsageError(f"no number type {name!r}; choose from: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def convert_products(model: SpeechTranslator, dtype: torch.dtype) -> None:
+    """Store the weights of matrix products and convolutions in ``dtype``, in place.
+
+    Autocast would convert them anyway, again at each step; norms, biases and sums stay fp32.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv1d)):
+            module.weight.data = module.weight.data.to(dtype)
+    embedding = model.decoder.embed_tokens
+    embedding.weight.data = embedding.weight.data.to(dtype)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Return the context in which a model of this type computes."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,228 @@
+"""Audio in, text out: one model with its vocabularies and decoding options.
+
+Legend: N utterances, T samples, R targets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from st.data.audio import SAMPLE_RATE
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.dataset import pad_rows, standardize
+from st.data.languages import language
+from st.data.text import TextVocabulary
+from st.decoding.beam_search import beam_search
+from st.decoding.ctc import ctc_greedy
+from st.decoding.options import BeamOptions, Hypothesis
+from st.errors import AudioError, DecodingError
+from st.inference.audio_input import AudioLike, Waveform, load_waveform
+from st.inference.precision import autocast
+from st.modules.model import Encoded, SpeechTranslator
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECONDS = 60.0
+"""Audio in one batch of :meth:`Translator.decode`, padding counted."""
+_MAX_SCORES = 1 << 26
+"""Most scores over the vocabulary in one step of a search, for the sake of memory (256 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One hypothesis as text."""
+
+    text: str
+    score: float
+    """Length-normalised log-probability, as :class:`Hypothesis`."""
+    truncated: bool
+    """Whether the length limit cut it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedUtterance:
+    """What the model made of one recording."""
+
+    transcript: str | None
+    """What the CTC head heard; None if the model has no such head."""
+    translations: Mapping[str, str]
+    """The best translation by target language (CoVoST code)."""
+    nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
+    """All translations asked for, best first."""
+    reason: str | None = None
+    """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
+
+
+class Translator:
+    """Translates and transcribes recordings.
+
+    Attributes:
+        model: In evaluation mode, on the device it computes on.
+        languages: Target languages that the model has a tag for (CoVoST codes).
+    """
+
+    def __init__(
+        self,
+        model: SpeechTranslator,
+        text: TextVocabulary | None,
+        ctc: CtcVocabulary | None,
+        *,
+        standardize_audio: bool = True,
+        options: BeamOptions | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model = model.eval()
+        self.text, self.ctc = text, ctc
+        self.standardize_audio = standardize_audio
+        self.options = options or BeamOptions()
+        self.dtype = dtype
+        self.device = next(model.parameters()).device
+        self.languages: tuple[str, ...] = () if text is None else tuple(text.languages)
+        self._min_samples = model.encoder.feature_extractor.receptive_field
+
+    def translate(
+        self, audio: AudioLike, to: str | Sequence[str], *, sample_rate: int = SAMPLE_RATE
+    ) -> DecodedUtterance:
+        """Translate one recording of at most 30 seconds.
+
+        Args:
+            audio: A file, the bytes of one, or samples; see :func:`load_waveform`.
+            to: Target language or languages, CoVoST codes.
+            sample_rate: Samples per second, if ``audio`` is an array.
+
+        Raises:
+            AudioError: If the recording cannot be used.
+            UsageError: If CoVoST has no such language.
+            ConfigError: If the model has no tag for a language.
+            DecodingError: If the model cannot translate, or its scores are not finite.
+        """
+        targets = [to] if isinstance(to, str) else list(to)
+        self.check_languages(targets)
+        return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [targets])[0]
+
+    def transcribe(self, audio: AudioLike, *, sample_rate: int = SAMPLE_RATE) -> DecodedUtterance:
+        """Write down one recording of at most 30 seconds with the CTC head.
+
+        Raises:
+            AudioError: If the recording cannot be used.
+            DecodingError: If the model has no CTC head.
+        """
+        self.check_transcribes()
+        return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [[]])[0]
+
+    def check_languages(self, codes: Sequence[str]) -> None:
+        """Raise unless the model can translate into all of ``codes``; see :meth:`translate`."""
+        for code in codes:
+            language(code)
+            self._text().language_id(code)
+
+    def check_transcribes(self) -> None:
+        """Raise DecodingError unless the model has a CTC head and its vocabulary."""
+        if self.model.ctc is None or self.ctc is None:
+            raise DecodingError("this model has no CTC head with a vocabulary; it can translate but not transcribe")
+
+    def decode(
+        self,
+        waveforms: Sequence[Waveform],
+        target_languages: Sequence[Sequence[str]],
+        *,
+        batch_seconds: float = BATCH_SECONDS,
+    ) -> list[DecodedUtterance]:
+        """Decode any number of recordings, in batches of similar length; results come in the order given."""
+        order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
+        results: dict[int, DecodedUtterance] = {}
+        while order:
+            # Longest first, so the first of a batch tells how wide it is padded.
+            size = max(1, int(batch_seconds * SAMPLE_RATE / max(1, len(waveforms[order[0]]))))
+            batch, order = order[:size], order[size:]
+            decoded = self.decode_batch([waveforms[i] for i in batch], [target_languages[i] for i in batch])
+            results.update(zip(batch, decoded, strict=True))
+        return [results[index] for index in range(len(waveforms))]
+
+    def decode_batch(
+        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]
+    ) -> list[DecodedUtterance]:
+        """Decode a batch; every utterance is encoded once for all its targets and its transcript.
+
+        Args:
+            waveforms: Mono samples at 16 kHz, one array ``(T,)`` per utterance, of any length.
+            target_languages: For each utterance the CoVoST codes to translate it into; none to transcribe only.
+
+        Returns:
+            One result per utterance, in order. Utterances too short for one frame are empty and say why.
+
+        Raises:
+            AudioError: If a sample is NaN or infinite; the message says in which utterance of the batch.
+            UsageError: If CoVoST has no such language.
+            ConfigError: If the model has no tag for a language.
+            DecodingError: If the scores of the model are not finite.
+        """
+        for codes in target_languages:
+            self.check_languages(codes)
+        for number, waveform in enumerate(waveforms):
+            if not np.isfinite(waveform).all():
+                raise AudioError(f"utterance {number} of the batch holds NaN or infinite samples", reason="non_finite")
+        usable = [n for n, waveform in enumerate(waveforms) if len(waveform) >= self._min_samples]
+        transcripts: dict[int, str | None] = {}
+        nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
+        if usable:
+            with torch.inference_mode(), autocast(self.device, self.dtype):
+                encoded = self._encode([waveforms[n] for n in usable])
+                transcripts = dict(zip(usable, self._transcripts(encoded), strict=True))
+                rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
+                for (row, code), found in zip(rows, self._translations(encoded, rows), strict=True):
+                    nbest[usable[row]][code] = found
+        return [
+            self._result(transcripts[n], nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
+            for n, waveform in enumerate(waveforms)
+        ]
+
+    def _text(self) -> TextVocabulary:
+        if self.text is None:
+            raise DecodingError("this model has no text vocabulary; it can transcribe but not translate")
+        return self.text
+
+    def _encode(self, waveforms: Sequence[Waveform]) -> Encoded:
+        waves = [standardize(wave) if self.standardize_audio else wave for wave in waveforms]
+        lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
+        return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
+
+    def _transcripts(self, encoded: Encoded) -> list[str | None]:
+        if self.model.ctc is None or self.ctc is None:
+            return [None] * len(encoded.lengths)
+        labels = ctc_greedy(self.model.ctc_logits(encoded), encoded.lengths)
+        return [self.ctc.decode(sequence, collapse=False) for sequence in labels]
+
+    def _translations(self, encoded: Encoded, rows: Sequence[tuple[int, str]]) -> list[list[Translation]]:
+        """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
+        if not rows:
+            return []
+        text, memory = self._text(), self.model.adapt(encoded)
+        sources = torch.tensor([row for row, _ in rows], device=self.device)
+        forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
+        size = max(1, _MAX_SCORES // (self.options.beam * self.model.config.decoder.vocab_size))
+        found: list[list[Hypothesis]] = []
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            selected = memory.select(sources[part])
+            found += beam_search(
+                self.model, selected, forced[part], self.options, eos=text.eos, pad=text.pad, unk=text.unk
+            )
+        return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+
+    def _as_text(self, hypothesis: Hypothesis) -> Translation:
+        return Translation(self._text().decode(hypothesis.tokens), hypothesis.score, hypothesis.truncated)
+
+    @staticmethod
+    def _result(transcript: str | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
+        return DecodedUtterance(transcript, {code: found[0].text for code, found in nbest.items()}, nbest)
+
+    def _empty(self, waveform: Waveform, codes: Sequence[str]) -> DecodedUtterance:
+        reason = "too_short" if len(waveform) else "empty_audio"
+        transcript = None if self.model.ctc is None or self.ctc is None else ""
+        return DecodedUtterance(transcript, dict.fromkeys(codes, ""), reason=reason)
