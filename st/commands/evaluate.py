@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         settings=_settings(args),
         train_logs=args.train_log or find_logs(args.checkpoint),
     )
-    report = evaluate(_load(args), args.data, directions, args.out, config)
+    report = evaluate(_load(args, directions), args.data, directions, args.out, config)
     sys.stdout.write(terminal_summary(report) + "\n")
     logger.info("wrote %s", args.out / "report.html")
     broken = report.not_finite()
@@ -113,10 +114,11 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     }
 
 
-def _load(args: argparse.Namespace) -> Decoder:
+def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
+    from st.data.languages import split_direction
     from st.inference import load_translator
 
-    decoder: Decoder = load_translator(
+    translator = load_translator(
         args.checkpoint,
         data_dir=args.data,
         device=args.device,
@@ -124,4 +126,6 @@ def _load(args: argparse.Namespace) -> Decoder:
         beam=args.beam,
         length_penalty=args.lenpen,
     )
-    return decoder
+    # A target that the model has no tag for must not come up after an hour of the other directions.
+    translator.check_languages([split_direction(direction)[1] for direction in directions])
+    return translator

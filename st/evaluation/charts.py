@@ -67,7 +67,7 @@ def bar_chart(
     top, width = 46, WIDTH
     height = top + _BAR_ROW * len(bars) + 6
     finite = [bar.value for bar in bars if math.isfinite(bar.value)]
-    ticks = nice_ticks(0.0, max([*finite, maximum or 1.0]))
+    ticks = nice_ticks(max([*finite, maximum or 1.0]))
     scale = (width - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
     parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
     for tick in ticks:
@@ -127,9 +127,9 @@ def line_chart(
         y_max: Cut the value axis here, where a few first values would flatten the rest.
     """
     right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
-    x_ticks = nice_ticks(0.0, max([x_max, *(point[0] for line in lines for point in line.points)]))
+    x_ticks = nice_ticks(max([x_max, *(point[0] for line in lines for point in line.points)]))
     highest = max(point[1] for line in lines for point in line.points)
-    y_ticks = nice_ticks(0.0, highest if y_max is None else min(highest, y_max))
+    y_ticks = nice_ticks(highest if y_max is None else min(highest, y_max))
     plane = _Plane((right - _PLOT_LEFT) / x_ticks[-1], _PLOT_HEIGHT / y_ticks[-1], y_ticks[-1])
     parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
     for tick in y_ticks:
@@ -200,12 +200,12 @@ def _legend_entry(line: Line, y: float) -> str:
     )
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return about ``count`` round values from ``low`` that reach at least ``high``."""
-    span = max(high - low, 1e-9)
-    power = 10.0 ** math.floor(math.log10(span / count))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= count + 1e-9)
-    return [low + step * index for index in range(math.ceil((high - low) / step - 1e-9) + 1)]
+def nice_ticks(high: float, count: int = 5) -> list[float]:
+    """Return about ``count`` round values from 0 that reach at least ``high``; up to 1 if that is not positive."""
+    high = high if high > 0 else 1.0
+    power = 10.0 ** math.floor(math.log10(high / count))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if high / (power * factor) <= count + 1e-9)
+    return [step * index for index in range(math.ceil(high / step - 1e-9) + 1)]
 
 
 def thin_out(points: Sequence[tuple[float, float]], limit: int = 300) -> list[tuple[float, float]]:

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from st.evaluation.curves import find_logs, read_curves
+
+
+def inner(update: int, loss: float, **more: object) -> str:
+    record = {"epoch": 1, "update": update / 10, "loss": str(loss), "num_updates": str(update), **more}
+    return f"2026-11-22 05:33:11 | INFO | train_inner | {json.dumps(record)}"
+
+
+def valid(update: int, subset: str = "dev", **values: object) -> str:
+    record = {"epoch": 1, **{f"{subset}_{key}": str(value) for key, value in values.items()}}
+    record[f"{subset}_num_updates"] = str(update)
+    return f"2026-11-22 05:34:11 | INFO | {subset} | {json.dumps(record)}"
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def points(curves, dataset: str, metric: str) -> list[tuple[float, float]]:
+    return [point for curve in curves.of(metric) if curve.dataset == dataset for point in curve.points]
+
+
+def test_reads_training_and_validation_lines_among_anything_else(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "train.log",
+        "2026-11-22 05:33:10 | INFO | fairseq_cli.train | {'_name': None, 'common': {'seed': 1}}",
+        "no braces here }",
+        '{"broken": ',
+        inner(10, 4.5, ctc_loss="7", note="text", flag=True, wrong="nan"),
+        valid(10, loss=4.0, bleu=1.5),
+        inner(20, 3.5, ctc_loss="6"),
+        valid(20, "dev_fr_en", loss=3.0, bleu=20),
+    )
+    curves = read_curves([path])
+    assert points(curves, "train", "loss") == [(10, 4.5), (20, 3.5)]
+    assert points(curves, "train", "ctc_loss") == [(10, 7), (20, 6)]
+    assert points(curves, "dev", "bleu") == [(10, 1.5)]
+    assert points(curves, "dev_fr_en", "bleu") == [(20, 20)]
+    assert not {"note", "flag", "wrong"} & {curve.metric for curve in curves.curves}
+
+
+def test_reads_hydras_lines(tmp_path: Path) -> None:
+    line = '[2026-11-22 05:33:11,123][train_inner][INFO] - {"epoch": 1, "update": 1, "loss": "2.5", "num_updates": "5"}'
+    assert points(read_curves([write(tmp_path / "h.log", line)]), "train", "loss") == [(5, 2.5)]
+
+
+def test_reads_what_fairseq_writes(tmp_path: Path) -> None:
+    progress_bar = pytest.importorskip("fairseq.logging.progress_bar")
+    import logging
+
+    path = tmp_path / "train.log"
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s | %(levelname)s | %(name)s | %(message)s"))
+    logger = logging.getLogger("fairseq.logging.progress_bar")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        bar = progress_bar.JsonProgressBar([1, 2], epoch=1, log_interval=1)
+        for _ in bar:
+            bar.log({"loss": 4.25, "num_updates": 3}, tag="train_inner", step=1)
+        bar.print({"loss": 3.5, "bleu": 12.5, "num_updates": 3}, tag="dev", step=3)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    curves = read_curves([path])
+    assert points(curves, "train", "loss") == [(3, 4.25)]
+    assert points(curves, "dev", "bleu") == [(3, 12.5)]
+
+
+def test_epoch_summary_stands_in_where_there_are_no_inner_lines(tmp_path: Path) -> None:
+    summary = valid(20, "train", loss=3.0)
+    assert points(read_curves([write(tmp_path / "a.log", summary)]), "train", "loss") == [(20, 3.0)]
+    both = read_curves([write(tmp_path / "b.log", inner(20, 2.9), summary)])
+    assert points(both, "train", "loss") == [(20, 2.9)]
+
+
+def test_stages_stand_one_behind_the_other(tmp_path: Path) -> None:
+    first = write(tmp_path / "ctc.log", inner(10, 5), inner(20, 4))
+    second = write(tmp_path / "decoder.log", inner(10, 3), inner(30, 2))
+    curves = read_curves([first, second])
+    assert points(curves, "train", "loss") == [(10, 5), (20, 4), (30, 3), (50, 2)]
+    assert [(stage.name, stage.first_update) for stage in curves.stages] == [("ctc", 0), ("decoder", 20)]
+
+
+def test_a_restart_from_zero_in_one_file_is_a_new_stage(tmp_path: Path) -> None:
+    curves = read_curves([write(tmp_path / "a.log", inner(10, 5), inner(20, 4), inner(10, 3))])
+    assert points(curves, "train", "loss") == [(10, 5), (20, 4), (30, 3)]
+    assert [stage.name for stage in curves.stages] == ["a", "a (2)"]
+
+
+def test_a_resumed_run_replaces_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    lines = [inner(10, 5), inner(20, 4), inner(30, 9), inner(40, 9), inner(30, 3), inner(40, 2)]
+    curves = read_curves([write(tmp_path / "a.log", *lines)])
+    assert points(curves, "train", "loss") == [(10, 5), (20, 4), (30, 3), (40, 2)]
+    assert len(curves.stages) == 1
+
+
+def test_the_same_log_twice_counts_once_and_an_empty_one_not_at_all(tmp_path: Path) -> None:
+    first, again = write(tmp_path / "a.log", inner(10, 5)), write(tmp_path / "b.log", inner(10, 5))
+    curves = read_curves([first, again, write(tmp_path / "c.log", "nothing")])
+    assert len(curves.stages) == 1
+    assert points(curves, "train", "loss") == [(10, 5)]
+
+
+def test_finds_logs_beside_the_checkpoint_or_above_oldest_first(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    late = write(tmp_path / "run" / "a.log", inner(10, 5).replace("11-22", "11-23"))
+    early = write(tmp_path / "run" / "b.log", inner(10, 5))
+    os.utime(early)
+    assert find_logs(folder / "checkpoint_best.pt") == [early, late]
+    beside = write(folder / "train.log", inner(10, 5))
+    assert find_logs(folder / "checkpoint_best.pt") == [beside]
+    assert find_logs(folder) == [beside]

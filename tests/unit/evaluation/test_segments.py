@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from st.cli import main
+from st.errors import EvaluationError
+from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
+
+HYPOTHESES = ["the cat sat on the mat", "", "a dog\u2028ran very far away", "it rains in the town"]
+REFERENCES = ["the cat sat on a mat", "nothing", "the dog ran very far away", "it rains in the town"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """The same corpus in every format."""
+    log = [f"H-{n}\t-0.5\t▁x\nD-{n}\t-0.5\t{text}\nP-{n}\t-0.1 -0.2" for n, text in enumerate(HYPOTHESES)]
+    ordered = "\n".join(["2026-11-22 | INFO | fairseq_cli.generate | {'_name': None}", *log]) + "\n"
+    random.Random(3).shuffle(log)
+    manifest = ["id\ttgt_text", *(f"clip{n}\t{text}" for n, text in enumerate(REFERENCES))]
+    contents = {
+        "text": "\n".join(HYPOTHESES) + "\n",
+        "ref": "\n".join(REFERENCES) + "\n",
+        "log": ordered,
+        "shuffled": "\n".join(log) + "\n",
+        "manifest": "\n".join(manifest) + "\n",
+    }
+    paths = {name: tmp_path / name for name in (*contents, "table")}
+    for name, text in contents.items():
+        paths[name].write_text(text, encoding="utf-8")
+    rows = [HypothesisRow(f"clip{n}", h, r, "") for n, (h, r) in enumerate(zip(HYPOTHESES, REFERENCES, strict=True))]
+    write_hypotheses(paths["table"], rows[::-1])
+    return paths
+
+
+def score(capsys: pytest.CaptureFixture[str], *options: object) -> dict[str, object]:
+    assert main(["score", "--target", "en", "--json", *map(str, options)]) == 0
+    result: dict[str, object] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_e04_every_format_in_any_order_gives_the_same_scores(files, capsys) -> None:
+    expected = score(capsys, "--hyp", files["text"], "--ref", files["ref"])
+    assert expected["n"] == 4
+    assert expected["empty_hypotheses"] == 1
+    pairs = [("log", "ref"), ("shuffled", "ref"), ("shuffled", "manifest"), ("table", "manifest"), ("text", "manifest")]
+    for hypotheses, references in pairs:
+        assert score(capsys, "--hyp", files[hypotheses], "--ref", files[references]) == expected, (
+            hypotheses,
+            references,
+        )
+    assert score(capsys, "--hyp", files["table"]) == expected
+
+
+def test_e04_generate_log_with_doubled_or_missing_rows(files) -> None:
+    references = read_segments(files["ref"], REFERENCE_COLUMNS)
+    text = files["log"].read_text(encoding="utf-8")
+    files["log"].write_text(text + "D-2\t-0.9\tsecond best\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="more than once: '2'"):
+        pair_segments(read_segments(files["log"], HYPOTHESIS_COLUMNS), references)
+    files["log"].write_text(text.replace("D-1\t", "X-1\t"), encoding="utf-8")
+    with pytest.raises(EvaluationError, match="no hypothesis for '1'"):
+        pair_segments(read_segments(files["log"], HYPOTHESIS_COLUMNS), references)
+
+
+def test_e01_text_files_of_different_length(files) -> None:
+    files["text"].write_text("one\ntwo\n", encoding="utf-8")
+    hypotheses = read_segments(files["text"], HYPOTHESIS_COLUMNS)
+    with pytest.raises(EvaluationError, match="2 hypotheses for 4 references"):
+        pair_segments(hypotheses, read_segments(files["ref"], REFERENCE_COLUMNS))
+
+
+def test_table_with_ids_is_not_joined_by_row(files) -> None:
+    hypotheses = read_segments(files["table"], HYPOTHESIS_COLUMNS)
+    with pytest.raises(EvaluationError, match="references have none"):
+        pair_segments(hypotheses, read_segments(files["ref"], REFERENCE_COLUMNS))
+
+
+def test_forced_format_reads_text_that_looks_like_a_log(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("D-1\tx\n", encoding="utf-8")
+    assert list(read_segments(tmp_path / "t", HYPOTHESIS_COLUMNS, "text").rows) == [("0", "D-1\tx")]
+    (tmp_path / "u").write_text("id\ttext\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="no column hypothesis"):
+        read_segments(tmp_path / "u", HYPOTHESIS_COLUMNS, "tsv")
+
+
+def test_log_without_output_lines_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("S-0\tx\nH-0\t-1\ty\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="no D-<n> lines"):
+        read_segments(tmp_path / "log", HYPOTHESIS_COLUMNS)
+
+
+def test_table_output_and_errors_of_the_command(files, capsys) -> None:
+    assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "zh-CN"]) == 0
+    out = capsys.readouterr().out
+    assert "BLEU zh" in out
+    assert "tok:char" in out
+    assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "xx"]) == 2
+    assert main(["score", "--hyp", "absent.txt", "--ref", str(files["ref"]), "--target", "en"]) == 1
+    assert "st: error: absent.txt: No such file" in capsys.readouterr().err
+    assert main(["score", "--hyp", str(files["text"]), "--target", "en"]) == 1
+    assert "no column id" in capsys.readouterr().err
