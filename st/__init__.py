@@ -1,7 +1,7 @@
 """Speech translation on XLS-R; also the fairseq plugin of ``--user-dir st``.
 
 Importing this package is light: it loads neither torch nor fairseq. Where fairseq is loaded already, as in its own
-commands, the task, the model and the criterion are registered with it.
+commands, the task, the model, the criterion and the optimizer are registered with it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 
 
 def register_plugins() -> None:
-    """Register task, model and criterion with fairseq; calling it again changes nothing."""
+    """Register task, model, criterion and optimizer with fairseq; calling it again changes nothing."""
     import st.criterions.joint_ctc
     import st.models.xlsr_mbart
+    import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
 
 

@@ -25,6 +25,10 @@ from st.data.text import TextVocabulary
 from st.errors import AudioError, ManifestError
 
 PCM_SCALE = 32768.0
+WAVE_MULTIPLE = 3200
+"""Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
+library prepares for a shape are found again. Lengths are unchanged."""
+TARGET_MULTIPLE = 4
 
 
 @dataclass(slots=True)
@@ -50,9 +54,12 @@ def group_rows(rows: Sequence[ManifestRow]) -> list[Utterance]:
     return list(by_audio.values())
 
 
-def pad_rows(rows: Sequence[npt.NDArray[Any]] | Sequence[list[int]], value: float, dtype: torch.dtype) -> Tensor:
-    """Stack rows of different lengths to ``(rows, longest)``, filled up with ``value``."""
-    batch = torch.full((len(rows), max(map(len, rows), default=0)), value, dtype=dtype)
+def pad_rows(
+    rows: Sequence[npt.NDArray[Any]] | Sequence[list[int]], value: float, dtype: torch.dtype, *, multiple: int = 1
+) -> Tensor:
+    """Stack rows of different lengths, filled up with ``value`` to a multiple of ``multiple``."""
+    longest = max(map(len, rows), default=0)
+    batch = torch.full((len(rows), -(-longest // multiple) * multiple), value, dtype=dtype)
     for target, row in zip(batch, rows, strict=True):
         target[: len(row)] = torch.as_tensor(row, dtype=dtype)
     return batch
@@ -70,6 +77,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Attributes:
         utterances: All utterances of the subset.
         sizes: Samples of each utterance, int64.
+        padded_sizes: The same, rounded up as in a batch.
+        target_sizes: Tokens of each utterance's longest target, tag and end of sentence included.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.ctc = ctc
         self.utterances = group_rows(rows)
         self.sizes = np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64)
+        self.padded_sizes = -(-self.sizes // WAVE_MULTIPLE) * WAVE_MULTIPLE
         self.target_sizes = np.array(
             [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
         )
@@ -153,8 +163,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         rows = [(n, *target) for n, utterance in enumerate(utterances) for target in utterance.targets]
         eos, pad = self.text.eos, self.text.pad
         targets = [[self.text.language_id(lang), *self.text.encode(text), eos] for _, _, lang, text in rows]
-        target = pad_rows(targets, pad, torch.long)
-        previous = pad_rows([[eos, *tokens[:-1]] for tokens in targets], pad, torch.long)
+        target = pad_rows(targets, pad, torch.long, multiple=TARGET_MULTIPLE)
+        previous = pad_rows([[eos, *tokens[:-1]] for tokens in targets], pad, torch.long, multiple=TARGET_MULTIPLE)
         labels = [self.ctc.encode(utterance.src_text) for utterance in utterances]
         waveforms = [item["waveform"] for item in items]
         return {
@@ -163,7 +173,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "nsentences": len(rows),
             "ntokens": sum(map(len, targets)),
             "net_input": {
-                "waveforms": pad_rows(waveforms, 0.0, torch.float32),
+                "waveforms": pad_rows(waveforms, 0.0, torch.float32, multiple=WAVE_MULTIPLE),
                 "lengths": torch.tensor([len(wave) for wave in waveforms]),
                 "source_rows": torch.tensor([n for n, _, _, _ in rows]),
                 "prev_output_tokens": previous,

@@ -10,12 +10,8 @@ from fairseq.data import FairseqDataset
 
 from st.data.dataset import TranslationDataset
 
-LENGTH_JITTER = 0.1
-"""Lengths are sorted up to this share of noise, so that batches differ from epoch to epoch and padding stays small."""
-
-
 class FairseqTranslationDataset(FairseqDataset):
-    """Batches by samples of audio, longest utterances together."""
+    """Batches by samples of audio: utterances of about one length together, in a new order each epoch."""
 
     def __init__(self, dataset: TranslationDataset, *, shuffle: bool, name: str) -> None:
         self.dataset = dataset
@@ -42,23 +38,21 @@ class FairseqTranslationDataset(FairseqDataset):
         return self.dataset.sizes
 
     def num_tokens(self, index: int) -> int:
-        """Return the samples of one utterance, which ``--max-tokens`` counts."""
-        return int(self.dataset.sizes[index])
+        """Return the padded samples of one utterance, which ``--max-tokens`` counts."""
+        return int(self.dataset.padded_sizes[index])
 
     def num_tokens_vec(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the samples of several utterances."""
-        return self.dataset.sizes[indices]
+        """Return the padded samples of several utterances."""
+        return self.dataset.padded_sizes[indices]
 
     def size(self, index: int) -> tuple[int, int]:
         """Return samples and longest target of one utterance, for the length filter."""
         return int(self.dataset.sizes[index]), int(self.dataset.target_sizes[index])
 
     def ordered_indices(self) -> npt.NDArray[np.int64]:
-        """Return all indices by length; with noise from numpy's seeded generator when training."""
-        keys = self.dataset.sizes.astype(np.float64)
-        if self.shuffle:
-            keys = keys * (1.0 + LENGTH_JITTER * np.random.rand(len(keys)))  # noqa: NPY002 (fairseq seeds this one)
-        return np.argsort(keys, kind="stable").astype(np.int64)
+        """Return all indices by padded length; equal lengths shuffled by numpy's seeded generator when training."""
+        ties = np.random.rand(len(self)) if self.shuffle else self.dataset.sizes  # noqa: NPY002 (fairseq seeds it)
+        return np.lexsort((ties, self.dataset.padded_sizes)).astype(np.int64)
 
     def filter_indices_by_size(
         self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None
@@ -72,7 +66,7 @@ class FairseqTranslationDataset(FairseqDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Whether the batches of one epoch may serve the next; not when lengths are jittered."""
+        """Whether the batches of one epoch may serve the next; not when they are drawn anew."""
         return not self.shuffle
 
     @property

@@ -1,0 +1,1 @@
+"""fairseq optimizers of ``--user-dir st``."""
