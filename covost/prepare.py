@@ -24,7 +24,6 @@ from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES, source_languages, split_direction
 from st.data.manifest import COLUMNS, SPLITS
-from st.data.sentencepiece_training import model_pieces
 from st.errors import ManifestError
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class _Run:
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
         if config.vocabulary.spm_model is not None:
-            model_pieces(read_model(config.vocabulary.spm_model))
+            read_model(config.vocabulary.spm_model)
 
     def plan_language(self, code: str) -> pl.DataFrame:
         """Read all tables of a spoken language; return the ``split`` and ``clip`` names its directions need.

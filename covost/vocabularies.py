@@ -68,11 +68,16 @@ def read_model(path: Path) -> bytes:
     """Return the bytes of the model given as ``--spm``.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: If there is no such file, or it is not laid out as mBART's.
     """
     if not path.is_file():
         raise ConfigError(f"--spm {path}: no such file; expected mBART-50's sentencepiece.bpe.model")
-    return path.read_bytes()
+    model = path.read_bytes()
+    try:
+        model_pieces(model)
+    except ConfigError as exc:
+        raise ConfigError(f"--spm {path}: {exc}") from None
+    return model
 
 
 def make_text_vocabulary(

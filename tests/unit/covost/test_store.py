@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covost import store as store_module
+from covost.build import StorePlan, build_store
+from covost.decode import ClipDecoder, DecodedClip, decode_clip
+from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from st.data.audio import read_audio
+from st.errors import ManifestError
+
+
+class Interrupted(Exception):
+    pass
+
+
+class CountingDecoder(ClipDecoder):
+    """Decodes in this process, remembers what, and may stop in the middle."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__(1)
+        self.decoded: list[str] = []
+        self.stop_after = stop_after
+
+    def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
+        for clip in clips:
+            if self.stop_after is not None and len(self.decoded) >= self.stop_after:
+                raise Interrupted
+            self.decoded.append(clip)
+            yield decode_clip(str(folder), clip)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, make_recording) -> StorePlan:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"clip{number}.mp3").write_bytes(make_recording(number, 0.2))
+    (folder / "clip3.mp3").write_bytes(b"<html>")
+    # Written long before any store, as recordings are.
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    return StorePlan(
+        StorePaths(tmp_path / "data" / "train.zip"), folder, sorted(path.name for path in folder.iterdir())
+    )
+
+
+def build(plan: StorePlan, stop_after: int | None = None) -> tuple[list[StoreRecord], list[str], int]:
+    """Return the records, the clips decoded, and how often the finished store was said to change."""
+    changes: list[int] = []
+    decoder = CountingDecoder(stop_after)
+    records = build_store(plan, decoder, before_change=lambda: changes.append(1), on_clip=lambda: None)
+    return records, decoder.decoded, len(changes)
+
+
+def tree(plan: StorePlan) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in plan.paths.zip.parent.iterdir()}
+
+
+def test_a_store_is_a_sound_zip_whose_slices_are_the_recordings(plan: StorePlan) -> None:
+    records, _, _ = build(plan)
+    with zipfile.ZipFile(plan.paths.zip) as archive:
+        assert archive.testzip() is None
+        members = {info.filename: info for info in archive.infolist()}
+        assert list(members) == [f"clip{number}.flac" for number in (0, 1, 2, 4, 5)]
+        for record in records:
+            if record.status == "ok":
+                slice_ = f"{plan.paths.zip}:{record.offset}:{record.length}"
+                samples = read_audio(slice_)
+                assert len(samples) == record.n_frames
+                assert np.array_equal(samples, read_audio(archive.read(f"{record.clip[:-4]}.flac")))
+                assert np.abs(samples - read_audio(plan.clips_folder / record.clip)).max() <= 1 / 32768
+    assert records[3] == replace(records[3], status="undecodable", length=0, offset=0, source_bytes=6)
+    assert sum(record.length for record in records) * 1.02 > plan.paths.zip.stat().st_size - 1024
+    assert read_records(plan.paths.index) == records
+    assert sorted(tree(plan)) == ["train.index.tsv", "train.zip"]
+
+
+def test_a_second_run_does_nothing(plan: StorePlan) -> None:
+    build(plan)
+    before = {path.name: path.stat().st_mtime_ns for path in plan.paths.zip.parent.iterdir()}
+    _, decoded, changes = build(plan)
+    assert (decoded, changes) == ([], 0)
+    assert {path.name: path.stat().st_mtime_ns for path in plan.paths.zip.parent.iterdir()} == before
+
+
+def test_a_changed_clip_is_decoded_alone(plan: StorePlan, make_recording) -> None:
+    build(plan)
+    (plan.clips_folder / "clip2.mp3").write_bytes(make_recording(99, 0.3))
+    records, decoded, changes = build(plan)
+    assert (decoded, changes) == (["clip2.mp3"], 1)
+    assert records[2].n_frames > 4000
+    changed = tree(plan)
+    for path in plan.paths.zip.parent.iterdir():
+        path.unlink()
+    build(plan)
+    assert tree(plan) == changed
+
+
+def test_a_touched_clip_is_not_decoded_again(plan: StorePlan) -> None:
+    build(plan)
+    (plan.clips_folder / "clip2.mp3").touch()
+    assert build(plan)[1:] == ([], 0)
+
+
+def test_clips_may_be_added_and_taken_away(plan: StorePlan, make_recording) -> None:
+    build(plan)
+    (plan.clips_folder / "clip00.mp3").write_bytes(make_recording(7, 0.2))
+    other = replace(plan, clips=sorted({*plan.clips, "clip00.mp3"} - {"clip1.mp3"}))
+    records, decoded, _ = build(other)
+    assert decoded == ["clip00.mp3"]
+    assert [record.clip for record in records] == other.clips
+    with zipfile.ZipFile(plan.paths.zip) as archive:
+        assert archive.testzip() is None
+
+
+def test_p25_stopped_after_any_clip_it_resumes_to_the_same_bytes(
+    plan: StorePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_SECONDS_BETWEEN_SYNCS", -1.0)
+    build(plan)
+    expected = tree(plan)
+    for stop_after in range(len(plan.clips)):
+        for path in plan.paths.zip.parent.iterdir():
+            path.unlink()
+        with pytest.raises(Interrupted):
+            build(plan, stop_after)
+        assert not plan.paths.zip.exists()
+        assert not plan.paths.index.exists()
+        _, decoded, _ = build(plan)
+        assert decoded == plan.clips[stop_after:], "journalled clips must not be decoded again"
+        assert tree(plan) == expected
+
+
+@pytest.mark.parametrize("lost", [1, 40, 4000])
+def test_p25_a_torn_journal_or_a_torn_zip_is_resumed(plan: StorePlan, lost: int) -> None:
+    build(plan)
+    expected = tree(plan)
+    for name, end in (("partial", "zip"), ("journal", "index")):
+        for path in plan.paths.zip.parent.iterdir():
+            path.unlink()
+        with pytest.raises(Interrupted):
+            build(plan, 5)
+        torn = getattr(plan.paths, name)
+        torn.write_bytes(torn.read_bytes()[:-lost])
+        build(plan)
+        assert tree(plan) == expected, end
+
+
+def test_p25_killed_between_the_two_renames(plan: StorePlan) -> None:
+    build(plan)
+    expected = tree(plan)
+    plan.paths.index.rename(plan.paths.journal)
+    assert build(plan)[1] == []
+    assert tree(plan) == expected
+
+
+def test_p25_killed_before_the_renames(plan: StorePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Path) -> Path:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stop)
+        with pytest.raises(Interrupted):
+            build(plan)
+    assert sorted(tree(plan)) == [".train.zip.journal", ".train.zip.partial"]
+    assert build(plan)[1] == []
+    complete = tree(plan)
+    for path in plan.paths.zip.parent.iterdir():
+        path.unlink()
+    build(plan)
+    assert tree(plan) == complete
+
+
+def test_a_source_that_changed_while_the_run_was_down_is_decoded_again(plan: StorePlan, make_recording) -> None:
+    with pytest.raises(Interrupted):
+        build(plan, 4)
+    (plan.clips_folder / "clip1.mp3").write_bytes(make_recording(50, 0.3))
+    assert build(plan)[1] == plan.clips[1:]
+
+
+def test_a_foreign_index_is_an_error_that_says_what_to_do(plan: StorePlan) -> None:
+    build(plan)
+    plan.paths.index.write_text("something else\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"train\.index\.tsv:1: .*delete"):
+        build(plan)
+
+
+def test_workers_give_the_same_clips_in_the_same_order(plan: StorePlan) -> None:
+    clips = plan.clips * 20
+    with ClipDecoder(1) as one, ClipDecoder(2) as two:
+        assert list(two.decode(plan.clips_folder, clips)) == list(one.decode(plan.clips_folder, clips))
+
+
+def test_a_store_beyond_four_gigabytes_is_a_sound_zip(tmp_path: Path) -> None:
+    writer = StoreWriter(StorePaths(tmp_path / "train.zip"))
+    writer.open()
+    payloads = {name: name.encode() * 100 for name in ("a.mp3", "b.mp3", "c.mp3")}
+    for name, payload in payloads.items():
+        if name == "b.mp3":
+            writer._zip.seek(5 << 30)  # a hole, which takes no room on disk
+        writer.append(StoreRecord(name, 0, 0, 0, 1, "ok", "", 1, 1), payload)
+    writer.finish()
+    with zipfile.ZipFile(tmp_path / "train.zip") as archive:
+        assert archive.testzip() is None
+        for name, payload in payloads.items():
+            assert archive.read(f"{name[0]}.flac") == payload
+    assert writer.records[2].offset > 5 << 30
+    assert writer.records[2].crc32 == zlib.crc32(payloads["c.mp3"])
+
+
+def test_a_store_of_more_than_65535_clips_is_a_sound_zip(tmp_path: Path) -> None:
+    writer = StoreWriter(StorePaths(tmp_path / "train.zip"))
+    writer.open()
+    for number in range(65_540):
+        writer.append(StoreRecord(f"{number:06}.mp3", 0, 0, 0, 1, "ok", "", 1, 1), b"x")
+    writer.finish()
+    with zipfile.ZipFile(tmp_path / "train.zip") as archive:
+        assert len(archive.namelist()) == 65_540
+        assert archive.read("065539.flac") == b"x"

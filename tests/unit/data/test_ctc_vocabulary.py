@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st_
+
+from st.data.ctc_vocabulary import CtcVocabulary, normalise
+from st.errors import ConfigError
+
+TEXTS = {"fr": ["L'été, c'est déjà 2024 !"], "ja": ["今日は。"], "ta": ["நன்றாக உள்ளது"], "fa": ["می‌خواهم"]}
+VOCABULARY = CtcVocabulary.build(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("L'été, c'est déjà 2024 !", "l été c est déjà 2024"),
+        ("e\u0301te\u0301", "été"),
+        ("  a\tb\u00a0c\u3000d\n", "a b c d"),
+        ("GROSSE Straße", "grosse straße"),
+        ("İstanbul", "istanbul"),
+        ("a|b <pad> €5 + 3", "a b pad 5 3"),
+        ("مُحَمَّد ـــ", "محمد"),
+        ("می‌خواهم", "می خواهم"),
+        ("நன்றாக", "நன்றாக"),
+        ("今日は、いい（天気）です。", "今日は いい 天気 です"),
+        ("\u200fشلوم\u200e\ufeff", "شلوم"),
+        ("", ""),
+        ("?!", ""),
+    ],
+)
+def test_normalisation_by_script(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+
+
+@given(st_.text(max_size=60))
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise(text)
+    assert normalise(once) == once
+    assert "|" not in once
+
+
+def test_form_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "ctc_vocab.json"
+    VOCABULARY.save(path)
+    table = json.loads(path.read_text(encoding="utf-8"))
+    assert list(table)[:5] == ["<pad>", "<s>", "</s>", "<unk>", "|"]
+    assert list(table.values()) == list(range(len(table)))
+    assert list(table)[5:] == sorted(list(table)[5:])
+    assert CtcVocabulary.load(path).symbols == VOCABULARY.symbols
+
+
+def test_ids_and_texts_are_those_of_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    path = tmp_path / "vocab.json"
+    VOCABULARY.save(path)
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(path))
+    for text in ("l été est déjà là", "今日は", "c est à nous zz"):
+        ids = VOCABULARY.encode(text)
+        assert ids == tokenizer(text).input_ids
+        # A path as CTC emits it: a repeat of each symbol, a blank between equal neighbours.
+        path_ids = [number for symbol in ids for number in (0, symbol, symbol)]
+        expected = tokenizer.decode(path_ids).replace("<unk>", "")
+        assert VOCABULARY.decode(path_ids) == " ".join(expected.split())
+
+
+def test_decoding_collapses_repeats_and_drops_blanks() -> None:
+    c, e = VOCABULARY.encode("ce")
+    assert VOCABULARY.decode([0, c, c, 0, c, e, e, 0, 0]) == "cce"
+    assert VOCABULARY.decode([c, c, e], collapse=False) == "cce"
+    assert VOCABULARY.decode([0, 0, 0]) == ""
+    assert VOCABULARY.decode([]) == ""
+    bar = VOCABULARY.delimiter
+    assert VOCABULARY.decode([bar, c, bar, 0, bar, e, bar]) == "c e"
+
+
+def test_unknown_characters_become_unk() -> None:
+    assert VOCABULARY.encode("cω") == [VOCABULARY.encode("c")[0], VOCABULARY.unk]
+
+
+def test_the_order_of_texts_does_not_matter() -> None:
+    reordered = {code: texts[::-1] for code, texts in reversed(TEXTS.items())}
+    assert CtcVocabulary.build(reordered).symbols == VOCABULARY.symbols
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"<pad>": 0, "|": 1}',
+        '{"a": 0, "<unk>": 1, "|": 2}',
+        '{"<pad>": 0, "<unk>": 2, "|": 3}',
+        "[]",
+        '{"a": "b"}',
+        "{",
+    ],
+)
+def test_unfit_files_are_config_errors(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "vocab.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"vocab\.json"):
+        CtcVocabulary.load(path)
+    with pytest.raises(ConfigError, match="no such"):
+        CtcVocabulary.load(tmp_path / "absent.json")
