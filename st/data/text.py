@@ -84,6 +84,10 @@ class TextVocabulary:
         pieces = [self._piece_of_id[number] for number in map(int, ids) if number in self._piece_of_id]
         return str(self._processor.decode(pieces)).replace("▁", " ").strip()
 
+    def model_bytes(self) -> bytes:
+        """Return the SentencePiece model, serialised."""
+        return bytes(self._processor.serialized_model_proto())
+
     def language_id(self, code: str) -> int:
         """Return the id of a language's tag.
 
