@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -12,9 +15,6 @@ from torch.overrides import TorchFunctionMode
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
-
-IGNORED = frozenset({"decoder.output_projection.weight", "decoder.version", "decoder.embed_positions._float_tensor"})
-"""Names of fairseq checkpoints that our model has no counterpart of: tied or informative."""
 
 SHOWN = 10
 
@@ -51,6 +51,8 @@ def build_model(
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
+    label: Callable[[str], str | None] = str,
+    mapped: bool = False,
 ) -> SpeechTranslator:
     """Build a model around tensors that were read from a file.
 
@@ -60,6 +62,8 @@ def build_model(
         source: Name of the file, for messages.
         device: Where the model shall be.
         dtype: Type of its parameters; float32 if None.
+        label: How the file names a parameter of ours, for messages.
+        mapped: Whether the tensors are mapped from a file, whose pages are given back once they are converted.
 
     Returns:
         The model, in evaluation mode.
@@ -70,45 +74,70 @@ def build_model(
     wanted = parse_dtype(dtype)
     with torch.device("meta"), _NoDraws():
         model = SpeechTranslator(config)
-    for name in IGNORED & set(state):
-        del state[name]
-    check_names(dict(model.named_parameters()), state, source=source)
-    take_over(model, state, device=torch.device(device), dtype=wanted)
+    check_names(dict(model.named_parameters()), state, source=source, label=label)
+    take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
     return model.eval()
 
 
-def check_names(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, source: str) -> None:
+def check_names(
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+    *,
+    source: str,
+    label: Callable[[str], str | None] = str,
+) -> None:
     """Compare names and shapes.
 
     Raises:
         CheckpointError: If anything differs; at most 10 names of a kind are listed.
     """
     shapes = [
-        f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
+        f"{label(name) or name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
         for name in expected
         if name in found and found[name].shape != expected[name].shape
     ]
     problems = [
-        _listed("missing", [name for name in expected if name not in found]),
-        _listed("unexpected", [name for name in found if name not in expected]),
-        _listed("of another shape", shapes),
+        listed("missing", [label(name) or name for name in expected if name not in found]),
+        listed("unexpected", [label(name) or name for name in found if name not in expected]),
+        listed("of another shape", shapes),
     ]
     if any(problems):
         raise CheckpointError(f"{source}: does not fit the model: {'; '.join(filter(None, problems))}")
 
 
 def take_over(
-    model: nn.Module, state: MutableMapping[str, Tensor], *, device: torch.device, dtype: torch.dtype
+    model: nn.Module,
+    state: MutableMapping[str, Tensor],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    mapped: bool = False,
 ) -> None:
     """Make the tensors of ``state`` the parameters of ``model``, one by one; ``state`` is empty afterwards."""
     for name, parameter in list(model.named_parameters()):
-        tensor = state.pop(name).to(device=device, dtype=dtype).contiguous()
+        source = state.pop(name)
+        tensor = source.to(device=device, dtype=dtype).contiguous()
+        if mapped and tensor.data_ptr() != source.data_ptr():
+            give_back(source)
         owner, _, leaf = name.rpartition(".")
         replacement = nn.Parameter(tensor, requires_grad=parameter.requires_grad)
         setattr(model.get_submodule(owner), leaf, replacement)
 
 
-def _listed(kind: str, names: Iterable[str]) -> str:
+def give_back(tensor: Tensor) -> None:
+    """Let the system drop the pages of a tensor mapped from a file; they are read again if anyone asks.
+
+    Without it, a file that is read once to convert it would count as memory in use to the end.
+    """
+    size = mmap.PAGESIZE
+    start = -(-tensor.data_ptr() // size) * size
+    length = (tensor.data_ptr() + tensor.nbytes) // size * size - start
+    if sys.platform == "linux" and length > 0:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
+
+
+def listed(kind: str, names: Iterable[str]) -> str:
+    """Return "3 missing: a, b, c", at most 10 names, or nothing if there is none."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{len(names)} {kind}: {', '.join(names[:SHOWN])}{more}" if names else ""

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.serialization import safe_globals
 
+from st.checkpoints.checksums import verify_safetensors, verify_zip
 from st.checkpoints.standins import is_inert, standins
 from st.errors import CheckpointError
 
@@ -31,13 +32,14 @@ SAFE_TORCH = (2, 10)
 _LOCK = threading.Lock()
 
 
-def read_pickled(path: Path | str, *, trusted_sha256: str | None = None) -> Any:
+def read_pickled(path: Path | str, *, sha256: str | None = None, verify: bool = True) -> Any:
     """Read a file that ``torch.save`` wrote, without running anything in it.
 
     Args:
         path: The file.
-        trusted_sha256: Digest of a file whose every class may be read as an inert stand-in. Even then no code of
-            the file is run.
+        sha256: Digest that the file must have. Whoever gives it knows the file: classes that are not on the
+            allow-list are then read as inert stand-ins too. Even then no code of the file is run.
+        verify: Whether to compare the checksums that the file holds of its own contents.
 
     Returns:
         What was saved; tensors on the CPU, mapped from the file where its format allows it.
@@ -46,12 +48,14 @@ def read_pickled(path: Path | str, *, trusted_sha256: str | None = None) -> Any:
         CheckpointError: If the file is missing, corrupt or incomplete, or names a class that is not on the allow-list.
     """
     path = require_file(path)
-    trusted = trusted_sha256 is not None
-    if trusted_sha256 is not None:
-        check_sha256(path, trusted_sha256)
+    trusted = sha256 is not None
+    if sha256 is not None:
+        check_sha256(path, sha256)
     _require_safe_torch(path, trusted)
     with _readable(path):
         zipped = _is_zip(path)
+        if zipped and verify:
+            verify_zip(path)
         names = _unsafe_globals(path, zipped)
         refused = sorted(name for name in names if not is_inert(name))
         if refused and not trusted:
@@ -60,8 +64,15 @@ def read_pickled(path: Path | str, *, trusted_sha256: str | None = None) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
 
-def read_safetensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_safetensors(
+    path: Path | str, *, sha256: str | None = None, verify: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read a safetensors file.
+
+    Args:
+        path: The file.
+        sha256: Digest that the file must have.
+        verify: Whether to compare the checksums that files of ours hold of their tensors.
 
     Returns:
         Tensors by name, mapped from the file, and its metadata.
@@ -72,11 +83,21 @@ def read_safetensors(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[st
     from safetensors import SafetensorError, safe_open
 
     path = require_file(path)
+    if sha256 is not None:
+        check_sha256(path, sha256)
     try:
+        if verify:
+            verify_safetensors(path)
         with safe_open(path, framework="pt", device="cpu") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as exc:
         raise CheckpointError(_corrupt(path, exc)) from exc
+
+
+def is_mapped(path: Path | str) -> bool:
+    """Return whether tensors that this door reads from ``path`` are mapped from it; torch's old format cannot be."""
+    path = Path(path)
+    return path.suffix == ".safetensors" or _is_zip(path)
 
 
 def require_file(path: Path | str) -> Path:
@@ -155,7 +176,7 @@ def _require_safe_torch(path: Path, trusted: bool) -> None:
         wanted = ".".join(map(str, SAFE_TORCH))
         raise CheckpointError(
             f"{path}: torch {torch.__version__} is not safe for pickled files of unknown origin; expected torch "
-            f"{wanted} or newer, or a safetensors file, or the file's SHA-256 as `trusted_sha256`"
+            f"{wanted} or newer, or a safetensors file, or the file's SHA-256 as `sha256`"
         )
 
 
@@ -163,7 +184,7 @@ def _refusal(path: Path, names: list[str]) -> str:
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     return (
         f"{path}: refused, as it asks for {shown}, which a model file has no need of. If you know where the file comes "
-        f"from, pass its digest (sha256sum FILE) as `trusted_sha256`: such names are then read as inert stand-ins"
+        f"from, pass its digest (sha256sum FILE) as `sha256`: such names are then read as inert stand-ins"
     )
 
 

@@ -16,6 +16,7 @@ INERT_GLOBALS: tuple[str, ...] = (
     r"fairseq\.dataclass\.(\w+\.)*\w+",
     r"fairseq\.(tasks|models|criterions|optim|data)\.(\w+\.)*\w*(Config|CHOICES|Choices|Enum)",
     r"fairseq\.meters\.\w+",
+    r"fairseq\.data\.dictionary\.Dictionary",
     r"collections\.defaultdict",
     r"typing\.(Any|Union|Optional|List|Dict|Tuple)",
     r"builtins\.(int|float|str|bool|bytes|dict|list|tuple|type|object|NoneType)",

@@ -1,0 +1,96 @@
+"""What a checkpoint file was found to hold, whatever its format."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from st.checkpoints.assemble import listed
+from st.checkpoints.keymaps import KeyMap
+from st.errors import CheckpointError
+from st.modules.config import ModelConfig
+
+
+@dataclass
+class Contents:
+    """Weights under our names, and the traces of vocabularies that came with them."""
+
+    path: Path
+    format: str
+    """Name of the format, as reported to people."""
+    config: ModelConfig
+    state: dict[str, Tensor]
+    """Emptied when a model is built from it."""
+    keymap: KeyMap
+    mapped: bool = True
+    """Whether the tensors are mapped from the file rather than in memory of their own."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Vocabulary files that a training checkpoint carries."""
+    label_symbols: list[str] | None = None
+    """Symbols of the CTC head by row, if the file says so."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What the file says about itself, as plain values."""
+
+    @property
+    def folder(self) -> Path:
+        """Where files that belong to it may lie."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+
+def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str) -> dict[str, Tensor]:
+    """Rename a file's tensors to our names; ``tensors`` is empty afterwards.
+
+    Raises:
+        CheckpointError: If a name has no counterpart, or an output projection differs from the embeddings.
+    """
+    state: dict[str, Tensor] = {}
+    strangers: list[str] = []
+    tied: dict[str, Tensor] = {}
+    for name in list(tensors):
+        value = tensors.pop(name)
+        ours = None if name in keymap.tied else keymap.ours(name)
+        if name in keymap.tied:
+            tied[name] = value
+        elif keymap.is_dropped(name):
+            continue
+        elif ours is None or not isinstance(value, Tensor):
+            strangers.append(name)
+        else:
+            state[ours] = value
+    if strangers:
+        raise CheckpointError(f"{source}: {listed('tensors that our model has no place for', strangers)}")
+    _check_tied(state, tied, source)
+    return state
+
+
+def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) -> None:
+    for name, value in tied.items():
+        embeddings = state.setdefault("decoder.embed_tokens.weight", value)
+        same = embeddings.data_ptr() == value.data_ptr() or torch.equal(embeddings, value)
+        if embeddings.shape != value.shape or not same:
+            raise CheckpointError(
+                f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
+            )
+
+
+@contextmanager
+def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """Lay out the files that a training checkpoint carries in a folder that lasts as long as the block.
+
+    Raises:
+        CheckpointError: If a name is not a plain file name.
+    """
+    with tempfile.TemporaryDirectory(prefix="st-bundle-") as name:
+        folder = Path(name)
+        for filename, content in files.items():
+            if Path(filename).name != filename or not isinstance(content, bytes):
+                raise CheckpointError(f"the checkpoint carries a file named {filename!r}; expected a plain file name")
+            (folder / filename).write_bytes(content)
+        yield folder

@@ -1,0 +1,241 @@
+"""Read fairseq's files: XLS-R and XLSR-53, CTC fine-tuning, translation (``xm_transformer``), mBART; and our training.
+
+Shapes come from the settings inside the file (``cfg``, or ``args`` before 2021); what they leave out is measured on
+the tensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from st.checkpoints.contents import Contents, take_names
+from st.checkpoints.keymaps import KEYMAPS, KeyMap
+from st.checkpoints.names import PREFIXES
+from st.checkpoints.settings import parse_conv_layers, refuse_builders, require
+from st.checkpoints.standins import Standin, plain
+from st.errors import CheckpointError, ConfigError
+from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.text_decoder import POSITION_OFFSET
+
+BUNDLE_FORMAT = 1
+OWN_TRAINING = "training checkpoint of this project"
+
+# How a file is recognised: the first row whose every prefix begins a name of the state is its format.
+_SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("fairseq xm_transformer", ("encoder.w2v_encoder.w2v_model.", "decoder.layers.")),
+    ("fairseq wav2vec_ctc", ("w2v_encoder.w2v_model.", "w2v_encoder.proj.")),
+    ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
+    ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
+)
+
+_ENCODER_SETTINGS = (
+    # ours              fairseq's
+    ("dim", "encoder_embed_dim"),
+    ("ffn_dim", "encoder_ffn_embed_dim"),
+    ("num_heads", "encoder_attention_heads"),
+    ("num_layers", "encoder_layers"),
+    ("conv_bias", "conv_bias"),
+    ("pos_conv_kernel", "conv_pos"),
+    ("pos_conv_groups", "conv_pos_groups"),
+)
+_ENCODER_REQUIRED = (
+    ("extractor_mode", "layer_norm", "layer norm after every convolution, as XLS-R"),
+    ("layer_norm_first", True, "layer norm before attention, as XLS-R"),
+    ("activation_fn", "gelu", "activation"),
+    ("layer_type", "transformer", "kind of layer"),
+    ("pos_conv_depth", 1, "one positional convolution"),
+    ("quantize_input", False, "features, not codes, as input"),
+)
+_DECODER_SETTINGS = (
+    ("dim", "decoder_embed_dim"),
+    ("ffn_dim", "decoder_ffn_embed_dim"),
+    ("num_heads", "decoder_attention_heads"),
+    ("num_layers", "decoder_layers"),
+    ("activation", "activation_fn"),
+)
+_DECODER_REQUIRED = (
+    ("decoder_normalize_before", True, "layer norm before attention, as mBART"),
+    ("layernorm_embedding", True, "layer norm after the embeddings, as mBART"),
+    ("decoder_learned_pos", True, "learned positions, as mBART"),
+    ("no_token_positional_embeddings", False, "learned positions, as mBART"),
+)
+_ADAPTOR_SETTINGS = (
+    ("num_layers", "adaptor_n_layers"),
+    ("kernel_size", "adaptor_kernel_size"),
+    ("stride", "adaptor_stride"),
+)
+_ADAPTOR_REQUIRED = (("adaptor_layernorm", False, "no layer norm before the adaptor"),)
+
+
+def read_fairseq(path: Path, content: Any) -> Contents:
+    """Find out what a file of fairseq holds.
+
+    Args:
+        path: Where it came from.
+        content: What the door returned; its tensors are taken out.
+
+    Raises:
+        CheckpointError: If it is none of the formats that open, or of another architecture.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("model"), Mapping):
+        found = (
+            f"a dictionary of {', '.join(sorted(map(str, content))[:10])}"
+            if isinstance(content, dict)
+            else "no dictionary"
+        )
+        raise CheckpointError(f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`")
+    tensors = dict(content.pop("model"))
+    state = content.get("task_state") or {}
+    if isinstance(state, dict) and "st_bundle" in state:
+        return _read_own(path, tensors, state["st_bundle"])
+    name = next((name for name, signs in _SIGNS if all(_begins(tensors, sign) for sign in signs)), None)
+    if name is None:
+        raise CheckpointError(
+            f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
+            f"{', '.join(name for name, _ in _SIGNS)}"
+        )
+    settings = _settings(content, str(path))
+    keymap = KEYMAPS[name]
+    projected = "encoder.w2v_encoder.proj.weight" in tensors
+    ours = take_names(tensors, keymap, source=str(path))
+    try:
+        config = _model_config(name, settings, ours, projected=projected, source=str(path))
+    except ConfigError as exc:
+        raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
+    return Contents(path, name, config, ours, keymap, label_symbols=_dictionary(state), settings=settings)
+
+
+def _begins(names: Iterable[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)
+
+
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any) -> Contents:
+    if not isinstance(bundle, dict) or bundle.get("format") != BUNDLE_FORMAT:
+        found = bundle.get("format") if isinstance(bundle, dict) else bundle
+        raise CheckpointError(f"{path}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
+    try:
+        config = ModelConfig.from_dict(bundle["model_config"])
+    except (ConfigError, KeyError, TypeError, ValueError) as exc:
+        raise CheckpointError(f"{path}: the shape of its model cannot be read: {exc}") from None
+    keymap = KeyMap(PREFIXES)
+    state = take_names(tensors, keymap, source=str(path))
+    return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})))
+
+
+def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the settings of the model, those of its wav2vec 2.0 part under ``w2v_args``."""
+    settings = plain(content.get("cfg") or content.get("args") or {})
+    refuse_builders(settings, source)
+    model = _model_section(settings)
+    if model.get("w2v_args"):
+        model["w2v_args"] = _model_section(model["w2v_args"])
+    return model
+
+
+def _model_section(settings: Any) -> dict[str, Any]:
+    if not isinstance(settings, dict):
+        return {}
+    section = settings.get("model", settings)
+    return dict(section) if isinstance(section, dict) else dict(settings)
+
+
+def _model_config(
+    name: str, settings: dict[str, Any], state: Mapping[str, Tensor], *, projected: bool, source: str
+) -> ModelConfig:
+    speech = settings.get("w2v_args") or ({} if name == "fairseq xm_transformer" else settings)
+    if name == "fairseq mbart":
+        return ModelConfig(decoder=_decoder_config(settings, state, source), parts=("decoder",))
+    encoder = _encoder_config(speech, state, source)
+    if name != "fairseq xm_transformer":
+        labels = _shapes(state, source)["ctc.proj.weight"][0] if name == "fairseq wav2vec_ctc" else 0
+        return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
+    require(settings, _ADAPTOR_REQUIRED, source)
+    measured: dict[str, Any] = {
+        "num_layers": _count(state, r"adaptor\.layers\.(\d+)\."),
+        "kernel_size": _shapes(state, source)["adaptor.layers.0.weight"][2],
+        "project": projected,
+    }
+    adaptor = AdaptorConfig(**(measured | _named(_ADAPTOR_SETTINGS, settings)))
+    return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, state, source))
+
+
+def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> EncoderConfig:
+    require(settings, _ENCODER_REQUIRED, source)
+    weight = _shapes(state, source)
+    dim, group_width, kernel = weight["encoder.encoder.pos_conv.0.weight_v"]
+    convolutions = [
+        weight[f"encoder.feature_extractor.conv_layers.{n}.0.weight"]
+        for n in range(_count(state, r"encoder\.feature_extractor\.conv_layers\.(\d+)\."))
+    ]
+    if settings.get("conv_feature_layers") is not None:
+        conv_layers = parse_conv_layers(settings["conv_feature_layers"])
+    else:
+        # Strides leave no trace in the tensors; without settings only those of wav2vec 2.0 can be meant.
+        strides = [stride for _, _, stride in XLSR_CONV_LAYERS]
+        conv_layers = tuple((shape[0], shape[2], stride) for shape, stride in zip(convolutions, strides, strict=False))
+    measured: dict[str, Any] = {
+        "conv_layers": conv_layers,
+        "conv_bias": "encoder.feature_extractor.conv_layers.0.0.bias" in state,
+        "dim": dim,
+        "ffn_dim": weight["encoder.encoder.layers.0.fc1.weight"][0],
+        "num_layers": _count(state, r"encoder\.encoder\.layers\.(\d+)\."),
+        "pos_conv_kernel": kernel,
+        "pos_conv_groups": dim // group_width,
+    }
+    return EncoderConfig(**(measured | _named(_ENCODER_SETTINGS, settings)))
+
+
+def _decoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> DecoderConfig:
+    require(settings, _DECODER_REQUIRED, source)
+    weight = _shapes(state, source)
+    vocab_size, dim = weight["decoder.embed_tokens.weight"]
+    measured: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "dim": dim,
+        "ffn_dim": weight["decoder.layers.0.fc1.weight"][0],
+        "num_layers": _count(state, r"decoder\.layers\.(\d+)\."),
+        "max_positions": weight["decoder.embed_positions.weight"][0] - POSITION_OFFSET,
+        "scale_embedding": not settings.get("no_scale_embedding", False),
+    }
+    return DecoderConfig(**(measured | _named(_DECODER_SETTINGS, settings)))
+
+
+class _Shapes(dict[str, "tuple[int, ...]"]):
+    """Shapes by name; a missing name is an error that says so."""
+
+    source = ""
+
+    def __missing__(self, name: str) -> tuple[int, ...]:
+        raise CheckpointError(f"{self.source}: does not fit the model: missing: {name}")
+
+
+def _shapes(state: Mapping[str, Tensor], source: str) -> _Shapes:
+    shapes = _Shapes({name: tuple(tensor.shape) for name, tensor in state.items()})
+    shapes.source = source
+    return shapes
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """Return one more than the highest number that ``pattern`` finds in the names."""
+    found = (re.match(pattern, name) for name in state)
+    return 1 + max((int(match[1]) for match in found if match), default=-1)
+
+
+def _named(table: tuple[tuple[str, str], ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of ``table`` that the file names, under our names."""
+    return {ours: settings[theirs] for ours, theirs in table if settings.get(theirs) is not None}
+
+
+def _dictionary(task_state: Any) -> list[str] | None:
+    """Return the symbols of the dictionary that a CTC fine-tuning kept in its task state."""
+    kept = task_state.get("target_dictionary") if isinstance(task_state, dict) else None
+    if isinstance(kept, Standin) and isinstance(kept.state, dict):
+        symbols = kept.state.get("symbols")
+        if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
+            return list(symbols)
+    return None

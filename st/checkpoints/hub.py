@@ -1,0 +1,79 @@
+"""Models of the Hugging Face hub, at one commit, with their digests compared."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from st.checkpoints.door import check_sha256
+from st.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml")
+# Preferred first: of several kinds of weights only the first that a repository has is fetched.
+_WEIGHTS = (("model*.safetensors",), ("pytorch_model*.bin",), ("*.pt",))
+
+
+def looks_like_hub_id(source: str) -> bool:
+    """Return whether ``source`` has the form ``owner/name`` or ``owner/name@revision``."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
+    """Fetch what a model needs and nothing else.
+
+    Args:
+        source: ``owner/name``, or ``owner/name@revision``.
+        revision: Commit, tag or branch; None for the one in ``source``, or ``main``.
+
+    Returns:
+        The local folder, and the commit that was found.
+
+    Raises:
+        CheckpointError: If the repository, the revision or a file cannot be had, or a file has another digest than the
+            hub says.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    name, _, pinned = source.partition("@")
+    wanted = revision or pinned or "main"
+    endpoint = os.environ.get("HF_ENDPOINT")
+    try:
+        info = HfApi(endpoint=endpoint).model_info(name, revision=wanted, files_metadata=True)
+        commit = str(info.sha)
+        patterns = _patterns(file.rfilename for file in info.siblings or ())
+        folder = Path(snapshot_download(name, revision=commit, allow_patterns=patterns, endpoint=endpoint))
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as exc:
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise CheckpointError(
+            f"{source}: neither a file here nor a model that the hub gives at revision {wanted!r}: {reason}"
+        ) from exc
+    if _COMMIT.fullmatch(wanted) is None:
+        logger.warning("%s: revision %s is %s now; pin it as %s@%s", name, wanted, commit, name, commit)
+    _check_digests(folder, info.siblings or ())
+    return folder, commit
+
+
+def _patterns(names: Iterable[str]) -> list[str]:
+    names = list(names)
+    for patterns in _WEIGHTS:
+        if any(Path(name).match(pattern) and "/" not in name for name in names for pattern in patterns):
+            return [*_SMALL_FILES, *patterns]
+    raise ValueError("it has no weights (model.safetensors, pytorch_model.bin or *.pt)")
+
+
+def _check_digests(folder: Path, siblings: Iterable[Any]) -> None:
+    for file in siblings:
+        lfs = getattr(file, "lfs", None)
+        digest = getattr(lfs, "sha256", None)
+        local = folder / file.rfilename
+        if digest and local.is_file():
+            check_sha256(local, digest)

@@ -1,0 +1,175 @@
+"""Start a training from published weights: XLS-R into the encoder, mBART-50 into the decoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from st.checkpoints.assemble import check_names, give_back, listed
+from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.loading import read_contents, resolve
+from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.data.languages import LANGUAGES
+from st.data.text import TextVocabulary
+from st.errors import CheckpointError
+from st.modules.config import DecoderConfig
+from st.modules.model import SpeechTranslator
+from st.modules.text_decoder import POSITION_OFFSET, TextDecoder
+
+logger = logging.getLogger(__name__)
+
+EMBEDDINGS = "embed_tokens.weight"
+POSITIONS = "embed_positions.weight"
+
+# Settings of the encoder that leave no trace in its tensors' shapes.
+_ENCODER_BEHAVIOUR = ("num_heads", "conv_layers")
+
+
+def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
+    """Copy the speech encoder of any checkpoint into a model.
+
+    Args:
+        model: Its encoder is overwritten; nothing else is touched.
+        source: Anything that :func:`st.checkpoints.load` opens and that has a speech encoder.
+
+    Raises:
+        CheckpointError: If the file has no encoder, or any of its tensors is missing, unexpected or of another shape;
+            the model is unchanged then.
+    """
+    contents, name = _read(source, "encoder")
+    mine, theirs = model.config.encoder, contents.config.encoder
+    wrong = [
+        f"{field} is {getattr(theirs, field)}, expected {getattr(mine, field)}"
+        for field in _ENCODER_BEHAVIOUR
+        if getattr(theirs, field) != getattr(mine, field)
+    ]
+    if wrong:
+        raise CheckpointError(f"{name}: does not fit the model's encoder: {'; '.join(wrong)}")
+    _copy(model.encoder, _part(contents, "encoder"), name, contents)
+    logger.info("%s: encoder of %s, %d tensors", name, contents.format, len(list(model.encoder.parameters())))
+
+
+def load_decoder(model: SpeechTranslator, source: Path | str, text: TextVocabulary, *, spm: Path | None = None) -> None:
+    """Copy the text decoder of any checkpoint into a model, with the embeddings that the model's vocabulary needs.
+
+    The activation and the embedding scale of the checkpoint become the model's. A vocabulary that is smaller than the
+    checkpoint's, or in another order, gets the rows of its own symbols; a language tag gets the row of the language's
+    slot (``ca`` that of ``es_XX``, ``cy`` that of ``fi_FI``). Positions beyond ``max_positions`` are left out.
+
+    Args:
+        model: Its decoder is overwritten; nothing else is touched.
+        source: Anything that :func:`st.checkpoints.load` opens and that has a text decoder.
+        text: Vocabulary of the model.
+        spm: SentencePiece model of the checkpoint, if it has none beside it.
+
+    Raises:
+        CheckpointError: If the file has no decoder, a tensor does not fit, or its vocabulary lacks symbols of ``text``;
+            the model is unchanged then.
+    """
+    contents, name = _read(source, "decoder")
+    state = _part(contents, "decoder")
+    state[EMBEDDINGS] = _embeddings(contents, state[EMBEDDINGS], text, spm)
+    rows = model.config.decoder.max_positions + POSITION_OFFSET
+    state[POSITIONS] = state[POSITIONS][:rows]
+    mine, theirs = model.config.decoder, contents.config.decoder
+    if mine.num_heads != theirs.num_heads:
+        raise CheckpointError(f"{name}: num_heads is {theirs.num_heads}, expected {mine.num_heads}")
+    _copy(model.decoder, state, name, contents)
+    _adopt(model, activation=theirs.activation, scale_embedding=theirs.scale_embedding)
+    logger.info(
+        "%s: decoder of %s, %d of %d symbols, %s",
+        name,
+        contents.format,
+        len(text),
+        theirs.vocab_size,
+        theirs.activation,
+    )
+
+
+def _read(source: Path | str, part: str) -> tuple[Contents, str]:
+    path, name = resolve(source)
+    contents = read_contents(path)
+    if part not in contents.config.parts:
+        raise CheckpointError(
+            f"{name}: a {contents.format} file has no {part}; it has: {' '.join(contents.config.parts)}"
+        )
+    return contents, name
+
+
+def _part(contents: Contents, part: str) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): tensor for name, tensor in contents.state.items() if name.startswith(prefix)}
+
+
+def _copy(module: nn.Module, state: Mapping[str, Tensor], name: str, contents: Contents) -> None:
+    """Copy all tensors or none."""
+    parameters = dict(module.named_parameters())
+    prefix = "encoder." if "mask_emb" in parameters else "decoder."
+    check_names(parameters, state, source=name, label=lambda ours: contents.keymap.theirs(prefix + ours))
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            parameter.copy_(state[key])
+            if contents.mapped:
+                give_back(state[key])
+
+
+def _adopt(model: SpeechTranslator, *, activation: str, scale_embedding: bool) -> None:
+    config: DecoderConfig = dataclasses.replace(
+        model.config.decoder, activation=activation, scale_embedding=scale_embedding
+    )
+    model.config = dataclasses.replace(model.config, decoder=config)
+    decoder: TextDecoder = model.decoder
+    for module in (decoder, *decoder.layers):
+        module.config = config  # type: ignore[assignment]
+
+
+def _embeddings(contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None) -> Tensor:
+    """Return one row per symbol of ``text``."""
+    theirs = _vocabulary(contents, text, spm)
+    if theirs.symbols == text.symbols:
+        return embeddings
+    return embeddings.index_select(0, torch.tensor(embedding_rows(text, theirs, source=str(contents.path))))
+
+
+def _vocabulary(contents: Contents, text: TextVocabulary, spm: Path | None) -> TextVocabulary:
+    """Return the checkpoint's vocabulary; if it has none beside it, mBART-50's over the model of ``text``."""
+    try:
+        theirs, _ = find_text(contents, VocabularyFiles(spm=spm))
+    except CheckpointError:
+        with unpacked({"spm.model": text.model_bytes()}) as folder:
+            theirs, _ = find_text(contents, VocabularyFiles(spm=spm or folder / "spm.model"))
+    if theirs is None or len(theirs) != contents.config.decoder.vocab_size:
+        found, expected = len(theirs or ()), contents.config.decoder.vocab_size
+        raise CheckpointError(f"{contents.path}: its dictionary has {found} symbols, its decoder {expected}")
+    return theirs
+
+
+def embedding_rows(text: TextVocabulary, theirs: TextVocabulary, *, source: str) -> list[int]:
+    """Return for every symbol of ``text`` its row in another vocabulary's embeddings.
+
+    Raises:
+        CheckpointError: If the other vocabulary lacks symbols; the message lists them.
+    """
+    known = {symbol: row for row, symbol in enumerate(theirs.symbols)}
+    tags = {text.lang_tag_format.format(code): code for code in LANGUAGES}
+    rows: list[int] = []
+    missing: list[str] = []
+    for symbol in text.symbols:
+        row = known.get(symbol)
+        if row is None and symbol in tags and tags[symbol] in theirs.languages:
+            row = theirs.language_id(tags[symbol])
+        if row is None:
+            missing.append(symbol)
+        else:
+            rows.append(row)
+    if missing:
+        raise CheckpointError(
+            f"{source}: {listed('symbols of the dictionary that its vocabulary lacks', missing)}; prepare the data "
+            f"with the SentencePiece model of the checkpoint"
+        )
+    return rows

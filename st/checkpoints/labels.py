@@ -1,0 +1,134 @@
+"""The CTC head's vocabulary: other people's order of symbols becomes ours, blank first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.fairseq_files import OWN_TRAINING
+from st.checkpoints.settings import read_json, read_json_if_any
+from st.checkpoints.transformers_files import CTC_FOLDER, OWN_FOLDER
+from st.data.config import DataConfig
+from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.data.text import read_dictionary
+from st.errors import CheckpointError, ConfigError
+
+# Whoever wrote the dictionary of a fairseq CTC model, its row 0 is the blank, called <s>; <pad> is never emitted.
+_FAIRSEQ_RENAMED = {"<s>": "<pad>", "<pad>": "<s>"}
+
+
+def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None) -> CtcVocabulary | None:
+    """Return the CTC head's vocabulary, None if there is no head, and put the head's rows into its order.
+
+    Args:
+        contents: What the checkpoint holds; the rows of its head may be reordered.
+        data_dir: Prepared tree to take the vocabulary from.
+        given: ``vocab.json`` or a fairseq dictionary.
+
+    Raises:
+        CheckpointError: If there is no vocabulary, or it has another size than the head.
+    """
+    size = contents.config.ctc_vocab_size
+    if not size:
+        return None
+    if data_dir is not None:
+        return CtcVocabulary.load(data_dir / DataConfig.load(data_dir).ctc_vocab_filename)
+    if contents.format == OWN_TRAINING:
+        return _carried(contents)
+    if contents.format == OWN_FOLDER:
+        return CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")
+    symbols = _foreign_symbols(contents, given)
+    if len(symbols) != size:
+        raise CheckpointError(
+            f"{contents.path}: the CTC vocabulary has {len(symbols)} symbols, the CTC head {size}; "
+            f"they belong to different models"
+        )
+    try:
+        return _in_our_order(contents, symbols)
+    except ConfigError as exc:
+        raise CheckpointError(f"{contents.path}: {exc}; found symbols {' '.join(symbols[:8])} …") from None
+
+
+def _carried(contents: Contents) -> CtcVocabulary | None:
+    with unpacked(contents.files) as folder:
+        path = folder / DataConfig.load(folder).ctc_vocab_filename
+        return CtcVocabulary.load(path) if path.is_file() else None
+
+
+def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:
+    """Return the symbols by row, the special ones under our names."""
+    folder = contents.folder
+    fairseq = contents.format.startswith("fairseq")
+    names = ("dict.ltr.txt", "dict.txt", "vocab.json") if fairseq else ("vocab.json",)
+    path = given or next((folder / name for name in names if (folder / name).is_file()), None)
+    if given is None and contents.label_symbols is not None:
+        return _fairseq_symbols(contents.label_symbols)
+    if path is None:
+        raise CheckpointError(
+            f"{contents.path}: a {contents.format} file without the symbols of its CTC head; expected {names[0]} "
+            f"beside it, or the file as ctc_vocab=… (--ctc-vocab FILE)"
+        )
+    if path.suffix == ".json":
+        return _json_symbols(path, contents)
+    return _fairseq_symbols(["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(path)])
+
+
+def _fairseq_symbols(symbols: list[str]) -> list[str]:
+    return [_FAIRSEQ_RENAMED.get(symbol, symbol) for symbol in symbols]
+
+
+def _json_symbols(path: Path, contents: Contents) -> list[str]:
+    """Read ``vocab.json`` and what else says which symbol is the blank, the unknown, the space."""
+    table: dict[str, Any] = read_json(path)
+    if any(not isinstance(number, int) for number in table.values()):
+        raise CheckpointError(f"{path}: expected a table of symbols and numbers; nested vocabularies do not open")
+    size = contents.config.ctc_vocab_size
+    if len(table) < size:
+        table |= read_json_if_any(path.parent / "added_tokens.json")
+    # A tokenizer may know symbols that the head never had; they cannot be emitted.
+    by_row = {number: symbol for symbol, number in table.items() if number < size}
+    if sorted(by_row) != list(range(len(by_row))):
+        raise CheckpointError(f"{path}: numbers are not 0 to {len(by_row) - 1}, each once")
+    tokenizer = _tokenizer_settings(path.parent)
+    renamed = _special_names(tokenizer)
+    symbols = [renamed.get(by_row[row], by_row[row]) for row in range(len(by_row))]
+    blank = contents.settings.get("pad_token_id", 0)
+    if "<pad>" not in symbols and isinstance(blank, int) and blank < len(symbols):
+        symbols[blank] = "<pad>"
+    return [symbol.lower() for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
+
+
+def _tokenizer_settings(folder: Path) -> dict[str, Any]:
+    return read_json_if_any(folder / "special_tokens_map.json") | read_json_if_any(folder / "tokenizer_config.json")
+
+
+def _special_names(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return how a tokenizer calls the special symbols, and how we do."""
+    ours = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    names = {_content(settings.get(kind)): symbol for kind, symbol in ours.items()}
+    names[_content(settings.get("word_delimiter_token"))] = "|"
+    return {theirs: symbol for theirs, symbol in names.items() if theirs is not None}
+
+
+def _content(token: object) -> str | None:
+    if isinstance(token, Mapping):
+        token = token.get("content")
+    return token if isinstance(token, str) else None
+
+
+def _in_our_order(contents: Contents, symbols: list[str]) -> CtcVocabulary:
+    """Put the special symbols first, and the rows of the head likewise."""
+    order = [symbols.index(symbol) for symbol in SPECIALS if symbol in symbols]
+    order += [row for row, symbol in enumerate(symbols) if symbol not in SPECIALS]
+    vocabulary = CtcVocabulary({symbols[row]: number for number, row in enumerate(order)})
+    if len(vocabulary) != len(symbols):
+        raise ConfigError("CTC vocabulary: a symbol stands for two rows")
+    if order != list(range(len(order))):
+        rows = torch.tensor(order)
+        for name in ("ctc.proj.weight", "ctc.proj.bias"):
+            contents.state[name] = contents.state[name].index_select(0, rows)
+    return vocabulary

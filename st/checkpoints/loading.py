@@ -1,0 +1,159 @@
+"""One call for every format: find out what a file is, read it, give it its vocabularies."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from st.checkpoints.assemble import build_model
+from st.checkpoints.bundle import ModelBundle, check_sizes
+from st.checkpoints.contents import Contents
+from st.checkpoints.door import is_mapped, read_pickled
+from st.checkpoints.fairseq_files import read_fairseq
+from st.checkpoints.hub import looks_like_hub_id, snapshot
+from st.checkpoints.labels import find_labels
+from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
+from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.errors import CheckpointError
+from st.modules.config import AdaptorConfig, ModelConfig
+
+logger = logging.getLogger(__name__)
+
+PADDINGS: dict[str, dict[str, bool]] = {
+    "masked": {"legacy_padding": False, "mask_input": True},
+    "fairseq": {"legacy_padding": True, "mask_input": True},
+    "transformers": {"legacy_padding": True, "mask_input": False},
+}
+"""How the length adaptor treats padding. ``masked`` never lets it reach a valid state, so that a result does not depend
+on what else is in the batch; the others do as fairseq 0.12.2 and transformers do in a padded batch."""
+
+
+def load(
+    source: Path | str,
+    *,
+    data_dir: Path | str | None = None,
+    spm: Path | str | None = None,
+    dictionary: Path | str | None = None,
+    ctc_vocab: Path | str | None = None,
+    language_ids: Mapping[str, int] | None = None,
+    revision: str | None = None,
+    sha256: str | None = None,
+    verify: bool = True,
+    padding: str | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | str | None = None,
+) -> ModelBundle:
+    """Load a model and its text processing, whatever the format.
+
+    Args:
+        source: A file of fairseq (``.pt``), a folder of transformers, a folder with an unpacked fairseq release, a
+            checkpoint or model folder of ours, or a hub id such as ``facebook/wav2vec2-xls-r-300m-21-to-en``.
+        data_dir: Prepared tree to take all vocabularies from; None for those inside or beside the file.
+        spm: SentencePiece model, where the file has none.
+        dictionary: fairseq dictionary of the decoder, where the file has none.
+        ctc_vocab: ``vocab.json`` or fairseq dictionary of the CTC head, where the file has none.
+        language_ids: Ids of language tags by CoVoST code that replace the usual ones, e.g. ``{"lv": 250017}``.
+        revision: Commit, tag or branch of a hub id; pin a commit to get the same files for ever.
+        sha256: Digest that the weight file must have. It also vouches for the file: classes in it that are not on
+            the allow-list are then read as inert stand-ins.
+        verify: Whether to compare the checksums that the file holds of its own contents.
+        padding: A name of :data:`PADDINGS`; None for what the file says, or ``masked``.
+        device: Where the model shall be.
+        dtype: Type of its parameters; float32 if None.
+
+    Returns:
+        The model in evaluation mode, with its vocabularies.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, unsafe, of no known format, or does not fit the model; or if
+            a vocabulary is missing, which the message asks for by name.
+        ConfigError: If a vocabulary is malformed.
+    """
+    path, name = resolve(source, revision)
+    contents = read_contents(path, sha256=sha256, verify=verify)
+    files = VocabularyFiles(
+        data_dir=_path(data_dir), spm=_path(spm), dictionary=_path(dictionary), language_ids=language_ids
+    )
+    text, data = find_text(contents, files)
+    ctc = find_labels(contents, data_dir=files.data_dir, given=_path(ctc_vocab))
+    config = with_padding(contents.config, padding)
+    check_sizes(config, text, ctc, source=name)
+    model = build_model(
+        config,
+        contents.state,
+        source=name,
+        device=device,
+        dtype=dtype,
+        label=contents.keymap.theirs,
+        mapped=contents.mapped,
+    )
+    logger.info("%s: %s", name, contents.format)
+    return ModelBundle(model, text, ctc, data, name, contents.format)
+
+
+def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
+    """Find out what a file or folder is and read its weights.
+
+    Raises:
+        CheckpointError: If there is nothing, or nothing of a known format.
+    """
+    if path.is_file() and path.parent.joinpath("config.json").is_file() and path.name in WEIGHT_FILES:
+        path = path.parent
+    if path.is_dir() and (path / "config.json").is_file():
+        return read_transformers(path, sha256=sha256, verify=verify)
+    if path.is_dir():
+        path = _fairseq_file(path)
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path}: tensors without a config.json beside them; give a folder that has both")
+    content = read_pickled(path, sha256=sha256, verify=verify)
+    contents = read_fairseq(path, content)
+    contents.mapped = is_mapped(path)
+    return contents
+
+
+def resolve(source: Path | str, revision: str | None = None) -> tuple[Path, str]:
+    """Return where a checkpoint is on this machine, and its name for messages.
+
+    Raises:
+        CheckpointError: If it is neither here nor on the hub.
+    """
+    path = Path(source)
+    if path.exists() or not looks_like_hub_id(str(source)):
+        return path, str(source)
+    folder, commit = snapshot(str(source), revision)
+    return folder, f"{str(source).partition('@')[0]}@{commit}"
+
+
+def with_padding(config: ModelConfig, padding: str | None) -> ModelConfig:
+    """Return ``config`` with another treatment of padding in its adaptor.
+
+    Raises:
+        CheckpointError: If there is no such treatment.
+    """
+    if padding is None:
+        return config
+    if padding not in PADDINGS:
+        raise CheckpointError(f"padding is {padding!r}; choose from: {', '.join(PADDINGS)}")
+    adaptor: AdaptorConfig = dataclasses.replace(config.adaptor, **PADDINGS[padding])
+    return dataclasses.replace(config, adaptor=adaptor)
+
+
+def _fairseq_file(folder: Path) -> Path:
+    """Return the checkpoint of an unpacked fairseq release."""
+    if (folder / "model.pt").is_file():
+        return folder / "model.pt"
+    found = sorted(folder.glob("*.pt"))
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{folder}: is a directory with {len(found)} .pt files and no config.json; expected a folder of "
+            f"transformers (config.json), an unpacked fairseq release (model.pt), or a file"
+        )
+    return found[0]
+
+
+def _path(path: Path | str | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,112 @@
+"""What a checkpoint says about itself, read with suspicion: strings are parsed, never evaluated."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from st.errors import CheckpointError
+
+_MAX_CONV_LAYERS = 64
+_BUILDER_KEYS = ("_target_", "_component_", "_partial_")
+
+
+def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
+    """Parse fairseq's ``conv_feature_layers``, such as ``"[(512, 10, 5)] + [(512, 3, 2)] * 4"``.
+
+    Only lists of integers, ``+`` between lists and ``*`` by a number are understood; nothing is evaluated.
+
+    Raises:
+        CheckpointError: If the text is anything else.
+    """
+    try:
+        node = ast.parse(text.strip() if isinstance(text, str) else repr(text), mode="eval").body
+        layers = _list_value(node)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        layers = []
+    if not layers or any(not _is_layer(layer) for layer in layers):
+        raise CheckpointError(
+            f"conv_feature_layers is {text!r:.200}; expected a list of (channels, kernel, stride) such as "
+            f"[(512, 10, 5)] + [(512, 3, 2)] * 4"
+        )
+    return tuple((layer[0], layer[1], layer[2]) for layer in layers)
+
+
+def _list_value(node: ast.AST) -> list[Any]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _list_value(node.left) + _list_value(node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        count = ast.literal_eval(node.right)
+        if type(count) is not int or not 0 <= count <= _MAX_CONV_LAYERS:
+            raise ValueError("not a repeat")
+        return _list_value(node.left) * count
+    value = ast.literal_eval(node)
+    if not isinstance(value, list | tuple) or len(value) > _MAX_CONV_LAYERS:
+        raise ValueError("not a list")
+    return list(value)
+
+
+def _is_layer(layer: object) -> bool:
+    return isinstance(layer, list | tuple) and len(layer) == 3 and all(type(n) is int and n > 0 for n in layer)
+
+
+def refuse_builders(value: object, source: str) -> None:
+    """Refuse settings that ask for something to be called.
+
+    Raises:
+        CheckpointError: If a key such as ``_target_`` is found at any depth.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in _BUILDER_KEYS and item is not None:
+                raise CheckpointError(f"{source}: refused, as its settings ask to call {item!r:.100} ({key})")
+            refuse_builders(item, source)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            refuse_builders(item, source)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: If the file is missing, is not a JSON object, or asks for something to be called.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except ValueError as exc:
+        raise CheckpointError(f"{path}: corrupt or incomplete: not JSON: {exc}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: found a JSON {type(content).__name__}; expected an object")
+    refuse_builders(content, str(path))
+    return content
+
+
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """Read a JSON object, or return an empty one if there is no such file."""
+    return read_json(path) if path.is_file() else {}
+
+
+def require(settings: Mapping[str, Any], wanted: Iterable[tuple[str, object, str]], source: str) -> None:
+    """Check settings that our model has no choice about.
+
+    Args:
+        settings: What the checkpoint says; a setting that it does not name is taken to fit.
+        wanted: Name, the only value that fits, and what that means.
+        source: File, for messages.
+
+    Raises:
+        CheckpointError: If one has another value; the message has both.
+    """
+    wrong = [
+        f"{name} is {settings[name]!r}, expected {value!r} ({meaning})"
+        for name, value, meaning in wanted
+        if settings.get(name) is not None and settings[name] != value
+    ]
+    if wrong:
+        raise CheckpointError(f"{source}: not an architecture of this project: {'; '.join(wrong)}")

@@ -1,0 +1,153 @@
+"""Find the vocabularies that belong to a checkpoint, wherever its format keeps them; what is missing is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.fairseq_files import OWN_TRAINING
+from st.checkpoints.settings import read_json_if_any, refuse_builders
+from st.checkpoints.transformers_files import OWN_FILENAME, OWN_FOLDER
+from st.data.config import CONFIG_FILENAME, DataConfig
+from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.data.text import TextVocabulary, read_dictionary
+from st.errors import CheckpointError, ConfigError
+
+SPM_FILENAMES = ("sentencepiece.bpe.model", "sentence.bpe.model", "spm.model")
+DICT_FILENAMES = ("dict.txt", "dict.en_XX.txt")
+MBART_TAG_FORMAT = "[{}]"
+COVOST_TAG_FORMAT = "<lang:{}>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyFiles:
+    """Files that the caller names; None for those beside or inside the checkpoint."""
+
+    data_dir: Path | None = None
+    """Prepared tree."""
+    spm: Path | None = None
+    """SentencePiece model."""
+    dictionary: Path | None = None
+    """fairseq dictionary of the decoder."""
+    language_ids: Mapping[str, int] | None = None
+    """Ids of language tags by CoVoST code that replace those of the language table, e.g. ``{"lv": 250017}``."""
+
+
+class SlottedVocabulary(TextVocabulary):
+    """A text vocabulary some of whose languages stand on slots of the caller's choice."""
+
+    def __init__(
+        self, model_path: Path, symbols: Sequence[str], lang_tag_format: str, slots: Mapping[str, int]
+    ) -> None:
+        self.slots = dict(slots)
+        super().__init__(model_path, symbols, lang_tag_format)
+        wrong = [f"{code}: {number}" for code, number in slots.items() if not 0 <= number < len(self.symbols)]
+        if wrong:
+            raise ConfigError(f"language ids outside the {len(self.symbols)} symbols: {', '.join(wrong)}")
+
+    def _find_tag(self, code: str) -> int | None:
+        return self.slots.get(code, super()._find_tag(code))
+
+
+def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabulary | None, DataConfig]:
+    """Return the decoder's vocabulary, None if there is no decoder, and how audio and text are to be handled.
+
+    Raises:
+        CheckpointError: If a file is missing; the message names it and the argument that would give it.
+        ConfigError: If a file is malformed.
+    """
+    if wanted.data_dir is not None:
+        return TextVocabulary.load(wanted.data_dir), DataConfig.load(wanted.data_dir)
+    if contents.format == OWN_TRAINING:
+        with unpacked(contents.files) as folder:
+            return TextVocabulary.load(folder), DataConfig.load(folder)
+    data = _data_config(contents)
+    if "decoder" not in contents.config.parts:
+        return None, data
+    model = wanted.spm or _beside(contents.folder, (data.bpe_tokenizer["sentencepiece_model"], *SPM_FILENAMES))
+    if model is None:
+        raise CheckpointError(
+            f"{contents.path}: a {contents.format} file without a SentencePiece model; expected "
+            f"{SPM_FILENAMES[0]} beside it, or the file as spm=… (--spm FILE)"
+        )
+    dictionary = wanted.dictionary or _beside(contents.folder, (data.vocab_filename, *DICT_FILENAMES))
+    symbols = _symbols(contents, model, dictionary)
+    tag_format = COVOST_TAG_FORMAT if any(symbol.startswith("<lang:") for symbol in symbols) else MBART_TAG_FORMAT
+    slots = wanted.language_ids or read_json_if_any(contents.folder / OWN_FILENAME).get("language_ids") or {}
+    text = SlottedVocabulary(model, symbols, tag_format, slots)
+    return text, DataConfig(
+        sample_rate=data.sample_rate,
+        lang_tag_format=tag_format,
+        standardize_audio=data.standardize_audio,
+        directions=data.directions,
+    )
+
+
+def _symbols(contents: Contents, model: Path, dictionary: Path | None) -> list[str]:
+    """Return the dictionary's symbols; without one, those of mBART-50 if the sizes say that it is meant."""
+    size = contents.config.decoder.vocab_size
+    if dictionary is not None:
+        symbols = read_dictionary(dictionary)
+        # The dictionary of mBART-50's release stops at the pieces; fairseq's task adds the tags.
+        return [*symbols, *mbart50_tags()] if len(symbols) + len(mbart50_tags()) + 4 == size else symbols
+    symbols = [*model_pieces(model.read_bytes()), *mbart50_tags()]
+    if len(symbols) + 4 != size:
+        raise CheckpointError(
+            f"{contents.path}: a {contents.format} file of {size} symbols without a dictionary, and mBART-50's over "
+            f"{model.name} has {len(symbols) + 4}; expected {DICT_FILENAMES[0]} beside it, or the file as "
+            f"dictionary=… (--dict FILE)"
+        )
+    return symbols
+
+
+def _beside(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _data_config(contents: Contents) -> DataConfig:
+    """Return how the files beside a checkpoint say that audio and text are to be handled."""
+    folder = contents.folder
+    if contents.format == OWN_FOLDER:
+        kept = read_json_if_any(folder / OWN_FILENAME).get("data_config", {})
+        return _known(kept)
+    if (folder / CONFIG_FILENAME).is_file():
+        return _fairseq_data_config(folder / CONFIG_FILENAME)
+    processor = read_json_if_any(folder / "preprocessor_config.json")
+    known = {"sample_rate": processor.get("sampling_rate"), "standardize_audio": processor.get("do_normalize")}
+    known["standardize_audio"] = contents.settings.get("normalize", known["standardize_audio"])
+    return _known(known)
+
+
+def _fairseq_data_config(path: Path) -> DataConfig:
+    """Read the config of a published model; of its paths only the file names count."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise CheckpointError(f"{path}: refused: not plain YAML: {exc}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: found {type(content).__name__}; expected a mapping of settings")
+    refuse_builders(content, str(path))
+    tokenizer = content.get("bpe_tokenizer")
+    if isinstance(tokenizer, dict) and isinstance(tokenizer.get("sentencepiece_model"), str):
+        model = Path(tokenizer["sentencepiece_model"]).name
+        content["bpe_tokenizer"] = {"bpe": "sentencepiece", "sentencepiece_model": model}
+    else:
+        content.pop("bpe_tokenizer", None)
+    if isinstance(content.get("vocab_filename"), str):
+        content["vocab_filename"] = Path(content["vocab_filename"]).name
+    return _known(content)
+
+
+def _known(values: Mapping[str, Any]) -> DataConfig:
+    """Build a data config from the values that it knows."""
+    names = {item.name for item in dataclasses.fields(DataConfig)}
+    chosen = {name: value for name, value in values.items() if name in names and value is not None}
+    if isinstance(chosen.get("directions"), list):
+        chosen["directions"] = tuple(chosen["directions"])
+    return DataConfig(**chosen)
