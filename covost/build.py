@@ -61,11 +61,12 @@ def build_store(
     for _ in resumed:
         on_clip()
     try:
-        _fill(writer, plan.clips[len(resumed) :], plan, decoder, fresh, on_clip)
+        num_decoded = _fill(writer, plan.clips[len(resumed) :], plan, decoder, fresh, on_clip)
     except BaseException:
         _sync_quietly(writer)
         raise
     writer.finish()
+    logger.info("%s: %d clips, %d of them decoded now", paths.zip, len(plan.clips), num_decoded)
     return writer.records
 
 
@@ -76,9 +77,10 @@ def _fill(
     decoder: ClipDecoder,
     fresh: dict[str, StoreRecord],
     on_clip: Callable[[], object],
-) -> None:
-    """Append ``clips``, copying those of the finished store that did not change."""
-    decoded = decoder.decode(plan.clips_folder, [clip for clip in clips if clip not in fresh])
+) -> int:
+    """Append ``clips``, copying those of the finished store that did not change; return how many were decoded."""
+    stale = [clip for clip in clips if clip not in fresh]
+    decoded = decoder.decode(plan.clips_folder, stale)
     for clip in clips:
         if clip in fresh:
             record = fresh[clip]
@@ -90,6 +92,7 @@ def _fill(
                 logger.warning("%s: %s", result.status, result.message)
             writer.append(_record(result), result.payload)
         on_clip()
+    return len(stale)
 
 
 def _record(result: DecodedClip) -> StoreRecord:

@@ -8,7 +8,7 @@ import signal
 import threading
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -41,6 +41,10 @@ class DecodedClip:
     """What went wrong, for the log."""
 
 
+Decode = Callable[[str, str], DecodedClip]
+"""Decodes the clip of a folder."""
+
+
 def decode_clip(folder: str, clip: str) -> DecodedClip:
     """Decode one clip; failures become a status, not an exception."""
     path = Path(folder, clip)
@@ -57,8 +61,8 @@ def decode_clip(folder: str, clip: str) -> DecodedClip:
     return DecodedClip(clip, payload, n_frames, status, flags, len(data), zlib.crc32(data), message)
 
 
-def _decode_clips(folder: str, clips: Sequence[str]) -> list[DecodedClip]:
-    return [decode_clip(folder, clip) for clip in clips]
+def _decode_clips(decode: Decode, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
+    return [decode(folder, clip) for clip in clips]
 
 
 def _start_worker() -> None:
@@ -77,8 +81,10 @@ def _end_with_parent() -> None:
 class ClipDecoder:
     """A pool of decoding processes; with one job everything happens in this process."""
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, decode: Decode = decode_clip) -> None:
+        """Take the number of processes and the function they run, which must be importable."""
         self._jobs = jobs
+        self._decode = decode
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> ClipDecoder:
@@ -87,30 +93,73 @@ class ClipDecoder:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._close_pool()
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips in order, with no more than a few tasks per process in memory.
 
-        Raises:
-            StError: If a worker process dies.
+        A clip that brings its process down is decoded once more alone; if that ends the same way, it is undecodable.
         """
         if self._jobs == 1:
-            yield from (decode_clip(str(folder), clip) for clip in clips)
+            yield from (self._decode(str(folder), clip) for clip in clips)
             return
+        tasks = (clips[start : start + _CLIPS_PER_TASK] for start in range(0, len(clips), _CLIPS_PER_TASK))
+        waiting: deque[tuple[Sequence[str], Future[list[DecodedClip]]]] = deque()
+        for task in islice(tasks, 3 * self._jobs):
+            waiting.append((task, self._submit(str(folder), task)))
+        while waiting:
+            task, future = waiting.popleft()
+            try:
+                decoded = future.result()
+            except BrokenProcessPool:
+                # Every waiting task fails with it, and nobody knows which clip it was.
+                decoded = self._decode_one_by_one(str(folder), task)
+                waiting = deque((other, self._submit(str(folder), other)) for other, _ in waiting)
+            yield from decoded
+            for task in islice(tasks, 1):
+                waiting.append((task, self._submit(str(folder), task)))
+
+    def _submit(self, folder: str, task: Sequence[str]) -> Future[list[DecodedClip]]:
         if self._pool is None:
             # Fork would copy the threads' locks of other libraries in an unknown state.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_start_worker)
-        tasks = (clips[start : start + _CLIPS_PER_TASK] for start in range(0, len(clips), _CLIPS_PER_TASK))
-        waiting: deque[Future[list[DecodedClip]]] = deque()
         try:
-            for task in islice(tasks, 3 * self._jobs):
-                waiting.append(self._pool.submit(_decode_clips, str(folder), task))
-            while waiting:
-                yield from waiting.popleft().result()
-                for task in islice(tasks, 1):
-                    waiting.append(self._pool.submit(_decode_clips, str(folder), task))
-        except BrokenProcessPool as exc:
-            raise StError(f"{folder}: a decoding process died (out of memory?); run again to resume: {exc}") from exc
+            return self._pool.submit(_decode_clips, self._decode, folder, task)
+        except BrokenProcessPool:
+            self._close_pool()
+            return self._submit(folder, task)
+
+    def _decode_one_by_one(self, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
+        """Decode clips of which one may bring its process down.
+
+        Raises:
+            StError: If processes cannot be started at all.
+        """
+        results = []
+        for clip in clips:
+            self._restart_pool(folder)
+            try:
+                results += self._submit(folder, [clip]).result()
+            except BrokenProcessPool:
+                data = Path(folder, clip).read_bytes()
+                message = f"{Path(folder, clip)}: brings the decoding process down"
+                results.append(DecodedClip(clip, b"", 0, "undecodable", "", len(data), zlib.crc32(data), message))
+        self._restart_pool(folder)
+        return results
+
+    def _restart_pool(self, folder: str) -> None:
+        """Replace a broken pool by one that is known to work."""
+        try:
+            self._submit(folder, []).result()
+        except BrokenProcessPool:
+            self._close_pool()
+            try:
+                self._submit(folder, []).result()
+            except BrokenProcessPool as exc:
+                raise StError(f"decoding processes cannot be started (out of memory?): {exc}; try --jobs 1") from exc
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import polars as pl
 
 from covost.splits import DirectionTable, first_reason
-from st.data.audio import SAMPLE_RATE
+from st.data.audio import MIN_SAMPLES, SAMPLE_RATE
+from st.data.ctc_vocabulary import normalise
 from st.errors import ConfigError, ManifestError
 
 UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite")
 """Reasons of clips that have no samples to keep."""
+SAMPLES_PER_FRAME = 320
+"""Samples from one XLS-R frame to the next; the first takes ``MIN_SAMPLES``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +94,23 @@ def apply_audio_policy(rows: pl.DataFrame, index: pl.DataFrame, policy: Policy) 
     failed = pl.when(pl.col("status") != "ok").then(pl.col("status"))
     findings = first_reason(policy.audio_rules())
     joined = joined.with_columns(pl.coalesce("reason", failed).alias("reason"), pl.coalesce("flag", findings))
-    return _drop_flagged(joined)
+    crowded = pl.when(pl.col("clip").is_in(_crowded_clips(joined).implode())).then(pl.lit("transcript_too_long"))
+    return _drop_flagged(joined.with_columns(pl.coalesce("flag", crowded)))
+
+
+def _crowded_clips(rows: pl.DataFrame) -> pl.Series:
+    """Return the clips whose transcript has more symbols than the recording has frames, so that CTC has no path."""
+    frames = (pl.col("n_frames") - MIN_SAMPLES) // SAMPLES_PER_FRAME + 1
+    doubtful = rows.filter(2 * pl.col("src_text").str.len_chars() > frames).select(
+        "clip", "src_text", frames.alias("n")
+    )
+    crowded = [clip for clip, text, n in doubtful.iter_rows() if _ctc_length(normalise(text)) > n]
+    return pl.Series("clip", crowded, dtype=pl.String)
+
+
+def _ctc_length(text: str) -> int:
+    """Return the frames that CTC needs: one per symbol, and a blank between equal neighbours."""
+    return len(text) + sum(one == other for one, other in pairwise(text))
 
 
 def _drop_flagged(rows: pl.DataFrame) -> pl.DataFrame:

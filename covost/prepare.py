@@ -132,7 +132,7 @@ class _Run:
             if clips:
                 name = f"audio/{code}/{split}.zip"
                 plan = StorePlan(StorePaths(self.tree.root / name), folder, clips)
-                with tqdm(total=len(clips), desc=f"audio {code} {split}", unit="clip") as bar:
+                with tqdm(total=len(clips), desc=f"audio {code} {split}", unit="clip", disable=None) as bar:
                     records = build_store(plan, decoder, before_change=self.tree.invalidate, on_clip=bar.update)
                 frames.append(_index_frame(split, name, records))
         return pl.concat(frames)

@@ -12,7 +12,7 @@ import struct
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -137,7 +137,7 @@ class StoreWriter:
         self._last_sync = time.monotonic()
 
     def append(self, record: StoreRecord, payload: bytes) -> None:
-        """Add a clip; ``record.offset`` and ``record.crc32`` are worked out here."""
+        """Add a clip; offset, length and CRC-32 of the record are worked out here."""
         handle = _opened(self._zip)
         offset = crc = 0
         if payload:
@@ -146,17 +146,7 @@ class StoreWriter:
             header = _LOCAL.pack(b"PK\3\4", _VERSION, _UTF8_NAMES, 0, 0, _DATE_1980, *sizes, len(name), 0)
             offset = handle.tell() + len(header) + len(name)
             handle.write(header + name + payload)
-        record = StoreRecord(
-            record.clip,
-            offset,
-            len(payload),
-            crc,
-            record.n_frames,
-            record.status,
-            record.flags,
-            record.source_bytes,
-            record.source_crc32,
-        )
+        record = replace(record, offset=offset, length=len(payload), crc32=crc)
         self.records.append(record)
         self._unsynced.append(record.to_line())
         if time.monotonic() - self._last_sync > _SECONDS_BETWEEN_SYNCS:

@@ -7,6 +7,7 @@ reader. Quotes and backslashes have no meaning.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +69,16 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
             raise ManifestError(f"{path}:{number}: found {len(parts)} columns; expected {len(header)}")
         if len(line) > MAX_FIELD_CHARS and max(map(len, parts)) > MAX_FIELD_CHARS:
             raise ManifestError(f"{path}:{number}: a field is longer than {MAX_FIELD_CHARS} characters")
-        identifier, audio, n_frames, *texts = (parts[place] for place in places)
+        identifier, audio, n_frames, tgt_text, speaker, src_text, src_lang, tgt_lang = [
+            parts[place] for place in places
+        ]
         if not (n_frames.isascii() and n_frames.isdigit() and int(n_frames) > 0):
             raise ManifestError(f"{path}:{number}: n_frames is {n_frames!r}; expected a positive integer")
         if not identifier or not audio:
             raise ManifestError(f"{path}:{number}: id or audio is empty")
-        rows.append(ManifestRow(identifier, audio, int(n_frames), *texts))
+        # A speaker has many rows, and an English sentence one in each of fifteen manifests: keep such text once.
+        shared = map(sys.intern, (speaker, src_text, src_lang, tgt_lang))
+        rows.append(ManifestRow(identifier, audio, int(n_frames), tgt_text, *shared))
     return rows
 
 

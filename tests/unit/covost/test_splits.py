@@ -139,10 +139,10 @@ def test_removed_and_unspoken_rows_are_dropped_from_train_and_flagged_in_test(co
     assert rows["a-test"]["flag"] == "removed_target"
 
 
-def decoded(corpus, n_frames: int, flags: str = "", status: str = "ok", **policy) -> dict[str, str]:
+def decoded(corpus, n_frames: int, flags: str = "", status: str = "ok", text: str = "a", **policy) -> dict[str, str]:
     """Return what happens to a clip in train and in test: a reason, or ``+flag`` if it is kept."""
     for split in ("train", "test"):
-        corpus.add(f"{split}.mp3", split, audio=None)
+        corpus.add(f"{split}.mp3", split, text=text, audio=None)
     (corpus.clips / "train.mp3").touch()
     (corpus.clips / "test.mp3").touch()
     index = pl.DataFrame(
@@ -156,7 +156,8 @@ def decoded(corpus, n_frames: int, flags: str = "", status: str = "ok", **policy
 
 def test_p10_399_samples_are_too_short_and_400_are_not(corpus) -> None:
     assert decoded(corpus, 399) == {"train": "too_short", "test": "+too_short"}
-    corpus.sentences.clear(), corpus.translations.clear()
+    corpus.sentences.clear()
+    corpus.translations.clear()
     assert decoded(corpus, 400) == {"train": "+None", "test": "+None"}
 
 
@@ -179,3 +180,15 @@ def test_p01_p07_flagged_clips_go_from_train_unless_kept(corpus, flag: str, keep
 @pytest.mark.parametrize("status", ["undecodable", "empty_audio", "non_finite", "unreadable"])
 def test_what_has_no_audio_is_dropped_everywhere(corpus, status: str) -> None:
     assert decoded(corpus, 0, status=status) == {"train": status, "test": status}
+
+
+def test_t11_transcript_longer_than_the_frames_goes_from_train(corpus) -> None:
+    # "abcde" takes five frames: 400 + 4 * 320 samples; "aabbc" two blanks more.
+    for text, needed in (("abcde!", 5), ("A-abb c.", 8), ("aabbc", 7)):
+        shortest = 400 + (needed - 1) * 320
+        for n_frames, expected in ((shortest, "+None"), (shortest - 1, "transcript_too_long")):
+            corpus.sentences.clear()
+            corpus.translations.clear()
+            result = decoded(corpus, n_frames, text=text)
+            assert result["train"] == expected, (text, n_frames)
+            assert result["test"] == "+" + expected.removeprefix("+")

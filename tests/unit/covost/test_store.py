@@ -226,3 +226,25 @@ def test_a_store_of_more_than_65535_clips_is_a_sound_zip(tmp_path: Path) -> None
     with zipfile.ZipFile(tmp_path / "train.zip") as archive:
         assert len(archive.namelist()) == 65_540
         assert archive.read("065539.flac") == b"x"
+
+
+def decode_or_crash(folder: str, clip: str) -> DecodedClip:
+    """Decode as usual, but bring the process down for one clip, as a fault in a C library does."""
+    if clip == "clip4.mp3":
+        os.abort()
+    return decode_clip(folder, clip)
+
+
+def test_a_clip_that_kills_its_process_is_undecodable_and_the_others_are_not(plan: StorePlan) -> None:
+    clips = [clip for clip in plan.clips for _ in range(12)]
+    with ClipDecoder(2, decode_or_crash) as decoder:
+        results = list(decoder.decode(plan.clips_folder, clips))
+    assert [result.clip for result in results] == clips
+    expected = {clip: decode_clip(str(plan.clips_folder), clip) for clip in plan.clips}
+    for result in results:
+        if result.clip == "clip4.mp3":
+            assert (result.status, result.payload) == ("undecodable", b"")
+            assert "brings the decoding process down" in result.message
+            assert result.source_crc32 == expected[result.clip].source_crc32
+        else:
+            assert result == expected[result.clip]
