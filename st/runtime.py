@@ -1,4 +1,4 @@
-"""Two CPU settings that torch programs gain from, made once per process and only where they are harmless.
+"""CPU settings that torch programs gain from, made once per process and only where they are harmless.
 
 The allocator: glibc maps and unmaps every buffer above 32 MB, so that large activations fault in their pages on each
 use. Told to keep memory, it stops.
@@ -6,6 +6,8 @@ use. Told to keep memory, it stops.
 The matrix product: on some CPUs (AMD's, where torch calls MKL) oneDNN multiplies fp32 matrices twice as fast. torch
 sends fp32 products there when it is allowed to round them to bf16; whether the CPU then does round depends on its
 instructions (with AMX it does), so the result is measured, and anything less than fp32 accuracy is undone.
+
+The kernel cache: oneDNN forgets kernels that it has prepared when more shapes than its cache holds are in use.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ MAX_RELATIVE_ERROR = 1e-5
 """A product in fp32 is off by about 3e-7 (Frobenius norm); one rounded to bf16 by 2e-3."""
 MIN_SPEEDUP = 1.15
 """What the other library must gain; equal ones measure within a few per cent of each other."""
+
+PRIMITIVE_CACHE = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")
+"""oneDNN prepares a kernel for every shape of tensors and keeps 1,024; training on speech meets more than that."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _SHAPES = ((1, 1024, 1024), (40, 1024, 1024), (384, 1024, 1024))  # a decoder's row, a beam, an encoder's frames
@@ -60,6 +65,7 @@ def tune(threads: int | None = None) -> Tuning:
         if os.environ.get(OFF_SWITCH, "0") not in ("", "0"):
             _done = Tuning(allocator=False, matmul=False)
         else:
+            os.environ.setdefault(*PRIMITIVE_CACHE)
             _done = Tuning(allocator=tune_allocator(), matmul=tune_matmul())
         logger.debug("CPU settings: %s", _done)
     return _done
@@ -92,6 +98,12 @@ def tune_matmul() -> bool:
     if not keep:
         _set_precision(before)
     return keep
+
+
+def bfloat16_is_fast() -> bool:
+    """Return whether this CPU multiplies bfloat16 matrices in hardware (AVX-512 BF16 or AMX)."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported is not None and supported())
 
 
 def relative_error() -> float:

@@ -20,7 +20,7 @@ from st.data.dataset import TranslationDataset
 from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
 from st.errors import CheckpointError, ConfigError
-from st.runtime import tune
+from st.runtime import bfloat16_is_fast, tune
 from st.tasks.dataset import FairseqTranslationDataset
 from st.tasks.generator import FairseqGenerator
 
@@ -40,7 +40,9 @@ class SpeechTranslationConfig(FairseqDataclass):
     max_source_positions: Optional[int] = _option(None, "longest training recording, in samples at 16 kHz")
     max_target_positions: int = _option(1024, "longest target, in tokens")
     cache_audio: bool = _option(False, "keep decoded audio in memory (16-bit: 115 MB an hour)")
-    precision: ChoiceEnum(["fp32", "bf16"]) = _option("fp32", "bf16: autocast, with fp32 weights and reductions")  # type: ignore[valid-type]
+    precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
+        "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
+    )
     eval_bleu: bool = _option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
     eval_bleu_beam: int = _option(1, "beam for that")
     eval_bleu_max_len: int = _option(100, "most tokens of a hypothesis for that")
@@ -145,7 +147,10 @@ class SpeechTranslationTask(FairseqTask):
     @contextmanager
     def _precision(self, sample: dict[str, Any]) -> Iterator[None]:
         device = sample["target"].device.type if sample else "cpu"
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.cfg.precision == "bf16"):
+        bf16 = self.cfg.precision == "bf16"
+        if self.cfg.precision == "auto":
+            bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bfloat16_is_fast()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             yield
 
     def train_step(

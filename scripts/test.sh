@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Run the tests. Sets everything up by itself (.venv, unless an environment is active).
+#   scripts/test.sh                 the default tests, under 10 minutes
+#   scripts/test.sh -m slow         the longer proofs
+#   scripts/test.sh tests/unit -x   anything else that pytest takes
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/environment.sh
+use_environment dev
+if [[ " $* " != *" -m "* ]]; then
+    set -- -m "not slow and not gpu and not network" "$@"
+fi
+exec python -m pytest "$@"
