@@ -138,10 +138,11 @@ def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Sam
 
 
 def encode_flac(samples: Samples, sample_rate: int = SAMPLE_RATE) -> bytes:
-    """Encode mono samples of shape ``(T,)`` as a 16-bit FLAC file."""
+    """Encode mono samples of shape ``(T,)`` in [-1, 1] as a 16-bit FLAC file."""
     sink = io.BytesIO()
-    # Level 4 of 8: half the size of PCM at the speed of level 0.
-    soundfile.write(sink, samples, sample_rate, format="FLAC", subtype="PCM_16", compression_level=0.5)
+    integers = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
+    soundfile.write(sink, integers, sample_rate, format="FLAC", subtype="PCM_16", compression_level=0.375)
     return sink.getvalue()
 
 
