@@ -159,6 +159,8 @@ def _model_config(
         "num_layers": _count(state, r"adaptor\.layers\.(\d+)\."),
         "kernel_size": _shapes(state, source)["adaptor.layers.0.weight"][2],
         "project": projected,
+        # fairseq's adaptor masks padding only before its first convolution, and the released models were trained so.
+        "legacy_padding": True,
     }
     adaptor = AdaptorConfig(**(measured | _named(_ADAPTOR_SETTINGS, settings)))
     return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, state, source))

@@ -61,7 +61,7 @@ def load(
         sha256: Digest that the weight file must have. It also vouches for the file: classes in it that are not on
             the allow-list are then read as inert stand-ins.
         verify: Whether to compare the checksums that the file holds of its own contents.
-        padding: A name of :data:`PADDINGS`; None for what the file says, or ``masked``.
+        padding: A name of :data:`PADDINGS`; None for that of the implementation that the file comes from.
         device: Where the model shall be.
         dtype: Type of its parameters; float32 if None.
 

@@ -163,7 +163,9 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     width = speech.get("output_hidden_size") or encoder.dim
     if width != decoder.dim:
         raise ConfigError(f"the adaptor's width {width} and the decoder's {decoder.dim} differ")
-    adaptor = AdaptorConfig(**_fields(ADAPTOR_FIELDS, speech), project=width != encoder.dim)
+    # The adapter of transformers masks padding nowhere.
+    padding = {"legacy_padding": True, "mask_input": False}
+    adaptor = AdaptorConfig(**_fields(ADAPTOR_FIELDS, speech), project=width != encoder.dim, **padding)
     config = ModelConfig(encoder=encoder, adaptor=adaptor, decoder=decoder)
     return _contents(folder, "transformers SpeechEncoderDecoderModel", config, tensors)
 

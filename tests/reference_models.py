@@ -1,0 +1,197 @@
+"""Random models of the published kinds, made with the reference implementations (transformers, fairseq), and their files.
+
+Sizes are tiny unless a shape is given. Layer norms and biases are moved away from 1 and 0, where a mix-up would not show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from torch import nn
+
+CONV_LAYERS = ((32, 10, 5), *((32, 3, 2),) * 4, *((32, 2, 2),) * 2)
+CONV_TEXT = "[(32, 10, 5)] + [(32, 3, 2)] * 4 + [(32,2,2)] + [(32,2,2)]"
+SPEECH = {"dim": 48, "ffn": 96, "heads": 4, "layers": 2, "kernel": 16, "groups": 4}
+TEXT = {"dim": 48, "ffn": 80, "heads": 4, "layers": 2, "positions": 64}
+
+
+def perturb(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Move every parameter a little, once per storage."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def make_spm(size: int = 120) -> bytes:
+    """Train a SentencePiece model that begins with ``<unk> <s> </s>``, as mBART's."""
+    words = "speech translation of many languages into many others with one model and little data".split()
+    sentences = [
+        f"{words[i % 14]} {words[(i * 5 + 3) % 14]} {i} {words[(i * 11) % 14]} {chr(97 + i % 26)}" for i in range(400)
+    ]
+    sink = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_writer=sink, vocab_size=size, character_coverage=1.0, minloglevel=2,
+        num_threads=1, hard_vocab_limit=False,
+    )  # fmt: skip
+    return sink.getvalue()
+
+
+def waves(lengths: list[int], seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return standardised random waves ``(N, T)``, padded with zeros, and their lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = torch.zeros(len(lengths), max(lengths))
+    for row, length in zip(batch, lengths, strict=True):
+        wave = torch.randn(length, generator=generator)
+        row[:length] = (wave - wave.mean()) / wave.std(unbiased=False)
+    return batch, torch.tensor(lengths)
+
+
+# -- transformers -------------------------------------------------------------------------------------------------------
+
+
+def wav2vec2_config(shape: dict[str, int] = SPEECH, conv_layers: tuple = CONV_LAYERS, **changes: Any) -> Any:
+    from transformers import Wav2Vec2Config
+
+    return Wav2Vec2Config(**{
+        "hidden_size": shape["dim"], "intermediate_size": shape["ffn"], "num_attention_heads": shape["heads"],
+        "num_hidden_layers": shape["layers"], "num_conv_pos_embeddings": shape["kernel"],
+        "num_conv_pos_embedding_groups": shape["groups"], "conv_dim": [c for c, _, _ in conv_layers],
+        "conv_kernel": [k for _, k, _ in conv_layers], "conv_stride": [s for _, _, s in conv_layers],
+        "conv_bias": True, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "mask_time_prob": 0.075,
+        "hidden_dropout": 0.0, "attention_dropout": 0.0, "layerdrop": 0.0, "feat_proj_dropout": 0.0,
+        "num_codevectors_per_group": 8, "codevector_dim": 16, "proj_codevector_dim": 16, **changes,
+    })  # fmt: skip
+
+
+def mbart_config(vocab_size: int, shape: dict[str, int] = TEXT, **changes: Any) -> Any:
+    from transformers import MBartConfig
+
+    return MBartConfig(**{
+        "vocab_size": vocab_size, "d_model": shape["dim"], "max_position_embeddings": shape["positions"],
+        "decoder_layers": shape["layers"], "decoder_ffn_dim": shape["ffn"], "decoder_attention_heads": shape["heads"],
+        "encoder_layers": shape["layers"], "encoder_ffn_dim": 32, "encoder_attention_heads": shape["heads"],
+        "activation_function": "relu", "scale_embedding": True, "dropout": 0.0, **changes,
+    })  # fmt: skip
+
+
+def speech_translator(vocab_size: int, *, speech: dict[str, int] = SPEECH, text: dict[str, int] = TEXT,
+                      conv_layers: tuple = CONV_LAYERS) -> Any:  # fmt: skip
+    """Return a SpeechEncoderDecoderModel; differing widths give it the projection of the 1B and 2B models."""
+    from transformers import SpeechEncoderDecoderConfig, SpeechEncoderDecoderModel
+
+    torch.manual_seed(0)
+    encoder = wav2vec2_config(speech, conv_layers, add_adapter=True, num_adapter_layers=3, adapter_kernel_size=3,
+                              adapter_stride=2, output_hidden_size=text["dim"])  # fmt: skip
+    decoder = mbart_config(vocab_size, text, is_decoder=True, add_cross_attention=True)
+    config = SpeechEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.pad_token_id, config.decoder_start_token_id, config.eos_token_id = 1, 2, 2
+    model = perturb(SpeechEncoderDecoderModel(config))
+    model.generation_config.update(decoder_start_token_id=2, pad_token_id=1, eos_token_id=2, bos_token_id=0)
+    return model
+
+
+def save_speech_translator(model: Any, folder: Path, spm: bytes, **options: Any) -> Path:
+    """Write a folder like those of facebook/wav2vec2-xls-r-*-21-to-en."""
+    model.save_pretrained(folder, **options)
+    (folder / "sentencepiece.bpe.model").write_bytes(spm)
+    processor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000, "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+# -- fairseq ------------------------------------------------------------------------------------------------------------
+
+
+def w2v_settings(shape: dict[str, int] = SPEECH, conv_text: str = CONV_TEXT) -> dict[str, Any]:
+    return {
+        "_name": "wav2vec2", "extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True,
+        "conv_feature_layers": conv_text, "encoder_layers": shape["layers"], "encoder_embed_dim": shape["dim"],
+        "encoder_ffn_embed_dim": shape["ffn"], "encoder_attention_heads": shape["heads"],
+        "conv_pos": shape["kernel"], "conv_pos_groups": shape["groups"], "activation_fn": "gelu",
+        "quantize_targets": True, "latent_vars": 8, "latent_groups": 2, "final_dim": 16, "dropout": 0.0,
+        "attention_dropout": 0.0, "activation_dropout": 0.0, "encoder_layerdrop": 0.0,
+    }  # fmt: skip
+
+
+def fairseq_wav2vec2(settings: dict[str, Any]) -> Any:
+    """Build fairseq's pre-training model from settings."""
+    from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+    from omegaconf import OmegaConf
+
+    torch.manual_seed(0)
+    known = {key: value for key, value in settings.items() if key != "_name"}
+    return perturb(Wav2Vec2Model(OmegaConf.merge(OmegaConf.structured(Wav2Vec2Config), known)))
+
+
+def save_fairseq_wav2vec2(path: Path, settings: dict[str, Any] | None = None, **save: Any) -> Any:
+    """Write a file like xlsr2_300m.pt and return the model."""
+    settings = settings or w2v_settings()
+    model = fairseq_wav2vec2(settings)
+    task = {"_name": "audio_pretraining", "data": "/checkpoint/nobody/data", "normalize": True, "sample_rate": 16000}
+    content = {"args": None, "cfg": {"model": settings, "task": task}, "model": model.state_dict(),
+               "extra_state": {"epoch": 1}, "last_optimizer_state": None}  # fmt: skip
+    torch.save(content, path, **save)
+    return model
+
+
+def patch_fairseq() -> None:
+    """Make stock fairseq's speech-to-text models importable on today's torchaudio."""
+    sys.modules.setdefault("torchaudio.sox_effects", types.ModuleType("torchaudio.sox_effects"))
+
+
+def xm_settings(
+    speech: dict[str, int] = SPEECH, text: dict[str, int] = TEXT, conv_text: str = CONV_TEXT
+) -> argparse.Namespace:
+    """Return the arguments of an ``xm_transformer`` of the released kind, its wav2vec 2.0 settings inside."""
+    from omegaconf import OmegaConf
+
+    # Interpolations of fairseq's dataclasses are resolved in real files.
+    task = {"_name": "audio_pretraining", "data": "/checkpoint/nobody", "normalize": True, "tpu": False,
+            "precompute_mask_config": None, "text_compression_level": "none"}  # fmt: skip
+    w2v_args = OmegaConf.create({"model": w2v_settings(speech, conv_text), "task": task})
+    projected = speech["dim"] != text["dim"]
+    return argparse.Namespace(
+        arch="xm_transformer", w2v_path=None, w2v_args=w2v_args, encoder_embed_dim=speech["dim"], normalize=True,
+        no_pretrained_weights=False, decoder_embed_dim=text["dim"], decoder_ffn_embed_dim=text["ffn"],
+        decoder_attention_heads=text["heads"], decoder_layers=text["layers"], max_target_positions=text["positions"],
+        decoder_normalize_before=True, decoder_learned_pos=True, layernorm_embedding=True,
+        share_decoder_input_output_embed=True, activation_fn="relu", no_scale_embedding=False, adaptor_n_layers=3,
+        adaptor_kernel_size=3, adaptor_stride=2, adaptor_proj=projected, adaptor_layernorm=False, encoder_proj=False,
+        load_ema=False, freeze_regex=None, is_d2v_multi=False, required_seq_len_multiple=1, remove_weight_norm=False,
+        finetune_w2v_params="all", finetune_decoder_params="all", max_source_positions=400000, data="/checkpoint/data",
+        checkpoint_activations=False, offload_activations=False, min_params_to_wrap=1, decoder_layerdrop=0.0,
+        dropout=0.0, attention_dropout=0.0, layerdrop=0.0, decoder_dropout=0.0, w2v_freezing_updates=None,
+    )  # fmt: skip
+
+
+def fairseq_dictionary(symbols: list[str]) -> Any:
+    from fairseq.data import Dictionary
+
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    return dictionary
+
+
+def fairseq_xm(args: argparse.Namespace, symbols: list[str]) -> Any:
+    """Build stock fairseq's ``xm_transformer``; its wide variants with the adaptor that the released files have."""
+    patch_fairseq()
+    from fairseq.models.speech_to_text.xm_transformer import Conv1dAdaptor, XMTransformerModel
+
+    torch.manual_seed(0)
+    task = argparse.Namespace(target_dictionary=fairseq_dictionary(symbols), multitask_tasks={})
+    model = XMTransformerModel.build_model(args, task)
+    if args.adaptor_proj:
+        width = args.decoder_embed_dim
+        model.encoder.adaptor = Conv1dAdaptor(width, width, n_layers=3, kernel_size=3, stride=2, proj=False)
+    return perturb(model)
