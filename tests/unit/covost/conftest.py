@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 
-def recording(seed: int, seconds: float = 0.4, rate: int = 48_000, container: str = "MP3") -> bytes:
+def recording(seed: int, seconds: float = 0.6, rate: int = 48_000, container: str = "MP3") -> bytes:
     noise = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
     sink = io.BytesIO()
     soundfile.write(sink, noise, rate, format=container)
