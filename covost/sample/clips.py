@@ -33,7 +33,16 @@ class Clip:
     voice: Voice
 
 
-def encode_mp3(samples: NDArray[np.int16]) -> bytes:
+def to_clip_rate(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Resample eSpeak NG's samples of shape ``(T,)`` to 48 kHz; equal samples give equal results.
+
+    In floating point, since for integers soxr adds noise (dither) that differs from call to call.
+    """
+    resampled = soxr.resample(samples.astype(np.float32) / 32768, ESPEAK_SAMPLE_RATE, CLIP_SAMPLE_RATE)
+    return np.asarray(np.clip(resampled, -1.0, 1.0), dtype=np.float32)
+
+
+def encode_mp3(samples: NDArray[np.float32]) -> bytes:
     """Encode samples of shape ``(T,)`` at 48 kHz as a variable bit rate MP3; equal samples give equal bytes."""
     buffer = io.BytesIO()
     soundfile.write(
@@ -60,7 +69,7 @@ def make_clip(clip: Clip) -> float:
     """
     if not clip.path.exists():
         spoken = speak(spoken_text(clip.text, clip.language), clip.language, clip.voice)
-        encoded = encode_mp3(soxr.resample(spoken, ESPEAK_SAMPLE_RATE, CLIP_SAMPLE_RATE))
+        encoded = encode_mp3(to_clip_rate(spoken))
         with atomic_write(clip.path, "wb") as handle:
             handle.write(encoded)
     return float(soundfile.info(str(clip.path)).duration)

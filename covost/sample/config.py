@@ -119,7 +119,7 @@ def claim_folder(folder: Path, config: SampleConfig) -> None:
     }
     path = folder / SETTINGS_FILE
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_settings(path)
         different = [key for key in settings if found.get(key) != settings[key]]
         if different:
             key = different[0]
@@ -131,3 +131,13 @@ def claim_folder(folder: Path, config: SampleConfig) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no sample corpus; choose another --out")
     write_json(path, settings)
+
+
+def _read_settings(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not the settings of a sample corpus: {error}; choose another --out") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is not the settings of a sample corpus; choose another --out")
+    return found

@@ -6,8 +6,10 @@ import itertools
 import logging
 import multiprocessing
 import random
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from covost.sample.draw import SentencePool
 from covost.sample.sentences import Sentence
 from covost.sample.voices import HELD_OUT_VOICES, Voice, voices
 from st.data.languages import split_direction
+from st.errors import StError
 from st.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -140,12 +143,19 @@ def _clip_makers(jobs: int) -> Iterator[MakeClips]:
         yield lambda clips: map(make_clip, clips)
         return
     # A fresh interpreter, not a copy of this one, whose threads a copy would lack.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as executor:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_leave_interrupts_to_parent) as executor:
         try:
             yield lambda clips: executor.map(make_clip, clips, chunksize=4)
+        except BrokenProcessPool as error:
+            raise StError("a process that speaks was killed; run again to go on, with fewer --jobs") from error
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_tables(folder: Path, config: SampleConfig, code: str, utterances: Sequence[Utterance]) -> None:

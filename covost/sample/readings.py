@@ -90,7 +90,7 @@ def _japanese_number(number: int, counter: str | None) -> str:
     doubled = _DOUBLED.get(counter, {})
     if counter == "分" and ones in (0, 1, 3, 4, 6, 8):
         suffix = "ぷん"
-    if (counter, ones) in _IRREGULAR and counter in ("年", "時間"):
+    if (counter, ones) in _IRREGULAR and counter in ("年", "時間", "円"):
         return ten + _IRREGULAR[counter, ones]
     if ones == 0:
         return (ten.removesuffix("じゅう") + doubled[10] if 10 in doubled else ten) + suffix
@@ -108,8 +108,8 @@ _READERS: dict[str, Callable[[str], str]] = {
     "ja": _japanese,
     # CLDR writes both forms of Welsh "and" at once.
     "cy": lambda text: text.replace("a(c)", "ac"),
-    # A sign that eSpeak NG does not know, by another that sounds the same.
-    "zh-CN": lambda text: text.replace("匈", "凶"),
+    # eSpeak NG has lost the sound xiong; these two signs together come near it.
+    "zh-CN": lambda text: text.replace("匈", "希用"),
 }
 
 

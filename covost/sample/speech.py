@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import espeakng_loader
 import numpy as np
@@ -29,24 +33,37 @@ There is no Mongolian voice: Tatar stands in for it, which reads every letter of
 """
 
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: AUDIO_OUTPUT_SYNCHRONOUS
+_DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: without it, missing data ends the process
+_LONGEST_PATH = 130  # bytes; eSpeak NG cuts off longer ones, having room for 160 with its file names
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
 _IPA = 2  # phoneme mode of espeak_TextToPhonemes
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
+_links: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
+
+
+@cache
+def _data_path() -> bytes:
+    """Return a path of eSpeak NG's data that is short enough for it."""
+    path = os.fsencode(espeakng_loader.get_data_path())
+    if len(path) <= _LONGEST_PATH:
+        return path
+    _links.append(tempfile.TemporaryDirectory(prefix="espeak-"))
+    link = Path(_links[-1].name) / "espeak-ng-data"
+    link.symlink_to(os.fsdecode(path))
+    return os.fsencode(link)
+
+
 @contextmanager
 def _engine(language: str, variant: str) -> Iterator[ctypes.CDLL]:
     """Load a fresh copy of eSpeak NG with one voice and unload it afterwards."""
+    data_path = _data_path()
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
-        if (
-            library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
-            != ESPEAK_SAMPLE_RATE
-        ):
-            raise StError(
-                f"eSpeak NG does not find its data in {espeakng_loader.get_data_path()}; reinstall espeakng-loader"
-            )
+        if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, _DONT_EXIT) != ESPEAK_SAMPLE_RATE:
+            raise StError(f"eSpeak NG cannot read its data in {os.fsdecode(data_path)}; reinstall espeakng-loader")
         name = ESPEAK_LANGUAGES.get(language, language) + (f"+{variant}" if variant else "")
         if library.espeak_SetVoiceByName(name.encode()) != 0:
             raise StError(f"eSpeak NG has no voice {name!r}; reinstall espeakng-loader")
