@@ -72,11 +72,16 @@ def build_model(
         CheckpointError: If a tensor is missing, unexpected or of another shape; the message lists them.
     """
     wanted = parse_dtype(dtype)
-    with torch.device("meta"), _NoDraws():
-        model = SpeechTranslator(config)
+    model = blueprint(config)
     check_names(dict(model.named_parameters()), state, source=source, label=label)
     take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
     return model.eval()
+
+
+def blueprint(config: ModelConfig) -> SpeechTranslator:
+    """Return a model of a shape without memory for its parameters."""
+    with torch.device("meta"), _NoDraws():
+        return SpeechTranslator(config)
 
 
 def check_names(

@@ -33,7 +33,7 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
 
-_ENCODER_SETTINGS = (
+ENCODER_SETTINGS = (
     # ours              fairseq's
     ("dim", "encoder_embed_dim"),
     ("ffn_dim", "encoder_ffn_embed_dim"),
@@ -189,7 +189,7 @@ def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], so
         "pos_conv_kernel": kernel,
         "pos_conv_groups": dim // group_width,
     }
-    return EncoderConfig(**(measured | _named(_ENCODER_SETTINGS, settings)))
+    return EncoderConfig(**(measured | _named(ENCODER_SETTINGS, settings)))
 
 
 def _decoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> DecoderConfig:

@@ -125,7 +125,7 @@ def _adopt(model: SpeechTranslator, *, activation: str, scale_embedding: bool) -
     model.config = dataclasses.replace(model.config, decoder=config)
     decoder: TextDecoder = model.decoder
     for module in (decoder, *decoder.layers):
-        module.config = config  # type: ignore[assignment]
+        module.config = config
 
 
 def _embeddings(contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None) -> Tensor:

@@ -1,0 +1,87 @@
+"""From any format to transformers' or fairseq's, without building the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from st.checkpoints.assemble import blueprint, check_names, parse_dtype
+from st.checkpoints.bundle import check_sizes
+from st.checkpoints.labels import find_labels
+from st.checkpoints.loading import read_contents, resolve, with_padding
+from st.checkpoints.to_fairseq import write_fairseq
+from st.checkpoints.to_transformers import Exported, write_transformers
+from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.errors import CheckpointError, UsageError
+
+TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
+
+
+def convert(
+    source: Path | str,
+    out: Path | str,
+    to: str,
+    *,
+    data_dir: Path | None = None,
+    spm: Path | None = None,
+    dictionary: Path | None = None,
+    ctc_vocab: Path | None = None,
+    language_ids: Mapping[str, int] | None = None,
+    revision: str | None = None,
+    sha256: str | None = None,
+    padding: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write a checkpoint in another format.
+
+    Args:
+        source: Anything that :func:`st.checkpoints.load` opens.
+        out: Folder for ``hf``, file for ``fairseq``.
+        to: A name of :data:`TARGETS`.
+        data_dir: As for :func:`st.checkpoints.load`, like the next seven.
+        spm: SentencePiece model.
+        dictionary: fairseq dictionary of the decoder.
+        ctc_vocab: Vocabulary of the CTC head.
+        language_ids: Ids of language tags.
+        revision: Commit of a hub id.
+        sha256: Digest of the weight file.
+        padding: Treatment of padding to note in the result.
+        dtype: Type to write floating tensors as; None for that of the file.
+        overwrite: Whether ``out`` may exist.
+
+    Returns:
+        What the source was found to be.
+
+    Raises:
+        CheckpointError: If the source cannot be read or the target format has no such model.
+        UsageError: If there is no such target, or ``out`` exists.
+    """
+    if to not in TARGETS:
+        raise UsageError(f"--to is {to!r}; expected one of {', '.join(TARGETS)}")
+    out = Path(out)
+    if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
+        raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+    path, name = resolve(source, revision)
+    contents = read_contents(path, sha256=sha256)
+    files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
+    text, data = find_text(contents, files)
+    ctc = find_labels(contents, data_dir=data_dir, given=ctc_vocab)
+    config = with_padding(contents.config, padding)
+    check_sizes(config, text, ctc, source=name)
+    parameters = dict(blueprint(config).named_parameters())
+    check_names(parameters, contents.state, source=name, label=contents.keymap.theirs)
+    if config.ctc_vocab_size and ctc is None:
+        raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; pass --ctc-vocab FILE")
+    exported = Exported(
+        config=config,
+        state={key: contents.state[key] for key in parameters},
+        text=text,
+        ctc=ctc,
+        data=data,
+        mapped=contents.mapped,
+    )
+    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype))
+    return contents.format

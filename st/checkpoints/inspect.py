@@ -1,0 +1,102 @@
+"""Tell what a checkpoint is, without building the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from st.checkpoints.assemble import blueprint, check_names
+from st.checkpoints.bundle import check_sizes
+from st.checkpoints.contents import Contents
+from st.checkpoints.door import sha256_of
+from st.checkpoints.labels import find_labels
+from st.checkpoints.loading import PADDINGS, read_contents, resolve
+from st.checkpoints.transformers_files import WEIGHT_FILES
+from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.errors import ConfigError, StError
+
+
+def inspect(source: Path | str, *, revision: str | None = None, digest: bool = True) -> dict[str, Any]:
+    """Describe a checkpoint.
+
+    Args:
+        source: Anything that :func:`st.checkpoints.load` opens; vocabularies may be missing.
+        revision: Commit of a hub id.
+        digest: Whether to read all of the file, to compute its SHA-256 and compare its own checksums.
+
+    Returns:
+        Plain values for people and JSON. ``problems`` lists what keeps the model from being used as it is.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, unsafe, or of no known format.
+    """
+    path, name = resolve(source, revision)
+    contents = read_contents(path, verify=digest)
+    config = contents.config
+    shape = config.to_dict()
+    summary: dict[str, Any] = {
+        "source": name,
+        "format": contents.format,
+        "parts": [*config.parts, *(["ctc"] if config.ctc_vocab_size else [])],
+        "parameters": _parameters(contents),
+        "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())),
+        **{part: shape[part] for part in config.parts},
+        "padding": _padding(contents) if "adaptor" in config.parts else None,
+        "files": {file.name: file.stat().st_size for file in _weight_files(contents)},
+        **_vocabularies(contents, name),
+    }
+    if digest:
+        summary["sha256"] = {file.name: sha256_of(file) for file in _weight_files(contents)}
+    return {key: value for key, value in summary.items() if value is not None}
+
+
+def _parameters(contents: Contents) -> dict[str, int]:
+    count: Counter[str] = Counter()
+    for name, tensor in contents.state.items():
+        count[name.partition(".")[0]] += tensor.numel()
+    return {"total": count.total(), **count}
+
+
+def _padding(contents: Contents) -> str:
+    adaptor = contents.config.adaptor
+    found = {"legacy_padding": adaptor.legacy_padding, "mask_input": adaptor.mask_input}
+    return next((name for name, settings in PADDINGS.items() if settings == found), "unknown")
+
+
+def _vocabularies(contents: Contents, name: str) -> dict[str, Any]:
+    """Return sizes and languages, or what is missing."""
+    problems: list[str] = []
+    text = ctc = None
+    try:
+        check_names(
+            dict(blueprint(contents.config).named_parameters()),
+            contents.state,
+            source=name,
+            label=contents.keymap.theirs,
+        )
+        text, _ = find_text(contents, VocabularyFiles())
+    except StError as exc:
+        problems.append(str(exc))
+    try:
+        ctc = find_labels(contents, data_dir=None, given=None)
+        check_sizes(contents.config, text, ctc, source=name)
+    except (StError, ConfigError) as exc:
+        problems.append(str(exc))
+    return {
+        "vocabulary": contents.config.decoder.vocab_size if "decoder" in contents.config.parts else None,
+        "languages": list(text.languages) if text is not None else None,
+        "ctc_vocabulary": contents.config.ctc_vocab_size or None,
+        "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
+        "problems": problems,
+    }
+
+
+def _weight_files(contents: Contents) -> list[Path]:
+    if contents.path.is_file():
+        return [contents.path]
+    first = next(name for name in WEIGHT_FILES if (contents.path / name).is_file())
+    if not first.endswith(".index.json"):
+        return [contents.path / first]
+    pattern = first.removesuffix(".index.json").replace(".", "-*.")
+    return sorted(contents.path.glob(pattern))

@@ -1,0 +1,151 @@
+"""Write a model as fairseq's ``.pt``: translation models for this project's plugin, encoders for stock fairseq too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS
+from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.names import to_fairseq
+from st.checkpoints.to_transformers import DICT_FILENAME, Exported
+from st.data.config import CONFIG_FILENAME
+from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.sentencepiece_training import dictionary_text
+from st.data.text import SPECIALS, TextVocabulary
+from st.errors import CheckpointError
+from st.files import atomic_write, write_text
+from st.modules.config import ModelConfig
+
+SPM_FILENAME = "spm.model"
+LETTERS_FILENAME = "dict.ltr.txt"
+"""Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
+
+
+def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | None = None) -> None:
+    """Write a file that ``fairseq`` loads.
+
+    A translation model becomes a training checkpoint of this project, complete with its vocabularies, whose tensors
+    carry the names of fairseq's ``xm_transformer``; an encoder becomes a file like ``xlsr2_300m.pt``; an encoder with a
+    CTC head one of ``wav2vec_ctc`` with ``dict.ltr.txt`` beside it.
+
+    Args:
+        model: What to write.
+        path: File to write; replaced if it exists.
+        dtype: Type to write floating tensors as; None for their own.
+
+    Raises:
+        CheckpointError: If fairseq has no model of these parts, or a vocabulary is missing.
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    parts = set(model.config.parts)
+    if {"encoder", "adaptor", "decoder"} == parts:
+        content = _translator(model)
+    elif parts == {"encoder"}:
+        content = _encoder(model)
+    else:
+        raise CheckpointError(f"fairseq has no model with these parts alone: {' '.join(model.config.parts)}")
+    content["model"] = {name: _standing_alone(tensor, dtype) for name, tensor in content["model"].items()}
+    letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else None
+    with atomic_write(path, "wb") as handle:
+        torch.save(content, handle)
+    if letters is not None:
+        write_text(path.parent / LETTERS_FILENAME, letters)
+
+
+def _translator(model: Exported) -> dict[str, Any]:
+    if model.text is None:
+        raise CheckpointError("a translation model without a dictionary cannot be written as a training checkpoint")
+    files = _bundle_files(model, model.text)
+    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files}
+    task = {"_name": "speech_translation", "data": ""}
+    content = _frame(plugin_settings(model.config), task)
+    return content | {"model": to_fairseq(model.state), "task_state": {"st_bundle": bundle}}
+
+
+def plugin_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the options of the model ``xlsr_mbart`` that build this shape."""
+    settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m"}
+    for part in ("encoder", "adaptor", "decoder"):
+        values = dataclasses.asdict(getattr(config, part))
+        settings |= {f"{part}_{name}": value for name, value in values.items()}
+    settings["encoder_conv_layers"] = str([tuple(layer) for layer in config.encoder.conv_layers])
+    return settings
+
+
+def _encoder(model: Exported) -> dict[str, Any]:
+    speech = _speech_settings(model.config)
+    task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
+    if not model.config.ctc_vocab_size:
+        return _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
+    head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
+    tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
+    return _frame(head, task | {"_name": "audio_finetuning", "labels": "ltr"}) | {"model": tensors}
+
+
+def _speech_settings(config: ModelConfig) -> dict[str, Any]:
+    settings = {theirs: getattr(config.encoder, ours) for ours, theirs in ENCODER_SETTINGS}
+    return settings | {
+        "_name": "wav2vec2",
+        "conv_feature_layers": str([tuple(layer) for layer in config.encoder.conv_layers]),
+        "extractor_mode": "layer_norm",
+        "layer_norm_first": True,
+        "activation_fn": "gelu",
+    }
+
+
+def _frame(model: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fairseq expects of any checkpoint beside the weights."""
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    return {
+        "args": None,
+        "cfg": {"_name": None, "model": dict(model), "task": dict(task)},
+        "optimizer_history": [history],
+        "last_optimizer_state": None,
+        "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+    }
+
+
+def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:
+    tokenizer = {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME}
+    data = dataclasses.replace(
+        model.data, vocab_filename=DICT_FILENAME, bpe_tokenizer=tokenizer, lang_tag_format=text.lang_tag_format
+    )
+    files = {
+        CONFIG_FILENAME: data.to_yaml().encode("utf-8"),
+        DICT_FILENAME: dictionary_text(text.symbols[len(SPECIALS) :], ()).encode("utf-8"),
+        SPM_FILENAME: text.model_bytes(),
+    }
+    if model.ctc is not None:
+        files[data.ctc_vocab_filename] = model.ctc.to_json().encode("utf-8")
+    return files
+
+
+def _letters(ctc: CtcVocabulary) -> str:
+    """Return the CTC vocabulary as a fairseq dictionary: its row 0 is the blank, which fairseq calls ``<s>``."""
+    if ctc.symbols[:4] != list(CTC_SPECIALS[:4]):
+        raise CheckpointError(
+            f"the CTC vocabulary begins with {' '.join(ctc.symbols[:4])}; fairseq needs {' '.join(CTC_SPECIALS[:4])}"
+        )
+    return "".join(f"{symbol} 1\n" for symbol in ctc.symbols[4:])
+
+
+def _standing_alone(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor whose storage holds nothing else; ``torch.save`` would write all of a shared one."""
+    if dtype is not None and tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+    tensor = tensor.detach().contiguous()
+    storage = tensor.untyped_storage()
+    if storage.nbytes() == tensor.nbytes:
+        return tensor
+    start = tensor.storage_offset() * tensor.element_size()
+    part = storage[start : start + tensor.nbytes]
+    alone: Tensor = torch.empty(0, dtype=tensor.dtype)
+    return alone.set_(part, 0, tensor.shape, tensor.stride())

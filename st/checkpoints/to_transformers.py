@@ -1,0 +1,221 @@
+"""Write a model as a folder that plain transformers loads, and that this project loads with nothing lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.safetensors_file import write_safetensors
+from st.checkpoints.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
+from st.checkpoints.transformers_files import (
+    ADAPTOR_FIELDS,
+    CONV_FIELDS,
+    CTC_FOLDER,
+    DECODER_FIELDS,
+    ENCODER_FIELDS,
+    OWN_FILENAME,
+)
+from st.data.config import DataConfig
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.languages import LANGUAGES
+from st.data.sentencepiece_training import dictionary_text
+from st.data.text import SPECIALS, TextVocabulary
+from st.errors import CheckpointError
+from st.files import atomic_write, write_json, write_text
+from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
+
+FOLDER_FORMAT = 1
+DICT_FILENAME = "dict.txt"
+SPM_FILENAME = "sentencepiece.bpe.model"
+
+# Which model of transformers has which of our parts.
+_KINDS: dict[tuple[bool, bool, bool], str] = {
+    # encoder, decoder, CTC head
+    (True, True, False): "transformers SpeechEncoderDecoderModel",
+    (True, True, True): "transformers SpeechEncoderDecoderModel",
+    (True, False, False): "transformers Wav2Vec2Model",
+    (True, False, True): "transformers Wav2Vec2ForCTC",
+}
+_TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What is written: shape, weights under our names, vocabularies."""
+
+    config: ModelConfig
+    state: Mapping[str, Tensor]
+    text: TextVocabulary | None
+    ctc: CtcVocabulary | None
+    data: DataConfig
+    mapped: bool = False
+    """Whether the tensors are mapped from a file, whose pages may go once they are written."""
+
+
+def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtype | None = None) -> None:
+    """Write a model folder.
+
+    A translation model becomes a ``SpeechEncoderDecoderModel`` with its CTC head under ``ctc/``; an encoder with a CTC
+    head a ``Wav2Vec2ForCTC``; an encoder alone a ``Wav2Vec2Model``.
+
+    Args:
+        model: What to write.
+        folder: Made if missing; existing files of the same names are replaced.
+        dtype: Type to write floating tensors as; None for their own.
+
+    Raises:
+        CheckpointError: If transformers has no model of these parts.
+        OSError: If a file cannot be written.
+    """
+    folder = Path(folder)
+    config = model.config
+    key = ("encoder" in config.parts, "decoder" in config.parts, config.ctc_vocab_size > 0)
+    if key not in _KINDS:
+        raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
+    kind = _KINDS[key]
+    own = {"st_model_config": json.dumps(config.to_dict())}
+    tensors = KEYMAPS[kind].outward(model.state)
+    digest = write_safetensors(folder / "model.safetensors", tensors, own, dtype=dtype, mapped=model.mapped)
+    architecture = kind.removeprefix("transformers ")
+    written = dtype or next(iter(model.state.values())).dtype
+    common = {"architectures": [architecture], "dtype": str(written).removeprefix("torch.")}
+    if key[1]:
+        _write_translator(model, folder, common, dtype)
+        write_json(folder / OWN_FILENAME, _own(model, digest))
+    else:
+        labels = {"vocab_size": config.ctc_vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+        extra = labels | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"} if key[2] else {}
+        write_json(folder / "config.json", common | speech_settings(config) | extra)
+        if model.ctc is not None:
+            _write_labels(model.ctc, folder)
+    write_json(folder / "preprocessor_config.json", _processor(model.data))
+
+
+def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dtype: torch.dtype | None) -> None:
+    settings = common | {"model_type": "speech-encoder-decoder", "is_encoder_decoder": True} | _TOKENS
+    settings |= {"decoder_start_token_id": 2, "tie_word_embeddings": False}
+    settings |= {"encoder": speech_settings(model.config), "decoder": text_settings(model.config.decoder)}
+    write_json(folder / "config.json", settings)
+    write_json(folder / "generation_config.json", _generation(model.text, model.data))
+    if model.text is not None:
+        _write_tokenizer(model.text, folder)
+    if model.config.ctc_vocab_size:
+        head = {name.replace("ctc.proj.", "lm_head."): t for name, t in model.state.items() if name.startswith("ctc.")}
+        write_safetensors(folder / CTC_FOLDER / "model.safetensors", head, dtype=dtype)
+        if model.ctc is not None:
+            _write_labels(model.ctc, folder / CTC_FOLDER)
+
+
+def speech_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the ``Wav2Vec2Config`` of the encoder and the adaptor."""
+    encoder: EncoderConfig = config.encoder
+    settings: dict[str, Any] = {"model_type": "wav2vec2"}
+    settings |= {theirs: getattr(encoder, ours) for ours, theirs, _ in ENCODER_FIELDS}
+    columns = zip(*encoder.conv_layers, strict=True)
+    settings |= {name: list(column) for (name, _), column in zip(CONV_FIELDS, columns, strict=True)}
+    settings |= {
+        "num_feat_extract_layers": len(encoder.conv_layers),
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "hidden_act": "gelu",
+        "feat_extract_activation": "gelu",
+        "hidden_dropout": encoder.dropout,
+        "feat_proj_dropout": encoder.dropout,
+        "attention_dropout": encoder.attention_dropout,
+        "activation_dropout": encoder.activation_dropout,
+        "layerdrop": encoder.layerdrop,
+        # transformers has the mask vector only where its config masks; whether it is used is another switch.
+        "mask_time_prob": encoder.mask_time_prob or 0.05,
+        "mask_time_length": encoder.mask_time_length,
+        "mask_feature_prob": encoder.mask_channel_prob,
+        "mask_feature_length": encoder.mask_channel_length,
+        "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
+    }
+    if "adaptor" not in config.parts:
+        return settings
+    adaptor = {theirs: getattr(config.adaptor, ours) for ours, theirs, _ in ADAPTOR_FIELDS}
+    return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
+
+
+def text_settings(decoder: DecoderConfig) -> dict[str, Any]:
+    """Return the ``MBartConfig`` of the decoder."""
+    settings: dict[str, Any] = {"model_type": "mbart", "is_decoder": True, "add_cross_attention": True}
+    settings |= {theirs: getattr(decoder, ours) for ours, theirs, _ in DECODER_FIELDS}
+    # Its cache counts the layers of an encoder that is not there.
+    settings |= {"encoder_layers": decoder.num_layers, "encoder_attention_heads": decoder.num_heads}
+    settings |= {"encoder_ffn_dim": decoder.ffn_dim, "is_encoder_decoder": False, "tie_word_embeddings": True}
+    settings |= {
+        "dropout": decoder.dropout,
+        "attention_dropout": decoder.attention_dropout,
+        "activation_dropout": decoder.activation_dropout,
+    }
+    return settings | _TOKENS | {"decoder_start_token_id": 2}
+
+
+def _generation(text: TextVocabulary | None, data: DataConfig) -> dict[str, Any]:
+    """Return the generation config; the language token is forced if all directions lead to one language."""
+    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": 200, **_TOKENS}
+    if text is None:
+        return settings
+    settings["lang_to_id"] = {code: text.language_id(code) for code in text.languages}
+    targets = {direction.split("_")[1] for direction in data.directions}
+    if len(targets) == 1 and (target := targets.pop()) in text.languages:
+        settings["forced_bos_token_id"] = text.language_id(target)
+    return settings
+
+
+def _write_tokenizer(text: TextVocabulary, folder: Path) -> None:
+    model = fitting_spm(text)
+    with atomic_write(folder / SPM_FILENAME, "wb") as handle:
+        handle.write(model)
+    write_text(folder / DICT_FILENAME, dictionary_text(text.symbols[len(SPECIALS) :], ()))
+    write_json(folder / "tokenizer_config.json", tokenizer_config(text))
+    document = tokenizer_json(text)
+    if document is not None:
+        write_json(folder / "tokenizer.json", document)
+
+
+def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
+    ctc.save(folder / "vocab.json")
+    tokens = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    more = {"word_delimiter_token": "|", "do_lower_case": False, "tokenizer_class": "Wav2Vec2CTCTokenizer"}
+    write_json(folder / "tokenizer_config.json", tokens | more)
+
+
+def _processor(data: DataConfig) -> dict[str, Any]:
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": data.standardize_audio,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": True,
+        "sampling_rate": data.sample_rate,
+        "processor_class": "Wav2Vec2Processor",
+    }
+
+
+def _own(model: Exported, digest: str) -> dict[str, Any]:
+    """Return what transformers has no place for."""
+    data = dataclasses.asdict(model.data) | {"directions": list(model.data.directions)}
+    tokenizer = {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME}
+    files = {
+        "vocab_filename": DICT_FILENAME,
+        "bpe_tokenizer": tokenizer,
+        "ctc_vocab_filename": f"{CTC_FOLDER}/vocab.json",
+    }
+    slots = getattr(model.text, "slots", {})
+    return {
+        "format": FOLDER_FORMAT,
+        "model_config": model.config.to_dict(),
+        "data_config": data | files,
+        "language_ids": {code: slots[code] for code in LANGUAGES if code in slots},
+        "sha256": digest,
+    }

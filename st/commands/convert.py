@@ -1,0 +1,86 @@
+"""``st convert``: write a model in another format."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = """\
+Write a model in another format. hf: a folder that transformers loads (SpeechEncoderDecoderModel, with the CTC head and
+its vocabulary under ctc/; Wav2Vec2ForCTC or Wav2Vec2Model for models without a decoder). fairseq: a .pt file that
+fairseq loads with --user-dir st, and stock fairseq too if the model is an encoder.
+"""
+
+EXAMPLES = """\
+examples:
+  st convert checkpoint_best.pt my-model --to hf
+  st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
+  st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument("checkpoint", metavar="IN", help="file, folder or hub id")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf, file for fairseq")
+    parser.add_argument("--to", required=True, choices=("hf", "fairseq"), help="format to write")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="number type to write (default: that of IN)"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")
+    parser.add_argument("--spm", type=Path, metavar="FILE", help="SentencePiece model, if IN has none")
+    parser.add_argument("--dict", type=Path, metavar="FILE", help="fairseq dictionary of the decoder, if IN has none")
+    parser.add_argument("--ctc-vocab", type=Path, metavar="FILE", help="vocab.json of the CTC head, if IN has none")
+    parser.add_argument(
+        "--language-id",
+        action="append",
+        default=[],
+        metavar="LANG=ID",
+        help="token of a language instead of the usual one, e.g. lv=250017 (default: those of the vocabulary)",
+    )
+    parser.add_argument(
+        "--padding",
+        choices=("masked", "fairseq", "transformers"),
+        help="treatment of padding that the result is marked with (default: that of IN)",
+    )
+    parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
+    parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists (default: refuse)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert and say what was found."""
+    from st.checkpoints.convert import convert
+
+    found = convert(
+        args.checkpoint,
+        args.out,
+        args.to,
+        data_dir=args.data,
+        spm=args.spm,
+        dictionary=args.dict,
+        ctc_vocab=args.ctc_vocab,
+        language_ids=_language_ids(args.language_id) or None,
+        revision=args.revision,
+        sha256=args.sha256,
+        padding=args.padding,
+        dtype=args.dtype,
+        overwrite=args.overwrite,
+    )
+    sys.stdout.write(f"{args.checkpoint}: {found}; written to {args.out} for {args.to}\n")
+    return 0
+
+
+def _language_ids(pairs: list[str]) -> dict[str, int]:
+    from st.data.languages import language
+    from st.errors import UsageError
+
+    ids: dict[str, int] = {}
+    for pair in pairs:
+        code, _, number = pair.partition("=")
+        if not number.isdigit():
+            raise UsageError(f"--language-id is {pair!r}; expected LANG=ID, such as lv=250017")
+        ids[language(code).code] = int(number)
+    return ids
