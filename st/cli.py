@@ -19,6 +19,9 @@ COMMANDS: dict[str, str] = {
     "score": "score a file of hypotheses against references",
     "translate": "translate recordings",
     "transcribe": "write down recordings",
+    "inspect": "tell what a model file is",
+    "convert": "write a model in another format",
+    "average": "average the weights of several checkpoints",
 }
 """Sub-commands and what they do; the code of each is the module of its name in ``st.commands``."""
 

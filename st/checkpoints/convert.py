@@ -9,6 +9,7 @@ import torch
 
 from st.checkpoints.assemble import blueprint, check_names, parse_dtype
 from st.checkpoints.bundle import check_sizes
+from st.checkpoints.contents import Contents
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
 from st.checkpoints.to_fairseq import write_fairseq
@@ -62,13 +63,43 @@ def convert(
     if to not in TARGETS:
         raise UsageError(f"--to is {to!r}; expected one of {', '.join(TARGETS)}")
     out = Path(out)
-    if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
-        raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+    refuse_existing(out, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
+    write(contents, out, to, name=name, files=files, ctc_vocab=ctc_vocab, padding=padding, dtype=dtype)
+    return contents.format
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to replace what exists.
+
+    Raises:
+        UsageError: If ``out`` is a file or a folder with something in it.
+    """
+    if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
+        raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+
+
+def write(
+    contents: Contents,
+    out: Path,
+    to: str,
+    *,
+    name: str,
+    files: VocabularyFiles | None = None,
+    ctc_vocab: Path | None = None,
+    padding: str | None = None,
+    dtype: torch.dtype | str | None = None,
+) -> None:
+    """Write what a checkpoint holds in another format; arguments as for :func:`convert`.
+
+    Raises:
+        CheckpointError: If tensors or a vocabulary are missing, or the target format has no such model.
+    """
+    files = files or VocabularyFiles()
     text, data = find_text(contents, files)
-    ctc = find_labels(contents, data_dir=data_dir, given=ctc_vocab)
+    ctc = find_labels(contents, data_dir=files.data_dir, given=ctc_vocab)
     config = with_padding(contents.config, padding)
     check_sizes(config, text, ctc, source=name)
     parameters = dict(blueprint(config).named_parameters())
@@ -84,4 +115,3 @@ def convert(
         mapped=contents.mapped,
     )
     TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype))
-    return contents.format

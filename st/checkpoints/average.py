@@ -1,0 +1,70 @@
+"""Average the weights of several checkpoints of one training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from st.checkpoints.assemble import check_names
+from st.checkpoints.contents import Contents
+from st.checkpoints.loading import read_contents
+from st.errors import CheckpointError, UsageError
+
+
+def average(paths: Sequence[Path | str]) -> Contents:
+    """Read checkpoints and return the mean of their weights.
+
+    Sums are taken in fp32 and given back in the type of the first file; tensors of integers are those of the first.
+
+    Args:
+        paths: Files or folders that :func:`st.checkpoints.load` opens, of one architecture and one format.
+
+    Returns:
+        What the first holds, with averaged weights.
+
+    Raises:
+        UsageError: If there is none.
+        CheckpointError: If a file cannot be read, or the shapes or names differ; the message names them.
+    """
+    if not paths:
+        raise UsageError("no checkpoint to average")
+    first = read_contents(Path(paths[0]))
+    others = [read_contents(Path(path)) for path in paths[1:]]
+    for other in others:
+        if other.config != first.config:
+            raise CheckpointError(
+                f"{other.path}: its architecture differs from that of {first.path}: {_differences(first, other)}"
+            )
+        check_names(first.state, other.state, source=str(other.path), label=other.keymap.theirs)
+    if others:
+        for name, tensor in first.state.items():
+            first.state[name] = _mean([tensor, *(other.state[name] for other in others)])
+        first.mapped = False
+    return first
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    if not tensors[0].is_floating_point():
+        return tensors[0]
+    total = torch.zeros(tensors[0].shape, dtype=torch.float32)
+    for tensor in tensors:
+        total += tensor.float()
+    return (total / len(tensors)).to(tensors[0].dtype)
+
+
+def _differences(first: Contents, other: Contents) -> str:
+    mine, theirs = first.config.to_dict(), other.config.to_dict()
+    found = []
+    for part in mine:
+        if mine[part] == theirs[part]:
+            continue
+        names = mine[part] if isinstance(mine[part], dict) else [None]
+        for name in names:
+            one = mine[part] if name is None else mine[part][name]
+            two = theirs[part] if name is None else theirs[part][name]
+            if one != two:
+                found.append(f"{part if name is None else f'{part}.{name}'} is {two}, not {one}")
+    return "; ".join(found[:10])
