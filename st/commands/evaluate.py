@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="logs of the training, stage by stage (fairseq's --log-format json), for the training curves "
-        "(default: *.log beside the checkpoint or one folder up)",
+        "(default: *.log beside the checkpoint, or above its folder `checkpoints`)",
     )
 
 

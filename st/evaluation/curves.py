@@ -17,6 +17,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _LINE = re.compile(r"(?:([\w.-]+)\W*\[[A-Z]+\]\W*|([\w.-]+)\W*)?(\{.*\})\s*$")
+_COMMON_NAMES = ("train", "hydra_train", "log")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 Point = tuple[float, float]
@@ -86,10 +87,13 @@ class _Run:
 
 
 def find_logs(checkpoint: Path | str) -> list[Path]:
-    """Find the logs of the run that wrote a checkpoint: ``*.log`` beside it, else one folder up, oldest first."""
+    """Find the logs of the run that wrote a checkpoint: ``*.log`` beside it, oldest first.
+
+    If there are none and the folder is called ``checkpoints``, as fairseq does, those one folder up.
+    """
     path = Path(checkpoint).resolve()
     start = path if path.is_dir() else path.parent
-    for folder in (start, start.parent):
+    for folder in (start, start.parent) if start.name.startswith("checkpoint") else (start,):
         logs = sorted(folder.glob("*.log"))
         if logs:
             return sorted(logs, key=_first_time)
@@ -108,12 +112,17 @@ def read_curves(paths: Sequence[Path | str]) -> TrainingCurves:
     runs: list[_Run] = []
     for path in map(Path, paths):
         with path.open(encoding="utf-8", errors="replace") as lines:
-            found = _parse_runs(lines, path.stem)
+            found = _parse_runs(lines, _stage_name(path))
         known = [run.points for run in runs]
         runs += [run for run in found if run.points and run.points not in known]
         if not found:
             logger.warning("%s: no JSON lines of fairseq in it; train with --log-format json to get curves", path)
     return _join(runs)
+
+
+def _stage_name(path: Path) -> str:
+    """Name a stage after its log, or after the folder where the log's own name says nothing."""
+    return path.resolve().parent.name if path.stem in _COMMON_NAMES else path.stem
 
 
 def _parse_runs(lines: Iterable[str], name: str) -> list[_Run]:

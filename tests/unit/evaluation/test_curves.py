@@ -91,6 +91,16 @@ def test_stages_stand_one_behind_the_other(tmp_path: Path) -> None:
     assert [(stage.name, stage.first_update) for stage in curves.stages] == [("ctc", 0), ("decoder", 20)]
 
 
+def test_a_log_of_a_common_name_is_called_after_its_folder(tmp_path: Path) -> None:
+    for folder in ("ctc", "translation"):
+        (tmp_path / folder).mkdir()
+    logs = [
+        write(tmp_path / "ctc" / "train.log", inner(10, 5)),
+        write(tmp_path / "translation" / "train.log", inner(10, 3)),
+    ]
+    assert [stage.name for stage in read_curves(logs).stages] == ["ctc", "translation"]
+
+
 def test_a_restart_from_zero_in_one_file_is_a_new_stage(tmp_path: Path) -> None:
     curves = read_curves([write(tmp_path / "a.log", inner(10, 5), inner(20, 4), inner(10, 3))])
     assert points(curves, "train", "loss") == [(10, 5), (20, 4), (30, 3)]
@@ -121,3 +131,5 @@ def test_finds_logs_beside_the_checkpoint_or_above_oldest_first(tmp_path: Path) 
     beside = write(folder / "train.log", inner(10, 5))
     assert find_logs(folder / "checkpoint_best.pt") == [beside]
     assert find_logs(folder) == [beside]
+    (tmp_path / "run" / "models").mkdir()
+    assert find_logs(tmp_path / "run" / "models" / "checkpoint_best.pt") == []
