@@ -17,6 +17,7 @@ import soundfile
 from covost.sample.clips import Clip, encode_mp3, make_clip, to_clip_rate
 from covost.sample.config import SampleConfig
 from covost.sample.corpus import make_corpus
+from covost.sample.speech import speak
 from covost.sample.voices import Voice
 
 CONFIG = SampleConfig(languages=("en", "de", "cy"), targets=("ja",), hours=0.05, seed=11)
@@ -158,11 +159,23 @@ def test_mp3_encoding_is_deterministic_and_keeps_the_length() -> None:
 
 
 def test_resampling_is_deterministic() -> None:
-    """Soxr dithers integers, with other noise at each call."""
+    """Soxr dithers integers, with other noise at each call; what is not rounded needs no dither."""
     samples = (3000 * np.sin(np.arange(22050) / 20)).astype(np.int16)
-    results = {to_clip_rate(samples.copy()).tobytes() for _ in range(20)}
-    assert len(results) == 1
-    assert len(next(iter(results))) == 4 * 48000
+    results = [to_clip_rate(samples.copy()) for _ in range(20)]
+    assert len({result.tobytes() for result in results}) == 1
+    assert len(results[0]) == 48000
+    assert np.mean(results[0] * 32768 % 1 == 0) < 0.1
+
+
+def test_a_clip_sounds_like_what_was_spoken(tmp_path: Path) -> None:
+    clip = Clip(tmp_path / "a.mp3", "Friday: Chile", "en", Voice("f2", 50, 185, "female"))
+    duration_s = make_clip(clip)
+    decoded, _ = soundfile.read(clip.path)
+    spoken = to_clip_rate(speak("Friday, Chile", "en", clip.voice))
+    assert len(decoded) == len(spoken)
+    assert duration_s == pytest.approx(len(spoken) / 48000)
+    assert np.corrcoef(decoded, spoken)[0, 1] > 0.98
+    assert decoded.std() == pytest.approx(spoken.std(), rel=0.05)
 
 
 def test_nothing_is_left_of_a_clip_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
