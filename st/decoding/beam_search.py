@@ -22,6 +22,7 @@ from torch import Tensor
 from st.decoding.constraints import allow_only, ban_repeats
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.scorer import TokenScorer
+from st.decoding.vocabulary import top_tokens
 from st.errors import DecodingError
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -76,15 +77,26 @@ def beam_search(
     Raises:
         DecodingError: If the scores of a sentence are not finite, so that no hypothesis can be finished.
     """
-    models = [model] if isinstance(model, SpeechTranslator) else list(model)
-    memories = [memory] if isinstance(memory, Encoded) else list(memory)
+    models, memories = as_lists(model, memory)
     if forced.size(0) == 0:
         return []
-    search = _BeamSearch(models, memories, forced, options, eos=eos, pad=pad, unk=unk)
-    return search.run()
+    return Search(models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()
 
 
-class _BeamSearch:
+def as_lists(
+    model: SpeechTranslator | Sequence[SpeechTranslator], memory: Encoded | Sequence[Encoded]
+) -> tuple[list[SpeechTranslator], list[Encoded]]:
+    """Return models and their memories as lists of equal length."""
+    models = [model] if isinstance(model, SpeechTranslator) else list(model)
+    memories = [memory] if isinstance(memory, Encoded) else list(memory)
+    if not models or len(models) != len(memories):
+        raise ValueError(f"{len(models)} models and {len(memories)} memories; expected one memory per model")
+    return models, memories
+
+
+class Search:
+    """One batch being searched; :func:`beam_search` makes it and runs it."""
+
     def __init__(
         self,
         models: Sequence[SpeechTranslator],
@@ -116,13 +128,14 @@ class _BeamSearch:
         self.cut = torch.zeros(0, dtype=torch.bool)
 
     def run(self) -> list[list[Hypothesis]]:
+        """Decode until every sentence is done."""
         for step in range(self.max_limit + 1):
             logits, log_norm = self.scorer.step(self.beams.tokens[:, :, -1].flatten())
             if step < self.shared_steps:
                 self._follow_prefix(logits, log_norm, step)
                 continue
             self._constrain(logits, step)
-            scores, tokens, origins = self._candidates(logits, log_norm)
+            scores, tokens, origins = self.candidates(logits, log_norm)
             ends = (tokens == self.eos) & (scores > -math.inf)  # (N, C)
             at_limit = self.beams.limits == step
             if bool(ends[:, : self.beam].any()) or bool(at_limit.any()):
@@ -168,11 +181,11 @@ class _BeamSearch:
         only = only.masked_fill(at_limit, self.eos)
         allow_only(logits, only.repeat_interleave(width))
 
-    def _candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best ``2 * beam`` continuations: cumulative scores, tokens and rows of origin, all ``(N, C)``."""
         count, width = self.beams.tokens.shape[:2]
         per_row = min(2 * self.beam, logits.size(-1))
-        scores, tokens = logits.topk(per_row, dim=-1)  # (N * W, K)
+        scores, tokens = top_tokens(logits, per_row)  # (N * W, K)
         scores = (scores - log_norm[:, None]).view(count, width, per_row)
         if self.beams.scores.size(2):
             scores = scores + self.beams.scores[:, :, -1:]
@@ -216,7 +229,8 @@ class _BeamSearch:
         tokens, origins = tokens.gather(1, order), origins.gather(1, order)
         offsets = torch.arange(count, device=order.device)[:, None] * width
         rows = (origins + offsets).flatten()
-        self.scorer.reorder(rows)
+        alike = (beams.tokens == beams.tokens[:, :1]).all(dim=1)  # (N, U)
+        self.scorer.reorder(rows, shared=int(alike.long().cumprod(dim=1).sum(dim=1).min()))
         shape = (count, self.beam, -1)
         beams.tokens = torch.cat([beams.tokens.flatten(0, 1)[rows].view(shape), tokens[:, :, None]], dim=2)
         history = beams.scores.flatten(0, 1)[rows].view(count, self.beam, beams.scores.size(2))

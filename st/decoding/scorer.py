@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from st.decoding.vocabulary import log_normalizer
+from st.modules.decoder_cache import DecoderCache
 from st.modules.model import Encoded, SpeechTranslator
-from st.modules.text_decoder import DecoderCache, TextDecoder
+from st.modules.text_decoder import TextDecoder
 
 
 class TokenScorer:
@@ -43,14 +45,14 @@ class TokenScorer:
             output.float() / self._temperature if self._temperature != 1.0 else output.float() for output in outputs
         ]
         if len(logits) == 1:
-            return logits[0], logits[0].logsumexp(dim=-1)
+            return logits[0], log_normalizer(logits[0])
         log_probs = torch.stack([part.log_softmax(dim=-1) for part in logits])
         return log_probs.logsumexp(dim=0), tokens.new_full(tokens.shape, math.log(len(logits)), dtype=torch.float32)
 
-    def reorder(self, rows: Tensor) -> None:
+    def reorder(self, rows: Tensor, *, shared: int) -> None:
         """Let row ``i`` continue what was row ``rows[i]``; see :meth:`DecoderCache.reorder`."""
         for cache in self._caches:
-            cache.reorder(rows)
+            cache.reorder(rows, shared=shared)
 
     def keep(self, sentences: Tensor) -> None:
         """Drop all sentences but those listed; see :meth:`DecoderCache.keep`."""

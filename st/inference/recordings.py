@@ -101,7 +101,7 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
     decoded = result.decoded
     if decoded is None:
         return ""
-    content: dict[str, object] = {"audio": one_line(result.name), "transcript": decoded.transcript}
+    content: dict[str, object] = {"audio": result.name, "transcript": decoded.transcript}
     if targets:
         content["translations"] = dict(decoded.translations)
         content["nbest"] = {
@@ -109,7 +109,9 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
             for code, items in decoded.nbest.items()
         }
     content["empty_because"] = decoded.reason
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
+    return line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
 
 
 FORMATS: dict[str, Formatter] = {"text": format_text, "tsv": format_tsv, "json": format_json}

@@ -23,6 +23,7 @@ from st.decoding.options import BeamOptions, Hypothesis
 from st.errors import AudioError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
+from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ class Translator:
 
     Attributes:
         model: In evaluation mode, on the device it computes on.
-        languages: Target languages that the model has a tag for (CoVoST codes).
+        languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
+
+    Raises:
+        DecodingError: On construction, if the model has no speech encoder.
     """
 
     def __init__(
@@ -76,13 +80,16 @@ class Translator:
         options: BeamOptions | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if "encoder" not in model.config.parts:
+            raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
         self.model = model.eval()
         self.text, self.ctc = text, ctc
         self.standardize_audio = standardize_audio
         self.options = options or BeamOptions()
         self.dtype = dtype
         self.device = next(model.parameters()).device
-        self.languages: tuple[str, ...] = () if text is None else tuple(text.languages)
+        translates = set(PARTS) <= set(model.config.parts)
+        self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self._min_samples = model.encoder.feature_extractor.receptive_field
 
     def translate(
@@ -183,8 +190,10 @@ class Translator:
         ]
 
     def _text(self) -> TextVocabulary:
-        if self.text is None:
-            raise DecodingError("this model has no text vocabulary; it can transcribe but not translate")
+        missing = [part for part in PARTS if part not in self.model.config.parts]
+        if self.text is None or missing:
+            lacks = f"no {' and no '.join(missing)}" if missing else "no text vocabulary"
+            raise DecodingError(f"this model has {lacks}; it cannot translate")
         return self.text
 
     def _encode(self, waveforms: Sequence[Waveform]) -> Encoded:

@@ -7,14 +7,13 @@ states, M model dim, H heads, D head dim, V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.modules.attention import MultiheadAttention
 from st.modules.config import DecoderConfig
+from st.modules.decoder_cache import FIRST_CAPACITY, DecoderCache, LayerCache
 from st.modules.masking import attention_bias
 
 POSITION_OFFSET = 2
@@ -73,59 +72,6 @@ class DecoderLayer(nn.Module):
         return self.feed_forward(states + context.reshape(states.shape))
 
 
-@dataclass
-class LayerCache:
-    """Keys and values of one layer."""
-
-    keys: Tensor
-    """Of the tokens so far, ``(R, H, max_length, D)``."""
-    values: Tensor
-    memory_keys: Tensor
-    """Of the memory, ``(N, H, S', D)``."""
-    memory_values: Tensor
-
-
-@dataclass
-class DecoderCache:
-    """What decoding step by step remembers; made by :meth:`TextDecoder.start`."""
-
-    layers: list[LayerCache]
-    memory_mask: Tensor | None
-    """``(N, 1, 1, S')``, true where valid; None if nothing is padded."""
-    position: int = 0
-    """Tokens consumed so far."""
-
-    def reorder(self, rows: Tensor) -> None:
-        """Let row ``i`` continue what was row ``rows[i]``; rows move only within their sentence.
-
-        Args:
-            rows: Indices into the current rows, shape ``(R,)``; more or fewer than now, the same number for every
-                sentence, changes the beam.
-        """
-        seen = self.position
-        for layer in self.layers:
-            if rows.numel() != layer.keys.size(0):
-                layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
-                continue
-            layer.keys[:, :, :seen] = layer.keys[:, :, :seen].index_select(0, rows)
-            layer.values[:, :, :seen] = layer.values[:, :, :seen].index_select(0, rows)
-
-    def keep(self, sentences: Tensor) -> None:
-        """Drop all sentences but those listed, with all their rows.
-
-        Args:
-            sentences: Indices of the sentences that stay, in order, shape ``(N',)``.
-        """
-        beam = self.layers[0].keys.size(0) // self.layers[0].memory_keys.size(0)
-        rows = (sentences[:, None] * beam + torch.arange(beam, device=sentences.device)).flatten()
-        for layer in self.layers:
-            layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
-            layer.memory_keys = layer.memory_keys.index_select(0, sentences)
-            layer.memory_values = layer.memory_values.index_select(0, sentences)
-        if self.memory_mask is not None:
-            self.memory_mask = self.memory_mask.index_select(0, sentences)
-
-
 class TextDecoder(nn.Module):
     """Target tokens and memory in, logits over the vocabulary out."""
 
@@ -171,7 +117,7 @@ class TextDecoder(nn.Module):
         return self.project(states)
 
     def start(self, memory: Tensor, memory_lengths: Tensor, *, beam: int = 1, max_length: int = 0) -> DecoderCache:
-        """Prepare step-by-step decoding: project the memory once per sentence, reserve room for the tokens.
+        """Prepare step-by-step decoding: project the memory once per sentence, make room for the tokens.
 
         Args:
             memory: Adapted encoder states ``(N, S', M)``.
@@ -183,14 +129,15 @@ class TextDecoder(nn.Module):
             A cache for :meth:`step`.
         """
         config = self.config
-        rows, length = memory.size(0) * beam, max_length or config.max_positions
-        shape = (rows, config.num_heads, length, config.dim // config.num_heads)
+        length = max_length or config.max_positions
+        rows, capacity = memory.size(0) * beam, min(length, FIRST_CAPACITY)
+        shape = (rows, config.num_heads, capacity, config.dim // config.num_heads)
         layers = []
         for layer in self.layers:
             keys, values = layer.encoder_attn.keys_values(memory)  # type: ignore[union-attr, operator]
             # Under autocast the projections may have another type than the memory; the cache takes theirs.
-            layers.append(LayerCache(keys.new_zeros(shape), keys.new_zeros(shape), keys, values))
-        return DecoderCache(layers, attention_bias(memory_lengths, memory.size(1)))
+            layers.append(LayerCache(keys.new_empty(shape), keys.new_empty(shape), keys, values))
+        return DecoderCache(layers, attention_bias(memory_lengths, memory.size(1)), length)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Feed the next token of every row.
@@ -201,7 +148,11 @@ class TextDecoder(nn.Module):
 
         Returns:
             Logits of the token after it, ``(R, V)``.
+
+        Raises:
+            ValueError: If the cache has taken its most tokens.
         """
+        cache.reserve()
         states = self.embed(tokens[:, None], cache.position)
         for layer, layer_cache in zip(self.layers, cache.layers, strict=True):
             states = layer.step(states, layer_cache, cache.position, cache.memory_mask)  # type: ignore[operator]

@@ -1,0 +1,105 @@
+"""Sampling instead of searching: outputs drawn at random, as fairseq's ``--sampling``.
+
+Legend: N sentences, W rows per sentence, K tokens drawn from, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from st.decoding.beam_search import Search, as_lists
+from st.decoding.options import BeamOptions, Hypothesis
+from st.errors import ConfigError
+from st.modules.model import Encoded, SpeechTranslator
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class SamplingOptions(BeamOptions):
+    """How to draw; ``beam`` is the number of outputs drawn per sentence, all returned if ``nbest`` equals it."""
+
+    top_k: int = 0
+    """Draw from the k most probable tokens only; 0 for all."""
+    top_p: float = 0.0
+    """Draw from the fewest tokens that together have this probability (Holtzman et al. 2019); 0 for all."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: If one is out of range.
+        """
+        BeamOptions.__post_init__(self)
+        if self.top_k < 0:
+            raise ConfigError(f"top_k is {self.top_k}; expected at least 0")
+        if not 0.0 <= self.top_p <= 1.0:
+            raise ConfigError(f"top_p is {self.top_p}; expected from 0 to 1")
+
+
+class _Sampling(Search):
+    """A search whose candidates are one random token per row."""
+
+    options: SamplingOptions
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.generator = torch.Generator(self.beams.tokens.device).manual_seed(self.options.seed)
+
+    def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw one token for every row, or ``beam`` tokens while a sentence has one row only."""
+        count, width = self.beams.tokens.shape[:2]
+        log_probs = logits - log_norm[:, None]
+        probs, ids = likely_tokens(log_probs.exp(), top_k=self.options.top_k, top_p=self.options.top_p)
+        draws = self.beam if width == 1 else 1
+        dead = probs.sum(dim=1, keepdim=True) <= 0
+        places = torch.multinomial(probs.masked_fill(dead, 1.0), draws, replacement=True, generator=self.generator)
+        tokens = ids.gather(1, places)  # (N * W, draws)
+        scores = log_probs.gather(1, tokens).view(count, -1)
+        if self.beams.scores.size(2):
+            scores = scores + self.beams.scores[:, :, -1].expand(scores.shape)
+        origins = torch.arange(width, device=logits.device).repeat_interleave(draws).expand(count, -1)
+        return scores, tokens.view(count, -1), origins
+
+
+def likely_tokens(probs: Tensor, *, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
+    """Return what may be drawn.
+
+    Args:
+        probs: Probabilities ``(R, V)``.
+        top_k: See :class:`SamplingOptions`.
+        top_p: See :class:`SamplingOptions`.
+
+    Returns:
+        Probabilities ``(R, K)``, zero where a token may not be drawn, and token ids ``(R, K)``.
+    """
+    size = min(top_k, probs.size(1)) if top_k else probs.size(1)
+    best, ids = probs.topk(size, dim=1)
+    if top_p > 0:
+        # The token that passes the threshold belongs to the set, hence the sum before each token.
+        best = best.masked_fill(best.cumsum(dim=1) - best >= top_p, 0.0)
+    return best, ids
+
+
+@torch.inference_mode()
+def sample(
+    model: SpeechTranslator | Sequence[SpeechTranslator],
+    memory: Encoded | Sequence[Encoded],
+    forced: Tensor,
+    options: SamplingOptions,
+    *,
+    eos: int = 2,
+    pad: int = 1,
+    unk: int = 3,
+) -> list[list[Hypothesis]]:
+    """Draw ``options.beam`` outputs per sentence; arguments, result and errors as :func:`beam_search`.
+
+    The same seed gives the same draws for the same batch; in another batch a sentence meets other random numbers.
+    """
+    models, memories = as_lists(model, memory)
+    if forced.size(0) == 0:
+        return []
+    return _Sampling(models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from st.cli import main
+from st.inference import DecodedUtterance, Translator
+from st.inference.recordings import RecordingResult, format_json, one_line
+
+GOOD = ("a.wav", "b.mp3", "c.flac", "d.opus")
+
+
+@pytest.fixture(autouse=True)
+def _untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+
+
+@pytest.fixture
+def run(checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run a command in the folder of the recordings; return exit code, standard output and standard error."""
+    monkeypatch.chdir(recordings)
+
+    def call(command: str, *arguments: str) -> tuple[int, str, str]:
+        options = ["--max-len-b", "20", "--beam", "2"] if command == "translate" else []
+        code = main([command, "--checkpoint", str(checkpoint), "--device", "cpu", *options, *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_one_file_gives_only_its_text(run, translator: Translator, recordings: Path) -> None:
+    code, out, _ = run("translate", "a.wav", "--to", "de")
+    assert code == 0
+    assert out.count("\n") == 1
+    assert "\t" not in out
+    code, out, _ = run("transcribe", "a.wav")
+    assert (code, out) == (0, translator.transcribe(recordings / "a.wav").transcript + "\n")
+
+
+def test_several_files_of_every_kind_in_the_order_given(run) -> None:
+    code, out, _ = run("translate", *GOOD, "--to", "de")
+    assert code == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == list(GOOD)
+    assert all(line.count("\t") == 1 for line in out.splitlines())
+
+
+def test_several_languages(run) -> None:
+    code, out, _ = run("translate", "a.wav", "b.mp3", "--to", "de,ja,de")
+    assert code == 0
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [
+        [name, language] for name in ("a.wav", "b.mp3") for language in ("de", "ja")
+    ]
+
+
+def test_tsv_and_json_agree(run) -> None:
+    _, table, _ = run("translate", *GOOD, "--to", "de,fr", "--format", "tsv")
+    header, *rows = (line.split("\t") for line in table.splitlines())
+    assert header == ["audio", "language", "text"]
+    _, lines, _ = run("translate", *GOOD, "--to", "de,fr", "--format", "json", "--nbest", "2")
+    objects = [json.loads(line) for line in lines.splitlines()]
+    assert [[item["audio"], code, text] for item in objects for code, text in item["translations"].items()] == rows
+    assert all(
+        len(found) == 2 and found[0]["score"] >= found[1]["score"] for o in objects for found in o["nbest"].values()
+    )
+
+
+def test_i13_bad_files_are_listed_the_others_done_and_exit_is_3(run) -> None:
+    code, out, err = run("translate", "a.wav", "page.mp3", "missing.wav", "long.wav", "c.flac", "--to", "de")
+    assert code == 3
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["a.wav", "c.flac"]
+    skipped = [line for line in err.splitlines() if line.startswith("st: skipped")]
+    assert [line.split()[2] for line in skipped] == ["page.mp3:", "missing.wav:", "long.wav:"]
+    assert "longer than 30 seconds" in skipped[2]
+    assert "3 of 5 recordings skipped" in err
+
+
+def test_i13_nothing_usable_is_a_failure(run, recordings: Path) -> None:
+    code, out, err = run("transcribe", "page.mp3")
+    assert (code, out) == (1, "")
+    assert "page.mp3" in err
+    code, _, err = run("transcribe", "page.mp3", "missing.wav", "--out", "never.tsv")
+    assert code == 1
+    assert "none of 2 recordings" in err
+    assert not list(recordings.glob("*never*"))
+
+
+def test_short_and_empty_files_give_empty_text_and_a_note(run) -> None:
+    code, out, err = run("translate", "short.wav", "empty.wav", "--to", "de")
+    assert (code, out) == (0, "short.wav\t\nempty.wav\t\n")
+    assert "too short" in err
+    assert "empty audio" in err
+
+
+def test_i14_existing_output_is_kept_unless_forced(run, tmp_path: Path) -> None:
+    out = tmp_path / "new folder" / "result.tsv"
+    assert run("translate", *GOOD, "--to", "de", "--format", "tsv", "--out", str(out))[:2] == (0, "")
+    written = out.read_text(encoding="utf-8")
+    assert len(written.splitlines()) == 5
+    out.write_text("mine")
+    code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(out))
+    assert code == 2
+    assert "--force" in err
+    assert out.read_text() == "mine"
+    assert run("translate", *GOOD, "--to", "de", "--format", "tsv", "--out", str(out), "--force")[0] == 0
+    assert out.read_text(encoding="utf-8") == written
+    assert [path.name for path in out.parent.iterdir()] == ["result.tsv"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_i14_interrupted_output_leaves_nothing(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr("st.inference.recordings.FORMATS", {"text": fail})
+    with contextlib.suppress(RuntimeError):
+        assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_i13_interruption_leaves_whole_lines(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, calls = Translator.decode, []
+
+    def interrupted(self, waveforms, targets):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode(self, waveforms, targets)
+
+    monkeypatch.setattr(Translator, "decode", interrupted)
+    monkeypatch.setattr("st.inference.recordings.CHUNK", 1)
+    code, out, err = run("transcribe", *GOOD, "--format", "json")
+    assert code == 130
+    assert [json.loads(line)["audio"] for line in out.splitlines()] == list(GOOD[:2])
+    assert out.endswith("\n")
+    assert "interrupted" in err
+
+
+def test_i17_odd_names(run, recordings: Path) -> None:
+    names = ["late one.wav", "ünïcødé 日本.wav", "-dash.wav", "two\nlines\tand tab.wav"]
+    for name in names[1:]:
+        shutil.copy(recordings / "a.wav", recordings / name)
+    code, out, err = run("transcribe", "--", *names)
+    assert code == 0, err
+    assert [line.split("\t")[0] for line in out.splitlines()] == [
+        "late one.wav",
+        "ünïcødé 日本.wav",
+        "-dash.wav",
+        r"two\nlines\tand tab.wav",
+    ]
+    code, out, _ = run("transcribe", "--format", "json", "--", *names)
+    assert [json.loads(line)["audio"] for line in out.splitlines()] == names
+
+
+def test_i17_name_that_is_not_utf8_is_escaped() -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    assert one_line(name) == r"caf\udce9.wav"
+    line = format_json(RecordingResult(name, DecodedUtterance("", {})), [], True)
+    assert json.loads(line.encode("utf-8"))["audio"] == name
+
+
+def test_i17_standard_input(run, recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run("translate", "b.mp3", "--to", "de")[1]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "b.mp3").read_bytes())))
+    code, out, _ = run("translate", "-", "--to", "de")
+    assert (code, out) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["a.wav", "--to", "xx"], 2, "no language 'xx' in CoVoST 2; choose from: en fr"),
+        (["a.wav", "--to", " , "], 2, "--to names no language"),
+        (["a.wav"], 2, "--to"),
+        (["--to", "de"], 2, "AUDIO"),
+        (["-", "-", "--to", "de"], 2, "only once"),
+        (["a.wav", "--to", "de", "--beam", "0"], 2, "beam is 0"),
+        (["a.wav", "--to", "de", "--nbest", "2"], 2, "--format json"),
+        (["a.wav", "--to", "de", "--threads", "0"], 2, "--threads is 0"),
+        (["a.wav", "--to", "de", "--device", "abacus"], 2, "no device 'abacus'"),
+        (["a.wav", "--to", "de", "--out", "."], 2, "is a folder"),
+        (["a.wav", "--to", "de", "--checkpoint", "none.pt"], 1, "none.pt"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(run, arguments: list[str], code: int, message: str) -> None:
+    found, out, err = run("translate", *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_wrong_usage_is_said_before_the_model_is_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.inference.load_translator", lambda *_, **__: pytest.fail("read the model"))
+    assert run("translate", "a.wav", "--to", "xx")[0] == 2
+
+
+def test_help_loads_no_torch() -> None:
+    script = "import sys; from st.cli import main; main(['translate', '--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "st translate clip.mp3" in done.stdout

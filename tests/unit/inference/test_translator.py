@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from st.data.languages import LANGUAGES
+from st.data.text import TextVocabulary
+from st.decoding import BeamOptions
+from st.errors import AudioError, ConfigError, DecodingError, UsageError
+from st.inference import Translator, load_translator
+from st.modules.model import SpeechTranslator
+
+
+def _with_options(translator: Translator, **options) -> Translator:
+    return Translator(translator.model, translator.text, translator.ctc, options=BeamOptions(**options))
+
+
+def test_i01_empty_array_gives_empty_result(translator: Translator) -> None:
+    result = translator.translate(np.zeros(0, dtype=np.float32), to="de")
+    assert (result.transcript, dict(result.translations), result.reason) == ("", {"de": ""}, "empty_audio")
+
+
+@pytest.mark.parametrize("num_samples", [1, 399])
+def test_i02_too_short_gives_empty_result_and_reason(translator: Translator, num_samples: int) -> None:
+    result = translator.translate(np.full(num_samples, 0.1, dtype=np.float32), to=["de", "fr"])
+    assert (dict(result.translations), result.reason) == ({"de": "", "fr": ""}, "too_short")
+
+
+def test_i02_400_samples_are_enough(translator: Translator) -> None:
+    assert translator.translate(np.full(400, 0.1, dtype=np.float32), to="de").reason is None
+
+
+def test_i02_too_short_ones_keep_their_place_in_a_batch(translator: Translator, waves: list[np.ndarray]) -> None:
+    mixed = [waves[0], np.zeros(10, np.float32), waves[1], np.zeros(0, np.float32)]
+    results = translator.decode_batch(mixed, [["de"]] * 4)
+    assert [result.reason for result in results] == [None, "too_short", None, "empty_audio"]
+    assert _close(results[2], translator.decode_batch([waves[1]], [["de"]])[0])
+
+
+@pytest.mark.parametrize("wave", [np.zeros(160_000), np.random.default_rng(0).standard_normal(160_000) * 0.1])
+def test_i03_ten_seconds_of_silence_or_noise_give_bounded_finite_output(
+    translator: Translator, wave: np.ndarray
+) -> None:
+    result = translator.translate(wave, to="de")
+    found = result.nbest["de"][0]
+    assert len(found.text) <= 30
+    assert np.isfinite(found.score)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_i04_nan_and_infinity_are_refused(translator: Translator, waves: list[np.ndarray], value: float) -> None:
+    broken = waves[0].copy()
+    broken[7] = value
+    with pytest.raises(AudioError, match="NaN or infinite") as caught:
+        translator.translate(broken, to="de")
+    assert caught.value.reason == "non_finite"
+    with pytest.raises(AudioError, match="utterance 1 of the batch"):
+        translator.decode_batch([waves[1], broken], [["de"], ["de"]])
+
+
+def _close(one, other) -> bool:
+    """Same texts; scores equal but for the order of sums."""
+    return (
+        one.transcript == other.transcript
+        and one.translations == other.translations
+        and all(
+            abs(a.score - b.score) < 1e-4
+            for code in one.nbest
+            for a, b in zip(one.nbest[code], other.nbest[code], strict=True)
+        )
+    )
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+def test_i06_batch_of_one_equals_batch_of_eight(translator: Translator, waves: list[np.ndarray], beam: int) -> None:
+    translator = _with_options(translator, beam=beam, max_len_b=30, max_len_a=0.1)
+    targets = [["de"], ["fr", "ja"], ["en"], [], ["cy"], ["de", "en", "ru"], ["fr"], ["zh-CN"]]
+    together = translator.decode_batch(waves, targets)
+    alone = [translator.decode_batch([wave], [codes])[0] for wave, codes in zip(waves, targets, strict=True)]
+    assert all(_close(one, other) for one, other in zip(together, alone, strict=True))
+    assert [list(result.translations) for result in together] == targets
+    german = [result.translations.get("de") for result in translator.decode_batch(waves, [["de"]] * 8)]
+    assert len(set(german)) > 4, "the test shows nothing if all texts are alike"
+
+
+def test_i06_order_is_restored_after_sorting_by_length(translator: Translator, waves: list[np.ndarray]) -> None:
+    sorted_in_batches = translator.decode(waves, [["de"]] * 8, batch_seconds=4.0)
+    together = translator.decode_batch(waves, [["de"]] * 8)
+    assert all(_close(one, other) for one, other in zip(sorted_in_batches, together, strict=True))
+
+
+def test_utterances_are_encoded_once_for_all_targets(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    encode = translator.model.encode
+    monkeypatch.setattr(translator.model, "encode", lambda w, n: (calls.append(len(w)), encode(w, n))[1])
+    translator.decode_batch(waves[:2], [["de", "fr", "en"], ["ja", "ta"]])
+    assert calls == [2]
+
+
+def test_targets_split_over_several_searches_give_the_same(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = [["de", "fr", "en"], ["ja", "ta"]]
+    whole = translator.decode_batch(waves[:2], targets)
+    monkeypatch.setattr("st.inference.translator._MAX_SCORES", 2 * 3 * len(translator.text))
+    parts = translator.decode_batch(waves[:2], targets)
+    assert all(_close(one, other) for one, other in zip(whole, parts, strict=True))
+
+
+def test_i08_truncation_is_flagged(translator: Translator, waves: list[np.ndarray]) -> None:
+    limited = _with_options(translator, beam=2, max_len_b=3).decode_batch(waves, [["de"]] * 8)
+    free = _with_options(translator, beam=2, max_len_b=50).decode_batch(waves, [["de"]] * 8)
+    assert any(result.nbest["de"][0].truncated for result in limited)
+    ended = [result.nbest["de"][0] for result in free if not result.nbest["de"][0].truncated]
+    assert ended, "some sentence must end by itself"
+
+
+def test_i09_language_tag_is_forced_for_all_languages(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    decode = TextVocabulary.decode
+    monkeypatch.setattr(TextVocabulary, "decode", lambda self, ids: (seen.append(list(ids)), decode(self, ids))[1])
+    codes = list(LANGUAGES)
+    translator.decode_batch([waves[1]], [codes])
+    symbols = translator.text.symbols
+    assert [symbols[ids[0]] for ids in seen] == [f"<lang:{code}>" for code in codes]
+
+
+def test_i09_unknown_language_is_an_error_that_lists_the_known(translator: Translator, waves: list[np.ndarray]) -> None:
+    with pytest.raises(UsageError, match=r"no language 'xx'.*en fr de"):
+        translator.translate(waves[0], to="xx")
+
+
+def test_i09_language_without_a_tag_is_an_error_that_lists_those_there_are(
+    translator: Translator, waves: list[np.ndarray], tree: Path
+) -> None:
+    symbols = [symbol for symbol in translator.text.symbols[4:] if not symbol.startswith("<lang:d")]
+    few = TextVocabulary(tree / "spm.model", symbols)
+    with pytest.raises(ConfigError, match="'de'; it has tags for: en fr"):
+        Translator(translator.model, few, None).translate(waves[0], to="de")
+
+
+def test_i10_output_never_contains_specials_tags_or_word_marks(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Random weights choose any token, tags and <unk> among them; make sure that they do.
+    chosen: set[int] = set()
+    decode = TextVocabulary.decode
+    monkeypatch.setattr(
+        TextVocabulary, "decode", lambda self, ids: (chosen.update(ids[1:]), decode(self, list(ids)))[1]
+    )
+    wide = _with_options(translator, beam=8, nbest=8, max_len_b=40, temperature=3.0)
+    results = wide.decode_batch(waves, [["de", "ja", "fr", "ru"]] * 8)
+    text = translator.text
+    assert any(text.is_tag(token) for token in chosen)
+    assert text.unk in chosen
+    for result in results:
+        for found in result.nbest.values():
+            for item in found:
+                assert not any(mark in item.text for mark in ("<", ">", "▁", "[", "</s>"))
+        assert not any(mark in result.transcript for mark in ("<", "|", "▁"))
+
+
+def test_i11_same_call_twice_is_identical_and_failures_leave_no_trace(
+    translator: Translator, waves: list[np.ndarray]
+) -> None:
+    first = translator.decode_batch(waves, [["de"]] * 8)
+    with pytest.raises(UsageError):
+        translator.translate(waves[0], to="xx")
+    with pytest.raises(AudioError):
+        translator.translate(np.full(16_000, np.nan), to="de")
+    assert translator.decode_batch(waves, [["de"]] * 8) == first
+
+
+def test_transcribing_needs_no_targets(translator: Translator, waves: list[np.ndarray]) -> None:
+    result = translator.transcribe(waves[2])
+    assert result.transcript
+    assert not result.translations
+    assert result.transcript == translator.translate(waves[2], to="de").transcript
+
+
+def test_model_without_ctc_head_translates_but_does_not_transcribe(
+    translator: Translator, waves: list[np.ndarray]
+) -> None:
+    config = dataclasses.replace(translator.model.config, ctc_vocab_size=0)
+    bare = Translator(SpeechTranslator(config), translator.text, None, options=BeamOptions(max_len_b=5))
+    assert bare.translate(waves[0], to="de").transcript is None
+    with pytest.raises(DecodingError, match="no CTC head"):
+        bare.transcribe(waves[0])
+
+
+def test_model_without_decoder_transcribes_but_does_not_translate(
+    translator: Translator, waves: list[np.ndarray]
+) -> None:
+    config = dataclasses.replace(translator.model.config, parts=("encoder",))
+    recogniser = Translator(SpeechTranslator(config), None, translator.ctc)
+    assert recogniser.languages == ()
+    assert isinstance(recogniser.transcribe(waves[0]).transcript, str)
+    with pytest.raises(DecodingError, match="no adaptor and no decoder; it cannot translate"):
+        recogniser.translate(waves[0], to="de")
+
+
+def test_weights_that_are_not_finite_are_an_error(translator: Translator, waves: list[np.ndarray]) -> None:
+    broken = SpeechTranslator(translator.model.config)
+    torch.nn.init.constant_(broken.decoder.layer_norm.weight, float("nan"))
+    with pytest.raises(DecodingError, match="NaN or infinity"):
+        Translator(broken, translator.text, translator.ctc).translate(waves[0], to="de")
+
+
+def test_bfloat16_stays_close_and_parameters_of_norms_stay_fp32(checkpoint: Path, waves: list[np.ndarray]) -> None:
+    exact = load_translator(checkpoint, device="cpu", beam=1, max_len_b=10)
+    rounded = load_translator(checkpoint, device="cpu", dtype="bfloat16", beam=1, max_len_b=10)
+    assert rounded.model.decoder.embed_tokens.weight.dtype == torch.bfloat16
+    assert rounded.model.decoder.layer_norm.weight.dtype == torch.float32
+    one, other = (item.decode_batch(waves, [["de"]] * 8) for item in (exact, rounded))
+    differences = [abs(a.nbest["de"][0].score - b.nbest["de"][0].score) for a, b in zip(one, other, strict=True)]
+    assert 0 < float(np.median(differences)) < 0.2
+
+
+def test_load_translator_takes_everything_from_the_checkpoint(
+    checkpoint: Path, translator: Translator, waves: list[np.ndarray]
+) -> None:
+    loaded = load_translator(checkpoint, device="cpu", beam=3, max_len_b=30)
+    assert loaded.languages == tuple(LANGUAGES)
+    assert loaded.decode_batch(waves, [["de"]] * 8) == translator.decode_batch(waves, [["de"]] * 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"device": "abacus"}, UsageError, "no device 'abacus'"),
+        ({"device": "cuda:99"}, UsageError, "CUDA devices"),
+        ({"dtype": "int3"}, UsageError, "no number type 'int3'"),
+        ({"beam": 0}, ConfigError, "beam is 0"),
+        ({"nbest": 9}, ConfigError, r"nbest is 9; expected from 1 to the beam \(5\)"),
+        ({"temperature": 0.0}, ConfigError, "temperature is 0.0"),
+    ],
+)
+def test_bad_options_are_named(checkpoint: Path, options: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load_translator(checkpoint, **options)
