@@ -84,13 +84,9 @@ def test_clips_are_48_khz_mono_mp3_of_a_few_seconds(corpus: Path) -> None:
         assert abs(samples).max() > 0.1
 
 
-def test_hours_are_over_all_languages_within_three_percent(tmp_path: Path) -> None:
-    config = SampleConfig(languages=("de", "fr"), hours=0.06, num_train_voices=4)
-    summaries = make_corpus(tmp_path / "c", config)
-    decoded = sum(len(soundfile.read(path)[0]) / 48000 for path in tmp_path.glob("c/*/clips/*.mp3"))
-    assert decoded == pytest.approx(216, rel=0.03)
-    assert sum(row.duration_s for row in summaries) == pytest.approx(decoded, rel=1e-6)
-    assert {row.num_speakers for row in summaries if row.split == "train"} == {4}
+def test_hours_are_over_all_languages_within_three_percent(corpus: Path) -> None:
+    decoded_s = sum(len(soundfile.read(path)[0]) / 48000 for path in corpus.glob("*/clips/*.mp3"))
+    assert decoded_s == pytest.approx(3600 * CONFIG.hours, rel=0.03)
 
 
 def test_no_sentence_and_no_speaker_of_a_held_out_split_is_in_another(corpus: Path) -> None:
@@ -142,11 +138,15 @@ def test_an_interrupted_corpus_is_finished_to_the_same_bytes(corpus: Path) -> No
     assert clips[0].stat().st_mtime_ns == untouched
 
 
-def test_another_seed_gives_other_sentences(corpus: Path, tmp_path: Path) -> None:
-    make_corpus(tmp_path / "c", SampleConfig(languages=("de",), hours=0.02, seed=12))
-    ours = {row["sentence"] for row in read_table(corpus / "de" / "validated.tsv")}
-    theirs = {row["sentence"] for row in read_table(tmp_path / "c" / "de" / "validated.tsv")}
-    assert not ours & theirs
+def test_another_seed_gives_other_sentences_and_the_summary_is_true(corpus: Path, tmp_path: Path) -> None:
+    config = SampleConfig(languages=("de",), hours=0.02, seed=12, num_train_voices=4)
+    summaries = make_corpus(tmp_path / "c", config)
+    rows = read_table(tmp_path / "c" / "de" / "validated.tsv")
+    assert not {row["sentence"] for row in read_table(corpus / "de" / "validated.tsv")} & {r["sentence"] for r in rows}
+    assert sum(summary.num_clips for summary in summaries) == len(rows)
+    assert {summary.split: summary.num_speakers for summary in summaries}["train"] == 4
+    decoded_s = sum(len(soundfile.read(path)[0]) / 48000 for path in tmp_path.glob("c/de/clips/*.mp3"))
+    assert sum(summary.duration_s for summary in summaries) == pytest.approx(decoded_s, rel=1e-6)
 
 
 def test_mp3_encoding_is_deterministic_and_keeps_the_length() -> None:
