@@ -152,6 +152,22 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_bytes(data: Pa
     assert not (cut / PARTIAL_FILENAME).exists()
 
 
+def test_an_evaluation_may_be_interrupted_again_and_again(data: Path, tmp_path: Path) -> None:
+    out, batches = tmp_path / "out", []
+    for _ in range(20):
+        oracle = Oracle(dies_after=1)
+        try:
+            evaluate(oracle, data, DIRECTIONS, out, CONFIG)
+        except KeyboardInterrupt:
+            batches += oracle.batches
+        else:
+            break
+    complete = Oracle()
+    evaluate(complete, data, DIRECTIONS, tmp_path / "whole", CONFIG)
+    assert batches + oracle.batches == complete.batches
+    assert tree(out) == tree(tmp_path / "whole")
+
+
 def test_results_of_another_run_are_not_taken_over(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
