@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,46 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
     """
     with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder:
         run = _Run(config, tree)
-        # Every table is read and checked before the first clip is decoded: that takes minutes, decoding hours.
-        plans = {code: run.plan_language(code) for code in source_languages(config.directions)}
-        for code in plans:
-            run.prepare_language(code, plans[code], decoder)
+        # Every table is read and checked before the first clip is decoded: that takes a minute, decoding hours.
+        plans = [plan_language(config, code) for code in source_languages(config.directions)]
+        for plan in plans:
+            run.prepare_language(plan, decoder)
         return run.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class LanguagePlan:
+    """What the tables of a spoken language ask for."""
+
+    code: str
+    directions: list[tuple[DirectionTable, pl.DataFrame]]
+    """Each direction and its rows after the text policy."""
+    clips: pl.DataFrame
+    """``split`` and ``clip`` of what must be decoded."""
+    duplicates: int
+    """Rows of ``validated.tsv`` that repeat a path."""
+
+
+def plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
+    """Read all tables of a spoken language.
+
+    Raises:
+        ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
+    """
+    spoken = SpokenLanguage.load(config.layout, code)
+    directions = []
+    for direction in config.directions:
+        if split_direction(direction)[0] == code:
+            table = load_direction(config.layout, direction, spoken)
+            if not len(table.rows):
+                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
+            require_coverage(table, config.min_coverage)
+            directions.append((table, apply_text_policy(table, config.policy)))
+    usable = [rows.filter(pl.col("reason").is_null()).select("split", "clip") for _, rows in directions]
+    clips = pl.concat(usable).unique()
+    if not len(clips):
+        raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
+    return LanguagePlan(code, directions, clips, spoken.duplicates)
 
 
 class _Run:
@@ -88,47 +123,24 @@ class _Run:
         if config.vocabulary.spm_model is not None:
             read_model(config.vocabulary.spm_model)
 
-    def plan_language(self, code: str) -> pl.DataFrame:
-        """Read all tables of a spoken language; return the ``split`` and ``clip`` names its directions need.
-
-        Raises:
-            ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
-        """
-        spoken = SpokenLanguage.load(self.config.layout, code)
-        parts = []
-        for table, rows in self._tables(spoken):
-            if not len(rows):
-                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
-            require_coverage(table, self.config.min_coverage)
-            parts.append(rows.filter(pl.col("reason").is_null()).select("split", "clip"))
-        wanted = pl.concat(parts).unique()
-        if not len(wanted):
-            raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
-        return wanted
-
-    def prepare_language(self, code: str, wanted: pl.DataFrame, decoder: ClipDecoder) -> None:
+    def prepare_language(self, plan: LanguagePlan, decoder: ClipDecoder) -> None:
         """Build the stores of a spoken language, then the manifests of its directions."""
-        index = self._build_stores(code, wanted, decoder)
-        # The tables are read again rather than kept: English has fifteen of them.
-        spoken = SpokenLanguage.load(self.config.layout, code)
-        for table, rows in self._tables(spoken):
+        index = self._build_stores(plan, decoder)
+        for table, rows in plan.directions:
             self._finish_direction(table, apply_audio_policy(rows, index, self.config.policy))
-        self.report["languages"][code] = {"validated_duplicates": spoken.duplicates, "stores": store_report(index)}
+        self.report["languages"][plan.code] = {
+            "validated_duplicates": plan.duplicates,
+            "stores": store_report(index),
+        }
         self.clips += len(index)
         self.failed += int(index["status"].is_in(UNUSABLE).sum())
 
-    def _tables(self, spoken: SpokenLanguage) -> Iterator[tuple[DirectionTable, pl.DataFrame]]:
-        for direction in self.config.directions:
-            if split_direction(direction)[0] == spoken.code:
-                table = load_direction(self.config.layout, direction, spoken)
-                yield table, apply_text_policy(table, self.config.policy)
-
-    def _build_stores(self, code: str, wanted: pl.DataFrame, decoder: ClipDecoder) -> pl.DataFrame:
+    def _build_stores(self, wanted: LanguagePlan, decoder: ClipDecoder) -> pl.DataFrame:
         """Return the index of all stores of a language: ``split clip audio n_frames status flags``."""
-        folder = self.config.layout.clips_folder(code)
+        code, folder = wanted.code, self.config.layout.clips_folder(wanted.code)
         frames = []
         for split in SPLITS:
-            clips = wanted.filter(pl.col("split") == split)["clip"].sort().to_list()
+            clips = wanted.clips.filter(pl.col("split") == split)["clip"].sort().to_list()
             if clips:
                 name = f"audio/{code}/{split}.zip"
                 plan = StorePlan(StorePaths(self.tree.root / name), folder, clips)
@@ -163,7 +175,7 @@ class _Run:
             self.target_texts.add(code, pl.Series(sentences, dtype=pl.String))
         used = {code for direction in config.directions for code in split_direction(direction)}
         languages = [code for code in LANGUAGES if code in used]
-        texts = self.target_texts.texts(config.vocabulary.max_sentences)
+        texts = self.target_texts.texts()
         text_files = make_text_vocabulary(config.vocabulary, texts, languages)
         ctc = CtcVocabulary.build(spoken_texts)
         num_symbols = text_files.dictionary.count("\n") + 4

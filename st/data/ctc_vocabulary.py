@@ -29,25 +29,22 @@ def normalise(text: str) -> str:
     vowel signs stay. Chinese and Japanese: characters stay in a row, as there are no spaces to begin with.
     """
     lowered = unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
-    return " ".join("".join(map(_map_character, lowered)).split())
+    return " ".join(lowered.translate(_CHARACTERS).split())
 
 
-class _CharacterMap(dict[str, str]):
-    """What becomes of each character; filled as characters are met, because the alphabet is small."""
+class _CharacterMap(dict[int, str]):
+    """What becomes of each code point; filled as characters are met, because the alphabet is small."""
 
-    def __missing__(self, character: str) -> str:
+    def __missing__(self, code_point: int) -> str:
+        character = chr(code_point)
         category = unicodedata.category(character)
         kept = category[0] in "LMN" and character not in _ARABIC_DROPPED
         spaced = category[0] in "PSZ" or character == _ZERO_WIDTH_NON_JOINER or character.isspace()
-        self[character] = character if kept else " " if spaced else ""
-        return self[character]
+        self[code_point] = character if kept else " " if spaced else ""
+        return self[code_point]
 
 
 _CHARACTERS = _CharacterMap()
-
-
-def _map_character(character: str) -> str:
-    return _CHARACTERS[character]
 
 
 class CtcVocabulary:

@@ -22,7 +22,6 @@ NUM_SPM_SPECIALS = 3
 """``<unk> <s> </s>`` come first in our models, as in mBART's, so that dictionary id = SentencePiece id + 1."""
 
 _MAX_SENTENCE_BYTES = 65_536
-_MAX_TRAINING_SENTENCES = 4_000_000
 # The result depends on how sentences are dealt out to threads, so their number is fixed, whatever the machine.
 _NUM_THREADS = 4
 # Field numbers of sentencepiece_model.proto.
@@ -30,7 +29,12 @@ _NORMALIZER_SPEC, _NORMALIZATION_RULE_TSV = 3, 6
 
 
 def train_sentencepiece(
-    texts: Iterable[str], *, vocab_type: str = "unigram", vocab_size: int | None = None, vocab_limit: int = 32_000
+    texts: Iterable[str],
+    *,
+    vocab_type: str = "unigram",
+    vocab_size: int | None = None,
+    vocab_limit: int = 32_000,
+    max_sentences: int = 400_000,
 ) -> bytes:
     """Train a SentencePiece model with every character of ``texts`` covered.
 
@@ -43,6 +47,7 @@ def train_sentencepiece(
         vocab_size: Pieces wanted, the three specials included; None for :func:`default_vocab_size`, lowered to what
             the texts support.
         vocab_limit: The largest size that None may choose.
+        max_sentences: Learn pieces from an even sample of at most so many sentences; characters come from all.
 
     Returns:
         The serialised model.
@@ -55,15 +60,17 @@ def train_sentencepiece(
     sentences = [text for text in texts if text.strip()]
     if not sentences:
         raise ConfigError("no text to train a vocabulary on; are all train rows dropped?")
-    # An even sample, not a random one: it is the same on every machine.
-    step = -(-len(sentences) // _MAX_TRAINING_SENTENCES)
-    sentences = sentences[::step]
-    characters = set().union(*map(set, sentences))
+    characters: set[str] = set()
+    for sentence in sentences:
+        characters.update(unicodedata.normalize("NFC", sentence))
+    characters = {character for character in characters if not character.isspace()}
     size = vocab_size or default_vocab_size(len(sentences), len(characters), vocab_limit)
+    # An even sample, not a random one: it is the same on every machine.
+    sample = sentences[:: -(-len(sentences) // max_sentences)]
     try:
-        return _train(sentences, vocab_type, size, exact=vocab_size is not None)
+        return _train(sample, characters, vocab_type, size, exact=vocab_size is not None)
     except RuntimeError as exc:
-        raise ConfigError(_explain(str(exc), size, len(sentences))) from None
+        raise ConfigError(_explain(str(exc), size, len(sample))) from None
 
 
 def default_vocab_size(num_sentences: int, num_characters: int, limit: int = 32_000) -> int:
@@ -71,7 +78,7 @@ def default_vocab_size(num_sentences: int, num_characters: int, limit: int = 32_
     return min(max(1000, num_sentences // 10) + num_characters, max(limit, 2 * num_characters))
 
 
-def _train(sentences: Sequence[str], vocab_type: str, size: int, *, exact: bool) -> bytes:
+def _train(sentences: Sequence[str], characters: set[str], vocab_type: str, size: int, *, exact: bool) -> bytes:
     sink = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "rules.tsv"
@@ -83,6 +90,7 @@ def _train(sentences: Sequence[str], vocab_type: str, size: int, *, exact: bool)
             vocab_size=size,
             hard_vocab_limit=exact and vocab_type != "char",
             character_coverage=1.0,
+            required_chars="".join(sorted(characters)),
             normalization_rule_tsv=str(rules),
             num_threads=_NUM_THREADS,
             max_sentence_length=_MAX_SENTENCE_BYTES,

@@ -25,6 +25,15 @@ def fairseq_rows(path: Path) -> list[dict[str, str]]:
         return [dict(line) for line in csv.DictReader(handle, quoting=csv.QUOTE_NONE, **options)]
 
 
+def test_p12_fairseq_itself_reads_what_we_write(tmp_path: Path) -> None:
+    module = pytest.importorskip("fairseq.data.audio.speech_to_text_dataset")
+    texts = ['say "hi" \\ and \\"bye\\"', "a\u2028b\x85c\td\re", "'", '"', "", "NULL"]
+    write_manifest(tmp_path / "dev_fr_en.tsv", [row(text, f"clip{number}") for number, text in enumerate(texts)])
+    samples = module.SpeechToTextDatasetCreator._load_samples_from_tsv(str(tmp_path), "dev_fr_en")
+    assert samples == fairseq_rows(tmp_path / "dev_fr_en.tsv")
+    assert [sample["tgt_text"] for sample in samples] == [clean_field(text) for text in texts]
+
+
 def written(tmp_path: Path, content: str | bytes) -> Path:
     path = tmp_path / "dev_fr_en.tsv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -52,6 +52,13 @@ def test_training_twice_gives_the_same_bytes(model: bytes) -> None:
     assert train_sentencepiece(iter(SENTENCES)) == model
 
 
+def test_characters_of_sentences_outside_the_sample_are_covered(tmp_path: Path) -> None:
+    rare = "Ωμέγα – ﬁ e\u0301 ，"
+    sentences = [SENTENCES[0], rare, *SENTENCES[1:]]
+    vocabulary = TextVocabulary.load(make_tree(tmp_path, train_sentencepiece(sentences, max_sentences=40), []))
+    assert vocabulary.decode(vocabulary.encode(rare)) == unicodedata.normalize("NFC", rare)
+
+
 def test_the_model_holds_no_path_of_the_machine(model: bytes) -> None:
     assert b"rules.tsv" not in model
     assert b"/tmp" not in model
