@@ -127,8 +127,8 @@ def line_chart(
         y_max: Cut the value axis here, where a few first values would flatten the rest.
     """
     right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
-    x_ticks = nice_ticks(max([x_max, *(point[0] for line in lines for point in line.points)]))
-    highest = max(point[1] for line in lines for point in line.points)
+    points = [point for line in lines for point in line.points]
+    x_ticks, highest = nice_ticks(max([x_max, *(x for x, _ in points)])), max(y for _, y in points)
     y_ticks = nice_ticks(highest if y_max is None else min(highest, y_max))
     plane = _Plane((right - _PLOT_LEFT) / x_ticks[-1], _PLOT_HEIGHT / y_ticks[-1], y_ticks[-1])
     parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
@@ -143,7 +143,7 @@ def line_chart(
     if len(stages) > 1:
         parts += [_stage(label, plane.x(start), bottom) for label, start in stages]
     for index, line in enumerate(lines):
-        parts += [_curve(line, points, plane) for points in _split(line.points, [start for _, start in stages])]
+        parts += [_curve(line, piece, plane) for piece in _split(line.points, [start for _, start in stages])]
         parts.append(_legend_entry(line, bottom + _PLOT_BOTTOM + index * _LEGEND_ROW))
     height = bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(lines) + 4
     description = "; ".join(f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in lines)

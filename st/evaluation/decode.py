@@ -44,8 +44,7 @@ def decode_utterances(
     # The batches are those of the whole set, so that a resumed run computes exactly what an uninterrupted one does.
     batches = make_batches(utterances, int(batch_seconds * SAMPLE_RATE))
     pending = [batch for batch in batches if any(item.audio not in partial.items for item in batch)]
-    total_s = sum(item.num_samples for item in utterances) / SAMPLE_RATE
-    waiting_s = sum(item.num_samples for batch in pending for item in batch) / SAMPLE_RATE
+    total_s, waiting_s = _seconds(utterances), sum(map(_seconds, pending))
     logger.info("decoding %d recordings (%.1f min) in %d batches", len(utterances), total_s / 60, len(batches))
     with tqdm(
         total=round(total_s),
@@ -59,8 +58,12 @@ def decode_utterances(
             results = decoder.decode_batch(waveforms, [item.targets for item in batch])
             _check(batch, results)
             partial.add(batch, results)
-            bar.update(round(sum(item.num_samples for item in batch) / SAMPLE_RATE))
+            bar.update(round(_seconds(batch)))
     return partial.items
+
+
+def _seconds(utterances: Batch) -> float:
+    return sum(item.num_samples for item in utterances) / SAMPLE_RATE
 
 
 def _read_ahead(batches: Sequence[Batch], data_dir: Path) -> Iterator[tuple[Batch, list[Waveform]]]:
