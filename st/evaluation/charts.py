@@ -140,8 +140,7 @@ def line_chart(
         f'<text x="{plane.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks
     ]
     parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">updates</text>')
-    if len(stages) > 1:
-        parts += [_stage(label, plane.x(start), bottom) for label, start in stages]
+    parts += [_stage(label, plane.x(start), bottom) for label, start in stages if len(stages) > 1]
     for index, line in enumerate(lines):
         parts += [_curve(line, piece, plane) for piece in _split(line.points, [start for _, start in stages])]
         parts.append(_legend_entry(line, bottom + _PLOT_BOTTOM + index * _LEGEND_ROW))
