@@ -6,50 +6,15 @@ import dataclasses
 
 import pytest
 import torch
+from decoding_models import CONFIG, make_memory, make_model, make_prefix
 from torch import Tensor
 
 from st.decoding import BeamOptions, beam_search
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 from st.modules.model import Encoded, SpeechTranslator
 
 fairseq_generator = pytest.importorskip("fairseq.sequence_generator")
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models import FairseqEncoder, FairseqEncoderDecoderModel, FairseqIncrementalDecoder  # noqa: E402
-
-CONFIG = ModelConfig(
-    encoder=EncoderConfig(
-        conv_layers=((8, 10, 5), (8, 3, 2)), dim=32, ffn_dim=32, num_heads=2, num_layers=1, pos_conv_kernel=4,
-        pos_conv_groups=2,
-    ),
-    adaptor=AdaptorConfig(num_layers=1),
-    decoder=DecoderConfig(vocab_size=61, dim=32, ffn_dim=64, num_heads=4, num_layers=2, max_positions=64),
-)  # fmt: skip
-
-
-def make_model(seed: int = 0, *, sharpness: float = 1.6, eos_bias: float = 3.0) -> SpeechTranslator:
-    """Random weights, scaled so that tokens depend on memory, history and position, and sentences end at any time.
-
-    Untouched random weights give flat distributions: everything would run into the length limit.
-    """
-    torch.manual_seed(seed)
-    model = SpeechTranslator(CONFIG).eval()
-    decoder = model.decoder
-    with torch.no_grad():
-        decoder.embed_positions.weight.mul_(8)
-        for layer in decoder.layers:
-            for attention in (layer.encoder_attn, layer.self_attn):
-                attention.v_proj.weight.mul_(4)
-                attention.q_proj.weight.mul_(3)
-        decoder.layer_norm.weight.mul_(sharpness)
-        decoder.layer_norm.bias.add_(eos_bias * decoder.embed_tokens.weight[2])
-    return model
-
-
-def make_memory(num: int, seed: int = 1) -> Encoded:
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 20, (num,), generator=generator)
-    states = torch.randn(num, int(lengths.max()), CONFIG.decoder.dim, generator=generator) * 2
-    return Encoded(states, lengths)
 
 
 class MemoryEncoder(FairseqEncoder):
@@ -132,7 +97,7 @@ def assert_same(models: list[SpeechTranslator], memory: Encoded, prefix: Tensor,
     for ours, theirs in zip(found, expected, strict=True):
         assert [list(one.tokens) for one in ours] == [one["tokens"][:-1].tolist() for one in theirs]
         for one, other in zip(ours, theirs, strict=True):
-            assert one.score == pytest.approx(float(other["score"]), abs=1e-4)
+            assert one.score == pytest.approx(float(other["score"]), abs=1e-4, rel=1e-6)
             assert one.token_scores == pytest.approx(other["positional_scores"].tolist(), abs=1e-4)
     return [len(ours[0].tokens) for ours in found]
 
@@ -145,9 +110,73 @@ def test_i08_same_hypotheses_and_scores_as_fairseq(beam: int, length_penalty: fl
     options = BeamOptions(beam=beam, length_penalty=length_penalty, max_len_b=30)
     lengths = []
     for seed in range(2 if batch == 8 else 6):
-        memory = make_memory(batch, seed)
-        prefix = torch.randint(4, CONFIG.decoder.vocab_size, (batch, 1), generator=torch.Generator().manual_seed(seed))
-        lengths += assert_same([model], memory, prefix, options)
+        lengths += assert_same([model], make_memory(batch, seed), make_prefix(batch, seed)[:, None], options)
     # The comparison means something only if sentences end at different times and not all at the limit.
     assert len(set(lengths)) >= 3
     assert min(lengths) < 30
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalize_scores": False},
+        {"min_len": 6},
+        {"temperature": 0.7},
+        {"temperature": 2.5},
+        {"unk_penalty": 2.0},
+        {"unk_penalty": -6.0},
+        {"max_len_b": 3},
+        {"max_len_b": 1},
+        {"max_len_a": 0.5, "max_len_b": 2},
+        {"length_penalty": -3.0},
+        {"length_penalty": 9.0},
+        {"max_len_b": 10_000},
+    ],
+    ids=str,
+)
+def test_i08_options_mean_what_they_mean_in_fairseq(changes: dict[str, float]) -> None:
+    # fairseq takes the padded width of the batch for the length of every sentence, so all have the same here.
+    states = make_memory(4).states
+    memory = Encoded(states, torch.full((4,), states.size(1)))
+    options = dataclasses.replace(BeamOptions(beam=4, max_len_b=20), **changes)
+    assert_same([make_model()], memory, make_prefix(4)[:, None], options)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_repeated_ngrams_are_blocked_as_in_fairseq(size: int) -> None:
+    model, memory, prefix = make_model(), make_memory(6), make_prefix(6)
+    free = BeamOptions(beam=4, max_len_b=30)
+    assert any(repeats(one.tokens, size) for [one] in beam_search(model, memory, prefix, free))
+    blocked = dataclasses.replace(free, no_repeat_ngram=size)
+    assert_same([model], memory, prefix[:, None], blocked)
+    for [one] in beam_search(model, memory, prefix, blocked):
+        assert not repeats(one.tokens, size)
+
+
+def repeats(tokens: tuple[int, ...], size: int) -> bool:
+    grams = [tokens[start : start + size] for start in range(len(tokens) - size + 1)]
+    return len(set(grams)) < len(grams)
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+def test_ensemble_equals_fairseqs(beam: int) -> None:
+    models = [make_model(seed) for seed in range(3)]
+    assert_same(models, make_memory(5), make_prefix(5)[:, None], BeamOptions(beam=beam, max_len_b=20))
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_longer_prefixes_of_different_lengths_equal_fairseqs(beam: int) -> None:
+    pad = CONFIG.decoder.pad
+    prefix = torch.tensor([[7, 9, 11, 13], [8, 10, pad, pad], [9, pad, pad, pad], [40, 41, 42, pad]])
+    assert_same([make_model()], make_memory(4), prefix, BeamOptions(beam=beam, max_len_b=20))
+    assert_same([make_model()], make_memory(4), prefix, BeamOptions(beam=beam, max_len_b=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length_penalty", [0.6, 1.0, 1.4])
+def test_five_hundred_sentences_equal_fairseqs(length_penalty: float) -> None:
+    model = make_model()
+    for seed in range(63):
+        for beam in (1, 5, 8):
+            options = BeamOptions(beam=beam, length_penalty=length_penalty, max_len_b=30)
+            assert_same([model], make_memory(8, seed), make_prefix(8, seed)[:, None], options)
