@@ -14,14 +14,13 @@ use_environment train
 
 directions=de_en,es_en,id_en,en_de,en_zh-CN,en_ja
 say() { printf '\n\033[1m%s\033[0m  (%d:%02d since the start)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)) >&2; }
-train() { # CONFIG NAME OVERRIDES…: train by a config unless this run is finished
+train() { # CONFIG RUN OVERRIDES…: train by a config; what was trained already is not trained again
     local config=$1 run=$out/$2
     shift 2
     mkdir -p "$run"
     fairseq-hydra-train --config-dir "$root/configs" --config-name "$config" common.user_dir="$root/st" \
-        task.data="$out/data" checkpoint.save_dir="$run" common.log_file="$run/train.log" hydra.run.dir="$run/hydra" "$@" \
-        2>&1 | tee -a "$run/console.log" | { grep --line-buffered -E 'train_inner|\| dev \|' || true; } | cut -d'|' -f3- ||
-        { tail -n 20 "$run/console.log" >&2; return 1; }
+        task.data="$out/data" checkpoint.save_dir="$run" hydra.run.dir="$run/hydra" "$@" 2>&1 | tee -a "$run/train.log" |
+        { grep --line-buffered -oE '\[(train_inner|dev)\].*' || true; } || { tail -n 20 "$run/train.log" >&2; return 1; }
 }
 
 say "1/6  a corpus: 3 hours of speech in four languages, by many voices"

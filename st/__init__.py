@@ -17,6 +17,9 @@ def register_plugins() -> None:
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
+    from st.tasks.torchrun import join_torchrun
+
+    join_torchrun()
 
 
 if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):

@@ -39,14 +39,22 @@ def ctc_error_counts(logits: Tensor, lengths: Tensor, transcripts: list[str], ct
     return counts
 
 
-def bleu_counts(hypotheses: list[str], references: list[str], directions: list[str]) -> dict[str, Any]:
-    """Return sufficient statistics of BLEU per direction, as ``bleu/<direction>`` → list of numbers."""
-    counts: dict[str, Any] = {}
-    for direction in sorted(set(directions)):
+def bleu_counts(
+    hypotheses: list[str], references: list[str], directions: list[str], all_directions: list[str]
+) -> dict[str, Tensor]:
+    """Return sufficient statistics of BLEU as ``bleu/<direction>`` → system length, reference length, matches, totals.
+
+    Every one of ``all_directions`` has an entry, zeros where the batch holds none of it: workers add their counts up.
+    """
+    counts: dict[str, Tensor] = {}
+    for direction in all_directions:
         rows = [n for n, other in enumerate(directions) if other == direction]
-        bleu = BLEU(tokenize=language(direction.split("_")[1]).bleu_tokenizer)
-        score = bleu.corpus_score([hypotheses[n] for n in rows], [[references[n] for n in rows]])
-        counts[f"bleu/{direction}"] = [score.sys_len, score.ref_len, *score.counts, *score.totals]
+        numbers = torch.zeros(2 + 2 * MAX_NGRAM, dtype=torch.long)
+        if rows:
+            bleu = BLEU(tokenize=language(direction.split("_")[1]).bleu_tokenizer)
+            score = bleu.corpus_score([hypotheses[n] for n in rows], [[references[n] for n in rows]])
+            numbers = torch.tensor([score.sys_len, score.ref_len, *score.counts, *score.totals])
+        counts[f"bleu/{direction}"] = numbers
     return counts
 
 
@@ -59,15 +67,20 @@ def _bleu(counts: Tensor) -> float:
 
 
 def reduce_bleu(logging_outputs: list[dict[str, Any]]) -> None:
-    """Log BLEU of each direction and their average under ``bleu``."""
+    """Log BLEU of each direction and, under ``bleu``, their average."""
     names = sorted({key for log in logging_outputs for key in log if key.startswith("bleu/")})
     for name in names:
-        numbers = torch.tensor([log[name] for log in logging_outputs if name in log]).sum(0)
-        metrics.log_scalar_sum(f"_{name}", numbers)  # a leading underscore keeps it out of the log
-        metrics.log_derived(f"bleu_{name[5:]}", lambda meters, key=f"_{name}": round(_bleu(meters[key].sum), 2))
+        numbers = torch.stack([log[name].cpu().double() for log in logging_outputs if name in log]).sum(0)
+        if numbers[1] > 0:
+            metrics.log_scalar_sum(f"_{name}", numbers)  # a leading underscore keeps it out of the log
+            metrics.log_derived(f"bleu_{name[5:]}", lambda meters, key=f"_{name}": round(_bleu(meters[key].sum), 2))
     if names:
-        keys = [f"_{name}" for name in names]
-        metrics.log_derived("bleu", lambda meters: round(sum(_bleu(meters[k].sum) for k in keys) / len(keys), 2))
+        metrics.log_derived("bleu", _average_bleu)
+
+
+def _average_bleu(meters: Any) -> float:
+    scores = [_bleu(meter.sum) for key, meter in meters.items() if key.startswith("_bleu/")]
+    return round(sum(scores) / max(len(scores), 1), 2)
 
 
 def reduce_error_rates(logging_outputs: list[dict[str, Any]]) -> None:

@@ -14,12 +14,15 @@ from fairseq.models import BaseFairseqModel, register_model, register_model_arch
 from torch import Tensor
 
 from st.checkpoints.names import from_fairseq, to_fairseq
-from st.errors import ConfigError
+from st.errors import CheckpointError, ConfigError
 from st.models.state_cache import EncoderStateCache
 from st.modules.config import PRESETS, ModelConfig, preset
 from st.modules.model import Encoded, SpeechTranslator
 
 logger = logging.getLogger(__name__)
+
+MAX_LISTED = 10
+"""Tensors that an error names before it only counts."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -213,7 +216,19 @@ def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: A
 
 def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
-    state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
+    renamed = from_fairseq(own)
+    here = dict(module.translator.named_parameters())
+    different = [
+        f"{key} is {tuple(value.shape)} there and {tuple(here[key].shape)} here"
+        for key, value in renamed.items()
+        if key in here and here[key].shape != value.shape
+    ]
+    if different:
+        more = f" and {len(different) - MAX_LISTED} more" if len(different) > MAX_LISTED else ""
+        raise CheckpointError(
+            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(different[:MAX_LISTED])}{more}"
+        )
+    state.update({f"{prefix}translator.{key}": value for key, value in renamed.items()})
 
 
 def _register_architecture(name: str) -> None:

@@ -78,9 +78,7 @@ class MultiheadAttention(nn.Module):
         )
         return self.out_proj(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
-    def forward(
-        self, queries: Tensor, memory: Tensor, *, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
+    def forward(self, queries: Tensor, memory: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attend from ``(N, Q, M)`` to ``(N, S, M)``; see :meth:`attend`."""
         keys, values = self.keys_values(memory)
         return self.attend(queries, keys, values, mask=mask, causal=causal)

@@ -35,6 +35,4 @@ def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: T
         Losses ``(N,)``; 0 (with zero gradient) where a target cannot fit into its frames.
     """
     log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)  # (S, N, C)
-    return F.ctc_loss(
-        log_probs, targets, lengths, target_lengths, blank=BLANK, reduction="none", zero_infinity=True
-    )
+    return F.ctc_loss(log_probs, targets, lengths, target_lengths, blank=BLANK, reduction="none", zero_infinity=True)

@@ -48,9 +48,7 @@ class PositionalConv(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Convolve ``(N, S, M)`` to the same shape."""
         weight = torch._weight_norm(self.weight_v, self.weight_g, 2)
-        output = F.conv1d(
-            states.transpose(1, 2), weight, self.bias, padding=self.kernel // 2, groups=self.groups
-        )
+        output = F.conv1d(states.transpose(1, 2), weight, self.bias, padding=self.kernel // 2, groups=self.groups)
         output = output[:, :, : states.size(1)]  # an even kernel gives one frame too many
         return F.gelu(output).transpose(1, 2)
 

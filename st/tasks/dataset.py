@@ -10,6 +10,7 @@ from fairseq.data import FairseqDataset
 
 from st.data.dataset import TranslationDataset
 
+
 class FairseqTranslationDataset(FairseqDataset):
     """Batches by samples of audio: utterances of about one length together, in a new order each epoch."""
 
@@ -53,6 +54,20 @@ class FairseqTranslationDataset(FairseqDataset):
         """Return all indices by padded length; equal lengths shuffled by numpy's seeded generator when training."""
         ties = np.random.rand(len(self)) if self.shuffle else self.dataset.sizes  # noqa: NPY002 (fairseq seeds it)
         return np.lexsort((ties, self.dataset.padded_sizes)).astype(np.int64)
+
+    def batch_by_size(
+        self,
+        indices: npt.NDArray[np.int64],
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> Any:
+        """Divide indices into batches, every one of them.
+
+        fairseq drops the last batch where its size is no multiple of ``--required-batch-size-multiple``, 8 unless it
+        is told otherwise: the longest recordings of a test set. The option is therefore not passed on.
+        """
+        return super().batch_by_size(indices, max_tokens, max_sentences, 1)
 
     def filter_indices_by_size(
         self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None

@@ -43,9 +43,7 @@ class FairseqGenerator:
         """Tokens that fairseq leaves out of the printed hypothesis."""
         return {self.text.eos}
 
-    def generate(
-        self, models: list[Any], sample: dict[str, Any], **_: Any
-    ) -> list[list[dict[str, Any]]]:
+    def generate(self, models: list[Any], sample: dict[str, Any], **_: Any) -> list[list[dict[str, Any]]]:
         """Return hypotheses of every target of the batch, best first, in fairseq's form."""
         net_input = sample["net_input"]
         rows: Tensor = net_input["source_rows"]

@@ -177,7 +177,7 @@ class SpeechTranslationTask(FairseqTask):
                     self._validator = self.build_generator([model], options)
                 hypotheses = self._validator.generate([model], sample)
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
-                log |= bleu_counts(texts, sample["references"], sample["directions"])
+                log |= bleu_counts(texts, sample["references"], sample["directions"], self.directions)
         return loss, sample_size, log
 
     def build_generator(self, models: Any, args: Any, **kwargs: Any) -> FairseqGenerator:

@@ -55,9 +55,7 @@ def models():
     with torch.no_grad():
         for parameter in reference.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    ours = SpeechEncoder(
-        EncoderConfig(conv_layers=CONV_LAYERS, dim=64, ffn_dim=128, num_heads=4, num_layers=3)
-    ).eval()
+    ours = SpeechEncoder(EncoderConfig(conv_layers=CONV_LAYERS, dim=64, ffn_dim=128, num_heads=4, num_layers=3)).eval()
     ours.load_state_dict({renamed(name): value for name, value in reference.state_dict().items()})
     return reference, ours
 

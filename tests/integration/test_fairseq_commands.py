@@ -1,0 +1,232 @@
+"""fairseq's own commands with this project as their user directory, as subprocesses."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest_integration import ROOT, run, training
+
+NO_EXTRA = ("--no-epoch-checkpoints", "--no-last-checkpoints")
+
+
+def logged(output, name):
+    """Return the JSON objects that fairseq logged under a name."""
+    pattern = rf"(?:\| {name} \| |\[{name}\]\[INFO\] - )(\{{.*\}})"
+    return [json.loads(match) for match in re.findall(pattern, output)]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """A checkpoint after six updates, and what training printed."""
+    folder = tmp_path_factory.mktemp("run")
+    command = training(
+        data,
+        folder,
+        "--max-update",
+        "6",
+        "--eval-bleu",
+        "--eval-bleu-max-len",
+        "20",
+        "--best-checkpoint-metric",
+        "bleu",
+    )
+    result = run(*command, "--maximize-best-checkpoint-metric", cwd=folder)
+    return folder, result.stdout + result.stderr
+
+
+def test_training_reports_loss_ctc_error_rates_and_bleu_of_every_direction(trained):
+    [dev] = logged(trained[1], "dev")
+    for name in ("loss", "nll_loss", "ctc_loss", "wer", "cer", "bleu", "bleu_de_en", "bleu_en_de", "bleu_en_zh-CN"):
+        assert float(dev[f"dev_{name}"]) >= 0, name
+    assert (trained[0] / "checkpoint_best.pt").exists()
+
+
+def test_loss_falls(trained):
+    losses = [float(line["loss"]) for line in logged(trained[1], "train_inner")]
+    assert len(losses) == 6
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_checkpoint_is_plain_data_and_carries_its_vocabularies(trained, data):
+    state = torch.load(trained[0] / "checkpoint_best.pt", weights_only=True)
+    bundle = state["task_state"]["st_bundle"]
+    assert bundle["files"]["dict.txt"] == (data / "dict.txt").read_bytes()
+    assert bundle["model_config"]["encoder"]["dim"] == 64
+    assert "encoder.w2v_encoder.w2v_model.encoder.layers.0.fc1.weight" in state["model"]
+    assert "decoder.embed_tokens.weight" in state["model"]
+
+
+def test_fairseq_generate_decodes_every_target_once(trained, data):
+    result = run(
+        *("fairseq-generate", data, "--user-dir", ROOT / "st", "--task", "speech_translation", "--gen-subset", "dev"),
+        *("--path", trained[0] / "checkpoint_best.pt", "--max-tokens", "600000", "--beam", "2", "--max-len-b", "10"),
+        *("--scoring", "sacrebleu", "--cpu", "--max-source-positions", "400000"),
+        cwd=trained[0],
+    )
+    numbers = sorted(int(number) for number in re.findall(r"^D-(\d+)\t", result.stdout, flags=re.MULTILINE))
+    rows = sum(len(path.read_text().splitlines()) - 1 for path in data.glob("dev_*.tsv"))
+    assert rows > 50
+    # fairseq itself would drop the last batch, that of the longest recordings, without a word.
+    assert numbers == list(range(rows))
+    assert "Generate dev with beam=2" in result.stdout
+
+
+@pytest.mark.parametrize("user_dir", ["st", ROOT / "st"])
+def test_t01_user_dir_works_from_the_root_and_from_elsewhere(data, tmp_path, user_dir):
+    command = training(data, tmp_path, "--max-update", "1", "--disable-validation", "--no-save", user_dir=user_dir)
+    result = run(*command, cwd=ROOT if user_dir == "st" else tmp_path)
+    assert logged(result.stdout + result.stderr, "train_inner")
+
+
+def test_t01_a_foreign_module_named_st_is_an_explicit_error(data, tmp_path):
+    (tmp_path / "st.py").write_text("")
+    command = ["python", "-c", "import st, sys; from fairseq_cli.train import cli_main; cli_main()"]
+    result = run(*command, *training(data, tmp_path / "run")[1:], cwd=tmp_path, check=False)
+    assert result.returncode != 0
+    assert "st" in result.stderr
+
+
+def test_t02_importing_and_registering_twice_changes_nothing():
+    code = (
+        "import st, fairseq.tasks, sys; st.register_plugins(); st.register_plugins();"
+        "assert 'speech_translation' in fairseq.tasks.TASK_REGISTRY"
+    )
+    run("python", "-c", code)
+
+
+def test_import_st_loads_neither_fairseq_nor_torchaudio():
+    code = "import sys, st; assert not {'fairseq', 'torchaudio'} & set(sys.modules), sorted(sys.modules)"
+    run("python", "-c", code)
+
+
+def test_t05_ten_updates_equal_five_and_five_after_a_resume(data, tmp_path):
+    options = ("--disable-validation", "--seed", "3", "--encoder-mask-time-prob", "0.2", "--decoder-dropout", "0.1")
+    run(*training(data, tmp_path / "whole", *options, "--max-update", "10"))
+    run(*training(data, tmp_path / "parts", *options, "--max-update", "5"))
+    run(*training(data, tmp_path / "parts", *options, "--max-update", "10"))
+    whole, parts = (weights(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
+    script = tmp_path / "record.py"
+    script.write_text(
+        "import json, os, sys\n"
+        "import fairseq_cli.train as train\n"
+        "inner = train.validate\n"
+        "def validate(*args, **kwargs):\n"
+        "    losses = inner(*args, **kwargs)\n"
+        "    path = os.path.join(sys.argv[1 + sys.argv[1:].index('--save-dir') + 1], f\"rank{os.environ['RANK']}.json\")\n"
+        "    json.dump([float(loss) for loss in losses], open(path, 'w'))\n"
+        "    return losses\n"
+        "train.validate = validate\n"
+        "train.cli_main()\n"
+    )
+    command = training(data, tmp_path / "run", "--max-update", "3", "--ddp-backend", "legacy_ddp")
+    result = run(
+        *("torchrun", "--nproc_per_node", "2", "--master_port", "29617", script, *command[1:]),
+        *("--distributed-backend", "gloo"),
+        cwd=tmp_path,
+    )
+    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first[0] > 0
+    # The second process would have found no file of its own had each trained alone.
+    assert "training on 2 devices" in result.stdout + result.stderr
+
+
+def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(data, tmp_path):
+    small = [
+        f"+model.{part}_{name}={value}"
+        for part in ("encoder", "decoder")
+        for name, value in (("dim", 64), ("ffn_dim", 64))
+    ]
+
+    def stage(config, name, *extra):
+        result = run(
+            *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", config),
+            *(f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={tmp_path / name}"),
+            *("task.threads=1", "optimization.max_update=2", "common.log_interval=1", *small, *extra),
+            f"hydra.run.dir={tmp_path / 'hydra'}",
+            cwd=tmp_path,
+        )
+        return logged(result.stdout + result.stderr, "dev")[-1]
+
+    assert "dev_cer" in stage("demo_ctc", "ctc")
+    before = weights(tmp_path / "ctc" / "checkpoint_best.pt")
+    assert "dev_bleu" in stage(
+        "demo_translation", "st", f"checkpoint.finetune_from_model={tmp_path / 'ctc' / 'checkpoint_best.pt'}"
+    )
+    after = weights(tmp_path / "st" / "checkpoint_best.pt")
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(("decoder.", "encoder.adaptor.")) for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--directions", "fr_de", "no direction 'fr_de' in CoVoST 2"),
+        ("--directions", "fr_en", "was not prepared for fr_en"),
+        ("--preset", "300b", "no model preset '300b'"),
+        ("--encoder-conv-layers", "__import__('os')", "expected a list of (channels, kernel, stride)"),
+    ],
+)
+def test_t23_a_bad_option_names_itself(data, tmp_path, option, value, message):
+    command = training(data, tmp_path, option, value)
+    if option == "--preset":
+        command[command.index("--arch") + 1] = "xlsr_mbart"
+    result = run(*command, check=False)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+def test_t15_resume_with_another_dictionary_says_so(trained, data, corpus, tmp_path):
+    run(
+        "covost",
+        "prepare",
+        "--cv-root",
+        corpus,
+        "--directions",
+        "de_en",
+        "--out",
+        tmp_path / "other",
+        "--vocab-type",
+        "char",
+    )
+    command = training(tmp_path / "other", trained[0], "--max-update", "8")
+    result = run(*command, check=False)
+    assert result.returncode != 0
+    assert "the checkpoint has another shape or vocabulary than this model" in result.stderr
+    assert "decoder.embed_tokens.weight is (" in result.stderr
+
+
+def test_prepared_tree_without_a_subset_is_one_clear_sentence(data, tmp_path):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "st",
+            "evaluate",
+            "--checkpoint",
+            tmp_path / "no.pt",
+            "--data",
+            data,
+            "--out",
+            tmp_path / "out",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "no.pt" in result.stderr
