@@ -22,12 +22,15 @@ class EncoderStateCache:
     def __len__(self) -> int:
         return len(self._states)
 
-    def fetch(self, utterances: tuple[str, list[int]], encode: Callable[[], Encoded]) -> Encoded:
+    def fetch(
+        self, utterances: tuple[str, list[int]], encode: Callable[[], Encoded], device: torch.device
+    ) -> Encoded:
         """Return the states of a batch, calling ``encode`` only if some are not known yet.
 
         Args:
             utterances: Name of the subset and the N indices of the batch.
             encode: Computes the states ``(N, S, M)`` of exactly this batch.
+            device: Where the states go.
         """
         subset, indices = utterances
         keys = [(subset, index) for index in indices]
@@ -39,5 +42,6 @@ class EncoderStateCache:
             # What a later epoch reads from memory is rounded; hand out the same now.
             return Encoded(encoded.states.to(torch.bfloat16).to(encoded.states.dtype), encoded.lengths)
         rows = [self._states[key] for key in keys]
-        lengths = torch.tensor([len(row) for row in rows])
-        return Encoded(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).float(), lengths)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        states = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return Encoded(states.to(device).float(), lengths)

@@ -170,7 +170,9 @@ class XlsrMbartModel(BaseFairseqModel):
         with torch.no_grad(), _evaluation_mode(self.translator.encoder):
             if self.cache is None or utterances is None:
                 return self.translator.encode(waveforms, lengths)
-            return self.cache.fetch(utterances, lambda: self.translator.encode(waveforms, lengths))
+            return self.cache.fetch(
+                utterances, lambda: self.translator.encode(waveforms, lengths), waveforms.device
+            )
 
     def forward(
         self,
