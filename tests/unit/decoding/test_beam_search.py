@@ -130,6 +130,18 @@ def test_i08_only_outputs_cut_at_the_limit_are_flagged() -> None:
     assert flags == {True, False}
 
 
+def test_i08_an_output_that_just_fits_is_not_flagged() -> None:
+    model, memory, prefix = make_model(), make_memory(8), make_prefix(8)
+    free = beam_search(model, memory, prefix, BeamOptions(beam=1, max_len_b=30))
+    ended = [row for row, [one] in enumerate(free) if not one.truncated]
+    assert ended
+    for row in ended:
+        one, [expected] = torch.tensor([row]), free[row]
+        options = BeamOptions(beam=1, max_len_b=len(expected.tokens), min_len=0)
+        [[found]] = beam_search(model, memory.select(one), prefix[one], options)
+        assert (found.tokens, found.truncated) == (expected.tokens, False)
+
+
 def test_length_limit_follows_each_sentences_own_memory() -> None:
     memory = Encoded(make_memory(2).states, torch.tensor([4, 16]))
     options = BeamOptions(beam=2, max_len_a=0.5, max_len_b=1, min_len=0)

@@ -93,6 +93,33 @@ def test_i06_order_is_restored_after_sorting_by_length(translator: Translator, w
     assert all(_close(one, other) for one, other in zip(sorted_in_batches, together, strict=True))
 
 
+def test_batches_hold_at_most_the_seconds_asked_for(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, int]] = []
+    encode = translator.model.encode
+    monkeypatch.setattr(translator.model, "encode", lambda w, n: (shapes.append(tuple(w.shape)), encode(w, n))[1])
+    translator.decode(waves, [[]] * 8, batch_seconds=4.0)
+    assert sum(count for count, _ in shapes) == 8
+    assert all(count * width <= 4.0 * 16_000 for count, width in shapes)
+    assert 4 <= len(shapes) <= 6, "similar lengths stand together"
+
+
+def test_loudness_and_offset_make_no_difference_as_xlsr_standardises(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    encode = translator.model.encode
+    monkeypatch.setattr(translator.model, "encode", lambda w, n: (seen.append(w), encode(w, n))[1])
+    plain, quiet = translator.decode_batch([waves[0], waves[0] * 0.25 + 0.1], [["de"]] * 2)
+    expected = torch.nn.functional.layer_norm(torch.from_numpy(waves[0]), waves[0].shape)
+    torch.testing.assert_close(seen[0][0], expected, atol=1e-4, rtol=1e-4)
+    assert plain.translations == quiet.translations
+    raw = Translator(translator.model, translator.text, translator.ctc, standardize_audio=False)
+    raw.decode_batch([waves[0]], [[]])
+    torch.testing.assert_close(seen[1][0], torch.from_numpy(waves[0]))
+
+
 def test_utterances_are_encoded_once_for_all_targets(
     translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
