@@ -19,6 +19,7 @@ TRAIN = [
 SERVE = ["fastapi>=0.115", "starlette>=0.49.1", "python-multipart>=0.0.18", "uvicorn>=0.30"]
 DEV = [
     "pytest>=8",
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "ruff>=0.8",
     "mypy>=1.13",

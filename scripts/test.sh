@@ -10,4 +10,6 @@ use_environment dev
 if [[ " $* " != *" -m "* ]]; then
     set -- -m "not slow and not gpu and not network" "$@"
 fi
-exec python -m pytest "$@"
+# Two processes of one thread each: two cores are used, and no test fights another for them.
+export OMP_NUM_THREADS=1
+exec python -m pytest -n 2 --dist loadfile "$@"

@@ -16,7 +16,7 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
 
     Args:
         path: Final name; its folder is made if missing.
-        mode: ``"w"`` for UTF-8 text with ``\\n`` line ends, ``"wb"`` for bytes.
+        mode: ``"w"`` for UTF-8 text with Unix line ends, ``"wb"`` for bytes.
 
     Raises:
         OSError: If the file cannot be written; nothing is left under the final name or the temporary one.

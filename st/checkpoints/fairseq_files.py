@@ -14,8 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from st.checkpoints.contents import Contents, take_names
-from st.checkpoints.keymaps import KEYMAPS, KeyMap
-from st.checkpoints.names import PREFIXES
+from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.standins import Standin, plain
 from st.errors import CheckpointError, ConfigError
@@ -122,7 +121,7 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any) -> Contents:
         config = ModelConfig.from_dict(bundle["model_config"])
     except (ConfigError, KeyError, TypeError, ValueError) as exc:
         raise CheckpointError(f"{path}: the shape of its model cannot be read: {exc}") from None
-    keymap = KeyMap(PREFIXES)
+    keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
     return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})))
 

@@ -18,6 +18,9 @@ PREFIXES: tuple[tuple[str, str], ...] = (
 )
 """The first prefix that fits counts, in either direction."""
 
+WITHOUT_COUNTERPART = ("decoder.output_projection.weight", "decoder.version", "decoder.embed_positions._float_tensor")
+"""Names of fairseq that our model has no use for: the projection is tied to the embeddings, the others are notes."""
+
 
 def fairseq_name(name: str) -> str:
     """Return fairseq's name of our parameter ``name``; a name that no prefix fits stays as it is."""
@@ -35,5 +38,8 @@ def to_fairseq(state: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def from_fairseq(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Rename fairseq's names to those of :class:`SpeechTranslator`; values are passed on as they are."""
-    return {our_name(name): value for name, value in state.items()}
+    """Rename fairseq's names to those of :class:`SpeechTranslator`; values are passed on as they are.
+
+    Names without a counterpart in our model are left out.
+    """
+    return {our_name(name): value for name, value in state.items() if name not in WITHOUT_COUNTERPART}

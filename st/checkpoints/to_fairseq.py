@@ -53,6 +53,10 @@ def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | Non
     else:
         raise CheckpointError(f"fairseq has no model with these parts alone: {' '.join(model.config.parts)}")
     content["model"] = {name: _standing_alone(tensor, dtype) for name, tensor in content["model"].items()}
+    if "decoder" in parts:
+        # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
+        embeddings = content["model"]["decoder.embed_tokens.weight"]
+        content["model"] |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
     letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else None
     with atomic_write(path, "wb") as handle:
         torch.save(content, handle)

@@ -55,13 +55,17 @@ def group_rows(rows: Sequence[ManifestRow]) -> list[Utterance]:
 
 
 def pad_rows(
-    rows: Sequence[npt.NDArray[Any]] | Sequence[list[int]], value: float, dtype: torch.dtype, *, multiple: int = 1
+    rows: Sequence[npt.NDArray[np.float32]] | Sequence[list[int]],
+    value: float,
+    dtype: torch.dtype,
+    *,
+    multiple: int = 1,
 ) -> Tensor:
     """Stack rows of different lengths, filled up with ``value`` to a multiple of ``multiple``."""
-    longest = max(map(len, rows), default=0)
+    longest = max((len(row) for row in rows), default=0)
     batch = torch.full((len(rows), -(-longest // multiple) * multiple), value, dtype=dtype)
-    for target, row in zip(batch, rows, strict=True):
-        target[: len(row)] = torch.as_tensor(row, dtype=dtype)
+    for number, row in enumerate(rows):
+        batch[number, : len(row)] = torch.as_tensor(row, dtype=dtype)
     return batch
 
 

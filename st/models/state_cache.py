@@ -22,9 +22,7 @@ class EncoderStateCache:
     def __len__(self) -> int:
         return len(self._states)
 
-    def fetch(
-        self, utterances: tuple[str, list[int]], encode: Callable[[], Encoded], device: torch.device
-    ) -> Encoded:
+    def fetch(self, utterances: tuple[str, list[int]], encode: Callable[[], Encoded], device: torch.device) -> Encoded:
         """Return the states of a batch, calling ``encode`` only if some are not known yet.
 
         Args:
@@ -36,12 +34,11 @@ class EncoderStateCache:
         keys = [(subset, index) for index in indices]
         if any(key not in self._states for key in keys):
             encoded = encode()
-            lengths = encoded.lengths.tolist()
-            for key, states, length in zip(keys, encoded.states, lengths, strict=True):
+            for key, states, length in zip(keys, encoded.states, encoded.lengths.tolist(), strict=True):
                 self._states[key] = states[:length].detach().to("cpu", torch.bfloat16, copy=True)
             # What a later epoch reads from memory is rounded; hand out the same now.
             return Encoded(encoded.states.to(torch.bfloat16).to(encoded.states.dtype), encoded.lengths)
         rows = [self._states[key] for key in keys]
         lengths = torch.tensor([len(row) for row in rows], device=device)
-        states = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return Encoded(states.to(device).float(), lengths)
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return Encoded(padded.to(device).float(), lengths)

@@ -108,7 +108,7 @@ def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
         layers = ()
     if not layers or any(len(layer) != 3 or not all(isinstance(n, int) and n > 0 for n in layer) for layer in layers):
         raise ConfigError(f"encoder_conv_layers is {text!r}; expected a list of (channels, kernel, stride)")
-    return layers  # type: ignore[return-value]
+    return layers
 
 
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
@@ -170,9 +170,7 @@ class XlsrMbartModel(BaseFairseqModel):
         with torch.no_grad(), _evaluation_mode(self.translator.encoder):
             if self.cache is None or utterances is None:
                 return self.translator.encode(waveforms, lengths)
-            return self.cache.fetch(
-                utterances, lambda: self.translator.encode(waveforms, lengths), waveforms.device
-            )
+            return self.cache.fetch(utterances, lambda: self.translator.encode(waveforms, lengths), waveforms.device)
 
     def forward(
         self,

@@ -49,7 +49,8 @@ class MultiheadAttention(nn.Module):
 
     def split_heads(self, states: Tensor) -> Tensor:
         """Reshape ``(N, S, M)`` to ``(N, H, S, D)``."""
-        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        rows, positions, dim = states.shape
+        return states.view(rows, positions, self.num_heads, dim // self.num_heads).transpose(1, 2)
 
     def keys_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Project ``(N, S, M)`` to keys and values, each ``(N, H, S, D)``."""

@@ -21,12 +21,12 @@ class _ScaleGradient(torch.autograd.Function):
     """Pass values through, scale their gradient."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, scale: float) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, inputs: Tensor, scale: float) -> Tensor:
         ctx.scale = scale
         return inputs.view_as(inputs)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0] * ctx.scale, None
 
 
@@ -144,7 +144,7 @@ class SpeechEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and scale > 0):
             states: Tensor = self.feature_extractor(waveforms)
         if scale not in (0.0, 1.0) and states.requires_grad:
-            states = _ScaleGradient.apply(states, scale)  # type: ignore[no-untyped-call]
+            states = _ScaleGradient.apply(states, scale)
         return states
 
     def _mask(self, states: Tensor, lengths: Tensor) -> Tensor:

@@ -51,10 +51,26 @@ def data(corpus, tmp_path_factory):
     return folder
 
 
-SMALL_MODEL = (
-    "--arch xlsr_mbart_tiny --encoder-num-layers 2 --encoder-dim 64 --encoder-ffn-dim 128 --decoder-dim 64 "
-    "--decoder-ffn-dim 128 --decoder-num-layers 1 --encoder-num-heads 2 --decoder-num-heads 2"
-).split()
+SMALL_MODEL = [
+    "--arch",
+    "xlsr_mbart_tiny",
+    "--encoder-num-layers",
+    "2",
+    "--encoder-dim",
+    "64",
+    "--encoder-ffn-dim",
+    "128",
+    "--decoder-dim",
+    "64",
+    "--decoder-ffn-dim",
+    "128",
+    "--decoder-num-layers",
+    "1",
+    "--encoder-num-heads",
+    "2",
+    "--decoder-num-heads",
+    "2",
+]
 
 
 def training(data, save_dir, *extra, user_dir=ROOT / "st"):

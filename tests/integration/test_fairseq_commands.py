@@ -189,7 +189,7 @@ def test_t23_a_bad_option_names_itself(data, tmp_path, option, value, message):
     assert message in result.stderr
 
 
-def test_t15_resume_with_another_dictionary_says_so(trained, data, corpus, tmp_path):
+def test_t15_resume_with_another_dictionary_says_so(trained, corpus, tmp_path):
     run(
         "covost",
         "prepare",
