@@ -89,7 +89,8 @@ def run_recordings(args: argparse.Namespace, translator: Translator, targets: Se
     if len(failed) == len(args.audio):
         raise _all_failed(failed)
     for result in failed:
-        sys.stderr.write(f"st: skipped {result.name}: {result.error}\n")
+        reason = str(result.error).removeprefix(f"{result.name}: ")
+        sys.stderr.write(f"st: skipped {result.name}: {reason}\n")
     if failed:
         sys.stderr.write(f"st: {len(failed)} of {len(args.audio)} recordings skipped\n")
     return SKIPPED if failed else 0

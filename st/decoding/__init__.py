@@ -1,7 +1,24 @@
-"""Beam search over the text decoder, and decoding of the CTC head."""
+"""Beam search and sampling over the text decoder; decoding and alignment of the CTC head."""
 
+from st.decoding.alignment import LabelSpan, WordSpan, align, group_words
 from st.decoding.beam_search import beam_search
 from st.decoding.ctc import ctc_greedy
+from st.decoding.ctc_prefix import CtcHypothesis, PrefixOptions, ctc_prefix_search
 from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.sampling import SamplingOptions, sample
 
-__all__ = ["BeamOptions", "Hypothesis", "beam_search", "ctc_greedy"]
+__all__ = [
+    "BeamOptions",
+    "CtcHypothesis",
+    "Hypothesis",
+    "LabelSpan",
+    "PrefixOptions",
+    "SamplingOptions",
+    "WordSpan",
+    "align",
+    "beam_search",
+    "ctc_greedy",
+    "ctc_prefix_search",
+    "group_words",
+    "sample",
+]

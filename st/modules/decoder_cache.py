@@ -44,7 +44,7 @@ class DecoderCache:
 
     layers: list[LayerCache]
     memory_mask: Tensor | None
-    """``(N, 1, 1, S')``, true where valid; None if nothing is padded."""
+    """Added to attention scores, ``(N, 1, 1, S')``: 0 where valid, else minus infinity; None if nothing is padded."""
     max_length: int
     """Most tokens that will be fed."""
     position: int = 0

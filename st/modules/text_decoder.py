@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -137,7 +138,12 @@ class TextDecoder(nn.Module):
             keys, values = layer.encoder_attn.keys_values(memory)  # type: ignore[union-attr, operator]
             # Under autocast the projections may have another type than the memory; the cache takes theirs.
             layers.append(LayerCache(keys.new_empty(shape), keys.new_empty(shape), keys, values))
-        return DecoderCache(layers, attention_bias(memory_lengths, memory.size(1)), length)
+        valid = attention_bias(memory_lengths, memory.size(1))
+        if valid is None:
+            return DecoderCache(layers, None, length)
+        # As something to add: attention would turn a boolean mask into that again at every step of every layer.
+        bias = torch.zeros(valid.shape, dtype=keys.dtype, device=valid.device).masked_fill(~valid, -math.inf)
+        return DecoderCache(layers, bias, length)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Feed the next token of every row.

@@ -1,0 +1,98 @@
+"""When was each label spoken? Best path of the CTC head through a given text (torchaudio's ``forced_align``).
+
+Legend: S frames, C labels; label 0 is the blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from st.errors import DecodingError
+from st.modules.ctc_head import BLANK
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpan:
+    """One label of the text and the frames it is heard in."""
+
+    label: int
+    start: int
+    """First frame."""
+    end: int
+    """Frame after the last."""
+    confidence: float
+    """Mean probability of the label over its frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordSpan:
+    """A run of labels between delimiters."""
+
+    labels: tuple[int, ...]
+    start: int
+    """First frame."""
+    end: int
+    """Frame after the last."""
+    confidence: float
+    """Mean of the labels' confidences, weighted by frames."""
+
+
+def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
+    """Find the most probable frames of each label of a text.
+
+    Args:
+        logits: Scores of one utterance ``(S, C)``, only its valid frames.
+        labels: The text, without blanks.
+
+    Returns:
+        One span per label, in order, not overlapping, each at least one frame long.
+
+    Raises:
+        DecodingError: If there is no label, one is not a label of the head, or they do not fit into the frames
+            (each needs one, and one more between equal neighbours).
+    """
+    _check(logits, labels)
+    # torchaudio costs a second to import; nothing else here needs it.
+    import torch
+    from torchaudio.functional import forced_align, merge_tokens
+
+    log_probs = logits.float().log_softmax(dim=-1)[None]
+    targets = torch.tensor([list(labels)], dtype=torch.int32, device=logits.device)
+    path, scores = forced_align(log_probs, targets, blank=BLANK)
+    spans = merge_tokens(path[0], scores[0].exp(), blank=BLANK)
+    return [LabelSpan(int(span.token), int(span.start), int(span.end), float(span.score)) for span in spans]
+
+
+def _check(logits: Tensor, labels: Sequence[int]) -> None:
+    frames, size = logits.shape
+    if not labels:
+        raise DecodingError("nothing to align: the text holds no label")
+    strange = sorted({label for label in labels if not 0 <= label < size or label == BLANK})
+    if strange:
+        raise DecodingError(f"cannot align labels {strange}; the CTC head has labels 1 to {size - 1}")
+    needed = len(labels) + sum(one == other for one, other in pairwise(labels))
+    if needed > frames:
+        raise DecodingError(
+            f"the text needs at least {needed} frames and the audio has {frames}; they do not belong together"
+        )
+
+
+def group_words(spans: Sequence[LabelSpan], delimiter: int) -> list[WordSpan]:
+    """Join spans of labels into words; the delimiter belongs to none."""
+    words: list[list[LabelSpan]] = [[]]
+    for span in spans:
+        if span.label == delimiter:
+            words.append([])
+        else:
+            words[-1].append(span)
+    return [_word(word) for word in words if word]
+
+
+def _word(spans: Sequence[LabelSpan]) -> WordSpan:
+    frames = sum(span.end - span.start for span in spans)
+    confidence = sum(span.confidence * (span.end - span.start) for span in spans) / frames
+    return WordSpan(tuple(span.label for span in spans), spans[0].start, spans[-1].end, confidence)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from st.decoding.alignment import LabelSpan, align, group_words
+from st.decoding.ctc import collapse
+from st.errors import DecodingError
+
+
+def _path(spans: list[LabelSpan], frames: int) -> list[int]:
+    path = [0] * frames
+    for span in spans:
+        path[span.start : span.end] = [span.label] * (span.end - span.start)
+    return path
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.lists(st.integers(1, 2), min_size=1, max_size=3), st.integers(0, 10_000))
+def test_i19_alignment_is_the_best_of_all_paths(frames: int, labels: list[int], seed: int) -> None:
+    logits = 2 * torch.randn(frames, 3, generator=torch.Generator().manual_seed(seed))
+    log_probs = logits.log_softmax(-1)
+    paths = [path for path in itertools.product(range(3), repeat=frames) if collapse(list(path)) == labels]
+    if not paths:
+        with pytest.raises(DecodingError, match="frames"):
+            align(logits, labels)
+        return
+    spans = align(logits, labels)
+    assert [span.label for span in spans] == labels
+    assert all(one.end <= other.start for one, other in itertools.pairwise(spans))
+    assert all(0 <= span.start < span.end <= frames for span in spans)
+
+    def score(path) -> float:
+        return float(log_probs[range(frames), list(path)].sum())
+
+    assert score(_path(spans, frames)) == pytest.approx(max(map(score, paths)), abs=1e-4)
+    for span in spans:
+        expected = log_probs[span.start : span.end, span.label].exp().mean()
+        assert span.confidence == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "no label"),
+        ([1, 9], r"labels \[9\]"),
+        ([1, -1], r"labels \[-1\]"),
+        ([1, 0], r"labels \[0\]"),
+        ([1, 2, 1, 2, 1], "at least 5 frames and the audio has 4"),
+        ([1, 1, 1], "at least 5 frames and the audio has 4"),
+    ],
+)
+def test_i19_texts_that_cannot_be_aligned_are_errors(labels: list[int], message: str) -> None:
+    with pytest.raises(DecodingError, match=message):
+        align(torch.zeros(4, 4), labels)
+
+
+def test_i19_no_frames() -> None:
+    with pytest.raises(DecodingError, match="audio has 0"):
+        align(torch.zeros(0, 4), [1])
+
+
+def test_words_are_runs_between_delimiters() -> None:
+    spans = [
+        LabelSpan(5, 0, 1, 0.9),
+        LabelSpan(6, 2, 5, 0.5),
+        LabelSpan(4, 5, 6, 0.1),
+        LabelSpan(4, 7, 8, 0.1),
+        LabelSpan(7, 8, 9, 0.7),
+        LabelSpan(4, 9, 10, 0.2),
+    ]
+    words = group_words(spans, delimiter=4)
+    assert [(word.labels, word.start, word.end) for word in words] == [((5, 6), 0, 5), ((7,), 8, 9)]
+    assert [word.confidence for word in words] == pytest.approx([0.6, 0.7])
+    assert group_words([], delimiter=4) == []
