@@ -41,7 +41,6 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
             hub says.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     name, _, pinned = source.partition("@")
     wanted = revision or pinned or "main"
@@ -51,7 +50,10 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
         commit = str(info.sha)
         patterns = _patterns(file.rfilename for file in info.siblings or ())
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=patterns, endpoint=endpoint))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as exc:
+    except Exception as exc:  # its own kinds, and whatever the transport of its version raises
+        if (kept := _kept(name, wanted)) is not None:
+            logger.info("%s: the hub cannot be reached; taken from the cache", source)
+            return kept, wanted
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise CheckpointError(
             f"{source}: neither a file here nor a model that the hub gives at revision {wanted!r}: {reason}"
@@ -60,6 +62,19 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
         logger.warning("%s: revision %s is %s now; pin it as %s@%s", name, wanted, commit, name, commit)
     _check_digests(folder, info.siblings or ())
     return folder, commit
+
+
+def _kept(name: str, wanted: str) -> Path | None:
+    """Return the folder of a pinned commit that was fetched before."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if _COMMIT.fullmatch(wanted) is None:
+        return None
+    try:
+        return Path(snapshot_download(name, revision=wanted, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
 
 
 def _patterns(names: Iterable[str]) -> list[str]:
