@@ -71,10 +71,15 @@ def _kept(name: str, wanted: str) -> Path | None:
 
     if _COMMIT.fullmatch(wanted) is None:
         return None
-    try:
-        return Path(snapshot_download(name, revision=wanted, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+    for weights in _WEIGHTS:
+        patterns = [*_SMALL_FILES, *weights]
+        try:
+            folder = Path(snapshot_download(name, revision=wanted, allow_patterns=patterns, local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+        if any(any(folder.glob(pattern)) for pattern in weights):
+            return folder
+    return None
 
 
 def _patterns(names: Iterable[str]) -> list[str]:
