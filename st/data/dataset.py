@@ -8,7 +8,7 @@ Legend: N utterances, T samples, R targets, U target tokens, L CTC labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,13 @@ def group_rows(rows: Sequence[ManifestRow]) -> list[Utterance]:
 
 
 def pad_rows(
-    rows: Sequence[npt.NDArray[np.float32]] | Sequence[list[int]],
+    rows: Sequence[Sized],
     value: float,
     dtype: torch.dtype,
     *,
     multiple: int = 1,
 ) -> Tensor:
-    """Stack rows of different lengths, filled up with ``value`` to a multiple of ``multiple``."""
+    """Stack rows (arrays or lists of numbers) of different lengths, filled up with ``value`` to a multiple of ``multiple``."""
     longest = max((len(row) for row in rows), default=0)
     batch = torch.full((len(rows), -(-longest // multiple) * multiple), value, dtype=dtype)
     for number, row in enumerate(rows):
