@@ -55,7 +55,7 @@ def sharpen(model: nn.Module, *, sharpness: float = 1.6, eos_bias: float = 2.7) 
     return model
 
 
-def make_spm(size: int = 120) -> bytes:
+def make_spm(size: int = 120, *, normalisation: str = "nmt_nfkc") -> bytes:
     """Train a SentencePiece model that begins with ``<unk> <s> </s>``, as mBART's."""
     words = [
         "speech",
@@ -79,7 +79,7 @@ def make_spm(size: int = 120) -> bytes:
     sink = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences), model_writer=sink, vocab_size=size, character_coverage=1.0, minloglevel=2,
-        num_threads=1, hard_vocab_limit=False,
+        num_threads=1, hard_vocab_limit=False, normalization_rule_name=normalisation,
     )  # fmt: skip
     return sink.getvalue()
 
