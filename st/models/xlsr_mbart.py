@@ -18,6 +18,7 @@ from st.errors import CheckpointError, ConfigError
 from st.models.state_cache import EncoderStateCache
 from st.modules.config import PRESETS, ModelConfig, preset
 from st.modules.model import Encoded, SpeechTranslator
+from st.tasks.clear_errors import clear_errors
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +215,7 @@ def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: A
     state.update({prefix + key: value for key, value in to_fairseq(own).items()})
 
 
+@clear_errors
 def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
     renamed = from_fairseq(own)

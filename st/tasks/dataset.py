@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fairseq.data import FairseqDataset
 
 from st.data.dataset import TranslationDataset
+from st.tasks.clear_errors import clear_errors
 
 
 class FairseqTranslationDataset(FairseqDataset):
@@ -22,6 +23,7 @@ class FairseqTranslationDataset(FairseqDataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @clear_errors
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.dataset[index]
 

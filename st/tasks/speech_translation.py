@@ -21,6 +21,7 @@ from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
 from st.errors import CheckpointError, ConfigError
 from st.runtime import bfloat16_is_fast, tune
+from st.tasks.clear_errors import clear_errors
 from st.tasks.dataset import FairseqTranslationDataset
 from st.tasks.generator import FairseqGenerator
 
@@ -65,6 +66,7 @@ class SpeechTranslationTask(FairseqTask):
         self._validator: FairseqGenerator | None = None
 
     @classmethod
+    @clear_errors
     def setup_task(cls, cfg: Any, **kwargs: Any) -> "SpeechTranslationTask":
         """Make the task; called by fairseq."""
         return cls(cfg)
@@ -84,6 +86,7 @@ class SpeechTranslationTask(FairseqTask):
 
     # -- data ---------------------------------------------------------------------------------------------------
 
+    @clear_errors
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
         """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``."""
         directions = None if "_" in split else self.directions
@@ -110,6 +113,7 @@ class SpeechTranslationTask(FairseqTask):
 
     # -- model and checkpoints ----------------------------------------------------------------------------------
 
+    @clear_errors
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model and remember its shape for the checkpoint."""
         if from_checkpoint:
@@ -126,6 +130,7 @@ class SpeechTranslationTask(FairseqTask):
         files = bundle_files(self.cfg.data)
         return {"st_bundle": {"format": 1, "model_config": self._model_config, "files": files}}
 
+    @clear_errors
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Check that a checkpoint was trained with these vocabularies.
 

@@ -1,0 +1,38 @@
+"""Inside fairseq's commands, end with one sentence instead of a stack trace where the user can mend the cause."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from st.errors import StError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def in_fairseq_command() -> bool:
+    """Return whether this process is ``fairseq-train``, ``fairseq-hydra-train``, ``fairseq-generate`` and so on."""
+    return Path(sys.argv[0]).name.startswith("fairseq")
+
+
+def clear_errors(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate what fairseq calls: an error of ours prints its sentence and ends the command with its exit code.
+
+    Elsewhere, in a notebook or a test, the error is raised as it is.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except StError as exc:
+            if not in_fairseq_command():
+                raise
+            sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {exc}\n")
+            raise SystemExit(exc.exit_code) from None
+
+    return wrapper
