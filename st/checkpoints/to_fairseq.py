@@ -146,10 +146,4 @@ def _standing_alone(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is not None and tensor.is_floating_point():
         tensor = tensor.to(dtype)
     tensor = tensor.detach().contiguous()
-    storage = tensor.untyped_storage()
-    if storage.nbytes() == tensor.nbytes:
-        return tensor
-    start = tensor.storage_offset() * tensor.element_size()
-    part = storage[start : start + tensor.nbytes]
-    alone: Tensor = torch.empty(0, dtype=tensor.dtype)
-    return alone.set_(part, 0, tensor.shape, tensor.stride())
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -28,6 +28,8 @@ from st.modules.model import SpeechTranslator
 LENGTHS = [[16000], [400], [16000, 9000, 401, 12345]]
 WIDE = {**ref.TEXT, "dim": 64}
 CLOSE = {"atol": 1e-5, "rtol": 0}
+WORDS = ["speech", "translation", "many", "languages", "others", "model", "little", "data"]
+SENTENCES = [f"{one} {two} {n}" for n, one in enumerate(WORDS) for two in WORDS]
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +253,7 @@ def test_exported_tokenizer_cuts_text_as_the_vocabulary_does(translator, tmp_pat
     assert len(reader) == len(text)
     assert reader.convert_tokens_to_ids("en_XX") == text.language_id("en")
     assert reader.mask_token_id == len(text) - 1
-    for sentence in ("speech translation of many languages", "little   data 7", "one and only ☃"):
+    for sentence in ("little   data 7", "one and only ☃", *SENTENCES):
         ids = text.encode(sentence)
         assert reader(sentence, add_special_tokens=False).input_ids == ids
         assert reader.decode([text.language_id("en"), *ids, 2], skip_special_tokens=True).strip() == text.decode(ids)
@@ -289,11 +291,11 @@ def test_trimmed_vocabulary_comes_out_with_a_model_and_tokenizer_that_fit(tmp_pa
     settings = transformers.GenerationConfig.from_pretrained(tmp_path / "out")
     assert settings.forced_bos_token_id == text.language_id("en")
     for sentence in (
-        "speech translation of many languages",
         "  little   data 7 ",
         "zoë one\u00a0and only ☃",
         "",
         "e\u0301",
+        *SENTENCES,
     ):
         ids = bundle.text.encode(sentence)
         assert ids == [number + 1 if number else 3 for number in spm_alone.encode(sentence)]
