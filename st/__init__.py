@@ -7,6 +7,10 @@ commands, the task, the model, the criterion and the optimizer are registered wi
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from st.checkpoints.loading import load as load
 
 __version__ = "0.1.0"
 
@@ -24,3 +28,12 @@ def register_plugins() -> None:
 
 if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):
     register_plugins()
+
+
+def __getattr__(name: str) -> Any:
+    """Import :func:`st.checkpoints.load` on first use."""
+    if name == "load":
+        from st.checkpoints.loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
