@@ -1,0 +1,115 @@
+"""The small parts of the fairseq plugin, each against an independent computation."""
+
+import pytest
+import torch
+from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
+from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+
+import st
+
+st.register_plugins()
+
+from st.criterions.joint_ctc import smoothed_cross_entropy  # noqa: E402
+from st.errors import CheckpointError, ConfigError  # noqa: E402
+from st.models.state_cache import EncoderStateCache  # noqa: E402
+from st.models.xlsr_mbart import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
+from st.modules.attention import scaled_dot_product  # noqa: E402
+from st.modules.config import PRESETS  # noqa: E402
+from st.modules.model import Encoded  # noqa: E402
+from st.optimizers.fused_adam import parse_betas  # noqa: E402
+from st.tasks.torchrun import join_torchrun  # noqa: E402
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2])
+def test_smoothed_cross_entropy_is_fairseqs(smoothing):
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 5, 11), torch.randint(2, 11, (3, 5))
+    target[1, 3:] = 1
+    expected = label_smoothed_nll_loss(
+        logits.log_softmax(-1).view(-1, 11), target.view(-1), smoothing, ignore_index=1, reduce=True
+    )
+    torch.testing.assert_close(smoothed_cross_entropy(logits, target, smoothing, pad=1), expected)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_trained_in_bfloat16_is_the_fused_kernels(causal):
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(2, 3, 7, 16).bfloat16() for _ in range(3))
+    mask = None if causal else torch.tensor([[True] * 7, [True] * 4 + [False] * 3])[:, None, None]
+    expected = scaled_dot_product(queries, keys, values, mask=mask, causal=causal, dropout=0.0)
+    ours = scaled_dot_product(queries.requires_grad_(), keys, values, mask=mask, causal=causal, dropout=0.0)
+    assert ours.grad_fn is not None
+    torch.testing.assert_close(ours, expected, atol=2e-2, rtol=2e-2)
+
+
+def test_cache_encodes_an_utterance_once_and_returns_its_own_states():
+    cache = EncoderStateCache()
+    states = torch.randn(3, 6, 4)
+    lengths = torch.tensor([6, 2, 4])
+
+    def encode():
+        calls.append(1)
+        return Encoded(states, lengths)
+
+    calls = []
+    first = cache.fetch(("train", [7, 8, 9]), encode, torch.device("cpu"))
+    again = cache.fetch(("train", [9, 7]), encode, torch.device("cpu"))
+    assert calls == [1]
+    assert again.lengths.tolist() == [4, 6]
+    torch.testing.assert_close(again.states[0, :4], first.states[2, :4], atol=0, rtol=0)
+    torch.testing.assert_close(again.states[1], first.states[0], atol=0, rtol=0)
+    cache.fetch(("dev", [7, 8, 9]), encode, torch.device("cpu"))
+    assert calls == [1, 1]
+
+
+def test_options_override_the_preset_and_nothing_else():
+    cfg = XlsrMbartConfig(preset="tiny", encoder_num_layers=2, decoder_dropout=0.3)
+    config = model_config(cfg, vocab_size=77, ctc_vocab_size=9)
+    assert (config.encoder.num_layers, config.decoder.dropout, config.decoder.vocab_size) == (2, 0.3, 77)
+    assert config.encoder.dim == PRESETS["tiny"].encoder.dim
+    assert config.ctc_vocab_size == 9
+
+
+def test_presets_have_the_published_numbers_of_parameters():
+    cfg = XlsrMbartConfig(preset="300m")
+    with torch.device("meta"):
+        model = XlsrMbartModel(model_config(cfg, vocab_size=250054, ctc_vocab_size=0))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 792_989_312
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[(1,2)]", "[(1,2,0)]", "open('x')", "[(1,2,'3')]"])
+def test_k04_conv_layers_are_parsed_never_run(text):
+    with pytest.raises(ConfigError, match="expected a list of"):
+        parse_conv_layers(text)
+
+
+@pytest.mark.parametrize("text", ["", "0.9", "(0.9, 1.5)", "a,b"])
+def test_t23_bad_betas_name_the_option(text):
+    with pytest.raises(ConfigError, match="--adam-betas"):
+        parse_betas(text)
+
+
+def test_cached_states_need_a_frozen_encoder():
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    with pytest.raises(ConfigError, match="needs freeze_encoder"):
+        XlsrMbartModel(config, cache_encoder_states=True)
+
+
+def test_t14_a_frozen_encoder_trains_adaptor_and_decoder_only():
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    model = XlsrMbartModel(config, freeze_encoder=True)
+    trained = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"adaptor", "decoder"}
+
+
+def test_t15_weights_of_another_vocabulary_are_refused_with_both_sizes():
+    def model(size):
+        return XlsrMbartModel(model_config(XlsrMbartConfig(preset="tiny"), vocab_size=size, ctc_vocab_size=5))
+
+    with pytest.raises(CheckpointError, match=r"embed_tokens.weight is \(20, 256\) there and \(30, 256\) here"):
+        model(30).load_state_dict(model(20).state_dict())
+
+
+def test_outside_torchrun_fairseq_is_left_alone():
+    assert not join_torchrun({})
+    assert not join_torchrun({"WORLD_SIZE": "1", "RANK": "0"})
