@@ -21,8 +21,9 @@ DEV = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "hypothesis>=6.100",
-    "ruff>=0.8",
-    "mypy>=1.13",
+    # Pinned: another version formats and finds other things.
+    "ruff==0.17.6",
+    "mypy==2.4.1",
     "codespell>=2.3",
     "validate-pyproject>=0.20",
     "transformers>=5,<6",
