@@ -24,11 +24,13 @@ TEXT = {"dim": 48, "ffn": 80, "heads": 4, "layers": 2, "positions": 64}
 
 
 def perturb(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Move every parameter a little, once per storage."""
+    """Move every parameter a little; wide matrices less, so that deep models of true size stay in range."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            width = parameter.shape[1] if parameter.dim() > 1 else 1
+            size = 0.05 * min(1.0, (128 / width) ** 0.5)
+            parameter.add_(size * torch.randn(parameter.shape, generator=generator))
     return model.eval()
 
 

@@ -22,7 +22,7 @@ from st.errors import CheckpointError
 CRC_KEY = "crc32"
 """Metadata entry of our safetensors files: a JSON object of tensor names and CRC-32 in hexadecimal."""
 
-_CHUNK = 8 << 20
+_CHUNK = 512 << 10
 _LOCAL_HEADER = 30
 _MAX_HEADER = 100 << 20
 

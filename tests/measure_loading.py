@@ -1,0 +1,64 @@
+"""Load a checkpoint in a process of its own and report time and memory as JSON.
+
+    python tests/measure_loading.py PATH [--dtype bfloat16] [--read] [--convert OUT --to hf]
+
+``--read`` only reads the file, as the yardstick. Memory is the peak of the resident set beyond that of the libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def read(path: Path) -> None:
+    buffer = bytearray(16 << 20)
+    with path.open("rb", buffering=0) as handle:
+        while handle.readinto(buffer):
+            pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--dtype")
+    parser.add_argument("--spm", type=Path)
+    parser.add_argument("--dict", type=Path)
+    parser.add_argument("--read", action="store_true")
+    parser.add_argument("--convert", type=Path)
+    parser.add_argument("--to", default="hf")
+    args = parser.parse_args()
+    from st.checkpoints import load
+    from st.checkpoints.convert import convert
+
+    files = {"spm": args.spm, "dictionary": args.dict}
+    weights = args.path / "model.safetensors" if args.path.is_dir() else args.path
+    result: dict[str, float] = {"file_bytes": weights.stat().st_size}
+    for needed in ("st.checkpoints.loading", "st.checkpoints.convert"):
+        import_module(needed)
+    before, start = peak(), time.perf_counter()
+    if args.read:
+        read(weights)
+    elif args.convert:
+        convert(args.path, args.convert, args.to, dtype=args.dtype, **files)
+    else:
+        model = load(args.path, dtype=args.dtype, **files).model
+    result |= {"seconds": time.perf_counter() - start, "peak_bytes": peak() - before}
+    if not args.read and not args.convert:
+        # Mapped weights take memory when they are first used.
+        total = sum(float(parameter.detach().sum()) for parameter in model.parameters())
+        result |= {"touched_peak_bytes": peak() - before, "finite": float(total == total)}
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
