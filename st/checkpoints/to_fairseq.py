@@ -28,6 +28,24 @@ LETTERS_FILENAME = "dict.ltr.txt"
 """Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
 
 
+# Fields of the shape that the plugin has no option for; the bundle in the task state has them all.
+_NO_OPTIONS = frozenset(
+    [
+        "conv_bias",
+        "kernel_size",
+        "stride",
+        "project",
+        "legacy_padding",
+        "mask_input",
+        "vocab_size",
+        "scale_embedding",
+        "pad",
+        "bos",
+        "eos",
+    ]
+)
+
+
 def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | None = None) -> None:
     """Write a file that ``fairseq`` loads.
 
@@ -79,7 +97,7 @@ def plugin_settings(config: ModelConfig) -> dict[str, Any]:
     settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m"}
     for part in ("encoder", "adaptor", "decoder"):
         values = dataclasses.asdict(getattr(config, part))
-        settings |= {f"{part}_{name}": value for name, value in values.items()}
+        settings |= {f"{part}_{name}": value for name, value in values.items() if name not in _NO_OPTIONS}
     settings["encoder_conv_layers"] = str([tuple(layer) for layer in config.encoder.conv_layers])
     return settings
 

@@ -40,6 +40,7 @@ class XlsrMbartConfig(FairseqDataclass):
     encoder_conv_layers: Optional[str] = _option(
         None, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
     )
+    encoder_conv_bias: Optional[bool] = _option(None, "whether the convolutions have a bias")
     encoder_dim: Optional[int] = _option(None, "width of the speech encoder")
     encoder_ffn_dim: Optional[int] = _option(None, "inner width of its feed-forward layers")
     encoder_num_heads: Optional[int] = _option(None, "attention heads of the encoder")
@@ -58,12 +59,18 @@ class XlsrMbartConfig(FairseqDataclass):
     encoder_mask_channel_prob: Optional[float] = _option(None, "share of channels masked in training")
     encoder_mask_channel_length: Optional[int] = _option(None, "channels in a masked span")
     adaptor_num_layers: Optional[int] = _option(None, "convolutions of the length adaptor, each halving the length")
+    adaptor_kernel_size: Optional[int] = _option(None, "width of its convolutions, odd")
+    adaptor_stride: Optional[int] = _option(None, "by how much each of them shortens")
+    adaptor_legacy_padding: Optional[bool] = _option(
+        None, "do not mask padding between its convolutions, as the released translation models were trained"
+    )
     decoder_dim: Optional[int] = _option(None, "width of the text decoder")
     decoder_ffn_dim: Optional[int] = _option(None, "inner width of its feed-forward layers")
     decoder_num_heads: Optional[int] = _option(None, "attention heads of the decoder")
     decoder_num_layers: Optional[int] = _option(None, "layers of the text decoder")
     decoder_max_positions: Optional[int] = _option(None, "longest target, in tokens")
     decoder_activation: Optional[str] = _option(None, "relu or gelu")
+    decoder_scale_embedding: Optional[bool] = _option(None, "multiply embeddings by the root of the width")
     decoder_dropout: Optional[float] = _option(None, "dropout of the decoder")
     decoder_attention_dropout: Optional[float] = _option(None, "dropout of the decoder's attention weights")
     decoder_activation_dropout: Optional[float] = _option(None, "dropout inside the decoder's feed-forward layers")

@@ -162,7 +162,8 @@ def test_a_moving_revision_is_reported_with_the_commit_to_pin(hub, models, caplo
     assert f"pin it as someone/model@{NEW}" in caplog.text
     caplog.clear()
     snapshot("someone/model", NEW)
-    assert caplog.text == ""
+    # The hub's own client may log its requests.
+    assert not [record for record in caplog.records if record.name.startswith("st.")]
 
 
 def test_a_file_with_another_digest_than_the_hub_says_is_refused(hub, models):
