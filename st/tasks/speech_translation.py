@@ -113,13 +113,12 @@ class SpeechTranslationTask(FairseqTask):
 
     # -- model and checkpoints ----------------------------------------------------------------------------------
 
-    @clear_errors
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model and remember its shape for the checkpoint."""
+        """Build the model and remember its shape for the checkpoint; fairseq looks for ``from_checkpoint`` by name."""
         if from_checkpoint:
             # All weights come from the checkpoint; the files that training started from may be elsewhere by now.
             cfg.encoder = cfg.decoder = None
-        model = super().build_model(cfg, from_checkpoint)
+        model = clear_errors(super().build_model)(cfg, from_checkpoint)
         self._model_config = model.translator.config.to_dict()
         return model
 
