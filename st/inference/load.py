@@ -18,16 +18,20 @@ def load_translator(
     data_dir: Path | str | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    padding: str | None = "masked",
     options: BeamOptions | None = None,
     **beam_options: Any,
 ) -> Translator:
     """Load a model and everything it needs to turn audio into text.
 
     Args:
-        checkpoint: A ``.pt`` file of a training.
+        checkpoint: Anything that :func:`st.checkpoints.load` opens and that can turn audio into text.
         data_dir: Prepared tree to take the vocabularies from; None for those in the checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: the GPU if there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16``; norms and sums are computed in float32 in any case.
+        padding: How the length adaptor treats padding, see :data:`st.checkpoints.loading.PADDINGS`. A published
+            translation model gives the same text alone as where it comes from, and in a batch too; None for its
+            origin's numbers in padded batches.
         options: How to search.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
@@ -42,7 +46,7 @@ def load_translator(
         raise TypeError(f"give either options or {', '.join(beam_options)}")
     options = options or BeamOptions(**beam_options)
     place, number_type = choose_device(device), choose_dtype(dtype)
-    bundle = load_bundle(checkpoint, data_dir=data_dir, device=place)
+    bundle = load_bundle(checkpoint, data_dir=data_dir, device=place, padding=padding)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
     return Translator(

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from st.checkpoints.bundle import bundle_files
+from st.checkpoints.names import to_fairseq
 from st.data.languages import LANGUAGES
 from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import Translator, load_translator
+from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
 
 
@@ -273,3 +276,25 @@ def test_load_translator_takes_everything_from_the_checkpoint(
 def test_bad_options_are_named(checkpoint: Path, options: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         load_translator(checkpoint, **options)
+
+
+def test_a_checkpoint_with_unmasked_padding_still_translates_a_batch_as_one_by_one(
+    tiny_model: SpeechTranslator, tiny_config: ModelConfig, tree: Path, tmp_path: Path, waves: list[np.ndarray]
+) -> None:
+    origin = dataclasses.replace(
+        tiny_config, adaptor=dataclasses.replace(tiny_config.adaptor, legacy_padding=True, mask_input=False)
+    )
+    bundle = {"format": 1, "model_config": origin.to_dict(), "files": bundle_files(tree)}
+    path = tmp_path / "published.pt"
+    torch.save({"model": to_fairseq(tiny_model.state_dict()), "task_state": {"st_bundle": bundle}}, path)
+    states = {}
+    for padding in ("masked", None):
+        model = load_translator(path, padding=padding).model
+        lengths = torch.tensor([len(waves[1]), len(waves[2])])
+        batch = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(waves[n]) for n in (1, 2)], batch_first=True)
+        with torch.no_grad():
+            together = model.adapt(model.encode(batch, lengths))
+            alone = model.adapt(model.encode(batch[:1, : lengths[0]], lengths[:1]))
+        states[padding] = (together.states[0, : alone.lengths[0]] - alone.states[0]).abs().max()
+    assert states["masked"] < 1e-4
+    assert states[None] > 1e-2
