@@ -28,22 +28,8 @@ LETTERS_FILENAME = "dict.ltr.txt"
 """Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
 
 
-# Fields of the shape that the plugin has no option for; the bundle in the task state has them all.
-_NO_OPTIONS = frozenset(
-    [
-        "conv_bias",
-        "kernel_size",
-        "stride",
-        "project",
-        "legacy_padding",
-        "mask_input",
-        "vocab_size",
-        "scale_embedding",
-        "pad",
-        "bos",
-        "eos",
-    ]
-)
+# Fields of the shape that follow from others or from the vocabulary, so that the plugin has no option for them.
+_NO_OPTIONS = frozenset(["project", "vocab_size", "pad", "bos", "eos"])
 
 
 def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | None = None) -> None:

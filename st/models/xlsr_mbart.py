@@ -64,6 +64,9 @@ class XlsrMbartConfig(FairseqDataclass):
     adaptor_legacy_padding: Optional[bool] = _option(
         None, "do not mask padding between its convolutions, as the released translation models were trained"
     )
+    adaptor_mask_input: Optional[bool] = _option(
+        None, "mask padding before its first convolution; transformers' adapter does not"
+    )
     decoder_dim: Optional[int] = _option(None, "width of the text decoder")
     decoder_ffn_dim: Optional[int] = _option(None, "inner width of its feed-forward layers")
     decoder_num_heads: Optional[int] = _option(None, "attention heads of the decoder")

@@ -24,12 +24,8 @@ pytest.importorskip("fairseq")
     [
         pytest.param(False, False, id="plain"),
         pytest.param(True, False, id="projected"),
-        pytest.param(
-            False,
-            True,
-            id="legacy-padding",
-            marks=pytest.mark.xfail(reason="the plugin builds from its options, which do not name the padding"),
-        ),
+        pytest.param(False, True, id="legacy-padding"),
+        pytest.param(False, "unmasked", id="transformers-padding"),
     ],
 )
 def test_fairseq_loads_what_convert_wrote(tmp_path, wide, legacy):
@@ -51,7 +47,7 @@ def test_fairseq_loads_what_convert_wrote(tmp_path, wide, legacy):
             conv_layers=((8, 10, 5), (8, 3, 2)), dim=16, ffn_dim=24, num_heads=2, num_layers=1, pos_conv_kernel=4,
             pos_conv_groups=2,
         ),
-        adaptor=AdaptorConfig(num_layers=1, project=wide, legacy_padding=legacy),
+        adaptor=AdaptorConfig(num_layers=1, project=wide, legacy_padding=bool(legacy), mask_input=legacy != "unmasked"),
         decoder=DecoderConfig(
             vocab_size=4 + len((tree / "dict.txt").read_text().splitlines()), dim=dim, ffn_dim=24, num_heads=2,
             num_layers=1, max_positions=32, activation="gelu",
