@@ -8,74 +8,16 @@ import json
 import pytest
 import reference_models as ref
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from training_checkpoints import assert_same, save_training
 
 from st.checkpoints import load
-from st.checkpoints.average import average
-from st.checkpoints.bundle import bundle_files
-from st.checkpoints.convert import convert, write
+from st.checkpoints.convert import convert
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.names import from_fairseq, to_fairseq
-from st.checkpoints.safetensors_file import write_safetensors
-from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import covost_tags, dictionary_text, mbart50_tags, model_pieces
+from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError, UsageError
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
-from st.modules.model import SpeechTranslator
-
-
-@pytest.fixture(scope="module")
-def spm():
-    return ref.make_spm()
-
-
-@pytest.fixture
-def tree(tmp_path, spm):
-    """A prepared tree with its vocabularies and nothing else."""
-    folder = tmp_path / "tree"
-    folder.mkdir()
-    (folder / "spm.model").write_bytes(spm)
-    (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(["en", "fr", "ca"])))
-    CtcVocabulary.build({"en": ["speech translation", "zwölf"]}).save(folder / "ctc_vocab.json")
-    DataConfig(directions=("fr_en",)).save(folder)
-    return folder
-
-
-def make_model(vocab_size: int, labels: int, seed: int = 0, **adaptor) -> SpeechTranslator:
-    torch.manual_seed(seed)
-    config = ModelConfig(
-        encoder=EncoderConfig(
-            conv_layers=((8, 10, 5), (8, 3, 2)), dim=16, ffn_dim=24, num_heads=2, num_layers=2, pos_conv_kernel=4,
-            pos_conv_groups=2,
-        ),
-        adaptor=AdaptorConfig(num_layers=1, **adaptor),
-        decoder=DecoderConfig(vocab_size=vocab_size, dim=16, ffn_dim=24, num_heads=2, num_layers=1, max_positions=32),
-        ctc_vocab_size=labels,
-    )  # fmt: skip
-    return ref.perturb(SpeechTranslator(config))
-
-
-def save_training(model: SpeechTranslator, tree, path, **changes):
-    bundle = {"format": 1, "model_config": model.config.to_dict(), "files": bundle_files(tree)}
-    content = {"model": to_fairseq(model.state_dict()), "task_state": {"st_bundle": bundle | changes}, "cfg": {}}
-    torch.save(content, path)
-    return path
-
-
-@pytest.fixture
-def training(tree, tmp_path):
-    labels = len(CtcVocabulary.load(tree / "ctc_vocab.json"))
-    symbols = 4 + len((tree / "dict.txt").read_text().splitlines())
-    model = make_model(symbols, labels)
-    return model, save_training(model, tree, tmp_path / "checkpoint.pt")
-
-
-def assert_same(one: SpeechTranslator, other: SpeechTranslator) -> None:
-    assert list(one.state_dict()) == list(other.state_dict())
-    for name, tensor in one.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), name
 
 
 def test_training_checkpoint_opens_alone_with_everything_in_it(training, tree):
@@ -176,122 +118,6 @@ def test_k09_ctc_vocabulary_of_another_size_names_both(training, tree, tmp_path)
         CheckpointError, match=rf"CTC vocabulary has 8 symbols, the CTC head {model.config.ctc_vocab_size}"
     ):
         load(path)
-
-
-def test_k10_output_projection_and_embeddings_are_one_storage_after_load_and_export(training, tmp_path):
-    _, path = training
-    model = load(path).model
-    before = model.decoder.project(torch.ones(1, 16))
-    with torch.no_grad():
-        model.decoder.embed_tokens.weight.mul_(2)
-    torch.testing.assert_close(model.decoder.project(torch.ones(1, 16)), 2 * before)
-    assert not any("output_projection" in name for name, _ in model.named_parameters())
-    convert(path, tmp_path / "hf", "hf")
-    assert not any("lm_head" in name for name in load_file(tmp_path / "hf" / "model.safetensors"))
-    from transformers import SpeechEncoderDecoderModel
-
-    theirs = SpeechEncoderDecoderModel.from_pretrained(tmp_path / "hf")
-    assert theirs.decoder.lm_head.weight.data_ptr() == theirs.decoder.model.decoder.embed_tokens.weight.data_ptr()
-
-
-def test_k10_an_output_projection_of_its_own_is_refused(training, tmp_path):
-    _, path = training
-    folder = tmp_path / "hf"
-    convert(path, folder, "hf")
-    tensors = load_file(folder / "model.safetensors")
-    embeddings = tensors["decoder.model.decoder.embed_tokens.weight"]
-    save_file(tensors | {"decoder.lm_head.weight": embeddings.clone()}, folder / "model.safetensors", {"format": "pt"})
-    load(folder)
-    save_file(tensors | {"decoder.lm_head.weight": embeddings + 1}, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"decoder\.lm_head\.weight differs from the embeddings"):
-        load(folder)
-
-
-@pytest.mark.parametrize("target", ["hf", "fairseq"])
-def test_k11_export_round_trip_is_bit_exact_and_says_what_it_is(training, tmp_path, target):
-    model, path = training
-    convert(path, tmp_path / "out", target)
-    bundle, original = load(tmp_path / "out"), load(path)
-    assert_same(model, bundle.model)
-    assert bundle.model.config == model.config
-    assert bundle.text.symbols == original.text.symbols
-    assert bundle.text.encode("speech translation") == original.text.encode("speech translation")
-    assert bundle.ctc.symbols == original.ctc.symbols
-    assert bundle.config.directions == original.config.directions
-    assert bundle.config.lang_tag_format == original.config.lang_tag_format
-    if target == "hf":
-        with safe_open(tmp_path / "out" / "model.safetensors", "pt") as opened:
-            metadata = opened.metadata()
-        assert ModelConfig.from_dict(json.loads(metadata["st_model_config"])) == model.config
-        assert len(metadata["sha256"]) == 64
-        assert metadata["format"] == "pt"
-
-
-def test_k11_every_type_and_shape_survives_our_safetensors_writer(tmp_path):
-    whole = torch.randn(6, 4)
-    tensors = {
-        "scalar": torch.tensor(3.5),
-        "empty": torch.zeros(0, 3),
-        "view": whole[1:3],
-        "transposed": whole.t(),
-        "shared": whole,
-        "half": torch.randn(5).half(),
-        "brain": torch.randn(5).bfloat16(),
-        "long": torch.tensor([2**62, -1]),
-        "flags": torch.tensor([True, False]),
-    }
-    path = tmp_path / "x.safetensors"
-    write_safetensors(path, tensors, {"note": "x"})
-    found = load_file(path)
-    assert list(found) == sorted(tensors) or set(found) == set(tensors)
-    for name, tensor in tensors.items():
-        assert found[name].dtype == tensor.dtype
-        assert torch.equal(found[name], tensor), name
-    again = tmp_path / "y.safetensors"
-    write_safetensors(again, tensors, {"note": "x"})
-    assert again.read_bytes() == path.read_bytes()
-
-
-def test_k13_average_of_one_is_the_identity(training):
-    model, path = training
-    contents = average([path])
-    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in contents.state.items())
-
-
-def test_k13_average_is_taken_in_fp32_and_written_in_the_type_of_the_first(training, tree, tmp_path):
-    model, _ = training
-    paths, values = [], [1.0, 2**-9, 2**-9, 2**-9]
-    for number, value in enumerate(values):
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.fill_(value)
-        paths.append(save_training(model.bfloat16(), tree, tmp_path / f"{number}.pt"))
-    contents = average(paths)
-    # Summed in bfloat16, the small ones would vanish beside the large one.
-    expected = torch.tensor(sum(values) / 4).bfloat16()
-    assert set(contents.state) == set(model.state_dict())
-    assert all(bool((tensor == expected).all()) for tensor in contents.state.values())
-    assert {tensor.dtype for tensor in contents.state.values()} == {torch.bfloat16}
-    write(contents, tmp_path / "mean.pt", "fairseq", name="mean")
-    assert load(tmp_path / "mean.pt", dtype="bfloat16").model.adaptor.layers[0].bias[0] == expected
-
-
-def test_k13_integers_stay_those_of_the_first():
-    from st.checkpoints.average import _mean
-
-    assert torch.equal(_mean([torch.tensor([3]), torch.tensor([8])]), torch.tensor([3]))
-
-
-def test_k13_differing_architectures_are_refused_with_the_difference(training, tree, tmp_path):
-    model, path = training
-    other = save_training(
-        make_model(model.config.decoder.vocab_size, model.config.ctc_vocab_size, legacy_padding=True), tree,
-        tmp_path / "other.pt",
-    )  # fmt: skip
-    with pytest.raises(CheckpointError, match=r"adaptor\.legacy_padding is True, not False"):
-        average([path, other])
-    with pytest.raises(UsageError):
-        average([])
 
 
 def test_k15_both_spellings_of_weight_norm_open(training, tmp_path):
