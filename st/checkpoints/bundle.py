@@ -28,6 +28,8 @@ class ModelBundle:
     """Where it was read from; for a hub id with the revision that was found."""
     description: str = ""
     """What the file was found to be."""
+    trained_directions: tuple[str, ...] = ()
+    """Directions that the checkpoint says it was trained on, whatever data are given now; empty if it does not say."""
 
 
 def bundle_files(data_dir: Path | str) -> dict[str, bytes]:

@@ -89,6 +89,18 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     )
 
 
+def trained_directions(contents: Contents) -> tuple[str, ...]:
+    """Return the directions of the data that a checkpoint was trained on; none if it does not say.
+
+    Raises:
+        ConfigError: If the config that it carries is malformed.
+    """
+    if contents.format == OWN_TRAINING:
+        with unpacked(contents.files) as folder:
+            return DataConfig.load(folder).directions if CONFIG_FILENAME in contents.files else ()
+    return _data_config(contents).directions
+
+
 def _symbols(contents: Contents, model: Path, dictionary: Path | None) -> list[str]:
     """Return the dictionary's symbols; without one, those of mBART-50 if the sizes say that it is meant."""
     size = contents.config.decoder.vocab_size

@@ -66,6 +66,18 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"--threads is {args.threads}; expected at least 1")
 
 
+def warn_untrained(translator: Translator, targets: Sequence[str]) -> None:
+    """Warn once if a target is a language that the model has a tag for but was never trained to write."""
+    strange = translator.untrained(targets)
+    if strange:
+        learned = dict.fromkeys(direction.partition("_")[2] for direction in translator.trained_directions)
+        logger.warning(
+            "this checkpoint was never trained to translate into %s, only into %s; expect text of no worth",
+            " ".join(strange),
+            " ".join(learned),
+        )
+
+
 def run_recordings(args: argparse.Namespace, translator: Translator, targets: Sequence[str]) -> int:
     """Decode the recordings, write the results, list the bad ones; return the exit code."""
     from st.files import atomic_write

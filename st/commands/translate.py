@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from st.commands.recordings import add_recording_arguments, check_output, run_recordings
+from st.commands.recordings import add_recording_arguments, check_output, run_recordings, warn_untrained
 
 DESCRIPTION = """\
 Translate recordings of up to 30 seconds. Results go to standard output (or --out), everything else to standard error.
@@ -81,4 +81,5 @@ def run(args: argparse.Namespace) -> int:
         args.checkpoint, data_dir=args.data, device=args.device, dtype=args.dtype, options=options
     )
     translator.check_languages(targets)
+    warn_untrained(translator, targets)
     return run_recordings(args, translator, targets)

@@ -56,4 +56,5 @@ def load_translator(
         standardize_audio=bundle.config.standardize_audio,
         options=options,
         dtype=number_type,
+        trained_directions=bundle.trained_directions,
     )

@@ -65,6 +65,7 @@ class Translator:
     Attributes:
         model: In evaluation mode, on the device it computes on.
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
+        trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
 
     Raises:
         DecodingError: On construction, if the model has no speech encoder.
@@ -79,6 +80,7 @@ class Translator:
         standardize_audio: bool = True,
         options: BeamOptions | None = None,
         dtype: torch.dtype = torch.float32,
+        trained_directions: Sequence[str] = (),
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -90,6 +92,7 @@ class Translator:
         self.device = next(model.parameters()).device
         translates = set(PARTS) <= set(model.config.parts)
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
+        self.trained_directions = tuple(trained_directions)
         self._min_samples = model.encoder.feature_extractor.receptive_field
 
     def translate(
@@ -127,6 +130,11 @@ class Translator:
         for code in codes:
             language(code)
             self._text().language_id(code)
+
+    def untrained(self, codes: Sequence[str]) -> list[str]:
+        """Return those of ``codes`` that the model has never learned to write, as far as its checkpoint tells."""
+        learned = {direction.partition("_")[2] for direction in self.trained_directions}
+        return [code for code in dict.fromkeys(codes) if learned and code not in learned]
 
     def check_transcribes(self) -> None:
         """Raise DecodingError unless the model has a CTC head and its vocabulary."""

@@ -1,0 +1,52 @@
+"""A model has tags for all its vocabulary's languages, but has learned to write only some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from st.checkpoints.bundle import bundle_files
+from st.checkpoints.convert import convert
+from st.checkpoints.names import to_fairseq
+from st.cli import main
+from st.data.config import CONFIG_FILENAME, DataConfig
+from st.inference import load_translator
+
+
+@pytest.fixture
+def trained(tiny_model, tiny_config, tree: Path, tmp_path: Path) -> Path:
+    """A checkpoint trained on fr_en, es_en and en_de."""
+    files = bundle_files(tree)
+    files[CONFIG_FILENAME] = DataConfig(directions=("fr_en", "es_en", "en_de")).to_yaml().encode()
+    bundle = {"format": 1, "model_config": tiny_config.to_dict(), "files": files}
+    path = tmp_path / "trained.pt"
+    torch.save({"model": to_fairseq(tiny_model.state_dict()), "task_state": {"st_bundle": bundle}}, path)
+    return path
+
+
+def test_targets_that_were_never_trained_are_known_whatever_data_are_given(trained: Path, tree: Path) -> None:
+    for data_dir in (None, tree):
+        translator = load_translator(trained, data_dir=data_dir, device="cpu")
+        assert translator.untrained(["en", "ja", "de", "fr", "ja"]) == ["ja", "fr"]
+
+
+def test_a_checkpoint_that_does_not_say_is_given_the_benefit_of_the_doubt(checkpoint: Path) -> None:
+    assert load_translator(checkpoint, device="cpu").untrained(["ja", "en"]) == []
+
+
+def test_a_converted_model_still_knows(trained: Path, tmp_path: Path) -> None:
+    convert(trained, tmp_path / "folder", to="hf")
+    assert load_translator(tmp_path / "folder", device="cpu").untrained(["en", "ta"]) == ["ta"]
+
+
+@pytest.mark.parametrize(("to", "warned"), [("de,ja,ta", True), ("de,en", False)])
+def test_the_command_warns_once(trained: Path, recordings: Path, capsys, monkeypatch, to: str, warned: bool) -> None:
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+    options = ["--device", "cpu", "--beam", "1", "--max-len-b", "3"]
+    paths = [str(recordings / name) for name in ("a.wav", "b.mp3")]
+    assert main(["translate", *paths, "--to", to, "--checkpoint", str(trained), *options]) == 0
+    error = capsys.readouterr().err
+    assert error.count("never trained to translate into ja ta, only into en de") == int(warned)
+    assert error.count("never trained") == int(warned)
