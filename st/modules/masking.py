@@ -38,30 +38,36 @@ def attention_bias(lengths: Tensor, size: int) -> Tensor | None:
     return None if bool(mask.all()) else mask[:, None, None, :]
 
 
-def span_mask(shape: tuple[int, int], valid: Tensor, prob: float, length: int) -> Tensor:
+def span_mask(shape: tuple[int, int], valid: Tensor, prob: float, length: int, *, min_spans: int = 0) -> Tensor:
     """Draw random spans to mask, as wav2vec 2.0 does (Baevski et al. 2020, section 3.2).
 
-    The number of spans of a row is ``prob * valid / length`` rounded at random; starts are drawn without
-    replacement among the positions where a whole span fits, and spans may overlap.
+    Equal in distribution to fairseq's ``compute_mask_indices`` with ``require_same_masks=False``: rows are drawn
+    independently, so that what a row loses does not depend on the others of its batch. The number of spans of a row is
+    ``prob * valid / length`` rounded at random; starts are drawn without replacement, and spans may overlap. A row that
+    would be masked from end to end, where fairseq stops with an error, is left as it is.
 
     Args:
         shape: ``(N, S)``.
         valid: Valid positions of each row ``(N,)``.
         prob: Share of positions covered if spans did not overlap.
         length: Positions in a span.
+        min_spans: Fewest spans of a row.
 
     Returns:
         Boolean ``(N, S)``, true where masked; never true on padding.
     """
     rows, size = shape
     device = valid.device
-    starts_allowed = (valid - length + 1).clamp(min=0)  # (N,)
-    count = torch.floor(prob * valid / length + torch.rand(rows, device=device)).long()
-    count = torch.minimum(count, starts_allowed)
-    scores = torch.rand(rows, size, device=device)
-    scores = scores.masked_fill(~lengths_to_mask(starts_allowed, size), -1.0)
+    count = torch.floor(prob * valid / length + torch.rand(rows, device=device)).long().clamp(min=min_spans)
+    # Where hardly a span fits, fairseq lets spans begin so late that the end of the row cuts them.
+    starts_allowed = torch.maximum(valid - length, count + 1)  # (N,)
+    scores = torch.rand(rows, size + max(min_spans, 1) + 1, device=device)  # wide enough for the latest start
+    scores = scores.masked_fill(~lengths_to_mask(starts_allowed, scores.size(1)), -1.0)
     rank = scores.argsort(dim=1, descending=True).argsort(dim=1)
-    starts = (rank < count[:, None]).to(torch.int32)
+    starts = (rank < count[:, None])[:, :size].to(torch.int32)
     # A position is masked if any of the last ``length`` positions, itself included, starts a span.
     total = torch.nn.functional.pad(starts.cumsum(1), (length, 0))
-    return (total[:, length:] - total[:, :size]) > 0
+    inside = lengths_to_mask(valid, size)
+    mask = ((total[:, length:] - total[:, :size]) > 0) & inside
+    whole = (mask == inside).all(dim=1, keepdim=True)
+    return mask & ~whole

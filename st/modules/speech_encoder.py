@@ -16,6 +16,9 @@ from st.modules.config import EncoderConfig
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
 
+MIN_TIME_SPANS = 2
+"""Fewest masked spans of frames in an utterance, as in fairseq."""
+
 
 class _ScaleGradient(torch.autograd.Function):
     """Pass values through, scale their gradient."""
@@ -153,7 +156,13 @@ class SpeechEncoder(nn.Module):
         if not self.training:
             return states
         if config.mask_time_prob > 0:
-            mask = span_mask((states.size(0), states.size(1)), lengths, config.mask_time_prob, config.mask_time_length)
+            mask = span_mask(
+                (states.size(0), states.size(1)),
+                lengths,
+                config.mask_time_prob,
+                config.mask_time_length,
+                min_spans=MIN_TIME_SPANS,
+            )
             states = torch.where(mask.unsqueeze(-1), self.mask_emb.to(states.dtype), states)
         if config.mask_channel_prob > 0:
             channels = torch.full_like(lengths, states.size(2))
