@@ -12,7 +12,7 @@ V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,6 +58,7 @@ def beam_search(
     eos: int = 2,
     pad: int = 1,
     unk: int = 3,
+    scorer: Callable[..., TokenScorer] = TokenScorer,
 ) -> list[list[Hypothesis]]:
     """Decode a batch.
 
@@ -70,6 +71,8 @@ def beam_search(
         eos: End of sentence, also the first decoder input.
         pad: Never chosen.
         unk: Pays ``options.unk_penalty``.
+        scorer: What scores the next tokens, built with the arguments of :class:`TokenScorer`; see
+            :func:`st.decoding.joint.joint_scorer`.
 
     Returns:
         For each sentence ``options.nbest`` hypotheses, best first; fewer if fewer were finished.
@@ -80,7 +83,7 @@ def beam_search(
     models, memories = as_lists(model, memory)
     if forced.size(0) == 0:
         return []
-    return Search(models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()
+    return Search(models, memories, forced, options, eos=eos, pad=pad, unk=unk, scorer=scorer).run()
 
 
 def as_lists(
@@ -107,6 +110,7 @@ class Search:
         eos: int,
         pad: int,
         unk: int,
+        scorer: Callable[..., TokenScorer] = TokenScorer,
     ) -> None:
         config = models[0].config.decoder
         self.options, self.eos, self.pad, self.unk = options, eos, pad, unk
@@ -122,7 +126,7 @@ class Search:
             sentences, start, start.new_zeros((len(sentences), 1, 0), dtype=torch.float), limits, prefix
         )
         self.shared_steps = min(int((prefix != pad).long().cumprod(1).sum(1).min()), int(limits.min()))
-        self.scorer = TokenScorer(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
+        self.scorer = scorer(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(len(sentences))]
         # Of each row of a sentence at its limit: whether the model would rather have gone on.
         self.cut = torch.zeros(0, dtype=torch.bool)
