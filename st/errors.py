@@ -45,3 +45,11 @@ class DecodingError(StError):
 
 class EvaluationError(StError):
     """Hypotheses and references cannot be compared."""
+
+
+class ArchiveError(StError):
+    """An archive is damaged, or unpacking it would be dangerous."""
+
+
+class DownloadError(StError):
+    """A file cannot be fetched, or what came is not what was promised."""
