@@ -115,6 +115,8 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     ctc_vocab_size: int = 0
     """Outputs of the CTC head with the blank; 0 for a model without the head."""
+    ctc_layer: int = 0
+    """Layer of the encoder that the CTC head reads, 1 for the first; 0 for the encoder's output."""
     parts: tuple[str, ...] = PARTS
     """What the model has besides the CTC head; a published checkpoint may be an encoder or a decoder alone."""
 
@@ -123,6 +125,10 @@ class ModelConfig:
         _require(
             "adaptor" not in self.parts or self.adaptor.project or self.encoder.dim == self.decoder.dim,
             f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set adaptor.project",
+        )
+        _require(
+            0 <= self.ctc_layer <= self.encoder.num_layers,
+            f"--ctc-layer is {self.ctc_layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,9 +143,9 @@ class ModelConfig:
             ConfigError: If a key is unknown; the message names it.
         """
         parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
-        arguments: dict[str, Any] = {"ctc_vocab_size": values.get("ctc_vocab_size", 0)}
+        arguments: dict[str, Any] = {name: values.get(name, 0) for name in ("ctc_vocab_size", "ctc_layer")}
         arguments["parts"] = tuple(values.get("parts", PARTS))
-        unknown = set(values) - {*parts, "ctc_vocab_size", "parts"}
+        unknown = set(values) - {*parts, *arguments}
         for name, part in parts.items():
             section = dict(values.get(name, {}))
             known = {f.name for f in dataclasses.fields(part)}

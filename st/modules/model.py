@@ -24,9 +24,11 @@ class Encoded:
     """Frame states ``(N, S, M)``; meaningless beyond ``lengths``."""
     lengths: Tensor
     """Valid frames ``(N,)``."""
+    ctc_states: Tensor | None = None
+    """What the CTC head reads ``(N, S, M)``; None for ``states``."""
 
     def select(self, rows: Tensor) -> Encoded:
-        """Return the utterances ``rows`` ``(R,)``, repeats allowed."""
+        """Return the utterances ``rows`` ``(R,)``, repeats allowed, for the decoder to read."""
         return Encoded(self.states.index_select(0, rows), self.lengths.index_select(0, rows))
 
 
@@ -50,7 +52,9 @@ class SpeechTranslator(nn.Module):
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
         """Encode waves ``(N, T)`` of ``lengths`` ``(N,)`` samples; see :meth:`SpeechEncoder.forward`."""
-        return Encoded(*self.encoder(waveforms, lengths))
+        if not self.config.ctc_layer:
+            return Encoded(*self.encoder(waveforms, lengths))
+        return Encoded(*self.encoder.forward_with_tap(waveforms, lengths, self.config.ctc_layer))
 
     def adapt(self, encoded: Encoded) -> Encoded:
         """Shorten frames to the memory that the decoder reads, ``(N, S', M)``."""
@@ -64,7 +68,8 @@ class SpeechTranslator(nn.Module):
         """
         if self.ctc is None:
             raise ValueError("this model has no CTC head")
-        return self.ctc(encoded.states)  # type: ignore[no-any-return]
+        states = encoded.states if encoded.ctc_states is None else encoded.ctc_states
+        return self.ctc(states)  # type: ignore[no-any-return]
 
     def forward(self, waveforms: Tensor, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return decoder logits ``(N, U, V)`` for waves and decoder inputs ``(N, U)``."""

@@ -15,6 +15,7 @@ from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
+from st.modules.recompute import run_layer
 
 MIN_TIME_SPANS = 2
 """Fewest masked spans of frames in an utterance, as in fairseq."""
@@ -85,22 +86,31 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.dropout = config.dropout
         self.layerdrop = config.layerdrop
+        self.recompute = False
+        """Whether training trades time for memory; see :func:`run_layer`."""
         # fairseq keeps the convolution at index 0 of a sequence.
         self.pos_conv = nn.ModuleList([PositionalConv(config.dim, config.pos_conv_kernel, config.pos_conv_groups)])
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
 
-    def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Transform ``(N, S, M)``; what padding holds never reaches a valid frame."""
+    def forward(self, states: Tensor, lengths: Tensor, *, tap: int = 0) -> tuple[Tensor, Tensor]:
+        """Transform ``(N, S, M)``; what padding holds never reaches a valid frame.
+
+        Returns:
+            The states and those of layer ``tap`` (1 is the first, 0 stands for the last), both after the layer norm.
+        """
         states = zero_padding(states, lengths)
         states = states + self.pos_conv[0](states)
         states = F.dropout(states, self.dropout, self.training)
         mask = attention_bias(lengths, states.size(1))
-        for layer in self.layers:
-            if self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop:
-                continue
-            states = layer(states, mask)
-        return self.layer_norm(states)  # type: ignore[no-any-return]
+        tapped = None
+        for number, layer in enumerate(self.layers, start=1):
+            if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
+                states = run_layer(layer, states, mask, recompute=self.recompute and self.training)
+            if number == tap < len(self.layers):
+                tapped = self.layer_norm(states)
+        states = self.layer_norm(states)
+        return states, states if tapped is None else tapped
 
 
 class SpeechEncoder(nn.Module):
@@ -132,6 +142,11 @@ class SpeechEncoder(nn.Module):
         Raises:
             ValueError: If a wave is shorter than the receptive field.
         """
+        states, frame_lengths, _ = self.forward_with_tap(waveforms, lengths, 0)
+        return states, frame_lengths
+
+    def forward_with_tap(self, waveforms: Tensor, lengths: Tensor, tap: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode as :meth:`forward` does, and return what layer ``tap`` put out as well, ``(N, S, M)``."""
         frame_lengths = self.output_lengths(lengths)
         if bool((frame_lengths < 1).any()):
             field = self.feature_extractor.receptive_field
@@ -140,7 +155,8 @@ class SpeechEncoder(nn.Module):
         states = self.post_extract_proj(self.layer_norm(states))
         states = F.dropout(states, self.config.dropout, self.training)
         states = self._mask(states, frame_lengths)
-        return self.encoder(states, frame_lengths), frame_lengths
+        states, tapped = self.encoder(states, frame_lengths, tap=tap)
+        return states, frame_lengths, tapped
 
     def _extract(self, waveforms: Tensor) -> Tensor:
         scale = self.config.feature_grad_mult

@@ -16,6 +16,7 @@ from st.modules.attention import MultiheadAttention
 from st.modules.config import DecoderConfig
 from st.modules.decoder_cache import FIRST_CAPACITY, DecoderCache, LayerCache
 from st.modules.masking import attention_bias
+from st.modules.recompute import run_layer
 
 POSITION_OFFSET = 2
 """Learned positions of fairseq start behind the padding index: position 0 is row 2 of the table."""
@@ -84,6 +85,8 @@ class TextDecoder(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
+        self.recompute = False
+        """Whether training trades time for memory; see :func:`run_layer`."""
         nn.init.normal_(self.embed_tokens.weight, std=config.dim**-0.5)
         nn.init.zeros_(self.embed_tokens.weight[config.pad].detach())
         nn.init.normal_(self.embed_positions.weight, std=config.dim**-0.5)
@@ -114,7 +117,7 @@ class TextDecoder(nn.Module):
         mask = attention_bias(memory_lengths, memory.size(1))
         states = self.embed(tokens)
         for layer in self.layers:
-            states = layer(states, memory, mask)
+            states = run_layer(layer, states, memory, mask, recompute=self.recompute and self.training)
         return self.project(states)
 
     def start(self, memory: Tensor, memory_lengths: Tensor, *, beam: int = 1, max_length: int = 0) -> DecoderCache:
