@@ -38,6 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to keep; dev and test are never filtered, only reported").add_argument
     group("--min-seconds", type=float, default=0.025, help="shortest train clip (default: %(default)s, 400 samples)")
     group("--max-seconds", type=float, default=30.0, help="longest train clip (default: %(default)s)")
+    group(
+        "--min-chars-per-second",
+        type=float,
+        default=0.1,
+        help="fewest characters of a train transcript per second of audio (default: %(default)s)",
+    )
+    group("--max-chars-per-second", type=float, default=50.0, help="most of them (default: %(default)s)")
+    group(
+        "--min-script-share",
+        type=float,
+        default=0.1,
+        help="least share of the letters of a train text in the script of its language (default: %(default)s)",
+    )
     group("--keep-truncated", action="store_true", help="keep train clips that end before their header says")
     group("--keep-silent", action="store_true", help="keep train clips of digital silence")
     group("--min-coverage", type=float, default=0.9, help="least share of clips found per split (default: %(default)s)")
@@ -84,6 +97,9 @@ def run(args: argparse.Namespace) -> int:
                 max_seconds=args.max_seconds,
                 keep_truncated=args.keep_truncated,
                 keep_silent=args.keep_silent,
+                min_chars_per_second=args.min_chars_per_second,
+                max_chars_per_second=args.max_chars_per_second,
+                min_script_share=args.min_script_share,
             ),
             vocabulary=VocabularyConfig(vocab_type=args.vocab_type, vocab_size=args.vocab_size, spm_model=args.spm),
         )

@@ -18,9 +18,18 @@ from covost.cli import main
 from st.data.audio import read_audio
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import DIRECTIONS
+from st.data.languages import DIRECTIONS, LANGUAGES
 from st.data.manifest import read_manifest, subset_files
 from st.data.text import TextVocabulary
+
+GREETINGS = {
+    "Latn": "hello to you",
+    "Arab": "سلام به شما",
+    "Cyrl": "привет всем",
+    "Hans": "你们好",
+    "Jpan": "こんにちは",
+    "Taml": "வணக்கம்",
+}
 
 
 def run(corpus, out: Path, *extra: str, directions: str = "en_de,en_ca", jobs: int = 1) -> int:
@@ -121,7 +130,8 @@ def test_p22_all_36_directions_are_accepted(corpus, tmp_path: Path, direction: s
     source, target = direction.split("_")
     corpus.source = source
     for number, split in enumerate(("train", "dev", "test")):
-        corpus.add(f"{number}.mp3", split, translations={target: f"text number {number}"})
+        translation = f"{GREETINGS[LANGUAGES[target].script]} {number}"
+        corpus.add(f"{number}.mp3", split, text=GREETINGS[LANGUAGES[source].script], translations={target: translation})
     corpus.write()
     out = tmp_path / "data"
     assert run(corpus, out, directions=direction) == 0

@@ -189,6 +189,6 @@ def test_t11_transcript_longer_than_the_frames_goes_from_train(corpus) -> None:
         for n_frames, expected in ((shortest, "+None"), (shortest - 1, "transcript_too_long")):
             corpus.sentences.clear()
             corpus.translations.clear()
-            result = decoded(corpus, n_frames, text=text)
+            result = decoded(corpus, n_frames, text=text, max_chars_per_second=100.0)
             assert result["train"] == expected, (text, n_frames)
             assert result["test"] == "+" + expected.removeprefix("+")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import unicodedata
+
+import polars as pl
+import pytest
+
+from covost.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
+from covost.scripts import UNICODE_SCRIPTS, foreign_letters, own_letters, wrong_script_lines
+from covost.splits import CorpusLayout, SpokenLanguage, load_direction
+from st.data.languages import LANGUAGES
+from st.errors import ConfigError
+
+SENTENCES = {
+    "Latn": "Þetta er Łódź, señor Ångström.",
+    "Arab": "این یک جملهٔ ساده است.",
+    "Cyrl": "Өнөөдөр цаг агаар сайхан.",
+    "Hans": "今天天气很好。",
+    "Jpan": "コーヒーを飲みますか。",
+    "Taml": "இன்று வானிலை நன்றாக இருக்கிறது.",
+}
+
+
+def share_of_own_letters(text: str, script: str) -> float:
+    """Count by the names that Unicode gives to letters, which is another source than its script tables."""
+    names = {
+        "Latn": ("LATIN",),
+        "Arab": ("ARABIC",),
+        "Cyrl": ("CYRILLIC",),
+        "Hans": ("CJK UNIFIED",),
+        "Jpan": ("HIRAGANA", "KATAKANA", "CJK UNIFIED"),
+        "Taml": ("TAMIL",),
+    }[script]
+    letters = [unicodedata.name(char) for char in text if unicodedata.category(char) in ("Ll", "Lu", "Lo", "Lt")]
+    return sum(name.startswith(names) for name in letters) / len(letters)
+
+
+def is_wrong(text: str, code: str, min_share: float) -> bool:
+    return len(wrong_script_lines(pl.DataFrame({"line": [7], "text": [text]}), "text", code, min_share)) == 1
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_sentence_is_in_the_script_of_its_language_and_of_no_other(code: str) -> None:
+    own = LANGUAGES[code].script
+    for script, sentence in SENTENCES.items():
+        foreign = share_of_own_letters(sentence, own) == 0
+        assert is_wrong(sentence, code, 0.1) is foreign, script
+        assert foreign is (script != own and {script, own} != {"Hans", "Jpan"})
+
+
+def test_every_script_of_the_language_table_is_known() -> None:
+    assert {language.script for language in LANGUAGES.values()} == set(UNICODE_SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "foreign"),
+    [("Слово word", 5, 4), ("ーー", 0, 2), ("2024 – 50 %", 0, 0), ("мод ɣ", 3, 1), ("", 0, 0)],
+)
+def test_letters_are_told_apart(text: str, own: int, foreign: int) -> None:
+    counts = pl.DataFrame({"text": [text]}).select(
+        pl.col("text").str.count_matches(own_letters("ru")).alias("own"),
+        pl.col("text").str.count_matches(foreign_letters("ru")).alias("foreign"),
+    )
+    assert counts.row(0) == (own, foreign)
+
+
+def test_the_share_is_a_limit_and_texts_without_letters_stay() -> None:
+    text = "Windows 用户"  # Two of nine letters are Chinese.
+    assert not is_wrong(text, "zh-CN", 2 / 9)
+    assert is_wrong(text, "zh-CN", 2 / 9 + 0.01)
+    assert not is_wrong("1 + 1 = 2", "zh-CN", 1.0)
+    assert not is_wrong("Windows", "zh-CN", 0.0)
+
+
+def texts(corpus, source: str, target: str, **policy: float) -> dict[str, tuple[str | None, str | None]]:
+    layout = CorpusLayout(cv_root=corpus.write())
+    table = load_direction(layout, f"{source}_{target}", SpokenLanguage.load(layout, source))
+    rows = apply_text_policy(table, Policy(**policy))
+    return {row["id"]: (row["reason"], row["flag"]) for row in rows.iter_rows(named=True)}
+
+
+def test_wrong_script_goes_from_train_and_is_flagged_in_dev_and_test(corpus) -> None:
+    corpus.source = "ru"
+    for split in ("train", "dev", "test"):
+        corpus.add(f"good-{split}.mp3", split, text="Привет Windows", translations={"en": "Hi"})
+        corpus.add(f"source-{split}.mp3", split, text="Privet", translations={"en": "Hi"})
+        corpus.add(f"target-{split}.mp3", split, text="Привет", translations={"en": "Привет"})
+    rows = texts(corpus, "ru", "en")
+    for split in ("train", "dev", "test"):
+        assert rows[f"good-{split}"] == (None, None)
+        for side in ("source", "target"):
+            finding = f"wrong_script_{side}"
+            assert rows[f"{side}-{split}"] == (finding if split == "train" else None, finding)
+    assert texts(corpus, "ru", "en", min_script_share=0.0)["source-train"] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "finding"),
+    [(32_000, None), (31_999, "too_many_characters"), (160_000, None), (160_001, "too_few_characters")],
+)
+def test_characters_per_second_are_limited_in_train_and_flagged_in_test(
+    corpus, n_frames: int, finding: str | None
+) -> None:
+    for split in ("train", "test"):
+        corpus.add(f"{split}.mp3", split, text="0123456789")
+    layout = CorpusLayout(cv_root=corpus.write())
+    table = load_direction(layout, "fr_en", SpokenLanguage.load(layout, "fr"))
+    index = pl.DataFrame(
+        [(split, f"{split}.mp3", "audio", n_frames, "ok", "") for split in ("train", "test")],
+        schema=["split", "clip", "audio", "n_frames", "status", "flags"],
+        orient="row",
+    )
+    policy = Policy(min_chars_per_second=1.0, max_chars_per_second=5.0)
+    rows = apply_audio_policy(apply_text_policy(table, policy), index, policy)
+    found = {row["split"]: (row["reason"], row["flag"]) for row in rows.iter_rows(named=True)}
+    assert found == {"train": (finding, finding), "test": (None, finding)}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"min_seconds": 2.0, "max_seconds": 1.0},
+        {"min_chars_per_second": 5.0, "max_chars_per_second": 5.0},
+        {"min_chars_per_second": -1.0},
+        {"min_script_share": 1.5},
+    ],
+)
+def test_limits_without_a_range_name_the_option(values: dict[str, float]) -> None:
+    option = next(iter(values)).replace("_", "-").removeprefix("min-")
+    with pytest.raises(ConfigError, match=f"--min-{option}"):
+        Policy(**values)
+
+
+def test_every_reason_of_the_rules_is_documented() -> None:
+    rows = pl.DataFrame(schema={"line": pl.Int64, "src_text": pl.String, "tgt_text": pl.String})
+    policy = Policy()
+    rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules()
+    assert set(rules) <= set(REASONS)
