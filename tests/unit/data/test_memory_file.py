@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from st.data.audio import encode_flac, read_audio
+from st.data.memory_file import MemoryFile
+from st.errors import AudioError
+
+
+@pytest.fixture(params=["memfd", "refused", "absent"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A system that has anonymous files, forbids them, or never heard of them."""
+
+    def refuse(name: str) -> int:
+        raise OSError(1, "not permitted", name)
+
+    if request.param == "refused":
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    elif request.param == "absent":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    elif not hasattr(os, "memfd_create"):
+        pytest.skip("this system has no memfd")
+    return str(request.param)
+
+
+def test_what_is_written_is_read_back_with_and_without_anonymous_files(system: str) -> None:
+    with MemoryFile(b"abc" * 1000) as memory:
+        assert isinstance(memory.handle, int) == (system == "memfd")
+        assert memory.content() == b"abc" * 1000
+    samples = (np.arange(-3000, 3000) / 32768).astype(np.float32)
+    assert np.array_equal(read_audio(encode_flac(samples)), samples)
+
+
+def test_the_bytes_of_a_recording_do_not_depend_on_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.sin(np.arange(20_000) / 7).astype(np.float32)
+    encoded = encode_flac(samples)
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    assert encode_flac(samples) == encoded
+    assert isinstance(MemoryFile().handle, io.BytesIO)
+
+
+def test_no_descriptor_is_left_open() -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    payload = encode_flac(np.zeros(500, dtype=np.float32))
+    before = count()
+    for _ in range(20):
+        read_audio(payload)
+        with pytest.raises(AudioError):
+            read_audio(b"")
+        with pytest.raises(AudioError):
+            read_audio(b"<html>")
+    assert count() == before
