@@ -16,14 +16,17 @@ __version__ = "0.1.0"
 
 
 def register_plugins() -> None:
-    """Register task, model, criterion and optimizer with fairseq; calling it again changes nothing."""
+    """Register what there is with fairseq, and make its checkpoints safe; calling it again changes nothing."""
     import st.criterions.joint_ctc
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
+    from st.tasks import checkpointing, training_log
     from st.tasks.torchrun import join_torchrun
 
     join_torchrun()
+    checkpointing.install()
+    training_log.install()
 
 
 if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):

@@ -19,7 +19,10 @@ import torch
 from torch import Tensor
 
 from st.data.audio import read_audio
+from st.data.augmentation import AugmentationConfig, augment, change_speed
 from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.epoch_plan import plan_epoch, whole_plan
+from st.data.languages import join_sentences
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.data.text import TextVocabulary
 from st.errors import AudioError, ManifestError
@@ -29,6 +32,8 @@ WAVE_MULTIPLE = 3200
 """Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
 library prepares for a shape are found again. Lengths are unchanged."""
 TARGET_MULTIPLE = 4
+MAX_TARGETS = 62
+"""The targets of an item of an epoch are the bits of one number."""
 
 
 @dataclass(slots=True)
@@ -41,16 +46,27 @@ class Utterance:
     src_lang: str
     targets: list[tuple[int, str, str]]
     """Each (number of the target in the subset, language, text)."""
+    id: str = ""
+    """The manifest's name of it."""
+    speaker: str = ""
 
 
 def group_rows(rows: Sequence[ManifestRow]) -> list[Utterance]:
-    """Join manifest rows that share a recording into utterances, in order of first appearance."""
+    """Join manifest rows that share a recording into utterances, in order of first appearance.
+
+    Raises:
+        ManifestError: If one has more than :data:`MAX_TARGETS`.
+    """
     by_audio: dict[str, Utterance] = {}
     for number, row in enumerate(rows):
         utterance = by_audio.get(row.audio)
         if utterance is None:
-            utterance = by_audio[row.audio] = Utterance(row.audio, row.n_frames, row.src_text, row.src_lang, [])
+            utterance = by_audio[row.audio] = Utterance(
+                row.audio, row.n_frames, row.src_text, row.src_lang, [], row.id, row.speaker
+            )
         utterance.targets.append((number, row.tgt_lang, row.tgt_text))
+        if len(utterance.targets) > MAX_TARGETS:
+            raise ManifestError(f"{row.audio}: has more than {MAX_TARGETS} targets; expected one per language")
     return list(by_audio.values())
 
 
@@ -76,13 +92,13 @@ def standardize(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
-    """A subset of a prepared tree.
+    """A subset of a prepared tree, as the items of one epoch.
+
+    Unless sampling or augmentation is asked for, the items are the utterances, in every epoch.
 
     Attributes:
         utterances: All utterances of the subset.
-        sizes: Samples of each utterance, int64.
-        padded_sizes: The same, rounded up as in a batch.
-        target_sizes: Tokens of each utterance's longest target, tag and end of sentence included.
+        plan: The items of the present epoch; see :meth:`begin_epoch`.
     """
 
     def __init__(
@@ -93,17 +109,60 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         ctc: CtcVocabulary,
         *,
         cache_audio: bool = False,
+        sampling_alpha: float = 1.0,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
         self.ctc = ctc
+        self.sampling_alpha = sampling_alpha
+        self.augmentation = augmentation or AugmentationConfig()
         self.utterances = group_rows(rows)
-        self.sizes = np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64)
-        self.padded_sizes = -(-self.sizes // WAVE_MULTIPLE) * WAVE_MULTIPLE
-        self.target_sizes = np.array(
+        self._whole = whole_plan(
+            np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
+            np.array([len(utterance.targets) for utterance in self.utterances], dtype=np.int64),
+        )
+        self._longest_targets = np.array(
             [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
         )
         self._audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
+        self.plan = self._whole
+        self._seed = (0, 0)
+
+    def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None) -> None:
+        """Draw the items of an epoch; the same for the same seed and epoch.
+
+        Args:
+            seed: Seed of the training.
+            epoch: From 1.
+            max_samples: No item is made longer than this by augmentation.
+        """
+        self._seed = (seed, epoch)
+        self.plan = plan_epoch(
+            self.utterances,
+            self._whole,
+            self.augmentation,
+            alpha=self.sampling_alpha,
+            seed=seed,
+            epoch=epoch,
+            max_samples=max_samples,
+        )
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Samples of each item."""
+        return self.plan.sizes
+
+    @property
+    def padded_sizes(self) -> npt.NDArray[np.int64]:
+        """Samples of each item, rounded up as in a batch."""
+        return -(-self.plan.sizes // WAVE_MULTIPLE) * WAVE_MULTIPLE
+
+    @property
+    def target_sizes(self) -> npt.NDArray[np.int64]:
+        """Tokens of each item's longest target, tag and end of sentence included; when joined, of both together."""
+        second = np.where(self.plan.second < 0, 0, self._longest_targets[self.plan.second])
+        return self._longest_targets[self.plan.first] + second
 
     @classmethod
     def load(
@@ -115,6 +174,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         ctc: CtcVocabulary,
         *,
         cache_audio: bool = False,
+        sampling_alpha: float = 1.0,
+        augmentation: AugmentationConfig | None = None,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
 
@@ -126,54 +187,99 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         rows = [row for file in files for row in read_manifest(file)]
         if not rows:
             raise ManifestError(f"{data_dir}: subset {subset!r} has no utterance; see report.md for what was dropped")
-        return cls(data_dir, rows, text, ctc, cache_audio=cache_audio)
+        return cls(
+            data_dir,
+            rows,
+            text,
+            ctc,
+            cache_audio=cache_audio,
+            sampling_alpha=sampling_alpha,
+            augmentation=augmentation,
+        )
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self.plan)
 
-    def waveform(self, index: int) -> npt.NDArray[np.float32]:
-        """Return the standardised wave of an utterance, float32 ``(T,)``.
+    def recording(self, number: int) -> npt.NDArray[np.float32]:
+        """Return the samples of an utterance as recorded, float32 ``(T,)``.
 
         Raises:
             AudioError: If it cannot be read; the message names the recording.
+            ManifestError: If it lies outside its store; the message names both.
         """
-        if self._audio_cache is not None and index in self._audio_cache:
-            return standardize(self._audio_cache[index].astype(np.float32) / PCM_SCALE)
-        name = self.utterances[index].audio
+        if self._audio_cache is not None and number in self._audio_cache:
+            return self._audio_cache[number].astype(np.float32) / PCM_SCALE
+        name = self.data_dir / self.utterances[number].audio
         try:
-            samples = read_audio(str(self.data_dir / name))
+            samples = read_audio(str(name))
         except AudioError as exc:
-            raise AudioError(f"{self.data_dir / name}: {exc}", reason=exc.reason) from exc
+            raise AudioError(f"{name}: {exc}", reason=exc.reason) from exc
+        except OSError as exc:
+            raise AudioError(f"{name}: {exc.strerror or exc}", reason="unreadable") from exc
+        except Exception as exc:
+            exc.add_note(f"while reading {name}")
+            raise
         if self._audio_cache is not None:
-            self._audio_cache[index] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+            self._audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+        return samples
+
+    def waveform(self, item: int) -> npt.NDArray[np.float32]:
+        """Return the wave of an item, augmented and standardised, float32 ``(T,)``.
+
+        Raises:
+            AudioError: As for :meth:`recording`.
+            ManifestError: As for :meth:`recording`.
+        """
+        speed = float(self.plan.speed[item])
+        parts = [change_speed(self.recording(number), speed) for number in self.plan.parts(item)]
+        samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if self.augmentation.changes_waves:
+            samples = augment(samples, self.augmentation, np.random.default_rng((*self._seed, item)))
         return standardize(samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
         return {"index": index, "waveform": self.waveform(index)}
 
+    def transcript(self, item: int) -> str:
+        """Return the transcript of an item; when joined, both."""
+        parts = [self.utterances[number] for number in self.plan.parts(item)]
+        return join_sentences([part.src_text for part in parts], parts[0].src_lang)
+
+    def translations(self, item: int) -> list[tuple[int, str, str]]:
+        """Return the targets of an item: number in the subset (of the first, when joined), language, text."""
+        parts = [self.utterances[number].targets for number in self.plan.parts(item)]
+        rows = []
+        for place in self.plan.places(item):
+            number, language, _ = parts[0][place]
+            rows.append((number, language, join_sentences([part[place][2] for part in parts], language)))
+        return rows
+
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Make a batch of items, in fairseq's form.
 
         Returns:
-            ``id`` (R,): number of each target in the subset; ``utterance_ids`` list of N indices; ``nsentences`` R;
+            ``id`` (R,): number of each target in the subset; ``utterance_ids`` list of N places in
+            :attr:`utterances` (of the first, when joined); ``nsentences`` R;
             ``ntokens``; ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
             ``prev_output_tokens`` (R, U); ``target`` (R, U); ``languages`` R codes; ``references`` R texts;
             ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts.
         """
         if not items:
             return {}
-        utterances = [self.utterances[item["index"]] for item in items]
-        rows = [(n, *target) for n, utterance in enumerate(utterances) for target in utterance.targets]
+        numbers = [item["index"] for item in items]
+        languages = [self.utterances[int(self.plan.first[number])].src_lang for number in numbers]
+        transcripts = [self.transcript(number) for number in numbers]
+        rows = [(n, *target) for n, number in enumerate(numbers) for target in self.translations(number)]
         eos, pad = self.text.eos, self.text.pad
         targets = [[self.text.language_id(lang), *self.text.encode(text), eos] for _, _, lang, text in rows]
         target = pad_rows(targets, pad, torch.long, multiple=TARGET_MULTIPLE)
         previous = pad_rows([[eos, *tokens[:-1]] for tokens in targets], pad, torch.long, multiple=TARGET_MULTIPLE)
-        labels = [self.ctc.encode(utterance.src_text) for utterance in utterances]
+        labels = [self.ctc.encode(transcript) for transcript in transcripts]
         waveforms = [item["waveform"] for item in items]
         return {
             "id": torch.tensor([number for _, number, _, _ in rows]),
-            "utterance_ids": [item["index"] for item in items],
+            "utterance_ids": self.plan.first[numbers].tolist(),
             "nsentences": len(rows),
             "ntokens": sum(map(len, targets)),
             "net_input": {
@@ -184,9 +290,9 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             },
             "target": target,
             "languages": [lang for _, _, lang, _ in rows],
-            "directions": [f"{utterances[n].src_lang}_{lang}" for n, _, lang, _ in rows],
+            "directions": [f"{languages[n]}_{lang}" for n, _, lang, _ in rows],
             "references": [text for _, _, _, text in rows],
             "ctc_targets": pad_rows(labels, 0, torch.long),
             "ctc_lengths": torch.tensor([len(row) for row in labels]),
-            "transcripts": [utterance.src_text for utterance in utterances],
+            "transcripts": transcripts,
         }

@@ -6,6 +6,7 @@ neither Catalan nor Welsh: the published XLS-R translation models put them on th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType
 
@@ -73,6 +74,9 @@ OUT_OF_ENGLISH: tuple[str, ...] = tuple(
 DIRECTIONS: tuple[str, ...] = INTO_ENGLISH + OUT_OF_ENGLISH
 """All 36 directions, written ``<source>_<target>``."""
 
+UNSPACED_SCRIPTS = ("Hans", "Jpan")
+"""Scripts that write no space between sentences."""
+
 GROUPS: dict[str, tuple[str, ...]] = {"all": DIRECTIONS, "x_en": INTO_ENGLISH, "en_x": OUT_OF_ENGLISH}
 
 
@@ -86,6 +90,17 @@ def language(code: str) -> Language:
         return LANGUAGES[code]
     except KeyError:
         raise UsageError(f"no language {code!r} in CoVoST 2; choose from: {' '.join(LANGUAGES)}") from None
+
+
+def join_sentences(sentences: Sequence[str], code: str) -> str:
+    """Write sentences one behind the other, with spaces where the language's script has them.
+
+    Args:
+        sentences: At least one.
+        code: CoVoST code of their language; an unknown one gets spaces.
+    """
+    unspaced = code in LANGUAGES and LANGUAGES[code].script in UNSPACED_SCRIPTS
+    return ("" if unspaced else " ").join(sentences)
 
 
 def split_direction(direction: str) -> tuple[str, str]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from fairseq.data import FairseqDataset
 
+from st.data.batching import make_batches
 from st.data.dataset import TranslationDataset
-from st.tasks.clear_errors import clear_errors
+from st.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+MAX_LISTED = 10
+"""Utterances that a message names before it only counts."""
 
 
 class FairseqTranslationDataset(FairseqDataset):
@@ -23,7 +31,6 @@ class FairseqTranslationDataset(FairseqDataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    @clear_errors
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.dataset[index]
 
@@ -31,25 +38,27 @@ class FairseqTranslationDataset(FairseqDataset):
         """Make a batch; see :meth:`TranslationDataset.collate`."""
         batch = self.dataset.collate(samples)
         if batch:
-            # Keys of the model's cache of encoder states, where it has one.
-            batch["net_input"]["utterances"] = (self.name, batch.pop("utterance_ids"))
+            numbers = batch.pop("utterance_ids")
+            # Keys of the model's cache of encoder states, where it has one; a changed wave has other states each time.
+            changed = self.dataset.augmentation.changes_waves
+            batch["net_input"]["utterances"] = None if changed else (self.name, numbers)
         return batch
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Samples of each utterance."""
+        """Samples of each item."""
         return self.dataset.sizes
 
     def num_tokens(self, index: int) -> int:
-        """Return the padded samples of one utterance, which ``--max-tokens`` counts."""
+        """Return the padded samples of one item, which ``--max-tokens`` counts."""
         return int(self.dataset.padded_sizes[index])
 
     def num_tokens_vec(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the padded samples of several utterances."""
+        """Return the padded samples of several items."""
         return self.dataset.padded_sizes[indices]
 
     def size(self, index: int) -> tuple[int, int]:
-        """Return samples and longest target of one utterance, for the length filter."""
+        """Return samples and longest target of one item."""
         return int(self.dataset.sizes[index]), int(self.dataset.target_sizes[index])
 
     def ordered_indices(self) -> npt.NDArray[np.int64]:
@@ -63,13 +72,63 @@ class FairseqTranslationDataset(FairseqDataset):
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
-    ) -> Any:
+    ) -> list[list[int]]:
         """Divide indices into batches, every one of them.
 
         fairseq drops the last batch where its size is no multiple of ``--required-batch-size-multiple``, 8 unless it
-        is told otherwise: the longest recordings of a test set. The option is therefore not passed on.
+        is told otherwise: the longest recordings of a test set. The option is therefore not used.
+
+        Raises:
+            ConfigError: If an utterance of the training set does not fit into a batch; the message names some. Those
+                of other sets stand in a batch of their own.
         """
-        return super().batch_by_size(indices, max_tokens, max_sentences, 1)
+        too_long = indices[self.dataset.sizes[indices] > max_tokens] if max_tokens is not None else indices[:0]
+        if self.shuffle and len(too_long):
+            longest = int(self.dataset.sizes[too_long].max())
+            raise ConfigError(
+                f"--max-tokens is {max_tokens}; {len(too_long)} of {len(indices)} utterances of {self.name} are longer: "
+                f"{self.names(too_long)}. Raise it to at least {longest} samples, "
+                f"or set --max-source-positions {max_tokens} to leave them out"
+            )
+        if len(too_long):
+            logger.info("%s: %d utterances stand alone in their batches", self.name, len(too_long))
+        return make_batches(indices, self.dataset.padded_sizes, max_tokens, max_sentences)
+
+    def within_limits(
+        self, indices: npt.NDArray[np.int64], max_samples: float, max_target: float, *, leave_out: bool
+    ) -> npt.NDArray[np.int64]:
+        """Leave out what is longer than the limits, telling how many and naming some.
+
+        Args:
+            indices: Items, in order.
+            max_samples: Longest recording; does not hold for validation and test sets.
+            max_target: Longest target, in tokens.
+            leave_out: Whether items of a validation or test set may be left out.
+
+        Raises:
+            ConfigError: If one of them is too long and may not.
+        """
+        reasons = {"targets longer than --max-target-positions": self.dataset.target_sizes[indices] > max_target}
+        if self.shuffle:
+            reasons["recordings longer than --max-source-positions"] = self.dataset.sizes[indices] > max_samples
+        kept = np.ones(len(indices), dtype=bool)
+        for reason, beyond in reasons.items():
+            if not beyond.any():
+                continue
+            found = f"{self.name}: {int(beyond.sum())} of {len(indices)} with {reason}: {self.names(indices[beyond])}"
+            if not self.shuffle and not leave_out:
+                raise ConfigError(
+                    f"{found}; raise the limit, or leave them out with --skip-invalid-size-inputs-valid-test"
+                )
+            logger.warning("%s; left out", found)
+            kept &= ~beyond
+        return indices[kept]
+
+    def names(self, indices: Iterable[int]) -> str:
+        """Return the ids of items, the first few of many."""
+        numbers = [int(self.dataset.plan.first[index]) for index in indices]
+        shown = ", ".join(self.dataset.utterances[number].id for number in numbers[:MAX_LISTED])
+        return shown + (f" and {len(numbers) - MAX_LISTED} more" if len(numbers) > MAX_LISTED else "")
 
     def filter_indices_by_size(
         self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None

@@ -9,36 +9,43 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.data import data_utils
+from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING
 
 from st.criterions.validation import bleu_counts
+from st.data.augmentation import AugmentationConfig
+from st.data.batching import padding_share
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
+from st.data.epoch_plan import direction_counts
 from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
 from st.errors import CheckpointError, ConfigError
 from st.runtime import bfloat16_is_fast, tune
+from st.tasks import training_log
 from st.tasks.clear_errors import clear_errors
+from st.tasks.data_options import DataOptions, augmentation_config
+from st.tasks.data_options import option as _option
 from st.tasks.dataset import FairseqTranslationDataset
 from st.tasks.generator import FairseqGenerator
+from st.tasks.iterator import IGNORED, EpochIterator
+from st.tasks.termination import early_stopping_state, raise_if_requested, restore_early_stopping
 
 logger = logging.getLogger(__name__)
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
-class SpeechTranslationConfig(FairseqDataclass):
+class SpeechTranslationConfig(DataOptions):
     """Options of the task."""
 
     data: str = field(default=MISSING, metadata={"help": "folder that `covost prepare` wrote"})
     directions: str = _option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
-    max_source_positions: Optional[int] = _option(None, "longest training recording, in samples at 16 kHz")
+    max_source_positions: Optional[int] = _option(
+        None, "longest training recording, in samples at 16 kHz; longer ones are left out"
+    )
     max_target_positions: int = _option(1024, "longest target, in tokens")
     cache_audio: bool = _option(False, "keep decoded audio in memory (16-bit: 115 MB an hour)")
     precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
@@ -48,6 +55,9 @@ class SpeechTranslationConfig(FairseqDataclass):
     eval_bleu_beam: int = _option(1, "beam for that")
     eval_bleu_max_len: int = _option(100, "most tokens of a hypothesis for that")
     threads: int = _option(0, "CPU threads of each process; 0 leaves torch's choice")
+    jsonl_log: str = _option(
+        training_log.DEFAULT, "log of JSON objects, one a line, in --save-dir unless given with its folder; or none"
+    )
 
 
 @register_task("speech_translation", dataclass=SpeechTranslationConfig)
@@ -64,6 +74,7 @@ class SpeechTranslationTask(FairseqTask):
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: dict[str, Any] = {}
         self._validator: FairseqGenerator | None = None
+        training_log.LOG.name = cfg.jsonl_log
 
     @classmethod
     @clear_errors
@@ -90,12 +101,88 @@ class SpeechTranslationTask(FairseqTask):
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
         """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``."""
         directions = None if "_" in split else self.directions
+        training = split.startswith("train")
         dataset = TranslationDataset.load(
-            self.cfg.data, split, directions, self.text, self.ctc, cache_audio=self.cfg.cache_audio
+            self.cfg.data,
+            split,
+            directions,
+            self.text,
+            self.ctc,
+            cache_audio=self.cfg.cache_audio,
+            sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
+            augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
         )
-        self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=split.startswith("train"), name=split)
+        self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
         hours = dataset.sizes.sum() / 16000 / 3600
         logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(self.directions))
+
+    @clear_errors
+    def get_batch_iterator(
+        self,
+        dataset: FairseqTranslationDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        max_positions: tuple[float, float] | None = None,
+        ignore_invalid_inputs: bool = False,
+        required_batch_size_multiple: int = 1,
+        seed: int = 1,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 0,
+        epoch: int = 1,
+        data_buffer_size: int = 0,
+        disable_iterator_cache: bool = False,
+        skip_remainder_batch: bool = False,
+        grouped_shuffling: bool = False,
+        update_epoch_batch_itr: bool = False,
+    ) -> EpochIterator:
+        """Return the batches of an epoch; called by fairseq."""
+        known: dict[Any, EpochIterator] = self.dataset_to_epoch_iter
+        if dataset in known and not disable_iterator_cache:
+            return known[dataset]
+        if dataset.shuffle:
+            dataset.dataset.begin_epoch(seed, epoch, max_tokens)
+        with data_utils.numpy_seed(seed + epoch):
+            indices = dataset.ordered_indices()
+        if max_positions is not None:
+            longest = self.cfg.max_source_positions or float("inf")
+            indices = dataset.within_limits(indices, longest, max_positions[1], leave_out=ignore_invalid_inputs)
+        batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
+        if dataset.shuffle:
+            self._describe_epoch(dataset, batches, epoch)
+        iterator = EpochIterator(
+            dataset,
+            batches,
+            seed=seed,
+            epoch=epoch,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            buffer_size=data_buffer_size,
+            group_size=num_shards if grouped_shuffling else 1,
+            skip_remainder=skip_remainder_batch,
+        )
+        if dataset.can_reuse_epoch_itr_across_epochs:
+            known[dataset] = iterator
+        return iterator
+
+    def _describe_epoch(self, dataset: FairseqTranslationDataset, batches: list[list[int]], epoch: int) -> None:
+        inner = dataset.dataset
+        padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
+        counts = direction_counts(inner.plan, inner.utterances)
+        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / 16000 / 3600
+        logger.info(
+            "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
+            epoch,
+            len(batches),
+            hours,
+            padding,
+            ", ".join(f"{name} {count}" for name, count in counts.items()),
+        )
+        training_log.LOG.write(
+            {"dataset": "epoch", "epoch": epoch, "batches": len(batches), "hours": round(hours, 4)}
+            | {"padding_percent": round(padding, 3), "translations": counts}
+        )
 
     def max_positions(self) -> tuple[int, int]:
         """Return the longest source (samples) and target (tokens)."""
@@ -146,6 +233,14 @@ class SpeechTranslationTask(FairseqTask):
                     "prepare the data with the checkpoint's vocabularies or start anew"
                 )
 
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """Return what fairseq itself does not keep; it looks for the name of this class when loading."""
+        return {type(self).__name__: {"early_stopping": early_stopping_state()}}
+
+    def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`get_checkpoint_dict` returned."""
+        restore_early_stopping(state.get("early_stopping", {}))
+
     # -- steps --------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -165,13 +260,14 @@ class SpeechTranslationTask(FairseqTask):
         model.set_num_updates(update_num)
         with self._precision(sample):
             loss, sample_size, log = criterion(model, sample)
-        if ignore_grad:
-            loss *= 0
+        if ignore_grad or IGNORED in sample:
+            loss, sample_size, log = loss * 0, 0, _without_weight(log)
         optimizer.backward(loss)
         return loss, sample_size, log
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Loss of one batch, and its counts for BLEU if asked for."""
+        raise_if_requested()
         model.eval()
         with torch.no_grad(), self._precision(sample):
             loss, sample_size, log = criterion(model, sample)
@@ -182,6 +278,8 @@ class SpeechTranslationTask(FairseqTask):
                 hypotheses = self._validator.generate([model], sample)
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
                 log |= bleu_counts(texts, sample["references"], sample["directions"], self.directions)
+        if IGNORED in sample:
+            loss, sample_size, log = loss * 0, 0, _without_weight(log)
         return loss, sample_size, log
 
     def build_generator(self, models: Any, args: Any, **kwargs: Any) -> FairseqGenerator:
@@ -194,6 +292,11 @@ class SpeechTranslationTask(FairseqTask):
         """Decode one batch; the language tag is the sample's own."""
         with torch.no_grad(), self._precision(sample):
             return generator.generate(models, sample)
+
+
+def _without_weight(log: dict[str, Any]) -> dict[str, Any]:
+    """Return zeros in the form of a batch's log."""
+    return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}
 
 
 class FairseqDictionary:
