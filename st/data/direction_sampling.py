@@ -1,0 +1,62 @@
+"""Draw how often each translation is seen in an epoch, so that directions with little data are seen more.
+
+A direction of n translations among N is given the share p = n**alpha / sum(n**alpha) of the epoch's N places: with
+alpha 1 each translation is seen once, with alpha 0 each direction equally often.
+
+Legend: P translations (pairs of an utterance and a target), D directions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from st.errors import ConfigError
+
+
+def epoch_counts(sizes: npt.NDArray[np.int64], alpha: float) -> npt.NDArray[np.int64]:
+    """Return the places of each direction in an epoch of as many places as there are translations.
+
+    Args:
+        sizes: Translations of each direction, shape ``(D,)``.
+        alpha: Exponent, from 0 (all directions alike) to 1 (by their size).
+
+    Raises:
+        ConfigError: If ``alpha`` is outside [0, 1].
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ConfigError(f"--sampling-alpha is {alpha:g}; expected a number from 0 (all directions alike) to 1")
+    weights = np.where(sizes > 0, sizes.astype(np.float64) ** alpha, 0.0)
+    exact = weights / max(weights.sum(), 1e-300) * sizes.sum()
+    counts: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)
+    # The places that rounding down left over go to the largest remainders.
+    left = int(sizes.sum() - counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
+    return counts
+
+
+def draw_multiplicities(
+    directions: npt.NDArray[np.int64], alpha: float, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Return how often each translation is seen in one epoch.
+
+    Within a direction all are seen equally often, give or take one; which ones get the extra place is drawn.
+
+    Args:
+        directions: Direction of each translation as a number from 0, shape ``(P,)``.
+        alpha: As for :func:`epoch_counts`.
+        generator: Source of chance.
+
+    Returns:
+        Counts of shape ``(P,)``, which sum to P.
+    """
+    sizes = np.bincount(directions)
+    multiplicities = np.zeros(len(directions), dtype=np.int64)
+    for direction, count in enumerate(epoch_counts(sizes, alpha)):
+        if not sizes[direction]:
+            continue
+        members = np.flatnonzero(directions == direction)
+        whole, extra = divmod(int(count), len(members))
+        multiplicities[members] = whole
+        multiplicities[generator.choice(members, extra, replace=False)] += 1
+    return multiplicities

@@ -1,0 +1,176 @@
+"""What one epoch is made of: which utterances, with which of their targets, how fast, and which two joined.
+
+A plan follows from (seed, epoch) alone. An utterance whose targets were drawn stands in it once with those targets, so
+that it is read and encoded once; a second time only where a target was drawn twice.
+
+Legend: I items of the epoch, P translations (pairs of an utterance and a target).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from st.data.audio import SAMPLE_RATE
+from st.data.augmentation import AugmentationConfig, perturbed_size
+from st.data.direction_sampling import draw_multiplicities
+
+if TYPE_CHECKING:
+    from st.data.dataset import Utterance
+
+Numbers = npt.NDArray[np.int64]
+ALONE = -1
+"""In place of the second utterance of an item that is not joined."""
+
+_SAMPLING, _SPEED, _JOINING = 1, 2, 3  # separate streams of chance, so that one option does not shift another's draws
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """The items of one epoch, as arrays of shape ``(I,)``."""
+
+    first: Numbers
+    """Utterance of each item."""
+    second: Numbers
+    """The one that is joined to it, or :data:`ALONE`."""
+    targets: Numbers
+    """Bit t is set if target t of the first utterance (of both, by language) belongs to the item."""
+    speed: npt.NDArray[np.float64]
+    """Factor of speed."""
+    sizes: Numbers
+    """Samples after joining and at that speed."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def parts(self, item: int) -> list[int]:
+        """Return the one or two utterances of an item."""
+        first, second = int(self.first[item]), int(self.second[item])
+        return [first] if second == ALONE else [first, second]
+
+    def places(self, item: int) -> list[int]:
+        """Return the places, in the first utterance's list, of the targets of an item."""
+        bits = int(self.targets[item])
+        return [place for place in range(bits.bit_length()) if bits >> place & 1]
+
+
+def whole_plan(sizes: Numbers, target_counts: Numbers) -> EpochPlan:
+    """Return the plan of every utterance once, as recorded, with all its targets."""
+    number = np.arange(len(sizes), dtype=np.int64)
+    everything = (np.int64(1) << target_counts.astype(np.int64)) - 1
+    return EpochPlan(number, np.full_like(number, ALONE), everything, np.ones(len(sizes)), sizes.astype(np.int64))
+
+
+def plan_epoch(
+    utterances: Sequence[Utterance],
+    whole: EpochPlan,
+    config: AugmentationConfig,
+    *,
+    alpha: float,
+    seed: int,
+    epoch: int,
+    max_samples: int | None = None,
+) -> EpochPlan:
+    """Draw the items of an epoch.
+
+    Args:
+        utterances: All of the subset.
+        whole: Their :func:`whole_plan`.
+        config: What may happen to waves.
+        alpha: Exponent of the sampling of directions; 1 takes every translation once.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 1.
+        max_samples: No item is made longer than this by a slower speed or by joining.
+    """
+    plan = whole
+    if alpha != 1.0:
+        plan = _sample(plan, utterances, alpha, np.random.default_rng((seed, epoch, _SAMPLING)))
+    if config.speed_factors:
+        factors = np.random.default_rng((seed, epoch, _SPEED)).choice(config.speed_factors, len(plan))
+        plan = _at_speed(plan, factors, max_samples)
+    if config.concat_prob:
+        limit = min(round(config.concat_max_seconds * SAMPLE_RATE), max_samples or int(1e12))
+        plan = _join(plan, utterances, config, limit, np.random.default_rng((seed, epoch, _JOINING)))
+    return plan
+
+
+def direction_counts(plan: EpochPlan, utterances: Sequence[Utterance]) -> dict[str, int]:
+    """Return the translations of each direction in an epoch; those of joined utterances count singly."""
+    counts: dict[str, int] = {}
+    for item in range(len(plan)):
+        utterance = utterances[int(plan.first[item])]
+        for place in plan.places(item):
+            name = f"{utterance.src_lang}_{utterance.targets[place][1]}"
+            counts[name] = counts.get(name, 0) + len(plan.parts(item))
+    return dict(sorted(counts.items()))
+
+
+def _sample(
+    plan: EpochPlan, utterances: Sequence[Utterance], alpha: float, generator: np.random.Generator
+) -> EpochPlan:
+    known: dict[tuple[str, str], int] = {}
+    triples = [
+        (number, place, known.setdefault((utterance.src_lang, language), len(known)))
+        for number, utterance in enumerate(utterances)
+        for place, (_, language, _) in enumerate(utterance.targets)
+    ]
+    owners, places, directions = np.array(triples, dtype=np.int64).T
+    multiplicities = draw_multiplicities(directions, alpha, generator)
+    first, targets = [], []
+    for copy in range(int(multiplicities.max())):
+        drawn = multiplicities > copy
+        bits = np.zeros(len(utterances), dtype=np.int64)
+        np.bitwise_or.at(bits, owners[drawn], np.int64(1) << places[drawn])
+        kept = np.flatnonzero(bits)
+        first.append(kept)
+        targets.append(bits[kept])
+    chosen = np.concatenate(first)
+    return EpochPlan(
+        chosen, np.full_like(chosen, ALONE), np.concatenate(targets), np.ones(len(chosen)), plan.sizes[chosen]
+    )
+
+
+def _at_speed(plan: EpochPlan, factors: npt.NDArray[np.float64], max_samples: int | None) -> EpochPlan:
+    # The arithmetic of change_speed: half to even, as round() does.
+    sizes = np.maximum(np.rint(plan.sizes / factors), 1).astype(np.int64)
+    if max_samples is not None:
+        factors = np.where((sizes > max_samples) & (sizes > plan.sizes), 1.0, factors)
+        sizes = np.where(factors == 1.0, plan.sizes, sizes)
+    return replace(plan, speed=factors, sizes=sizes)
+
+
+def _join(
+    plan: EpochPlan,
+    utterances: Sequence[Utterance],
+    config: AugmentationConfig,
+    limit: int,
+    generator: np.random.Generator,
+) -> EpochPlan:
+    """Join a share of the items in pairs; each goes at the first one's speed."""
+    order = generator.permutation(len(plan))
+    wanted = generator.random(len(plan)) < config.concat_prob
+    waiting: dict[tuple[str, str, int, tuple[str, ...]], int] = {}
+    second, sizes = plan.second.copy(), plan.sizes.copy()
+    absorbed = np.zeros(len(plan), dtype=bool)
+    for item in order[wanted[order]].tolist():
+        utterance = utterances[int(plan.first[item])]
+        languages = tuple(utterance.targets[place][1] for place in plan.places(item))
+        # Targets of the second are found by the first's places, so both lists must agree there.
+        speaker = "" if config.concat_any_speaker else utterance.speaker
+        key = (speaker, utterance.src_lang, int(plan.targets[item]), languages)
+        partner = waiting.pop(key, None)
+        if partner is None:
+            waiting[key] = item
+            continue
+        joined = int(sizes[partner]) + perturbed_size(utterance.num_samples, float(plan.speed[partner]))
+        if joined > limit or plan.first[partner] == plan.first[item]:
+            waiting[key] = item
+            continue
+        second[partner], sizes[partner] = plan.first[item], joined
+        absorbed[item] = True
+    kept = ~absorbed
+    return EpochPlan(plan.first[kept], second[kept], plan.targets[kept], plan.speed[kept], sizes[kept])

@@ -1,0 +1,232 @@
+"""Make fairseq's saving and loading of checkpoints lose nothing.
+
+What fairseq does, and what is done here instead:
+
+* It copies a new checkpoint over ``checkpoint_last.pt`` and ``checkpoint_best.pt`` byte by byte: killed meanwhile, the
+  old one is gone and the new one is half there. Here a name changes over in one step, and as all writing is like that,
+  one file can go under several names: saving the last and the best costs nothing more.
+* When writing fails it tries again behind what it wrote, which leaves a file that nobody can read. Here a failure ends
+  the training with a sentence, and the checkpoints of before are as they were.
+* Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
+  a restart. Here an unreadable ``checkpoint_last.pt`` is replaced by the newest one that can be read, with a warning,
+  and if there is none the training stops.
+
+:func:`install` puts three functions of this module in the place of fairseq's; they are looked up there by name on each
+use.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+from st.checkpoints.checksums import verify_zip
+from st.checkpoints.door import read_pickled, require_file
+from st.errors import CheckpointError, StError
+from st.files import atomic_write
+from st.tasks import termination
+from st.tasks.clear_errors import clear_errors
+
+logger = logging.getLogger(__name__)
+
+LAST = "checkpoint_last.pt"
+"""fairseq's default of ``--restore-file``, which it looks for in ``--save-dir``."""
+
+_fairseq_save = checkpoint_utils.torch_persistent_save
+_fairseq_load = checkpoint_utils.load_checkpoint
+
+
+def install() -> None:
+    """Replace fairseq's functions; calling it again changes nothing."""
+    checkpoint_utils.torch_persistent_save = save
+    checkpoint_utils.load_checkpoint = load
+    checkpoint_utils.PathManager = _LinkingPathManager
+
+
+@clear_errors
+def save(state: Any, filename: str, async_write: bool = False) -> None:
+    """Write a checkpoint under a temporary name, then rename it.
+
+    Raises:
+        CheckpointError: If it cannot be written; nothing that was there is touched.
+    """
+    if async_write or PathManager.path_requires_pathmanager(filename):
+        _fairseq_save(state, filename, async_write)
+        return
+    try:
+        with atomic_write(filename, "wb") as handle:
+            torch.save(state, handle)
+    except (OSError, RuntimeError) as exc:
+        cause = exc.__context__ if isinstance(exc.__context__, OSError) else exc
+        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause).splitlines()[0]
+        raise CheckpointError(
+            f"{filename}: cannot be saved: {reason}. Training stops here; the checkpoints saved before are as they were"
+        ) from exc
+
+
+class _LinkingPathManager(PathManager):
+    """fairseq's file functions, with a copy that is there at once or not at all."""
+
+    @staticmethod
+    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+        if PathManager.path_requires_pathmanager(dst_path):
+            return bool(PathManager.copy(src_path, dst_path, overwrite=overwrite))
+        link_or_copy(Path(src_path), Path(dst_path))
+        return True
+
+
+@clear_errors
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, replacing what had it; where the file system has no links, copy the file.
+
+    Raises:
+        CheckpointError: If neither works; what had the name keeps it.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            with source.open("rb") as content, atomic_write(target, "wb") as handle:
+                shutil.copyfileobj(content, handle, 1 << 24)
+        else:
+            temporary.replace(target)
+    except OSError as exc:
+        raise CheckpointError(f"{target}: cannot be saved: {exc.strerror}") from exc
+    finally:
+        # Renaming one name of a file to another of its names leaves both.
+        temporary.unlink(missing_ok=True)
+
+
+@clear_errors
+def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
+    """Do what fairseq does, from a checkpoint that can be read.
+
+    Raises:
+        CheckpointError: If a checkpoint was asked for, or is there, and none can be read.
+    """
+    termination.watch(trainer)
+    if trainer.is_data_parallel_master:
+        remove_leftovers(Path(cfg.save_dir))
+    path = _agree(trainer, lambda: choose(cfg, trainer.checkpoint_suffix))
+    if path is not None:
+        cfg = copy.deepcopy(cfg)
+        cfg.restore_file, cfg.finetune_from_model = path, None
+    return _fairseq_load(cfg, trainer, **passthrough)
+
+
+def choose(cfg: Any, suffix: str = "") -> str | None:
+    """Look at what training is to start from.
+
+    Returns:
+        Another file than fairseq would read, or None if its choice is right.
+
+    Raises:
+        CheckpointError: If the file asked for is missing or unreadable, or the last one is and no other can be read.
+    """
+    if cfg.restore_file != LAST:
+        if not suffix:
+            require_intact(Path(cfg.restore_file))
+        return None
+    folder = Path(cfg.save_dir)
+    last = folder / LAST.replace(".pt", f"{suffix}.pt")
+    if last.exists():
+        try:
+            require_intact(last)
+        except CheckpointError as exc:
+            return str(_fall_back(folder, last, exc))
+        return None
+    if cfg.finetune_from_model is not None:
+        require_intact(Path(cfg.finetune_from_model))
+    others = sorted(path.name for path in folder.glob("checkpoint*.pt"))
+    if others:
+        logger.warning(
+            "%s: no such file, so training starts at update 0, though %s holds %s; "
+            "to go on from one of them stop now and give --restore-file",
+            last,
+            folder,
+            ", ".join(others[:5]),
+        )
+    return None
+
+
+def require_intact(path: Path) -> None:
+    """Check that a checkpoint is complete.
+
+    Raises:
+        CheckpointError: If it is missing, empty, cut short, or damaged according to its own checksums.
+    """
+    if PathManager.path_requires_pathmanager(str(path)):
+        return
+    require_file(path)
+    with path.open("rb") as handle:
+        start = handle.read(4)
+    if start[:1] == b"\x80":  # torch's old format, which has neither directory nor checksums
+        return
+    try:
+        verify_zip(path)
+    except (zipfile.BadZipFile, OSError) as exc:
+        raise CheckpointError(f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {exc}") from exc
+
+
+def newest_intact(folder: Path) -> tuple[Path, int] | None:
+    """Return the checkpoint of a folder that has seen most updates among those that can be read, and their number."""
+    found: list[tuple[int, Path]] = []
+    for path in sorted(folder.glob("checkpoint*.pt")):
+        try:
+            state = read_pickled(path, verify=False)
+            found.append((int(state["optimizer_history"][-1]["num_updates"]), path))
+        except (StError, LookupError, TypeError):
+            continue
+    for updates, path in sorted(found, reverse=True):
+        try:
+            require_intact(path)
+        except CheckpointError:
+            continue
+        return path, updates
+    return None
+
+
+def _fall_back(folder: Path, last: Path, error: CheckpointError) -> Path:
+    found = newest_intact(folder)
+    if found is None:
+        raise CheckpointError(
+            f"{error}. No other checkpoint in {folder} can be read. To start anew, remove the file; "
+            "to go on from another, give --restore-file"
+        )
+    path, updates = found
+    logger.warning("%s: cannot be read (%s); going on from %s, at update %d", last, error, path, updates)
+    return path
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a training that was killed while saving left under temporary names."""
+    for path in [*folder.glob(".*.pt.*.tmp"), *folder.glob("*.pt.tmp")]:
+        path.unlink(missing_ok=True)
+        logger.info("removed %s, which an interrupted save had left", path)
+
+
+def _agree(trainer: Any, decide: Any) -> str | None:
+    """Let the first process decide for all, as another one's view of a shared folder may be older."""
+    if trainer.data_parallel_world_size == 1:
+        return decide()
+    answer: list[Any] = [None]
+    if trainer.data_parallel_rank == 0:
+        try:
+            answer = [decide()]
+        except StError as exc:
+            answer = [exc]
+    torch.distributed.broadcast_object_list(answer, src=0)
+    if isinstance(answer[0], StError):
+        raise answer[0]
+    return answer[0]

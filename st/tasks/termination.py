@@ -1,0 +1,124 @@
+"""End a training at SIGTERM without losing an update: save after the present one, then exit with 143.
+
+Here is also what ``--patience`` has counted, which fairseq keeps on a function and forgets at a restart.
+
+The functions of ``fairseq_cli.train`` are wrapped where they are looked up; there is no other place between two
+updates that knows the trainer, the iterator and the options. In a group of processes all must leave after the same
+update, so they ask each other.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import signal
+import sys
+import threading
+from types import FrameType, ModuleType
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+EXIT_CODE = 128 + signal.SIGTERM
+_TRAIN_MODULES = ("fairseq_cli.train", "__main__")
+
+_requested = False
+_processes = 1
+
+
+class TerminationRequested(BaseException):
+    """Raised between updates to leave fairseq's loop; no error, so that nothing on the way treats it as one."""
+
+
+def watch(trainer: Any) -> None:
+    """From now on, end the training of this process in good order when SIGTERM comes.
+
+    Does nothing outside fairseq's training commands. Only the main thread can be told of signals.
+    """
+    global _requested, _processes
+    modules = _train_modules()
+    if not modules or threading.current_thread() is not threading.main_thread():
+        return
+    _requested, _processes = False, trainer.data_parallel_world_size
+    signal.signal(signal.SIGTERM, _note)
+    for module in modules:
+        _wrap(module)
+
+
+def raise_if_requested() -> None:
+    """Leave the training if any of its processes was told to end; all processes must call this equally often.
+
+    Raises:
+        TerminationRequested: If so.
+    """
+    wanted = _requested
+    if _processes > 1:
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        votes = torch.tensor([int(wanted)], device=device)
+        torch.distributed.all_reduce(votes)
+        wanted = bool(votes.item())
+    if wanted:
+        raise TerminationRequested
+
+
+def early_stopping_state() -> dict[str, Any]:
+    """Return what ``--patience`` has counted: the best score and the validations since then; nothing if unused."""
+    return {name: value for module in _train_modules() for name, value in vars(module.should_stop_early).items()}
+
+
+def restore_early_stopping(state: dict[str, Any]) -> None:
+    """Take back what :func:`early_stopping_state` returned; fairseq would count from zero after a restart."""
+    for module in _train_modules():
+        vars(module.should_stop_early).update(state)
+
+
+def _train_modules() -> list[Any]:
+    return [sys.modules[name] for name in _TRAIN_MODULES if hasattr(sys.modules.get(name), "validate_and_save")]
+
+
+def _note(_number: int, _frame: FrameType | None) -> None:
+    # A scheduler and torchrun may both send the signal, so a second one changes nothing.
+    global _requested
+    _requested = True
+
+
+def _wrap(module: Any) -> None:
+    if getattr(module.train, "ends_at_sigterm", False):
+        return
+    train, validate_and_save = module.train, module.validate_and_save
+
+    @functools.wraps(train)
+    def train_until_told(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
+        frequencies = cfg.optimization.update_freq
+        epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
+        try:
+            return train(cfg, trainer, task, epoch_itr)
+        except TerminationRequested:
+            save_and_exit(module, cfg, trainer, epoch_itr)
+
+    @functools.wraps(validate_and_save)
+    def check_first(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        raise_if_requested()
+        return validate_and_save(cfg, trainer, *args, **kwargs)
+
+    train_until_told.ends_at_sigterm = True  # type: ignore[attr-defined]
+    module.train, module.validate_and_save = train_until_told, check_first
+
+
+def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> None:
+    """Save ``checkpoint_last.pt`` and leave.
+
+    Raises:
+        SystemExit: Always, with 143, as if the signal had ended the process.
+    """
+    logger.warning("SIGTERM at update %d: saving, then leaving", trainer.get_num_updates())
+    options = copy.deepcopy(cfg.checkpoint)
+    options.no_last_checkpoints = False
+    module.checkpoint_utils.save_checkpoint(options, trainer, epoch_itr, None)
+    if _processes > 1:
+        # torchrun ends all others as soon as one has left.
+        torch.distributed.barrier()
+    raise SystemExit(EXIT_CODE)
