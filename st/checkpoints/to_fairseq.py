@@ -80,7 +80,7 @@ def _translator(model: Exported) -> dict[str, Any]:
 
 def plugin_settings(config: ModelConfig) -> dict[str, Any]:
     """Return the options of the model ``xlsr_mbart`` that build this shape."""
-    settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m"}
+    settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m", "ctc_layer": config.ctc_layer}
     for part in ("encoder", "adaptor", "decoder"):
         values = dataclasses.asdict(getattr(config, part))
         settings |= {f"{part}_{name}": value for name, value in values.items() if name not in _NO_OPTIONS}

@@ -1,22 +1,22 @@
 """fairseq model ``xlsr_mbart``: :class:`st.modules.model.SpeechTranslator` behind fairseq's interface."""
 
-import ast
-import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 import torch
-from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
 from st.checkpoints.names import from_fairseq, to_fairseq
 from st.errors import CheckpointError, ConfigError
+from st.models.options import XlsrMbartConfig, model_config
+from st.models.options import parse_conv_layers as parse_conv_layers
 from st.models.state_cache import EncoderStateCache
-from st.modules.config import PRESETS, ModelConfig, preset
+from st.modules.config import PRESETS, ModelConfig
+from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
 from st.tasks.clear_errors import clear_errors
 
@@ -26,117 +26,34 @@ MAX_LISTED = 10
 """Tensors that an error names before it only counts."""
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass
-class XlsrMbartConfig(FairseqDataclass):
-    """Options of the model; what is left unset comes from the preset."""
-
-    preset: str = _option("300m", f"shape of the model: {', '.join(PRESETS)}; the options below override it")
-    encoder: Optional[str] = _option(None, "checkpoint whose speech encoder to start from (XLS-R, XLSR-53, …)")
-    decoder: Optional[str] = _option(None, "checkpoint whose text decoder to start from (mBART-50, …)")
-    encoder_conv_layers: Optional[str] = _option(
-        None, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
-    )
-    encoder_conv_bias: Optional[bool] = _option(None, "whether the convolutions have a bias")
-    encoder_dim: Optional[int] = _option(None, "width of the speech encoder")
-    encoder_ffn_dim: Optional[int] = _option(None, "inner width of its feed-forward layers")
-    encoder_num_heads: Optional[int] = _option(None, "attention heads of the encoder")
-    encoder_num_layers: Optional[int] = _option(None, "transformer layers of the encoder")
-    encoder_pos_conv_kernel: Optional[int] = _option(None, "width of the positional convolution, in frames")
-    encoder_pos_conv_groups: Optional[int] = _option(None, "groups of the positional convolution")
-    encoder_dropout: Optional[float] = _option(None, "dropout of the encoder")
-    encoder_attention_dropout: Optional[float] = _option(None, "dropout of the encoder's attention weights")
-    encoder_activation_dropout: Optional[float] = _option(None, "dropout inside the encoder's feed-forward layers")
-    encoder_layerdrop: Optional[float] = _option(None, "probability of skipping an encoder layer in training")
-    encoder_feature_grad_mult: Optional[float] = _option(
-        None, "scale of the gradient into the feature extractor; 0 freezes it"
-    )
-    encoder_mask_time_prob: Optional[float] = _option(None, "share of frames masked in training")
-    encoder_mask_time_length: Optional[int] = _option(None, "frames in a masked span")
-    encoder_mask_channel_prob: Optional[float] = _option(None, "share of channels masked in training")
-    encoder_mask_channel_length: Optional[int] = _option(None, "channels in a masked span")
-    adaptor_num_layers: Optional[int] = _option(None, "convolutions of the length adaptor, each halving the length")
-    adaptor_kernel_size: Optional[int] = _option(None, "width of its convolutions, odd")
-    adaptor_stride: Optional[int] = _option(None, "by how much each of them shortens")
-    adaptor_legacy_padding: Optional[bool] = _option(
-        None, "do not mask padding between its convolutions, as the released translation models were trained"
-    )
-    adaptor_mask_input: Optional[bool] = _option(
-        None, "mask padding before its first convolution; transformers' adapter does not"
-    )
-    decoder_dim: Optional[int] = _option(None, "width of the text decoder")
-    decoder_ffn_dim: Optional[int] = _option(None, "inner width of its feed-forward layers")
-    decoder_num_heads: Optional[int] = _option(None, "attention heads of the decoder")
-    decoder_num_layers: Optional[int] = _option(None, "layers of the text decoder")
-    decoder_max_positions: Optional[int] = _option(None, "longest target, in tokens")
-    decoder_activation: Optional[str] = _option(None, "relu or gelu")
-    decoder_scale_embedding: Optional[bool] = _option(None, "multiply embeddings by the root of the width")
-    decoder_dropout: Optional[float] = _option(None, "dropout of the decoder")
-    decoder_attention_dropout: Optional[float] = _option(None, "dropout of the decoder's attention weights")
-    decoder_activation_dropout: Optional[float] = _option(None, "dropout inside the decoder's feed-forward layers")
-    freeze_encoder: bool = _option(False, "train adaptor and decoder only; encoder and CTC head stay as they are")
-    cache_encoder_states: bool = _option(
-        False, "with --freeze-encoder: encode each utterance once and keep its states in memory (bfloat16)"
-    )
-
-
-def model_config(cfg: Any, *, vocab_size: int, ctc_vocab_size: int) -> ModelConfig:
-    """Return the shape that the options ask for.
-
-    Raises:
-        ConfigError: If the preset is unknown or the options contradict each other.
-    """
-    base = preset(cfg.preset)
-    changes: dict[str, dict[str, Any]] = {"encoder": {}, "adaptor": {}, "decoder": {"vocab_size": vocab_size}}
-    for item in dataclasses.fields(XlsrMbartConfig):
-        part, _, name = item.name.partition("_")
-        value = getattr(cfg, item.name, None)
-        if name and part in changes and value is not None:
-            changes[part][name] = value
-    if "conv_layers" in changes["encoder"]:
-        changes["encoder"]["conv_layers"] = parse_conv_layers(changes["encoder"]["conv_layers"])
-    parts: dict[str, Any] = {
-        name: dataclasses.replace(getattr(base, name), **values) for name, values in changes.items()
-    }
-    parts["adaptor"] = dataclasses.replace(
-        parts["adaptor"], project=base.adaptor.project or parts["encoder"].dim != parts["decoder"].dim
-    )
-    return ModelConfig(**parts, ctc_vocab_size=ctc_vocab_size)
-
-
-def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Parse ``"[(512,10,5),(512,3,2)]"``; nothing is evaluated.
-
-    Raises:
-        ConfigError: If it is not a list of three positive integers each.
-    """
-    try:
-        layers = tuple(tuple(layer) for layer in ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError):
-        layers = ()
-    if not layers or any(len(layer) != 3 or not all(isinstance(n, int) and n > 0 for n in layer) for layer in layers):
-        raise ConfigError(f"encoder_conv_layers is {text!r}; expected a list of (channels, kernel, stride)")
-    return layers
-
-
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
 class XlsrMbartModel(BaseFairseqModel):
     """XLS-R encoder, length adaptor, mBART decoder, CTC head; checkpoints carry fairseq's parameter names."""
 
-    def __init__(self, config: ModelConfig, *, freeze_encoder: bool = False, cache_encoder_states: bool = False):
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        freeze_encoder: bool = False,
+        cache_encoder_states: bool = False,
+        freeze: str = "",
+        freeze_finetune_updates: int = 0,
+    ):
         super().__init__()
-        if cache_encoder_states and not freeze_encoder:
-            raise ConfigError("cache_encoder_states needs freeze_encoder: states of a learning encoder change")
+        check_freezing(config, freeze_encoder, cache_encoder_states, freeze_finetune_updates)
         self.translator = SpeechTranslator(config)
         self.frozen = freeze_encoder
         self.cache = EncoderStateCache() if cache_encoder_states else None
+        self.freeze_finetune_updates = freeze_finetune_updates
+        self.num_updates = 0
+        parameters = dict(self.translator.named_parameters())
+        frozen = frozen_names(parameters, freeze) if freeze else set()
         if freeze_encoder:
-            self.translator.encoder.requires_grad_(False)
-            if self.translator.ctc is not None:
-                self.translator.ctc.requires_grad_(False)
+            frozen |= {name for name in parameters if name.startswith(("encoder.", "ctc."))}
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name not in frozen)
+            # What --lr-scale goes by; fairseq's composite optimizer reads the same name.
+            setattr(parameter, "param_group", name.partition(".")[0])  # noqa: B010
         self.register_state_dict_post_hook(_rename_out)
         self.register_load_state_dict_pre_hook(_rename_in)
 
@@ -144,7 +61,13 @@ class XlsrMbartModel(BaseFairseqModel):
     def build_model(cls, cfg: Any, task: Any) -> "XlsrMbartModel":
         """Build for a task's vocabularies; start from checkpoints where the config names them."""
         config = model_config(cfg, vocab_size=len(task.text), ctc_vocab_size=len(task.ctc))
-        model = cls(config, freeze_encoder=cfg.freeze_encoder, cache_encoder_states=cfg.cache_encoder_states)
+        model = cls(
+            config,
+            freeze_encoder=cfg.freeze_encoder,
+            cache_encoder_states=cfg.cache_encoder_states,
+            freeze=cfg.freeze or "",
+            freeze_finetune_updates=cfg.freeze_finetune_updates,
+        )
         if cfg.encoder or cfg.decoder:
             from st.checkpoints.initialise import load_decoder, load_encoder
 
@@ -152,7 +75,41 @@ class XlsrMbartModel(BaseFairseqModel):
                 load_encoder(model.translator, cfg.encoder)
             if cfg.decoder:
                 load_decoder(model.translator, cfg.decoder, task.text)
+        recompute = str(cfg.checkpoint_activations)
+        model.translator.encoder.encoder.recompute = recompute in ("encoder", "all")
+        model.translator.decoder.recompute = recompute in ("decoder", "all")
+        if cfg.compile:
+            compile_layers(model.translator)
+        model.log_parameters()
         return model
+
+    def log_parameters(self) -> None:
+        """Log how many parameters learn, part by part."""
+        learning: Counter[str] = Counter()
+        for parameter in self.parameters():
+            learning[getattr(parameter, "param_group", "")] += parameter.numel() if parameter.requires_grad else 0
+        total = sum(parameter.numel() for parameter in self.parameters())
+        parts = ", ".join(f"{part} {count:,}" for part, count in learning.items())
+        logger.info("%s of %s parameters learn: %s", f"{learning.total():,}", f"{total:,}", parts)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
+    @property
+    def encoder_rests(self) -> bool:
+        """Whether the first updates, in which the encoder stays as it is, are not over yet."""
+        return self.num_updates < self.freeze_finetune_updates
+
+    def drop_resting_gradients(self) -> None:
+        """Take the gradients of a resting encoder away.
+
+        Several processes make zeros of what is missing; an optimizer would count, decay and later move by them.
+        """
+        if self.encoder_rests:
+            for parameter in self.translator.encoder.parameters():
+                parameter.grad = None
 
     @property
     def encoder(self) -> torch.nn.Module:
@@ -177,7 +134,8 @@ class XlsrMbartModel(BaseFairseqModel):
             utterances: Name of the subset and indices in it, the cache's keys; None to bypass the cache.
         """
         if not self.frozen:
-            return self.translator.encode(waveforms, lengths)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests):
+                return self.translator.encode(waveforms, lengths)
         with torch.no_grad(), _evaluation_mode(self.translator.encoder):
             if self.cache is None or utterances is None:
                 return self.translator.encode(waveforms, lengths)
@@ -193,19 +151,53 @@ class XlsrMbartModel(BaseFairseqModel):
         utterances: tuple[str, list[int]] | None = None,
         translate: bool = True,
         transcribe: bool = True,
+        copies: int = 1,
     ) -> dict[str, Tensor | None]:
         """Run the heads that a loss needs.
+
+        With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
+        the other along the first dimension of everything returned.
 
         Returns:
             ``logits`` (R, U, V) or None; ``ctc_logits`` (N, S, C) or None; ``frames`` (N,); ``states`` (N, S, M).
         """
+        if copies > 1:
+            rows = len(lengths)
+            source_rows = torch.cat([source_rows + rows * copy for copy in range(copies)])
+            prev_output_tokens = prev_output_tokens.repeat(copies, 1)
+        if copies > 1 and not self.frozen:
+            waveforms, lengths = waveforms.repeat(copies, 1), lengths.repeat(copies)
         encoded = self.encode(waveforms, lengths, utterances)
+        if copies > 1 and self.frozen:  # without dropout and masks its states are the same every time
+            encoded = encoded.repeat(copies)
         logits = None
         if translate:
             memory = self.translator.adapt(encoded).select(source_rows)
             logits = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
         ctc_logits = self.translator.ctc_logits(encoded) if transcribe else None
         return {"logits": logits, "ctc_logits": ctc_logits, "frames": encoded.lengths, "states": encoded.states}
+
+
+def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_states: bool, updates: int) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ConfigError: The message names both.
+    """
+    if cache_encoder_states and not freeze_encoder:
+        raise ConfigError("--cache-encoder-states needs --freeze-encoder: states of a learning encoder change")
+    if cache_encoder_states and config.ctc_layer:
+        raise ConfigError("--cache-encoder-states keeps the encoder's output only; it excludes --ctc-layer")
+    if updates < 0:
+        raise ConfigError(f"--freeze-finetune-updates is {updates}; expected 0 or more")
+    if updates and freeze_encoder:
+        raise ConfigError("--freeze-finetune-updates ends after some updates, --freeze-encoder never; choose one")
+
+
+def compile_layers(translator: SpeechTranslator) -> None:
+    """Compile every layer in place; names of parameters stay as they are."""
+    for layer in (*translator.encoder.encoder.layers, *translator.decoder.layers):
+        layer.compile(dynamic=True)
 
 
 @contextmanager

@@ -31,6 +31,11 @@ class Encoded:
         """Return the utterances ``rows`` ``(R,)``, repeats allowed, for the decoder to read."""
         return Encoded(self.states.index_select(0, rows), self.lengths.index_select(0, rows))
 
+    def repeat(self, copies: int) -> Encoded:
+        """Return all utterances ``copies`` times, one copy after the other."""
+        ctc_states = None if self.ctc_states is None else self.ctc_states.repeat(copies, 1, 1)
+        return Encoded(self.states.repeat(copies, 1, 1), self.lengths.repeat(copies), ctc_states)
+
 
 class SpeechTranslator(nn.Module):
     """XLS-R encoder, mBART decoder and CTC head in one; ``config.parts`` tells which of them it has."""

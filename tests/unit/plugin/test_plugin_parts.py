@@ -94,7 +94,7 @@ def test_t23_bad_betas_name_the_option(text):
 
 def test_cached_states_need_a_frozen_encoder():
     config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
-    with pytest.raises(ConfigError, match="needs freeze_encoder"):
+    with pytest.raises(ConfigError, match="needs --freeze-encoder"):
         XlsrMbartModel(config, cache_encoder_states=True)
 
 
