@@ -28,23 +28,31 @@ def normalise(text: str) -> str:
     go. Arabic script: short vowel marks and tatweel go, the zero-width non-joiner becomes a space. Indic scripts:
     vowel signs stay. Chinese and Japanese: characters stay in a row, as there are no spaces to begin with.
     """
-    lowered = unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
-    return " ".join(lowered.translate(_CHARACTERS).split())
+    return _normalise(text, _CHARACTERS)
 
 
 class _CharacterMap(dict[int, str]):
     """What becomes of each code point; filled as characters are met, because the alphabet is small."""
 
+    def __init__(self, spared: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._spared = frozenset(spared)
+
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
         category = unicodedata.category(character)
-        kept = category[0] in "LMN" and character not in _ARABIC_DROPPED
+        kept = (category[0] in "LMN" and character not in _ARABIC_DROPPED) or character in self._spared
         spaced = category[0] in "PSZ" or character == _ZERO_WIDTH_NON_JOINER or character.isspace()
         self[code_point] = character if kept else " " if spaced else ""
         return self[code_point]
 
 
 _CHARACTERS = _CharacterMap()
+
+
+def _normalise(text: str, characters: _CharacterMap) -> str:
+    lowered = unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
+    return " ".join(lowered.translate(characters).split())
 
 
 class CtcVocabulary:
@@ -67,6 +75,10 @@ class CtcVocabulary:
         self._ids = dict(tokens)
         self.unk = tokens["<unk>"]
         self.delimiter = tokens[WORD_DELIMITER]
+        letters = {symbol for symbol in tokens if len(symbol) == 1}
+        # Published models have their own alphabets: capitals only, or an apostrophe among the letters.
+        self.upper = any(map(str.isupper, letters)) and not any(map(str.islower, letters))
+        self._characters = _CharacterMap(letters - {WORD_DELIMITER})
 
     @classmethod
     def load(cls, path: Path | str) -> CtcVocabulary:
@@ -96,7 +108,16 @@ class CtcVocabulary:
         for texts in texts_by_language.values():
             for text in texts:
                 characters.update(normalise(text))
-        characters.discard(" ")
+        return cls._of_characters(characters)
+
+    @classmethod
+    def join(cls, vocabularies: Iterable[CtcVocabulary]) -> CtcVocabulary:
+        """Return the vocabulary of the characters of several, as :meth:`build` would make it of all their texts."""
+        return cls._of_characters({symbol for vocabulary in vocabularies for symbol in vocabulary.symbols})
+
+    @classmethod
+    def _of_characters(cls, characters: set[str]) -> CtcVocabulary:
+        characters = characters - {" ", *SPECIALS}
         return cls({token: number for number, token in enumerate((*SPECIALS, *sorted(characters)))})
 
     def to_json(self) -> str:
@@ -116,10 +137,18 @@ class CtcVocabulary:
         """Bring a transcript to the alphabet; see :func:`normalise`."""
         return normalise(text)
 
+    def spell(self, text: str) -> str:
+        """Bring a text to the letters of this vocabulary: :func:`normalise`, in its case, with its punctuation.
+
+        A vocabulary of capitals alone gets capitals; an apostrophe stays if it is a letter here.
+        """
+        spelled = _normalise(text, self._characters)
+        return spelled.upper() if self.upper else spelled
+
     def encode(self, text: str) -> list[int]:
-        """Return one id per character of the normalised text; a space is ``|``, an unknown character ``<unk>``."""
+        """Return one id per character of :meth:`spell`; a space is ``|``, an unknown character ``<unk>``."""
         return [
-            self._ids.get(WORD_DELIMITER if character == " " else character, self.unk) for character in normalise(text)
+            self._ids.get(WORD_DELIMITER if character == " " else character, self.unk) for character in self.spell(text)
         ]
 
     def decode(self, ids: Iterable[int], collapse: bool = True) -> str:

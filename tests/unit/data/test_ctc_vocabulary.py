@@ -81,6 +81,27 @@ def test_unknown_characters_become_unk() -> None:
     assert VOCABULARY.encode("cω") == [VOCABULARY.encode("c")[0], VOCABULARY.unk]
 
 
+def _published(letters: str) -> CtcVocabulary:
+    return CtcVocabulary({symbol: number for number, symbol in enumerate(("<pad>", "<s>", "</s>", "<unk>", *letters))})
+
+
+def test_i19_case_follows_the_vocabulary() -> None:
+    """A to Z and an apostrophe, as facebook/wav2vec2-base-960h and its relatives."""
+    capitals = _published("|ETAONIHSRDLUMWCFGYPBVK'XJQZ")
+    assert capitals.spell("Don't ask, Zoë – ever!") == "DON'T ASK ZOË EVER"
+    ids = capitals.encode("Don't ask")
+    assert capitals.unk not in ids
+    assert capitals.decode(ids, collapse=False) == "DON'T ASK"
+    assert _published("|abc'").spell("A'B C") == "a'b c"
+    assert _published("|abcD").spell("Abc D") == "abc d"
+    assert _published("|今日").spell("Ab") == "ab"
+
+
+def test_punctuation_that_is_no_letter_here_becomes_a_space() -> None:
+    assert VOCABULARY.spell("L'été | déjà") == "l été déjà"
+    assert _published("|abc").spell("a|b'c") == "a b c"
+
+
 def test_the_order_of_texts_does_not_matter() -> None:
     reordered = {code: texts[::-1] for code, texts in reversed(TEXTS.items())}
     assert CtcVocabulary.build(reordered).symbols == VOCABULARY.symbols
