@@ -23,6 +23,8 @@ _CHUNK_BYTES = 1 << 20
 # A tar may put any amount of "extended header" before a member; tarfile would read it into memory whole.
 _READ_AHEAD = _CHUNK_BYTES + (1 << 20)
 _TAR_BLOCK = 512
+# tarfile copies what is left of its buffer at every header that it reads.
+_TAR_BUFFER_BYTES = 1 << 14
 # The end record, its comment, and the 64-bit record and locator before it.
 _ZIP_END_BYTES = 22 + 65_535 + 56 + 20
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:|^/")
@@ -148,7 +150,7 @@ def tar_members(path: Path, guard: Guard) -> Iterator[Member]:
     """Stream a tar, compressed or not."""
     with ExitStack() as stack:
         stream = _TarStream(stack.enter_context(_decompressed(path)), guard)
-        tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK_BYTES))  # type: ignore[call-overload]
+        tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|", bufsize=_TAR_BUFFER_BYTES))  # type: ignore[call-overload]
         while (info := tar.next()) is not None:
             # tarfile keeps every header it has read; of a million members that is gigabytes.
             tar.members = []
@@ -160,9 +162,8 @@ def tar_members(path: Path, guard: Guard) -> Iterator[Member]:
             guard.check_bytes(info.offset_data + info.size)
             stream.allowed = info.offset_data + info.size + _READ_AHEAD
             if info.isreg():
-                content = tar.extractfile(info)
-                if content is not None:
-                    yield Member(name, info.size, Content(path, content))
+                # The stream stands where the content begins; extractfile would do the same at half the speed.
+                yield Member(name, info.size, Content(path, cast(Readable, tar.fileobj), info.size))
         _check_tar_end(tar, stream, guard)
 
 
@@ -219,7 +220,7 @@ def zip_members(path: Path, guard: Guard) -> Iterator[Member]:
             if not info.is_dir():
                 # No more than the size in the directory is read, and the CRC is checked at the end.
                 with archive.open(info) as content:
-                    yield Member(name, info.file_size, Content(path, content))
+                    yield Member(name, info.file_size, Content(path, content, info.file_size))
 
 
 def _check_zip_count(path: Path, guard: Guard) -> None:
@@ -237,16 +238,22 @@ def _check_zip_count(path: Path, guard: Guard) -> None:
 
 
 class Content:
-    """The bytes of a member; damage is reported as an :class:`ArchiveError`."""
+    """The bytes of a member; a file that ends early and damage are reported as an :class:`ArchiveError`."""
 
-    def __init__(self, path: Path, raw: Readable) -> None:
+    def __init__(self, path: Path, raw: Readable, num_bytes: int) -> None:
         self._path = path
         self._raw = raw
+        self._num_left = num_bytes
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes."""
+        wanted = self._num_left if size < 0 else min(size, self._num_left)
         with damage_as_error(self._path):
-            return self._raw.read(size)
+            data = self._raw.read(wanted)
+            if not data and wanted:
+                raise EOFError("it ends within a file")
+        self._num_left -= len(data)
+        return data
 
 
 @contextmanager
