@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from st.errors import DecodingError
@@ -57,14 +58,25 @@ def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
     """
     _check(logits, labels)
     # torchaudio costs a second to import; nothing else here needs it.
-    import torch
-    from torchaudio.functional import forced_align, merge_tokens
+    from torchaudio.functional import forced_align
 
     log_probs = logits.float().log_softmax(dim=-1)[None]
     targets = torch.tensor([list(labels)], dtype=torch.int32, device=logits.device)
     path, scores = forced_align(log_probs, targets, blank=BLANK)
-    spans = merge_tokens(path[0], scores[0].exp(), blank=BLANK)
-    return [LabelSpan(int(span.token), int(span.start), int(span.end), float(span.score)) for span in spans]
+    return _spans(path[0], scores[0])
+
+
+def _spans(path: Tensor, log_probs: Tensor) -> list[LabelSpan]:
+    """Return the runs of equal labels of a path ``(S,)``, given the log-probability of each frame's label ``(S,)``."""
+    changes = path[1:] != path[:-1]
+    edge = changes.new_ones(1)
+    heard = path != BLANK
+    starts = (heard & torch.cat([edge, changes])).nonzero()[:, 0]
+    ends = (heard & torch.cat([changes, edge])).nonzero()[:, 0] + 1
+    totals = torch.cat([log_probs.new_zeros(1, dtype=torch.double), log_probs.double().exp().cumsum(dim=0)])
+    confidences = (totals[ends] - totals[starts]) / (ends - starts)
+    columns = (path[starts].tolist(), starts.tolist(), ends.tolist(), confidences.tolist())
+    return [LabelSpan(*row) for row in zip(*columns, strict=True)]
 
 
 def _check(logits: Tensor, labels: Sequence[int]) -> None:

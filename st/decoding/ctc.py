@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from st.modules.ctc_head import BLANK
@@ -22,5 +23,10 @@ def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     Returns:
         Labels of each utterance, without blanks.
     """
-    best = logits.argmax(dim=-1).tolist()
-    return [collapse(row[:length]) for row, length in zip(best, lengths.tolist(), strict=True)]
+    best = logits.argmax(dim=-1)  # (N, S)
+    valid = torch.arange(best.size(1), device=best.device) < lengths[:, None]
+    counted = valid & (best != BLANK)
+    counted[:, 1:] &= best[:, 1:] != best[:, :-1]
+    labels, counts = best[counted].tolist(), counted.sum(dim=1).tolist()
+    ends = [sum(counts[: row + 1]) for row in range(len(counts))]
+    return [labels[end - count : end] for end, count in zip(ends, counts, strict=True)]
