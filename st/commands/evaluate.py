@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from st.evaluation.decoder import Decoder
+    from st.evaluation.decoder import Decoded, Decoder, Waveform
     from st.evaluation.results import JsonValue
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ Translate and transcribe a subset of a prepared data set and score it: BLEU, chr
 CER of the CTC head for every spoken language. Each recording is encoded once for all its target languages. An
 interrupted evaluation goes on where it stopped when the same command is given again.
 
+The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
+on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte.
+
 Writes into --out: hypotheses/<direction>.tsv, transcripts/<language>.tsv, report.json, report.md, report.html, charts/.
 """
 
@@ -28,6 +32,8 @@ EXAMPLES = """\
 examples:
   st evaluate --checkpoint run/checkpoint_best.pt --data DATA --out results
   st evaluate --checkpoint model/ --data DATA --directions fr_en,en_de --subset dev --beam 1 --out results-dev
+  torchrun --nproc_per_node 4 -m st evaluate --checkpoint run/checkpoint_best.pt --data DATA --out results
+  st evaluate --shard 2/3 --checkpoint run/checkpoint_best.pt --data DATA --out results   # and 1/3 and 3/3
 """
 
 NORMALISATION = (
@@ -63,6 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, padded (default: 120)"
     )
     parser.add_argument(
+        "--batch-size", type=int, metavar="N", help="recordings per batch at most (default: as --batch-seconds allows)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--shard",
+        metavar="i/n",
+        help="decode only the i-th of n parts; the last part to finish writes the results (default: everything)",
+    )
+    parser.add_argument(
         "--train-log",
         type=Path,
         nargs="+",
@@ -76,22 +91,32 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from st.data.ctc_vocabulary import normalise
     from st.data.manifest import subset_files
+    from st.errors import UsageError
     from st.evaluation.corpus import choose_directions
     from st.evaluation.curves import find_logs
     from st.evaluation.evaluate import EvaluationConfig, evaluate
+    from st.evaluation.shards import choose_shard, connection
     from st.evaluation.tables import terminal_summary
 
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
     subset_files(args.data, args.subset, directions)
+    if args.threads is not None and args.threads < 1:
+        raise UsageError(f"--threads is {args.threads}; expected at least 1")
+    shard = choose_shard(args.shard, os.environ)
     config = EvaluationConfig(
         normalise=normalise,
         subset=args.subset,
         batch_seconds=args.batch_seconds,
+        batch_size=args.batch_size,
+        shard=shard,
         settings=_settings(args),
         train_logs=args.train_log or find_logs(args.checkpoint),
     )
-    report = evaluate(_load(args, directions), args.data, directions, args.out, config)
+    with connection(shard):
+        report = evaluate(_LateDecoder(args, directions), args.data, directions, args.out, config)
+    if report is None:
+        return 0
     sys.stdout.write(terminal_summary(report) + "\n")
     logger.info("wrote %s", args.out / "report.html")
     broken = report.not_finite()
@@ -114,18 +139,49 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     }
 
 
+class _LateDecoder:
+    """Loads the model when the first batch is there: bringing shards together needs none."""
+
+    def __init__(self, args: argparse.Namespace, directions: Sequence[str]) -> None:
+        self._args, self._directions = args, directions
+        self._decoder: Decoder | None = None
+
+    def decode_batch(
+        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]
+    ) -> Sequence[Decoded]:
+        """Decode a batch with the model of the command line."""
+        if self._decoder is None:
+            self._decoder = _load(self._args, self._directions)
+        return self._decoder.decode_batch(waveforms, target_languages)
+
+
 def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
+    from st.commands.recordings import warn_untrained
     from st.data.languages import split_direction
     from st.inference import load_translator
+    from st.runtime import tune
 
+    tune(args.threads)
     translator = load_translator(
         args.checkpoint,
         data_dir=args.data,
-        device=args.device,
+        device=own_device(args.device, os.environ),
         dtype=args.dtype,
         beam=args.beam,
         length_penalty=args.lenpen,
     )
     # A target that the model has no tag for must not come up after an hour of the other directions.
-    translator.check_languages([split_direction(direction)[1] for direction in directions])
+    targets = [split_direction(direction)[1] for direction in directions]
+    translator.check_languages(targets)
+    warn_untrained(translator, targets)
     return translator
+
+
+def own_device(device: str, environment: Mapping[str, str]) -> str:
+    """Return the GPU of this process under ``torchrun``, where all were asked for the same."""
+    import torch
+
+    rank = environment.get("LOCAL_RANK")
+    if rank is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return device
+    return f"cuda:{int(rank) % torch.cuda.device_count()}"

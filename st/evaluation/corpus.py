@@ -122,17 +122,21 @@ def _gather(rows: Mapping[str, Sequence[ManifestRow]]) -> list[Utterance]:
     ]
 
 
-def make_batches(utterances: Sequence[Utterance], max_samples: int) -> list[list[Utterance]]:
+def make_batches(
+    utterances: Sequence[Utterance], max_samples: int, max_utterances: int | None = None
+) -> list[list[Utterance]]:
     """Batch utterances of similar length, longest first.
 
     Args:
         utterances: In any order; equal sets give equal batches.
         max_samples: Most samples in a batch, padding counted; an utterance that is longer goes alone.
+        max_utterances: Most utterances in a batch; None for any number.
     """
     batches: list[list[Utterance]] = []
     for utterance in sorted(utterances, key=lambda item: (-item.num_samples, item.audio)):
         # Longest first: the first of a batch is its padded length, and memory is known to suffice after one batch.
-        if batches and (len(batches[-1]) + 1) * batches[-1][0].num_samples <= max_samples:
+        room = batches and (max_utterances is None or len(batches[-1]) < max_utterances)
+        if room and (len(batches[-1]) + 1) * batches[-1][0].num_samples <= max_samples:
             batches[-1].append(utterance)
         else:
             batches.append([utterance])

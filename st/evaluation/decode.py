@@ -14,6 +14,7 @@ from st.errors import EvaluationError
 from st.evaluation.corpus import Utterance, make_batches
 from st.evaluation.decoder import Decoded, Decoder, Waveform
 from st.evaluation.partial import PartialResults
+from st.evaluation.shards import WHOLE, Shard
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +28,10 @@ def decode_utterances(
     *,
     partial: PartialResults,
     batch_seconds: float,
+    batch_size: int | None = None,
+    shard: Shard = WHOLE,
 ) -> Mapping[str, Decoded]:
-    """Decode what ``partial`` does not hold yet, and return everything by recording.
+    """Decode what ``partial`` does not hold yet of a shard, and return everything decoded by recording.
 
     Args:
         decoder: The model.
@@ -36,22 +39,30 @@ def decode_utterances(
         data_dir: The prepared tree that their recordings are relative to.
         partial: Earlier results; grows batch by batch.
         batch_seconds: Most audio in a batch, padding counted.
+        batch_size: Most recordings in a batch; None for any number.
+        shard: Which batches are to be decoded here.
 
     Raises:
         AudioError: If a recording cannot be read; test recordings are never skipped.
         EvaluationError: If the decoder does not return one result per recording.
     """
-    # The batches are those of the whole set, so that a resumed run computes exactly what an uninterrupted one does.
-    batches = make_batches(utterances, int(batch_seconds * SAMPLE_RATE))
+    # The batches are those of the whole set, so that resumed runs and shards compute exactly what one run does.
+    batches = shard.take(make_batches(utterances, int(batch_seconds * SAMPLE_RATE), batch_size))
     pending = [batch for batch in batches if any(item.audio not in partial.items for item in batch)]
-    total_s, waiting_s = _seconds(utterances), sum(map(_seconds, pending))
-    logger.info("decoding %d recordings (%.1f min) in %d batches", len(utterances), total_s / 60, len(batches))
+    total_s, waiting_s = sum(map(_seconds, batches)), sum(map(_seconds, pending))
+    what = (
+        f"{sum(map(len, batches))} of {len(utterances)} recordings"
+        if shard.count > 1
+        else f"{len(utterances)} recordings"
+    )
+    logger.info("decoding %s (%.1f min) in %d batches", what, total_s / 60, len(batches))
     with tqdm(
         total=round(total_s),
         initial=round(total_s - waiting_s),
         unit="s",
-        desc="decoding",
-        disable=None,
+        desc=f"decoding {shard}" if shard.count > 1 else "decoding",
+        # One bar stands for all processes of one launch: they have equal shares. None: only on a terminal.
+        disable=None if shard.leads else True,
         smoothing=0.05,
     ) as bar:
         for batch, waveforms in _read_ahead(pending, Path(data_dir)):

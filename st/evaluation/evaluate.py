@@ -17,14 +17,15 @@ from st.evaluation.error_rates import score_transcripts
 from st.evaluation.examples import choose_examples
 from st.evaluation.hypotheses import HypothesisRow
 from st.evaluation.pairing import pair_by_id
-from st.evaluation.partial import PartialResults, run_key
+from st.evaluation.partial import PATTERN, PartialResults, run_key
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scores import score_translations
+from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import write_report
 
 logger = logging.getLogger(__name__)
 
-PARTIAL_FILENAME = "partial.jsonl"
+PARTIAL_FILENAME = WHOLE.filename
 
 Tables = dict[str, list[HypothesisRow]]
 
@@ -39,6 +40,10 @@ class EvaluationConfig:
     """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
     batch_seconds: float = 120.0
     """Most seconds of audio in a batch, padding counted."""
+    batch_size: int | None = None
+    """Most recordings in a batch; None for any number."""
+    shard: Shard = WHOLE
+    """Which part of the recordings to decode here."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """Recorded in the report: checkpoint digest, decoding options, normalisation. A run with other settings does not
     go on from the results of an interrupted one."""
@@ -49,16 +54,18 @@ class EvaluationConfig:
         """Check the values.
 
         Raises:
-            EvaluationError: If ``batch_seconds`` is not positive.
+            EvaluationError: If ``batch_seconds`` or ``batch_size`` is not positive.
         """
         if not self.batch_seconds > 0:
             raise EvaluationError(f"--batch-seconds is {self.batch_seconds:g}; expected more than 0")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise EvaluationError(f"--batch-size is {self.batch_size}; expected at least 1")
 
 
 def evaluate(
     decoder: Decoder, data_dir: Path | str, directions: Sequence[str], out_dir: Path | str, config: EvaluationConfig
-) -> Report:
-    """Evaluate all directions in one run and write ``out_dir``.
+) -> Report | None:
+    """Evaluate all directions in one run, or decode one shard of it; the last shard to finish writes ``out_dir``.
 
     Args:
         decoder: The model; each recording is given to it once, with all its targets.
@@ -68,16 +75,67 @@ def evaluate(
             ``report.html``; existing ones are replaced, each as a whole.
         config: Subset, normalisation and what to record.
 
+    Returns:
+        The report, or None if other shards have not finished, or another process has written it.
+
     Raises:
         StError: If data are missing or malformed, or hypotheses and references do not belong together.
     """
     curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
     test_set = load_test_set(data_dir, directions, config.subset)
-    key = run_key(config.settings, test_set.utterances)
-    partial = PartialResults(Path(out_dir) / PARTIAL_FILENAME, key)
-    decoded = decode_utterances(
-        decoder, test_set.utterances, data_dir, partial=partial, batch_seconds=config.batch_seconds
+    partial = PartialResults(Path(out_dir) / config.shard.filename, run_key(config.settings, test_set.utterances))
+    decode_utterances(
+        decoder,
+        test_set.utterances,
+        data_dir,
+        partial=partial,
+        batch_seconds=config.batch_seconds,
+        batch_size=config.batch_size,
+        shard=config.shard,
     )
+    if not _come_together(partial, test_set, config.shard):
+        return None
+    report = _score_and_write(test_set, partial.items, out_dir, config, curves)
+    partial.remove()
+    release(config.shard)
+    return report
+
+
+def _come_together(partial: PartialResults, test_set: TestSet, shard: Shard) -> bool:
+    """Gather the results of all shards; return whether this process has them all and is the one to go on."""
+    if shard.connected and not shard.leads:
+        own = {item.audio for item in test_set.utterances} & set(partial.items)
+        send_results(shard, partial.lines(sorted(own)))
+        partial.remove()
+        return False
+    if shard.connected:
+        for lines in receive_results(shard):
+            partial.absorb(lines)
+    elif shard.count > 1 and partial.removed:
+        logger.info("shard %s: the report has been written by another shard", shard)
+        return False
+    partial.refresh()
+    missing = sum(item.audio not in partial.items for item in test_set.utterances)
+    if missing:
+        logger.info(
+            "shard %s is done; %d of %d recordings are missing yet. The last shard to finish writes the report. If the "
+            "shards run on machines without a folder in common, copy all %s into one and give the command again "
+            "without --shard",
+            shard,
+            missing,
+            len(test_set.utterances),
+            PATTERN,
+        )
+    return not missing
+
+
+def _score_and_write(
+    test_set: TestSet,
+    decoded: Mapping[str, Decoded],
+    out_dir: Path | str,
+    config: EvaluationConfig,
+    curves: TrainingCurves,
+) -> Report:
     logger.info("scoring %d directions", len(test_set.rows))
     translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
     report = Report(
@@ -88,7 +146,6 @@ def evaluate(
     )
     examples = {name: choose_examples(rows) for name, rows in translations.items()}
     write_report(out_dir, report, translations=translations, transcripts=transcripts, curves=curves, examples=examples)
-    partial.remove()
     return report
 
 

@@ -1,4 +1,8 @@
-"""What an interrupted evaluation has decoded already: an append-only file, one recording per line."""
+"""What an evaluation has decoded already: append-only files, one recording per line, one file per process.
+
+They serve an interrupted evaluation to go on, and the shards of a divided one to come together: any process reads the
+files of all, whatever the division was.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from st.evaluation.results import JsonValue
 from st.files import write_text
 
 logger = logging.getLogger(__name__)
+
+PATTERN = "partial*.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +43,100 @@ class PartialResults:
     """Results by recording, kept on disk as they come.
 
     Args:
-        path: The file; made if missing, and begun anew if it belongs to another run.
+        path: The file of this process; made if missing, and begun anew if it belongs to another run. Files of other
+            processes beside it are read.
         key: From :func:`run_key`.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
+        self._header = json.dumps({"run": key}) + "\n"
         self._items: dict[str, StoredItem] = {}
-        header = json.dumps({"run": key}) + "\n"
-        kept = self._read(header)
+        kept = self._read(path, own=True)
         # Also cuts off a last line that a killed process left without its end.
-        write_text(path, header + "".join(kept))
-        if kept:
-            logger.info("%s: going on after %d recordings decoded before", path, len(kept))
+        write_text(path, self._header + "".join(kept))
+        self.refresh()
+        if self._items:
+            logger.info("%s: going on after %d recordings decoded before", path, len(self._items))
 
     @property
     def items(self) -> Mapping[str, Decoded]:
         """Return what is decoded so far, by recording."""
         return self._items
 
+    @property
+    def removed(self) -> bool:
+        """Whether another process has taken the results over and cleared the files away."""
+        return not self._path.exists()
+
+    def refresh(self) -> None:
+        """Read what other processes have decoded."""
+        for path in self._others():
+            self._read(path, own=False)
+
     def add(self, utterances: Sequence[Utterance], decoded: Sequence[Decoded]) -> None:
         """Keep the results of one batch; they survive the death of this process."""
-        lines = []
         for utterance, result in zip(utterances, decoded, strict=True):
-            item = StoredItem(result.transcript, dict(result.translations))
-            self._items[utterance.audio] = item
-            record = {"audio": utterance.audio, "transcript": item.transcript, "translations": item.translations}
-            lines.append(json.dumps(record, ensure_ascii=True) + "\n")
+            self._items[utterance.audio] = StoredItem(result.transcript, dict(result.translations))
         with self._path.open("a", encoding="utf-8", newline="\n") as handle:
-            handle.write("".join(lines))
+            handle.write(self.lines(item.audio for item in utterances))
             handle.flush()
             os.fsync(handle.fileno())
 
-    def remove(self) -> None:
-        """Delete the file, once the results are written under their final names."""
-        self._path.unlink(missing_ok=True)
+    def lines(self, recordings: Iterable[str]) -> str:
+        """Return the lines that stand for these recordings, for :meth:`absorb` elsewhere."""
+        found = ((audio, self._items[audio]) for audio in recordings)
+        records = [{"audio": audio, "transcript": item.transcript, "translations": item.translations}
+                   for audio, item in found]  # fmt: skip
+        return "".join(json.dumps(record, ensure_ascii=True) + "\n" for record in records)
 
-    def _read(self, header: str) -> list[str]:
-        if not self._path.exists():
+    def absorb(self, lines: str) -> None:
+        """Take over what another process decoded."""
+        for line in lines.splitlines():
+            if line:
+                self._take(line)
+
+    def remove(self) -> None:
+        """Delete the files of this run, once the results are written under their final names."""
+        for path in (self._path, *self._others()):
+            path.unlink(missing_ok=True)
+
+    def _others(self) -> list[Path]:
+        """Return the files of this run by other processes."""
+        found = (path for path in sorted(self._path.parent.glob(PATTERN)) if path != self._path)
+        return [path for path in found if _first_line(path) == self._header]
+
+    def _read(self, path: Path, *, own: bool) -> list[str]:
+        """Take over the whole lines of a file and return them."""
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        except FileNotFoundError:
             return []
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        if not lines or lines[0] != header:
-            logger.info("%s: belongs to another run; starting from the beginning", self._path)
+        if not lines or lines[0] != self._header:
+            logger.info("%s: belongs to another run; starting from the beginning", path)
             return []
         kept: list[str] = []
         for line in lines[1:]:
             try:
-                record = json.loads(line)
-                self._items[record["audio"]] = StoredItem(record["transcript"], record["translations"])
+                if not line.endswith("\n"):
+                    raise ValueError("cut off")
+                self._take(line)
             except (ValueError, KeyError, TypeError):
-                logger.warning("%s: line %d is incomplete; its recording is decoded again", self._path, len(kept) + 2)
+                # Another process may be in the middle of writing it.
+                if own:
+                    logger.warning("%s: line %d is incomplete; its recording is decoded again", path, len(kept) + 2)
                 break
             kept.append(line)
         return kept
+
+    def _take(self, line: str) -> None:
+        record = json.loads(line)
+        self._items[record["audio"]] = StoredItem(record["transcript"], record["translations"])
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as handle:
+            return handle.readline()
+    except FileNotFoundError:
+        return ""

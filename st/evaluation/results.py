@@ -13,6 +13,8 @@ from st.evaluation.averages import Average, average_groups, mean
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
+MAIN_METRICS = ("bleu", "chrf", "ter")
+
 _DECIMALS = 4
 
 
@@ -22,6 +24,18 @@ class MetricScore:
 
     value: float
     signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+    def to_json(self) -> list[JsonValue]:
+        """Return both ends, rounded like scores."""
+        return [number(self.low), number(self.high)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +53,14 @@ class DirectionResult:
     """Hypotheses without any text; they are scored like the others."""
     other_bleu: Mapping[str, MetricScore] = field(default_factory=dict)
     """BLEU with further tokenizers, by tokenizer (``zh``, ``ja-mecab``)."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Bootstrap intervals of ``bleu``, ``chrf``, ``ter`` and the further tokenizers."""
+    length_ratio: float | None = None
+    """Characters of the hypotheses over those of the references, spaces not counted."""
+    flags: Mapping[str, int] = field(default_factory=dict)
+    """Suspicious hypotheses by kind, see :mod:`st.evaluation.flags`."""
+    comet: float | None = None
+    """COMET in percent, if it was asked for and could be computed."""
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record of the report, scores rounded to four decimals and NaN as None."""
@@ -52,11 +74,22 @@ class DirectionResult:
             "n": self.n,
             "empty_hypotheses": self.empty_hypotheses,
         }
+        for name in MAIN_METRICS:
+            if name in self.intervals:
+                record[f"{name}_ci"] = self.intervals[name].to_json()
         if self.other_bleu:
-            record["other_bleu"] = {
-                name: {"bleu": number(score.value), "signature": score.signature}
-                for name, score in sorted(self.other_bleu.items())
-            }
+            record["other_bleu"] = {name: self._other_record(name) for name in sorted(self.other_bleu)}
+        record["length_ratio"] = number(self.length_ratio)
+        record["flags"] = dict(self.flags)
+        if self.comet is not None:
+            record["comet"] = number(self.comet)
+        return record
+
+    def _other_record(self, name: str) -> dict[str, JsonValue]:
+        score = self.other_bleu[name]
+        record: dict[str, JsonValue] = {"bleu": number(score.value), "signature": score.signature}
+        if name in self.intervals:
+            record["bleu_ci"] = self.intervals[name].to_json()
         return record
 
 
@@ -131,7 +164,7 @@ class Report:
         values = [
             (f"{name} {metric}", score.value)
             for name, result in self.directions.items()
-            for metric, score in (("bleu", result.bleu), ("chrf", result.chrf), ("ter", result.ter))
+            for metric, score in zip(MAIN_METRICS, (result.bleu, result.chrf, result.ter), strict=True)
         ]
         values += [
             (f"{name} {metric}", value)

@@ -1,20 +1,23 @@
-"""Translation scores by sacreBLEU: BLEU, chrF++ and TER, each with its signature."""
+"""Translation scores by sacreBLEU: BLEU, chrF++ and TER, each with its signature and interval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from st.data.languages import language
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
-from st.evaluation.results import DirectionResult, MetricScore
+from st.evaluation.resampling import confidence_intervals
+from st.evaluation.results import MAIN_METRICS, DirectionResult, MetricScore
+from st.evaluation.statistics import Metric, Statistics, extract
 
 OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
 """Tokenizers reported beside the papers' convention, by target language."""
 
-_UNSEGMENTED_SCRIPTS = ("Hans", "Jpan")
+UNSEGMENTED_SCRIPTS = ("Hans", "Jpan")
+"""Scripts written without spaces between words."""
 
 
 def score_translations(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> DirectionResult:
@@ -30,16 +33,69 @@ def score_translations(target: str, hypotheses: Sequence[str], references: Seque
             tokenizer's package is missing.
         UsageError: If ``target`` is not a language of CoVoST 2.
     """
-    tokenizer = language(target).bleu_tokenizer
     hypotheses, references = checked_segments(hypotheses, references)
+    return summarise(translation_statistics(target, hypotheses, references), hypotheses, references)
+
+
+def translation_statistics(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Statistics]:
+    """Extract the statistics of all metrics of a target language: ``bleu chrf ter``, then further tokenizers.
+
+    Raises:
+        EvaluationError: As for :func:`score_translations`.
+        UsageError: As for :func:`score_translations`.
+    """
+    hypotheses, references = checked_segments(hypotheses, references)
+    return {name: extract(metric, hypotheses, references) for name, metric in metrics_for(target).items()}
+
+
+def summarise(
+    statistics: Mapping[str, Statistics], hypotheses: Sequence[str], references: Sequence[str]
+) -> DirectionResult:
+    """Turn the statistics of a direction into its scores, with their confidence intervals."""
+    scores = {name: item.corpus() for name, item in statistics.items()}
+    intervals = confidence_intervals(list(statistics.values()))
     return DirectionResult(
-        bleu=corpus_bleu(hypotheses, references, tokenizer),
-        chrf=_score(CHRF(word_order=2), hypotheses, references),
-        ter=corpus_ter(target, hypotheses, references),
+        bleu=scores["bleu"],
+        chrf=scores["chrf"],
+        ter=scores["ter"],
         n=len(references),
         empty_hypotheses=sum(not text.strip() for text in hypotheses),
-        other_bleu={name: corpus_bleu(hypotheses, references, name) for name in OTHER_TOKENIZERS.get(target, ())},
+        other_bleu={name: score for name, score in scores.items() if name not in MAIN_METRICS},
+        intervals=dict(zip(statistics, intervals, strict=True)),
+        length_ratio=length_ratio(hypotheses, references),
     )
+
+
+def metrics_for(target: str) -> dict[str, Metric]:
+    """Return the metrics of a target language: ``bleu chrf ter``, then BLEU with further tokenizers by their names.
+
+    Raises:
+        EvaluationError: If a tokenizer's package is not installed.
+        UsageError: If ``target`` is not a language of CoVoST 2.
+    """
+    found = language(target)
+    unsegmented = found.script in UNSEGMENTED_SCRIPTS
+    return {
+        "bleu": bleu_metric(found.bleu_tokenizer),
+        "chrf": CHRF(word_order=2),
+        # Scripts written without spaces are split into characters first, as the signature says.
+        "ter": TER(normalized=unsegmented, asian_support=unsegmented),
+        **{name: bleu_metric(name) for name in OTHER_TOKENIZERS.get(target, ())},
+    }
+
+
+def bleu_metric(tokenizer: str) -> BLEU:
+    """Return cased corpus BLEU with one of sacreBLEU's tokenizers.
+
+    Raises:
+        EvaluationError: If the tokenizer is unknown or its package is not installed.
+    """
+    try:
+        return BLEU(tokenize=tokenizer)
+    except (ImportError, RuntimeError, AssertionError, ValueError) as error:
+        raise EvaluationError(
+            f"sacreBLEU's tokenizer {tokenizer!r} is not available ({error}); install it with: pip install 'sacrebleu[ja]'"
+        ) from error
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], tokenizer: str) -> MetricScore:
@@ -48,19 +104,13 @@ def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], tokenizer:
     Raises:
         EvaluationError: If the tokenizer is unknown or its package is not installed.
     """
-    try:
-        metric = BLEU(tokenize=tokenizer)
-    except (ImportError, RuntimeError, AssertionError, ValueError) as error:
-        raise EvaluationError(
-            f"sacreBLEU's tokenizer {tokenizer!r} is not available ({error}); install it with: pip install 'sacrebleu[ja]'"
-        ) from error
-    return _score(metric, hypotheses, references)
+    return extract(bleu_metric(tokenizer), hypotheses, references).corpus()
 
 
-def corpus_ter(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> MetricScore:
-    """Compute TER; scripts written without spaces are split into characters first, as the signature says."""
-    unsegmented = language(target).script in _UNSEGMENTED_SCRIPTS
-    return _score(TER(normalized=unsegmented, asian_support=unsegmented), hypotheses, references)
+def length_ratio(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:
+    """Return the characters of all hypotheses over those of all references, spaces not counted."""
+    said, expected = (sum(len("".join(text.split())) for text in texts) for texts in (hypotheses, references))
+    return said / expected if expected else None
 
 
 def sentence_chrf(hypothesis: str, reference: str) -> float:
@@ -85,8 +135,3 @@ def checked_segments(hypotheses: Sequence[str], references: Sequence[str]) -> tu
     if not references:
         raise EvaluationError("nothing to score: the corpus is empty")
     return [clean_field(text) for text in hypotheses], [clean_field(text) for text in references]
-
-
-def _score(metric: BLEU | CHRF | TER, hypotheses: Sequence[str], references: Sequence[str]) -> MetricScore:
-    score = metric.corpus_score(list(hypotheses), [list(references)])
-    return MetricScore(value=float(score.score), signature=str(metric.get_signature()))

@@ -23,6 +23,7 @@ from st.errors import AudioError, EvaluationError, ManifestError, UsageError
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
 from st.evaluation.evaluate import PARTIAL_FILENAME, EvaluationConfig, evaluate
 from st.evaluation.hypotheses import read_hypotheses
+from st.evaluation.shards import Shard
 
 DIRECTIONS = ("fr_en", "en_de", "en_zh-CN")
 NUM_CLIPS = 6
@@ -90,6 +91,9 @@ class Oracle:
 
     def check_languages(self, codes: Sequence[str]) -> None:
         assert set(codes) == {"en", "de", "zh-CN"}
+
+    def untrained(self, codes: Sequence[str]) -> list[str]:
+        return []
 
 
 CONFIG = EvaluationConfig(normalise=normalise, batch_seconds=0.5, settings={"beam": 5})
@@ -166,6 +170,44 @@ def test_an_evaluation_may_be_interrupted_again_and_again(data: Path, tmp_path: 
     evaluate(complete, data, DIRECTIONS, tmp_path / "whole", CONFIG)
     assert batches + oracle.batches == complete.batches
     assert tree(out) == tree(tmp_path / "whole")
+
+
+def test_shards_decode_the_batches_of_an_undivided_run(data: Path, tmp_path: Path) -> None:
+    complete = Oracle(wrong=[2])
+    evaluate(complete, data, DIRECTIONS, tmp_path / "whole", CONFIG)
+    parts = []
+    for index in (3, 1, 2):
+        oracle = Oracle(wrong=[2])
+        report = evaluate(oracle, data, DIRECTIONS, tmp_path / "out", replace(CONFIG, shard=Shard(index, 3)))
+        assert (report is None) == (index != 2)
+        parts += oracle.batches
+    assert len(complete.batches) > 3
+    assert sorted(parts) == sorted(complete.batches)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_shard_that_ends_after_another_has_written_the_report_does_not_write_again(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    class Slow(Oracle):
+        def decode_batch(self, waveforms, target_languages):
+            answers = super().decode_batch(waveforms, target_languages)
+            (out / "report.json").write_text("written by another")
+            return answers
+
+    def vanish(partial, *_args):
+        partial.remove()
+        return honest(partial, *_args)
+
+    import st.evaluation.evaluate as room
+
+    honest = room._come_together
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_come_together", vanish)
+        assert evaluate(Slow(), data, DIRECTIONS, out, replace(CONFIG, shard=Shard(1, 2))) is None
+    assert [path.name for path in out.iterdir()] == ["report.json"]
 
 
 def test_results_of_another_run_are_not_taken_over(data: Path, tmp_path: Path) -> None:
@@ -328,6 +370,7 @@ def test_the_markdown_links_charts_that_exist(data: Path, tmp_path: Path) -> Non
 @pytest.fixture
 def command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command line of an evaluation with the oracle for a model."""
+    monkeypatch.setenv("ST_NO_TUNE", "1")
     checkpoint = tmp_path / "checkpoint_best.pt"
     checkpoint.write_bytes(b"model")
     monkeypatch.setattr(st.inference, "load_translator", lambda *_args, **_options: Oracle(wrong=[1]))
@@ -357,6 +400,11 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
         (["--data", "absent"], 1, "absent"),
         (["--checkpoint", "absent.pt"], 1, "absent.pt: no such checkpoint"),
         (["--batch-seconds", "0"], 1, "--batch-seconds is 0"),
+        (["--batch-size", "0"], 1, "--batch-size is 0"),
+        (["--threads", "0"], 2, "--threads is 0"),
+        (["--shard", "0/3"], 2, "--shard is '0/3'; expected i/n with i from 1 to n"),
+        (["--shard", "4/3"], 2, "--shard is '4/3'"),
+        (["--shard", "third"], 2, "--shard is 'third'"),
         (["--train-log", "absent.log"], 1, "absent.log"),
     ],
 )
