@@ -3,8 +3,7 @@
 What fairseq does, and what is done here instead:
 
 * It copies a new checkpoint over ``checkpoint_last.pt`` and ``checkpoint_best.pt`` byte by byte: killed meanwhile, the
-  old one is gone and the new one is half there. Here a name changes over in one step, and as all writing is like that,
-  one file can go under several names: saving the last and the best costs nothing more.
+  old one is gone and the new one is half there. Here every name changes over in one step, from whole to whole.
 * When writing fails it tries again behind what it wrote, which leaves a file that nobody can read. Here a failure ends
   the training with a sentence, and the checkpoints of before are as they were.
 * Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
@@ -18,6 +17,7 @@ use.
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import os
 import shutil
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 LAST = "checkpoint_last.pt"
 """fairseq's default of ``--restore-file``, which it looks for in ``--save-dir``."""
 
+_NO_KERNEL_COPY = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
+
 _fairseq_save = checkpoint_utils.torch_persistent_save
 _fairseq_load = checkpoint_utils.load_checkpoint
 
@@ -49,7 +51,7 @@ def install() -> None:
     """Replace fairseq's functions; calling it again changes nothing."""
     checkpoint_utils.torch_persistent_save = save
     checkpoint_utils.load_checkpoint = load
-    checkpoint_utils.PathManager = _LinkingPathManager
+    checkpoint_utils.PathManager = _AtomicPathManager
 
 
 @clear_errors
@@ -73,39 +75,38 @@ def save(state: Any, filename: str, async_write: bool = False) -> None:
         ) from exc
 
 
-class _LinkingPathManager(PathManager):
+class _AtomicPathManager(PathManager):
     """fairseq's file functions, with a copy that is there at once or not at all."""
 
     @staticmethod
     def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if PathManager.path_requires_pathmanager(dst_path):
             return bool(PathManager.copy(src_path, dst_path, overwrite=overwrite))
-        link_or_copy(Path(src_path), Path(dst_path))
+        copy_atomically(Path(src_path), Path(dst_path))
         return True
 
 
 @clear_errors
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, replacing what had it; where the file system has no links, copy the file.
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file under a temporary name, then rename the copy.
+
+    Not a second name of the same file: what damages one checkpoint should leave the others.
 
     Raises:
-        CheckpointError: If neither works; what had the name keeps it.
+        CheckpointError: If it cannot be written; what had the name keeps it.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
     try:
-        try:
-            temporary.hardlink_to(source)
-        except OSError:
+        with source.open("rb") as content, atomic_write(target, "wb") as handle:
+            left = source.stat().st_size
+            # Within the kernel, and on some file systems without moving a byte.
+            while left and (moved := os.copy_file_range(content.fileno(), handle.fileno(), left)):
+                left -= moved
+    except OSError as exc:
+        if exc.errno in _NO_KERNEL_COPY:
             with source.open("rb") as content, atomic_write(target, "wb") as handle:
                 shutil.copyfileobj(content, handle, 1 << 24)
-        else:
-            temporary.replace(target)
-    except OSError as exc:
+            return
         raise CheckpointError(f"{target}: cannot be saved: {exc.strerror}") from exc
-    finally:
-        # Renaming one name of a file to another of its names leaves both.
-        temporary.unlink(missing_ok=True)
 
 
 @clear_errors
