@@ -224,6 +224,11 @@ def fairseq_dictionary(symbols: list[str]) -> Any:
 
 
 def fairseq_xm(args: argparse.Namespace, symbols: list[str]) -> Any:
+    """Build stock fairseq's ``xm_transformer`` with random weights; see :func:`build_fairseq_xm`."""
+    return perturb(build_fairseq_xm(args, symbols))
+
+
+def build_fairseq_xm(args: argparse.Namespace, symbols: list[str]) -> Any:
     """Build stock fairseq's ``xm_transformer``; its wide variants with the adaptor that the released files have."""
     patch_fairseq()
     from fairseq.models.speech_to_text.xm_transformer import Conv1dAdaptor, XMTransformerModel
@@ -234,4 +239,4 @@ def fairseq_xm(args: argparse.Namespace, symbols: list[str]) -> Any:
     if args.adaptor_proj:
         width = args.decoder_embed_dim
         model.encoder.adaptor = Conv1dAdaptor(width, width, n_layers=3, kernel_size=3, stride=2, proj=False)
-    return perturb(model)
+    return model

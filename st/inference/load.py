@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from st.decoding.options import BeamOptions
-from st.inference.precision import choose_device, choose_dtype, convert_products
+from st.inference.precision import choose_device, choose_dtype, convert_products, pack
 from st.inference.translator import Translator
 
 
@@ -49,6 +49,7 @@ def load_translator(
     bundle = load_bundle(checkpoint, data_dir=data_dir, device=place, padding=padding)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
+    pack(bundle.model, number_type)
     return Translator(
         bundle.model,
         bundle.text,

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from st.errors import UsageError
+from st.modules.attention import MultiheadAttention
 from st.modules.model import SpeechTranslator
+from st.modules.packed_linear import PackedLinear, packing_works
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -58,6 +60,32 @@ def convert_products(model: SpeechTranslator, dtype: torch.dtype) -> None:
             module.weight.data = module.weight.data.to(dtype)
     embedding = model.decoder.embed_tokens
     embedding.weight.data = embedding.weight.data.to(dtype)
+
+
+def pack(model: SpeechTranslator, dtype: torch.dtype) -> None:
+    """Lay out the weights of linear layers for fast products on a CPU, in place; elsewhere nothing is done.
+
+    The model can compute as before, but its layers no longer have weights that could be trained or saved. In float32
+    only the decoder is packed: with the many rows of the encoder, plain products are as fast.
+    """
+    if next(model.parameters()).device.type != "cpu" or not packing_works(dtype):
+        return
+    if "decoder" in model.config.parts:
+        _pack_layers(model.decoder.layers)
+        model.decoder.output = PackedLinear(model.decoder.embed_tokens.weight, None)
+    if "encoder" in model.config.parts and dtype != torch.float32:
+        _pack_layers(model.encoder.encoder.layers)
+
+
+def _pack_layers(layers: nn.ModuleList) -> None:
+    for layer in layers:
+        attention = layer.get_submodule("self_attn")
+        if isinstance(attention, MultiheadAttention):
+            attention.fuse()
+    for module in list(layers.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, PackedLinear(child.weight, child.bias))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.modules.packed_linear import PackedLinear
+
+KEY_MULTIPLE = 32
+
 
 def scaled_dot_product(
     queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool, dropout: float
@@ -18,7 +22,10 @@ def scaled_dot_product(
     torch's fused kernel, except where bfloat16 is trained on a CPU: its backward pass there is up to four times
     slower than that of the three operations it fuses.
     """
-    if not (queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and queries.requires_grad):
+    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    if not (short and queries.requires_grad):
+        if short and not causal and queries.size(2) > 1:
+            keys, values, mask = _filled_up(keys, values, mask)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal
         )
@@ -28,6 +35,18 @@ def scaled_dot_product(
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return F.dropout(scores.softmax(-1), dropout) @ values
+
+
+def _filled_up(keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Bring the number of keys to a multiple of 32, the rest masked: on a CPU others take up to three times as long."""
+    size = keys.size(2)
+    rest = -size % KEY_MULTIPLE
+    if rest == 0 or size < KEY_MULTIPLE:
+        return keys, values, mask
+    if mask is None:
+        mask = torch.ones((1, 1, 1, size), dtype=torch.bool, device=keys.device)
+    hidden = False if mask.dtype == torch.bool else -torch.inf
+    return F.pad(keys, (0, 0, 0, rest)), F.pad(values, (0, 0, 0, rest)), F.pad(mask, (0, rest), value=hidden)
 
 
 class MultiheadAttention(nn.Module):
@@ -41,6 +60,8 @@ class MultiheadAttention(nn.Module):
         self.v_proj = nn.Linear(dim, dim)
         self.q_proj = nn.Linear(dim, dim)
         self.out_proj = nn.Linear(dim, dim)
+        self.fused: PackedLinear | None = None
+        """Queries, keys and values in one product, once :meth:`fuse` was called."""
         # fairseq's start: Xavier, keys, queries and values as one matrix of three times the rows.
         for projection in (self.k_proj, self.v_proj, self.q_proj):
             nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
@@ -56,11 +77,27 @@ class MultiheadAttention(nn.Module):
         """Project ``(N, S, M)`` to keys and values, each ``(N, H, S, D)``."""
         return self.split_heads(self.k_proj(states)), self.split_heads(self.v_proj(states))
 
+    def queries(self, states: Tensor) -> Tensor:
+        """Project ``(N, Q, M)`` to queries ``(N, H, Q, D)``."""
+        return self.split_heads(self.q_proj(states))
+
+    def fuse(self) -> None:
+        """Join the projections of self-attention to one packed product, for inference; theirs are gone then."""
+        self.fused = PackedLinear.join([self.q_proj, self.k_proj, self.v_proj])
+        del self.q_proj, self.k_proj, self.v_proj
+
+    def project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project ``(N, S, M)`` to its own queries, keys and values, each ``(N, H, S, D)``."""
+        if self.fused is None:
+            return self.queries(states), *self.keys_values(states)
+        queries, keys, values = (self.split_heads(part) for part in self.fused(states).chunk(3, dim=-1))
+        return queries, keys, values
+
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None, causal: bool) -> Tensor:
-        """Attend from ``queries`` ``(N, Q, M)`` (before projection) to given keys and values ``(N, H, S, D)``.
+        """Attend from queries ``(N, H, Q, D)`` to keys and values ``(N, H, S, D)``.
 
         Args:
-            queries: States that ask.
+            queries: From :meth:`queries`.
             keys: From :meth:`keys_values`.
             values: From :meth:`keys_values`.
             mask: Boolean, broadcastable to ``(N, H, Q, S)``, true where attention may look; None for everywhere.
@@ -69,17 +106,13 @@ class MultiheadAttention(nn.Module):
         Returns:
             States ``(N, Q, M)``.
         """
-        context = scaled_dot_product(
-            self.split_heads(self.q_proj(queries)),
-            keys,
-            values,
-            mask=mask,
-            causal=causal,
-            dropout=self.dropout if self.training else 0.0,
-        )
+        dropout = self.dropout if self.training else 0.0
+        context = scaled_dot_product(queries, keys, values, mask=mask, causal=causal, dropout=dropout)
         return self.out_proj(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def forward(self, queries: Tensor, memory: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attend from ``(N, Q, M)`` to ``(N, S, M)``; see :meth:`attend`."""
+        if queries is memory:
+            return self.attend(*self.project(queries), mask=mask, causal=causal)
         keys, values = self.keys_values(memory)
-        return self.attend(queries, keys, values, mask=mask, causal=causal)
+        return self.attend(self.queries(queries), keys, values, mask=mask, causal=causal)

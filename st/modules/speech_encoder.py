@@ -15,6 +15,7 @@ from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
+from st.modules.packed_linear import linear_activation
 from st.modules.recompute import run_layer
 
 MIN_TIME_SPANS = 2
@@ -74,7 +75,7 @@ class EncoderLayer(nn.Module):
         """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
         normed = self.self_attn_layer_norm(states)
         states = states + F.dropout(self.self_attn(normed, normed, mask=mask), self.dropout, self.training)
-        hidden = F.gelu(self.fc1(self.final_layer_norm(states)))
+        hidden = linear_activation(self.fc1, self.final_layer_norm(states), "gelu")
         hidden = F.dropout(hidden, self.activation_dropout, self.training)
         return states + F.dropout(self.fc2(hidden), self.dropout, self.training)
 

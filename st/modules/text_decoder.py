@@ -16,6 +16,7 @@ from st.modules.attention import MultiheadAttention
 from st.modules.config import DecoderConfig
 from st.modules.decoder_cache import FIRST_CAPACITY, DecoderCache, LayerCache
 from st.modules.masking import attention_bias
+from st.modules.packed_linear import PackedLinear, linear_activation
 from st.modules.recompute import run_layer
 
 POSITION_OFFSET = 2
@@ -42,8 +43,7 @@ class DecoderLayer(nn.Module):
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """Transform ``(R, U, M)`` position by position, with the residual."""
-        hidden = self.fc1(self.final_layer_norm(states))
-        hidden = F.gelu(hidden) if self.config.activation == "gelu" else F.relu(hidden)
+        hidden = linear_activation(self.fc1, self.final_layer_norm(states), self.config.activation)
         hidden = F.dropout(hidden, self.config.activation_dropout, self.training)
         return states + self.drop(self.fc2(hidden))
 
@@ -58,18 +58,18 @@ class DecoderLayer(nn.Module):
     def step(self, states: Tensor, cache: LayerCache, position: int, memory_mask: Tensor | None) -> Tensor:
         """Transform one new position ``(R, 1, M)``, reading and extending ``cache``."""
         normed = self.self_attn_layer_norm(states)
-        key, value = self.self_attn.keys_values(normed)
+        query, key, value = self.self_attn.project(normed)
         cache.keys[:, :, position] = key[:, :, 0]
         cache.values[:, :, position] = value[:, :, 0]
         seen = slice(0, position + 1)
         states = states + self.self_attn.attend(
-            normed, cache.keys[:, :, seen], cache.values[:, :, seen], mask=None, causal=False
+            query, cache.keys[:, :, seen], cache.values[:, :, seen], mask=None, causal=False
         )
         # The beams of a sentence share its memory: they stand as queries of one row, (R, 1, M) -> (N, beam, M).
         sentences = cache.memory_keys.size(0)
         queries = self.encoder_attn_layer_norm(states).view(sentences, -1, states.size(-1))
         context = self.encoder_attn.attend(
-            queries, cache.memory_keys, cache.memory_values, mask=memory_mask, causal=False
+            self.encoder_attn.queries(queries), cache.memory_keys, cache.memory_values, mask=memory_mask, causal=False
         )
         return self.feed_forward(states + context.reshape(states.shape))
 
@@ -85,6 +85,8 @@ class TextDecoder(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
+        self.output: PackedLinear | None = None
+        """The projection to the vocabulary, for inference; see :func:`st.inference.precision.pack`."""
         self.recompute = False
         """Whether training trades time for memory; see :func:`run_layer`."""
         nn.init.normal_(self.embed_tokens.weight, std=config.dim**-0.5)
@@ -101,7 +103,8 @@ class TextDecoder(nn.Module):
 
     def project(self, states: Tensor) -> Tensor:
         """Return logits ``(…, V)`` of states ``(…, M)``; the projection is tied to the embeddings."""
-        return F.linear(self.layer_norm(states), self.embed_tokens.weight)
+        states = self.layer_norm(states)
+        return F.linear(states, self.embed_tokens.weight) if self.output is None else self.output(states)
 
     def forward(self, tokens: Tensor, memory: Tensor, memory_lengths: Tensor) -> Tensor:
         """Score whole targets at once, as in training.

@@ -1,0 +1,120 @@
+"""What the benchmarks share: sides that take turns in processes of their own, the machine's rates, counts of work.
+
+Every round starts each side anew, so that allocator, caches and thread pools of one never help or hurt another; the
+medians over the rounds are what is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from st.modules.config import ModelConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+RATE_SHAPE = (2048, 1024, 4096)
+"""A feed-forward layer of the 300M encoder over 2,048 frames."""
+
+
+def matmul_rate(dtype: torch.dtype, repeats: int = 20) -> float:
+    """Return the GFLOP/s of torch's matrix product (a linear layer) as torch is set now: the fastest of some."""
+    rows, inner, columns = RATE_SHAPE
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats):
+            start = time.perf_counter()
+            torch.nn.functional.linear(left, right)
+            times.append(time.perf_counter() - start)
+    return 2 * rows * inner * columns / min(times) / 1e9
+
+
+def take_turns(worker: Sequence[str], sides: Sequence[str], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Run ``python *worker SIDE`` for every side, ``rounds`` times over; each prints one JSON object as its last line."""
+    results: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for number in range(rounds):
+        for side in sides:
+            command = [sys.executable, *worker, side]
+            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=dict(os.environ))
+            result = json.loads(run.stdout.splitlines()[-1])
+            results[side].append(result)
+            shown = {key: value for key, value in result.items() if isinstance(value, (int, float))}
+            print(f"round {number + 1} {side}: {json.dumps(shown)}", file=sys.stderr, flush=True)
+    return results
+
+
+def median(results: Sequence[dict[str, Any]], key: str) -> float:
+    """Return the median of one figure over the rounds."""
+    return statistics.median(float(result[key]) for result in results)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def encoder_work(config: ModelConfig, rows: int, samples: int) -> float:
+    """Return the multiply-adds, times two, of encoder and adaptor for a batch of full rows."""
+    speech, length, channels, work = config.encoder, samples, 1, 0.0
+    for width, kernel, stride in speech.conv_layers:
+        length = (length - kernel) // stride + 1
+        work += 2.0 * channels * width * kernel * length
+        channels = width
+    dim = speech.dim
+    work += 2.0 * channels * dim * length + 2.0 * dim * dim / speech.pos_conv_groups * speech.pos_conv_kernel * length
+    work += speech.num_layers * (8.0 * dim * dim + 4.0 * dim * speech.ffn_dim + 4.0 * length * dim) * length
+    out = config.decoder.dim
+    if config.adaptor.project:
+        work += 2.0 * dim * out * length
+    for _ in range(config.adaptor.num_layers):
+        length = (length - 1) // config.adaptor.stride + 1
+        work += 4.0 * out * out * config.adaptor.kernel_size * length
+    return rows * work
+
+
+def step_work(config: ModelConfig, rows: int) -> float:
+    """Return the same of one decoder step of ``rows`` hypotheses, attention to keys left out (under 2 %)."""
+    text = config.decoder
+    return rows * (
+        text.num_layers * (12.0 * text.dim**2 + 4.0 * text.dim * text.ffn_dim) + 2.0 * text.dim * text.vocab_size
+    )
+
+
+def step_floor(config: ModelConfig, rows: int, dtype: torch.dtype, repeats: int = 5) -> float:
+    """Return the seconds that the matrix products of one decoder step take by themselves, weights out of the cache."""
+    text = config.decoder
+    shapes = [(text.dim, text.dim)] * 6 + [(text.dim, text.ffn_dim), (text.ffn_dim, text.dim)]
+    weights = [torch.randn(o, i).to(dtype) for _ in range(text.num_layers) for i, o in shapes]
+    weights.append(torch.randn(text.vocab_size, text.dim).to(dtype))
+    inputs = {width: torch.randn(rows, width).to(dtype) for width in (text.dim, text.ffn_dim)}
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats):
+            start = time.perf_counter()
+            for weight in weights:
+                torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def timed(function: Callable[..., Any], totals: dict[str, float], name: str) -> Callable[..., Any]:
+    """Wrap a function so that its time is added to ``totals[name]``."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            totals[name] = totals.get(name, 0.0) + time.perf_counter() - start
+
+    return wrapper
