@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from covost.decode import ClipDecoder, DecodedClip
+from covost.decode import DecodedClip, Decoder
 from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
 from st.data.audio import read_bytes
 
@@ -27,7 +27,7 @@ class StorePlan:
 
 
 def build_store(
-    plan: StorePlan, decoder: ClipDecoder, *, before_change: Callable[[], None], on_clip: Callable[[], object]
+    plan: StorePlan, decoder: Decoder, *, before_change: Callable[[], None], on_clip: Callable[[], object]
 ) -> list[StoreRecord]:
     """Make the store of a plan.
 
@@ -47,7 +47,7 @@ def build_store(
     paths = plan.paths
     _complete_renaming(paths)
     finished = read_records(paths.index) if paths.zip.is_file() else []
-    fresh = _unchanged(finished, plan.clips_folder, paths.index)
+    fresh = unchanged_records(finished, plan.clips_folder, paths.index)
     if finished and [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished):
         for _ in plan.clips:
             on_clip()
@@ -74,7 +74,7 @@ def _fill(
     writer: StoreWriter,
     clips: Sequence[str],
     plan: StorePlan,
-    decoder: ClipDecoder,
+    decoder: Decoder,
     fresh: dict[str, StoreRecord],
     on_clip: Callable[[], object],
 ) -> int:
@@ -114,7 +114,7 @@ def _resumable(plan: StorePlan) -> list[StoreRecord]:
         return []
     size = paths.partial.stat().st_size
     records = read_records(paths.journal)
-    fresh = _unchanged(records, plan.clips_folder, paths.journal)
+    fresh = unchanged_records(records, plan.clips_folder, paths.journal)
     pairs = takewhile(
         lambda pair: pair[0].clip == pair[1] and pair[1] in fresh and pair[0].offset + pair[0].length <= size,
         zip(records, plan.clips, strict=False),
@@ -122,7 +122,7 @@ def _resumable(plan: StorePlan) -> list[StoreRecord]:
     return [record for record, _ in pairs]
 
 
-def _unchanged(records: Sequence[StoreRecord], folder: Path, written: Path) -> dict[str, StoreRecord]:
+def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Path) -> dict[str, StoreRecord]:
     """Return the records whose clip has the size it had, and is older than the table or has the same content."""
     if not records:
         return {}

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from st.errors import StError
 
 COMMANDS: dict[str, str] = {
+    "merge": "put the shards of covost prepare --shard together",
     "prepare": "turn Common Voice and CoVoST 2 into audio stores, manifests and vocabularies for training",
     "sample": "make a sample corpus in the layout of Common Voice and CoVoST 2",
+    "stats": "print hours, speakers, durations and characters of a prepared tree",
+    "verify": "check a prepared tree, such as a copy of one",
 }
 """Sub-commands and their one-line help; each is the module of that name in ``covost.commands``."""
 

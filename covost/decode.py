@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from st.data.audio import encode_flac, read_recording
 from st.errors import AudioError, StError
@@ -43,6 +44,14 @@ class DecodedClip:
 
 Decode = Callable[[str, str], DecodedClip]
 """Decodes the clip of a folder."""
+
+
+class Decoder(Protocol):
+    """Where the clips of a store come from."""
+
+    def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
+        """Return the clips of a folder in order."""
+        ...
 
 
 def decode_clip(folder: str, clip: str) -> DecodedClip:

@@ -1,47 +1,33 @@
-"""Prepare CoVoST 2: audio decoded once per language, manifests per direction, vocabularies, report."""
+"""Prepare CoVoST 2: audio decoded once per language, manifests per direction, vocabularies, index, report."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
-from covost.build import StorePlan, build_store
-from covost.decode import ClipDecoder
-from covost.policy import UNUSABLE, Policy, apply_audio_policy, apply_text_policy
-from covost.report import direction_report, markdown, store_report
-from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
-from covost.store import StorePaths, StoreRecord
+from covost.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
+from covost.decode import ClipDecoder, Decoder
+from covost.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, plan_languages, store_name
+from covost.policy import UNUSABLE, apply_audio_policy
+from covost.report import direction_report, markdown, store_report, transcript_report
+from covost.report_html import html
+from covost.shards import PartReader, Shard, finished_shards, write_shard_record
+from covost.splits import DirectionTable
+from covost.transcripts import MANIFEST_PREFIX, transcript_rows
 from covost.tree import PreparedTree
-from covost.vocabularies import TextCollector, VocabularyConfig, make_text_vocabulary, read_model
-from st.data.config import CONFIG_FILENAME, DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import LANGUAGES, source_languages, split_direction
-from st.data.manifest import COLUMNS, SPLITS
-from st.errors import ManifestError
+from covost.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
+from st.data.config import DataConfig
+from st.data.languages import LANGUAGES, split_direction
+from st.data.manifest import COLUMNS
+
+__all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrepareConfig:
-    """Everything a preparation depends on."""
-
-    layout: CorpusLayout
-    out: Path
-    directions: tuple[str, ...]
-    jobs: int = 1
-    """Decoding processes; the result does not depend on it."""
-    min_coverage: float = 0.9
-    """Least share of the clips of a split that must be found."""
-    policy: Policy = field(default_factory=Policy)
-    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +53,41 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
     """
     with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder:
         run = _Run(config, tree)
-        # Every table is read and checked before the first clip is decoded: that takes a minute, decoding hours.
-        plans = [plan_language(config, code) for code in source_languages(config.directions)]
-        for plan in plans:
-            run.prepare_language(plan, decoder)
-        return run.finish()
+        return run.complete(plan_languages(config), lambda _: decoder)
 
 
-@dataclass(frozen=True, slots=True)
-class LanguagePlan:
-    """What the tables of a spoken language ask for."""
-
-    code: str
-    directions: list[tuple[DirectionTable, pl.DataFrame]]
-    """Each direction and its rows after the text policy."""
-    clips: pl.DataFrame
-    """``split`` and ``clip`` of what must be decoded."""
-    duplicates: int
-    """Rows of ``validated.tsv`` that repeat a path."""
-
-
-def plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
-    """Read all tables of a spoken language.
+def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
+    """Decode the shard's part of every store, for :func:`merge` to put together; it can be resumed as a whole run can.
 
     Raises:
-        ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
+        ManifestError: As for :func:`prepare`.
+        OSError: As for :func:`prepare`.
     """
-    spoken = SpokenLanguage.load(config.layout, code)
-    directions = []
-    for direction in config.directions:
-        if split_direction(direction)[0] == code:
-            table = load_direction(config.layout, direction, spoken)
-            if not len(table.rows):
-                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
-            require_coverage(table, config.min_coverage)
-            directions.append((table, apply_text_policy(table, config.policy)))
-    usable = [rows.filter(pl.col("reason").is_null()).select("split", "clip") for _, rows in directions]
-    clips = pl.concat(usable).unique()
-    if not len(clips):
-        raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
-    return LanguagePlan(code, directions, clips, spoken.duplicates)
+    root = shard.folder(config.out)
+    with PreparedTree(root, last_file=shard.RECORD) as tree, ClipDecoder(config.jobs) as decoder:
+        plans = plan_languages(config)
+        indices = [build_stores(plan, root, decoder, tree.invalidate, shard.part) for plan in plans]
+        statuses = pl.concat(indices)["status"]
+        write_shard_record(tree, shard, fingerprint(plans))
+    return PrepareSummary({}, len(statuses), int(statuses.is_in(UNUSABLE).sum()))
+
+
+def merge(config: PrepareConfig) -> PrepareSummary:
+    """Make the tree that :func:`prepare` would, from the audio of finished shards.
+
+    Raises:
+        ManifestError: If a shard is missing, unfinished, damaged, or was made of other clips.
+        ConfigError: As for :func:`prepare`.
+        OSError: As for :func:`prepare`.
+    """
+    shards = finished_shards(config.out)
+    with PreparedTree(config.out) as tree:
+        run = _Run(config, tree)
+        plans = plan_languages(config)
+        expected = fingerprint(plans)
+        for shard in shards:
+            shard.require_fingerprint(config.out, expected)
+        return run.complete(plans, lambda plan: PartReader(config.out, shards, plan))
 
 
 class _Run:
@@ -118,36 +99,41 @@ class _Run:
         self.target_texts = TextCollector()
         self.source_texts = TextCollector()
         self.manifests: set[str] = set()
+        self.indices: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
         if config.vocabulary.spm_model is not None:
             read_model(config.vocabulary.spm_model)
 
-    def prepare_language(self, plan: LanguagePlan, decoder: ClipDecoder) -> None:
-        """Build the stores of a spoken language, then the manifests of its directions."""
-        index = self._build_stores(plan, decoder)
-        for table, rows in plan.directions:
-            self._finish_direction(table, apply_audio_policy(rows, index, self.config.policy))
+    def complete(self, plans: list[LanguagePlan], decoder_for: Callable[[LanguagePlan], Decoder]) -> PrepareSummary:
+        """Do all that is left when the tables are read."""
+        for plan in plans:
+            self._prepare_language(plan, decoder_for(plan))
+        return self._finish(
+            [store_name(plan.code, split) for plan in plans for split, clips in plan.clips.items() if clips]
+        )
+
+    def _prepare_language(self, plan: LanguagePlan, decoder: Decoder) -> None:
+        """Build the stores of a spoken language, then the manifests of its directions and of its transcripts."""
+        stores = build_stores(plan, self.tree.root, decoder, self.tree.invalidate)
+        index = LanguageIndex(plan.code)
+        for table, planned in plan.directions:
+            rows = apply_audio_policy(planned, stores, self.config.policy)
+            index.add(table.direction, rows)
+            self._finish_direction(table, rows)
+        tables = (table for table, _ in plan.directions)
+        transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
+        self._write_manifests(
+            f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", _transcript_manifest(transcripts, plan.code)
+        )
+        self.indices.append(index.finish(transcripts))
         self.report["languages"][plan.code] = {
             "validated_duplicates": plan.duplicates,
-            "stores": store_report(index),
+            "stores": store_report(stores),
+            "transcripts": transcript_report(transcripts),
         }
-        self.clips += len(index)
-        self.failed += int(index["status"].is_in(UNUSABLE).sum())
-
-    def _build_stores(self, wanted: LanguagePlan, decoder: ClipDecoder) -> pl.DataFrame:
-        """Return the index of all stores of a language: ``split clip audio n_frames status flags``."""
-        code, folder = wanted.code, self.config.layout.clips_folder(wanted.code)
-        frames = []
-        for split in SPLITS:
-            clips = wanted.clips.filter(pl.col("split") == split)["clip"].sort().to_list()
-            if clips:
-                name = f"audio/{code}/{split}.zip"
-                plan = StorePlan(StorePaths(self.tree.root / name), folder, clips)
-                with tqdm(total=len(clips), desc=f"audio {code} {split}", unit="clip", disable=None) as bar:
-                    records = build_store(plan, decoder, before_change=self.tree.invalidate, on_clip=bar.update)
-                frames.append(_index_frame(split, name, records))
-        return pl.concat(frames)
+        self.clips += len(stores)
+        self.failed += int(stores["status"].is_in(UNUSABLE).sum())
 
     def _finish_direction(self, table: DirectionTable, rows: pl.DataFrame) -> None:
         """Write the manifests of a direction and remember its counts and its texts."""
@@ -155,57 +141,45 @@ class _Run:
         kept = rows.filter(pl.col("reason").is_null()).with_columns(
             pl.lit(source).alias("src_lang"), pl.lit(target).alias("tgt_lang")
         )
-        for split in SPLITS:
-            part = kept.filter(pl.col("split") == split)
-            if len(part):
-                name = f"{split}_{table.direction}.tsv"
-                self.manifests.add(name)
-                self.tree.write(name, manifest_bytes(part))
+        self._write_manifests(f"{{split}}_{table.direction}.tsv", kept)
         train = kept.filter(pl.col("split") == "train")
         self.target_texts.add(target, train["tgt_text"])
         self.source_texts.add(source, train["src_text"])
         self.report["directions"][table.direction] = direction_report(table, rows)
         logger.info("%s: kept %d of %d rows", table.direction, len(kept), len(rows))
 
-    def finish(self) -> PrepareSummary:
-        """Make the vocabularies, write the report, and last of all the config."""
+    def _write_manifests(self, pattern: str, kept: pl.DataFrame) -> None:
+        for (split,), part in kept.group_by("split", maintain_order=True):
+            name = pattern.format(split=split)
+            self.manifests.add(name)
+            self.tree.write(name, manifest_bytes(part))
+
+    def _finish(self, stores: list[str]) -> PrepareSummary:
+        """Make the vocabularies, write index and report, and last of all the config."""
         config = self.config
-        spoken_texts = self.source_texts.texts()
-        for code, sentences in spoken_texts.items():
-            self.target_texts.add(code, pl.Series(sentences, dtype=pl.String))
         used = {code for direction in config.directions for code in split_direction(direction)}
         languages = [code for code in LANGUAGES if code in used]
-        texts = self.target_texts.texts()
-        text_files = make_text_vocabulary(config.vocabulary, texts, languages)
-        ctc = CtcVocabulary.build(spoken_texts)
-        num_symbols = text_files.dictionary.count("\n") + 4
-        self.report["vocabulary"] = {"text": num_symbols, "ctc": len(ctc)}
-        data_config = DataConfig(lang_tag_format=text_files.lang_tag_format, directions=config.directions)
+        vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, languages)
+        self.report["vocabulary"] = vocabularies.counts
+        data_config = DataConfig(lang_tag_format=vocabularies.lang_tag_format, directions=config.directions)
         self.tree.remove_other_manifests(self.manifests)
+        self.tree.remove_others(OPTIONAL_FILES, vocabularies.files)
         files = {
-            "spm.model": text_files.model,
-            "dict.txt": text_files.dictionary.encode(),
-            "ctc_vocab.json": ctc.to_json().encode(),
+            **vocabularies.files,
+            INDEX_FILENAME: index_bytes(self.indices),
             "report.json": (json.dumps(self.report, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode(),
             "report.md": markdown(self.report).encode(),
-            CONFIG_FILENAME: data_config.to_yaml().encode(),
+            "report.html": html(self.report).encode(),
         }
         for name, content in files.items():
             self.tree.write(name, content)
+        self.tree.finish(data_config.to_yaml().encode(), stores)
         return PrepareSummary(self.report, self.clips, self.failed)
 
 
-def _index_frame(split: str, store: str, records: Sequence[StoreRecord]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "split": pl.repeat(split, len(records), eager=True),
-            "clip": [record.clip for record in records],
-            "audio": [f"{store}:{record.offset}:{record.length}" for record in records],
-            "n_frames": [record.n_frames for record in records],
-            "status": [record.status for record in records],
-            "flags": [record.flags for record in records],
-        },
-        schema_overrides={"n_frames": pl.Int64},
+def _transcript_manifest(rows: pl.DataFrame, code: str) -> pl.DataFrame:
+    return rows.filter(pl.col("reason").is_null()).with_columns(
+        pl.col("src_text").alias("tgt_text"), pl.lit(code).alias("src_lang"), pl.lit(code).alias("tgt_lang")
     )
 
 

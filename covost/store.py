@@ -141,11 +141,10 @@ class StoreWriter:
         handle = _opened(self._zip)
         offset = crc = 0
         if payload:
-            name, crc = member_name(record.clip), zlib.crc32(payload)
-            sizes = (crc, len(payload), len(payload))
-            header = _LOCAL.pack(b"PK\3\4", _VERSION, _UTF8_NAMES, 0, 0, _DATE_1980, *sizes, len(name), 0)
-            offset = handle.tell() + len(header) + len(name)
-            handle.write(header + name + payload)
+            crc = zlib.crc32(payload)
+            header = local_header(record.clip, crc, len(payload))
+            offset = handle.tell() + len(header)
+            handle.write(header + payload)
         record = replace(record, offset=offset, length=len(payload), crc32=crc)
         self.records.append(record)
         self._unsynced.append(record.to_line())
@@ -184,6 +183,12 @@ class StoreWriter:
 def member_name(clip: str) -> bytes:
     """Return the name of a clip inside the zip."""
     return f"{clip.rpartition('.')[0] or clip}.flac".encode()
+
+
+def local_header(clip: str, crc32: int, length: int) -> bytes:
+    """Return what stands before the FLAC data of a clip inside the zip."""
+    name = member_name(clip)
+    return _LOCAL.pack(b"PK\3\4", _VERSION, _UTF8_NAMES, 0, 0, _DATE_1980, crc32, length, length, len(name), 0) + name
 
 
 def central_directory(records: Sequence[StoreRecord], start: int) -> bytes:

@@ -6,6 +6,10 @@ import argparse
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from covost.plan import PrepareConfig
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +17,7 @@ EXAMPLE = """\
 example:
   covost prepare --cv-root corpus --directions fr_en,en_de --out data --jobs 4
   covost prepare --cv-root cv-corpus --directions all --out data --spm sentencepiece.bpe.model
+  covost prepare --cv-root cv-corpus --directions x_en --out data --spm sentencepiece.bpe.model --trim-vocab
 
 An interrupted run is resumed by running it again; a finished one is only checked.
 Exit code 3: the tree is complete, but more clips than --max-skipped had no usable audio.
@@ -23,6 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
+    add_common_arguments(parser)
+    add = parser.add_argument
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="decoding processes (default: %(default)s)")
+    add(
+        "--shard",
+        metavar="I/N",
+        help="only decode the I-th of N parts of every store, into OUT/shards; covost merge puts N such runs together "
+        "(default: do everything)",
+    )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says which tree to make; merging takes the same."""
     add = parser.add_argument
     add("--cv-root", type=Path, required=True, help="Common Voice: the folder of <lang>/validated.tsv and <lang>/clips")
     add(
@@ -30,11 +48,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--directions", required=True, help="comma-separated, such as fr_en,en_de; or x_en, en_x, all")
     add("--out", type=Path, required=True, help="folder of the prepared tree")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="decoding processes (default: %(default)s)")
     group = parser.add_argument_group("text vocabulary").add_argument
-    group("--vocab-type", default="unigram", choices=["unigram", "bpe", "char"], help="default: %(default)s")
+    group(
+        "--vocab-type",
+        "--spm-type",
+        default="unigram",
+        choices=["unigram", "bpe", "char"],
+        help="how SentencePiece cuts words, trained on the train rows of all directions (default: %(default)s)",
+    )
     group("--vocab-size", type=int, help="pieces (default: 1000 plus the characters, more for a large corpus)")
-    group("--spm", type=Path, help="mBART-50's SentencePiece model, used as it is with its 52 language codes")
+    group(
+        "--vocab-sentences",
+        type=int,
+        default=400_000,
+        help="learn pieces from an even sample of at most so many distinct sentences; every character of all is "
+        "covered (default: %(default)s)",
+    )
+    group("--spm", type=Path, help="take mBART-50's SentencePiece model instead, with its 52 language codes")
+    group(
+        "--trim-vocab",
+        action="store_true",
+        help="cut --spm down to the pieces that the train translations need, and all single characters; trim.json "
+        "says which rows of the embeddings stay",
+    )
+    group("--trim-sources", action="store_true", help="with --trim-vocab, keep what the train transcripts need, too")
+    group(
+        "--keep-pieces",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --trim-vocab, keep also the N most probable pieces of --spm (default: %(default)s)",
+    )
     group = parser.add_argument_group("what to keep; dev and test are never filtered, only reported").add_argument
     group("--min-seconds", type=float, default=0.025, help="shortest train clip (default: %(default)s, 400 samples)")
     group("--max-seconds", type=float, default=30.0, help="longest train clip (default: %(default)s)")
@@ -63,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prepare a tree.
+    """Prepare a tree, or a shard of one.
 
     Returns:
         0, or 3 if more clips than ``--max-skipped`` had no usable audio.
@@ -71,41 +115,74 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the input do not allow it.
     """
+    from covost.prepare import prepare, prepare_shard
+    from covost.shards import Shard
+
+    shard = Shard.parse(args.shard) if args.shard is not None else None
+    config = read_config(args, args.jobs)
+    summary = prepare(config) if shard is None else prepare_shard(config, shard)
+    what = args.out if shard is None else f"shard {shard} of {args.out}"
+    logger.info("%s is ready: %d clips, %d without usable audio", what, summary.clips, summary.failed)
+    return exit_code(args, summary.clips, summary.failed)
+
+
+def exit_code(args: argparse.Namespace, clips: int, failed: int) -> int:
+    """Return 3 if more clips than ``--max-skipped`` failed, else 0."""
+    if failed > args.max_skipped * clips:
+        logger.warning("more than --max-skipped %g of the clips are unusable", args.max_skipped)
+        return 3
+    return 0
+
+
+def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
+    """Return what the options ask for.
+
+    Raises:
+        UsageError: If an option is out of range or contradicts another.
+    """
     from st.data.languages import parse_directions
     from st.errors import UsageError
 
     directions = parse_directions(args.directions)
-    if args.jobs < 1:
-        raise UsageError(f"--jobs is {args.jobs}; expected at least 1")
+    if jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; expected at least 1")
     if args.spm is not None and args.vocab_size is not None:
         raise UsageError("--spm brings its own vocabulary; leave out --vocab-size")
+    if args.trim_vocab and args.spm is None:
+        raise UsageError("--trim-vocab cuts down a given model; name one with --spm, or leave it out")
+    if not args.trim_vocab and (args.trim_sources or args.keep_pieces):
+        raise UsageError("--trim-sources and --keep-pieces say how to trim; add --trim-vocab")
+    for name in ("vocab_sentences", "keep_pieces"):
+        if getattr(args, name) < (name == "vocab_sentences"):
+            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected a positive number")
 
+    from covost.plan import PrepareConfig
     from covost.policy import Policy
-    from covost.prepare import PrepareConfig, prepare
     from covost.splits import CorpusLayout
     from covost.vocabularies import VocabularyConfig
 
-    summary = prepare(
-        PrepareConfig(
-            layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root),
-            out=args.out,
-            directions=directions,
-            jobs=args.jobs,
-            min_coverage=args.min_coverage,
-            policy=Policy(
-                min_seconds=args.min_seconds,
-                max_seconds=args.max_seconds,
-                keep_truncated=args.keep_truncated,
-                keep_silent=args.keep_silent,
-                min_chars_per_second=args.min_chars_per_second,
-                max_chars_per_second=args.max_chars_per_second,
-                min_script_share=args.min_script_share,
-            ),
-            vocabulary=VocabularyConfig(vocab_type=args.vocab_type, vocab_size=args.vocab_size, spm_model=args.spm),
-        )
+    return PrepareConfig(
+        layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root),
+        out=args.out,
+        directions=directions,
+        jobs=jobs,
+        min_coverage=args.min_coverage,
+        policy=Policy(
+            min_seconds=args.min_seconds,
+            max_seconds=args.max_seconds,
+            keep_truncated=args.keep_truncated,
+            keep_silent=args.keep_silent,
+            min_chars_per_second=args.min_chars_per_second,
+            max_chars_per_second=args.max_chars_per_second,
+            min_script_share=args.min_script_share,
+        ),
+        vocabulary=VocabularyConfig(
+            vocab_type=args.vocab_type,
+            vocab_size=args.vocab_size,
+            max_sentences=args.vocab_sentences,
+            spm_model=args.spm,
+            trim=args.trim_vocab,
+            trim_sources=args.trim_sources,
+            keep_pieces=args.keep_pieces,
+        ),
     )
-    logger.info("%s is ready: %d clips, %d without usable audio", args.out, summary.clips, summary.failed)
-    if summary.failed > args.max_skipped * summary.clips:
-        logger.warning("more than --max-skipped %g of the clips are unusable; see report.md", args.max_skipped)
-        return 3
-    return 0

@@ -1,0 +1,131 @@
+"""``index.parquet``: the whole corpus in one table, a row per clip and split, what was dropped included."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from covost.policy import REASONS
+from st.data.audio import SAMPLE_RATE
+from st.data.languages import DIRECTIONS, LANGUAGES
+from st.data.manifest import SPLITS
+from st.errors import ManifestError
+
+INDEX_FILENAME = "index.parquet"
+_ROWS_PER_GROUP = 1 << 16
+
+_SPLIT, _DIRECTION, _REASON = pl.Enum(SPLITS), pl.Enum(DIRECTIONS), pl.Enum(tuple(REASONS))
+_USE = pl.Struct({"direction": _DIRECTION, "characters": pl.Int32, "reason": _REASON, "flag": _REASON})
+
+SCHEMA: dict[str, pl.DataType] = {
+    "language": pl.Enum(tuple(LANGUAGES)),
+    "split": _SPLIT,
+    "id": pl.String(),
+    "clip": pl.String(),
+    "speaker": pl.String(),
+    "audio": pl.String(),
+    "n_frames": pl.Int64(),
+    "seconds": pl.Float64(),
+    "characters": pl.Int32(),
+    "characters_per_second": pl.Float64(),
+    "status": pl.String(),
+    "flags": pl.List(pl.String()),
+    "asr_reason": _REASON,
+    "asr_flag": _REASON,
+    "translations": pl.List(_USE),
+}
+"""Columns of the index; docs/preparation.md says what they mean."""
+
+_KEY = ["split", "clip"]
+_CLIP_COLUMNS = ["split", "clip", "id", "speaker", "src_text", "audio", "n_frames", "status", "flags"]
+
+
+class LanguageIndex:
+    """The index of one spoken language; it grows direction by direction."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self._clips = pl.DataFrame()
+        self._uses: list[pl.DataFrame] = []
+
+    def add(self, direction: str, rows: pl.DataFrame) -> None:
+        """Add a direction: its rows after both policies."""
+        clips = rows.select(_CLIP_COLUMNS).unique(_KEY, keep="first", maintain_order=True)
+        if self._uses:
+            clips = pl.concat([self._clips, clips.join(self._clips, on=_KEY, how="anti", maintain_order="left")])
+        self._clips = clips
+        # A number of four bytes stands for the clip: English has five million uses of its clips.
+        numbers = clips.select(*_KEY, pl.int_range(pl.len(), dtype=pl.UInt32).alias("number"))
+        self._uses.append(
+            rows.join(numbers, on=_KEY, how="left", maintain_order="left").select(
+                "number",
+                pl.lit(direction, dtype=_DIRECTION).alias("direction"),
+                pl.col("tgt_text").str.len_chars().cast(pl.Int32).alias("characters"),
+                pl.col("reason", "flag").cast(_REASON),
+            )
+        )
+
+    def finish(self, transcripts: pl.DataFrame) -> pl.DataFrame:
+        """Return the table of :data:`SCHEMA`, given the language's rows of transcripts after both policies."""
+        uses = pl.concat(self._uses).sort("number", maintain_order=True)
+        translations = uses.group_by("number", maintain_order=True).agg(
+            pl.struct("direction", "characters", "reason", "flag").alias("translations")
+        )
+        asr = transcripts.select(*_KEY, pl.col("reason").alias("asr_reason"), pl.col("flag").alias("asr_flag"))
+        asr = asr.with_columns(pl.lit(True).alias("gathered"))
+        # Every clip has a use, so the numbers are those of the rows.
+        clips = pl.concat([self._clips, translations.select("translations")], how="horizontal")
+        clips = clips.join(asr, on=_KEY, how="left", maintain_order="left")
+        other_split = pl.when(pl.col("gathered").is_null()).then(pl.lit("duplicate"))
+        seconds = pl.col("n_frames") / SAMPLE_RATE
+        characters = pl.col("src_text").str.len_chars()
+        return (
+            clips.with_columns(
+                pl.lit(self.code).alias("language"),
+                seconds.alias("seconds"),
+                characters.alias("characters"),
+                pl.when(seconds > 0).then(characters / seconds).alias("characters_per_second"),
+                pl.col("flags").str.split(",").list.eval(pl.element().filter(pl.element() != "")),
+                pl.coalesce("asr_reason", other_split).alias("asr_reason"),
+                pl.col("split").cast(_SPLIT),
+            )
+            .select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+            .sort("split", "clip")
+        )
+
+
+def index_bytes(tables: Sequence[pl.DataFrame]) -> bytes:
+    """Return the Parquet file of all languages; equal tables give equal bytes."""
+    sink = io.BytesIO()
+    corpus = pl.concat(tables).rechunk()
+    corpus.write_parquet(sink, compression="zstd", statistics=True, row_group_size=_ROWS_PER_GROUP)
+    return sink.getvalue()
+
+
+def read_index(data_dir: Path) -> pl.DataFrame:
+    """Read the index of a prepared tree.
+
+    Raises:
+        ManifestError: If there is none, or it is not one that this version wrote.
+    """
+    path = data_dir / INDEX_FILENAME
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?") from None
+    except pl.exceptions.PolarsError as exc:
+        raise ManifestError(f"{path}: not a Parquet file: {exc}; prepare the tree again") from None
+    if dict(table.schema) != SCHEMA:
+        raise ManifestError(
+            f"{path}: not the columns of this version; expected {' '.join(SCHEMA)}, found {' '.join(table.columns)}; "
+            f"run covost prepare again, which keeps the audio"
+        )
+    return table
+
+
+def translation_rows(index: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per clip and direction; ``characters``, ``reason`` and ``flag`` are those of the translation."""
+    return index.drop("characters", "characters_per_second").explode("translations").unnest("translations")

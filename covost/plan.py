@@ -1,0 +1,139 @@
+"""Read every table and decide what must be decoded, before the first clip is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from covost.build import StorePlan, build_store
+from covost.decode import Decoder
+from covost.policy import Policy, apply_text_policy
+from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
+from covost.store import StorePaths, StoreRecord
+from covost.vocabularies import VocabularyConfig
+from st.data.languages import source_languages, split_direction
+from st.data.manifest import SPLITS
+from st.errors import ManifestError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareConfig:
+    """Everything a preparation depends on."""
+
+    layout: CorpusLayout
+    out: Path
+    directions: tuple[str, ...]
+    jobs: int = 1
+    """Decoding processes; the result does not depend on it."""
+    min_coverage: float = 0.9
+    """Least share of the clips of a split that must be found."""
+    policy: Policy = field(default_factory=Policy)
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class LanguagePlan:
+    """What the tables of a spoken language ask for."""
+
+    code: str
+    clips_folder: Path
+    directions: list[tuple[DirectionTable, pl.DataFrame]]
+    """Each direction and its rows after the text policy."""
+    clips: dict[str, list[str]]
+    """Clips to decode, sorted, by split."""
+    duplicates: int
+    """Rows of ``validated.tsv`` that repeat a path."""
+
+
+def plan_languages(config: PrepareConfig) -> list[LanguagePlan]:
+    """Read all tables: that takes a minute, decoding hours.
+
+    Raises:
+        ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
+    """
+    return [_plan_language(config, code) for code in source_languages(config.directions)]
+
+
+def _plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
+    spoken = SpokenLanguage.load(config.layout, code)
+    directions = []
+    for direction in config.directions:
+        if split_direction(direction)[0] == code:
+            table = load_direction(config.layout, direction, spoken)
+            if not len(table.rows):
+                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
+            require_coverage(table, config.min_coverage)
+            directions.append((table, apply_text_policy(table, config.policy)))
+    usable = [rows.filter(pl.col("reason").is_null()).select("split", "clip") for _, rows in directions]
+    clips = pl.concat(usable).unique()
+    if not len(clips):
+        raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
+    by_split = {split: clips.filter(pl.col("split") == split)["clip"].sort().to_list() for split in SPLITS}
+    return LanguagePlan(code, spoken.clips_folder, directions, by_split, spoken.duplicates)
+
+
+def fingerprint(plans: list[LanguagePlan]) -> str:
+    """Return a digest of all clips to decode, by which two runs know that they mean the same."""
+    digest = hashlib.sha256()
+    for plan in plans:
+        for split, clips in plan.clips.items():
+            digest.update("\t".join([plan.code, split, *clips]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+Part = Callable[[list[str]], list[str]]
+"""Chooses some of the clips of a store."""
+
+
+def build_stores(
+    plan: LanguagePlan, root: Path, decoder: Decoder, before_change: Callable[[], None], part: Part = list
+) -> pl.DataFrame:
+    """Bring the stores of a language below ``root`` up to date.
+
+    Returns:
+        The index of all of them: ``split clip audio n_frames status flags``.
+    """
+    frames = []
+    for split, all_clips in plan.clips.items():
+        clips = part(all_clips)
+        if clips:
+            name = store_name(plan.code, split)
+            store = StorePlan(StorePaths(root / name), plan.clips_folder, clips)
+            with tqdm(total=len(clips), desc=f"audio {plan.code} {split}", unit="clip", disable=None) as bar:
+                records = build_store(store, decoder, before_change=before_change, on_clip=bar.update)
+            frames.append(_index_frame(split, name, records))
+    return pl.concat(frames) if frames else _index_frame("", "", [])
+
+
+def store_name(code: str, split: str) -> str:
+    """Return the path of a store in its tree."""
+    return f"audio/{code}/{split}.zip"
+
+
+def _index_frame(split: str, store: str, records: list[StoreRecord]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "split": pl.repeat(split, len(records), eager=True, dtype=pl.String),
+            "clip": [record.clip for record in records],
+            "audio": [f"{store}:{record.offset}:{record.length}" for record in records],
+            "n_frames": [record.n_frames for record in records],
+            "status": [record.status for record in records],
+            "flags": [record.flags for record in records],
+        },
+        schema={
+            "split": pl.String,
+            "clip": pl.String,
+            "audio": pl.String,
+            "n_frames": pl.Int64,
+            "status": pl.String,
+            "flags": pl.String,
+        },
+    )

@@ -1,0 +1,173 @@
+"""Shards: each decodes a part of every store in a folder of its own; merging takes clips from there in order.
+
+``OUT/shards/2-of-8`` holds ``audio/<language>/<split>.zip`` as a prepared tree does, with the second eighth of the
+clips of each store, and ``shard.json`` once it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from covost.build import unchanged_records
+from covost.decode import DecodedClip
+from covost.plan import LanguagePlan, store_name
+from covost.store import StorePaths, StoreRecord, read_records
+from covost.tree import PreparedTree
+from st.data.audio import read_bytes
+from st.errors import AudioError, ManifestError, UsageError
+
+SHARDS_FOLDER = "shards"
+_FOLDER_NAME = re.compile(r"(\d+)-of-(\d+)")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Shard:
+    """The ``number``-th of ``total`` shards, from 1."""
+
+    total: int
+    number: int
+
+    RECORD: ClassVar[str] = "shard.json"
+    """Written last; says which clips the run meant."""
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``i/n``.
+
+        Raises:
+            UsageError: If it is not of this form, or not 1 <= i <= n.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard is {text!r}; expected i/n with i from 1 to n, such as 2/8")
+        return cls(int(match[2]), int(match[1]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    def folder(self, out: Path) -> Path:
+        """Return where the shard is prepared."""
+        return out / SHARDS_FOLDER / f"{self.number}-of-{self.total}"
+
+    def part(self, clips: list[str]) -> list[str]:
+        """Return the shard's part of the clips of a store: all shards together give all clips in order."""
+        return clips[len(clips) * (self.number - 1) // self.total : len(clips) * self.number // self.total]
+
+    def require_fingerprint(self, out: Path, expected: str) -> None:
+        """Check that the shard was made of the same tables and options.
+
+        Raises:
+            ManifestError: If its record is malformed or tells of other clips.
+        """
+        path = self.folder(out) / self.RECORD
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["clips"]
+        except (ValueError, KeyError, TypeError):
+            raise ManifestError(f"{path}: malformed; run the shard again: --shard {self}") from None
+        if found != expected:
+            raise ManifestError(
+                f"shard {self}: it was made of other clips than are wanted now; the tables, the recordings or the "
+                f"options changed: merge with the shards' options, or run the shard again: --shard {self}"
+            )
+
+
+def write_shard_record(tree: PreparedTree, shard: Shard, clips: str) -> None:
+    """Say that a shard is complete; ``clips`` is the fingerprint of the whole plan."""
+    content = json.dumps({"shard": str(shard), "clips": clips}, indent=2) + "\n"
+    tree.write(shard.RECORD, content.encode())
+
+
+def finished_shards(out: Path) -> list[Shard]:
+    """Return the shards of an output folder.
+
+    Raises:
+        ManifestError: If there are none, or one is missing or unfinished; the message names all of them.
+    """
+    folder = out / SHARDS_FOLDER
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = {Shard(int(m[2]), int(m[1])) for m in map(_FOLDER_NAME.fullmatch, names) if m}
+    totals = sorted({shard.total for shard in found})
+    if not totals:
+        raise ManifestError(f"{folder}: no shards; prepare them first: covost prepare --shard 1/n …, to n/n")
+    if len(totals) > 1:
+        raise ManifestError(f"{folder}: shards of {' and of '.join(map(str, totals))}; remove those not to be merged")
+    wanted = [Shard(totals[0], number + 1) for number in range(totals[0])]
+    absent = [str(shard) for shard in wanted if shard not in found]
+    unfinished = [str(shard) for shard in wanted if shard in found and not (shard.folder(out) / Shard.RECORD).is_file()]
+    if absent or unfinished:
+        parts = [f"missing {' '.join(absent)}"] * bool(absent) + [f"unfinished {' '.join(unfinished)}"] * bool(
+            unfinished
+        )
+        raise ManifestError(f"{folder}: {'; '.join(parts)}; run covost prepare with --shard for each of them")
+    return wanted
+
+
+class PartReader:
+    """Gives the clips of one language that shards decoded, as if it decoded them."""
+
+    def __init__(self, out: Path, shards: Sequence[Shard], plan: LanguagePlan) -> None:
+        self._out = out
+        self._shards = shards
+        self._plan = plan
+        self._clips: dict[str, tuple[Shard, Path, StoreRecord]] | None = None
+
+    def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
+        """Return clips in order.
+
+        Raises:
+            ManifestError: If a clip is damaged, or changed since its shard was made.
+        """
+        if not clips:
+            return
+        if self._clips is None:
+            self._clips = self._read_parts(folder)
+        for clip in clips:
+            shard, path, record = self._clips[clip]
+            payload = _read_payload(shard, path, record)
+            yield DecodedClip(
+                clip,
+                payload,
+                record.n_frames,
+                record.status,
+                record.flags,
+                record.source_bytes,
+                record.source_crc32,
+            )
+
+    def _read_parts(self, folder: Path) -> dict[str, tuple[Shard, Path, StoreRecord]]:
+        parts: dict[str, tuple[Shard, Path, StoreRecord]] = {}
+        for shard in self._shards:
+            for split, all_clips in self._plan.clips.items():
+                wanted = shard.part(all_clips)
+                if wanted:
+                    paths = StorePaths(shard.folder(self._out) / store_name(self._plan.code, split))
+                    records = read_records(paths.index)
+                    if [record.clip for record in records] != wanted:
+                        raise ManifestError(f"{paths.index}: not the clips of the shard; run it again: --shard {shard}")
+                    fresh = unchanged_records(records, folder, paths.index)
+                    stale = [record.clip for record in records if record.clip not in fresh]
+                    if stale:
+                        raise ManifestError(
+                            f"{folder / stale[0]}: changed since shard {shard} was made ({len(stale)} such clips); "
+                            f"run the shard again: --shard {shard}"
+                        )
+                    parts.update((record.clip, (shard, paths.zip, record)) for record in records)
+        return parts
+
+
+def _read_payload(shard: Shard, path: Path, record: StoreRecord) -> bytes:
+    if not record.length:
+        return b""
+    try:
+        payload = read_bytes(f"{path}:{record.offset}:{record.length}")
+    except (AudioError, ManifestError) as exc:
+        raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
+    if zlib.crc32(payload) != record.crc32:
+        raise ManifestError(f"{path}: clip {record.clip} is damaged; copy or make the shard again: --shard {shard}")
+    return payload
