@@ -119,19 +119,21 @@ def subset_files(data_dir: Path | str, subset: str, directions: Sequence[str] | 
 
     Args:
         data_dir: A prepared tree.
-        subset: ``train``, ``dev`` or ``test`` for all its directions, or one manifest such as ``dev_fr_en``.
-        directions: Keep only these; all when None.
+        subset: ``train``, ``dev`` or ``test`` for all its directions, or one manifest such as ``dev_fr_en``. Transcripts
+            are subsets of their own: ``asr_train`` for all spoken languages, ``asr_train_fr`` for one.
+        directions: Keep only these, or for transcripts their spoken languages; all when None.
 
     Raises:
         UsageError: If there is no such subset in the tree; the message lists those that exist.
     """
     data_dir = Path(data_dir)
-    existing = {
-        path.stem: path for split in SPLITS for path in sorted(data_dir.glob(f"{split}_*.tsv")) if "_" in path.stem
-    }
-    names = [name for name in existing if name.split("_")[0] == subset] if subset in SPLITS else [subset]
+    groups = [*SPLITS, *(f"asr_{split}" for split in SPLITS)]
+    existing = {path.stem: path for group in groups for path in sorted(data_dir.glob(f"{group}_*.tsv"))}
+    names = [name for name in existing if name.startswith(f"{subset}_")] if subset in groups else [subset]
     if directions is not None:
-        names = [name for name in names if name.split("_", 1)[-1] in directions]
+        spoken = {direction.split("_")[0] for direction in directions}
+        kept = {*directions, *(f"{split}_{code}" for split in SPLITS for code in spoken)}
+        names = [name for name in names if name.split("_", 1)[-1] in kept]
     missing = [name for name in names if name not in existing]
     if missing or not names:
         of = f" of {','.join(directions)}" if directions is not None else ""
