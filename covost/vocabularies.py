@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import (
     covost_tags,
@@ -17,9 +18,15 @@ from st.data.sentencepiece_training import (
     model_pieces,
     train_sentencepiece,
 )
+from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary, trim_sentencepiece
 from st.errors import ConfigError
 
 logger = logging.getLogger(__name__)
+
+CTC_FILENAME = "ctc_vocab.json"
+LANGUAGE_CTC_PATTERN = "ctc_vocab_*.json"
+OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN)
+"""What a tree need not have, so that an earlier run may have left one that does not belong to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +38,28 @@ class VocabularyConfig:
     vocab_size: int | None = None
     """Pieces, specials included; None chooses by the size of the corpus."""
     spm_model: Path | None = None
-    """mBART-50's SentencePiece model, taken as it is instead of training."""
+    """mBART-50's SentencePiece model, taken instead of training."""
+    trim: bool = False
+    """Cut ``spm_model`` down to the pieces that the train translations need, and all single characters."""
+    trim_sources: bool = False
+    """When trimming, keep what the train transcripts need, too, so that the decoder could write them."""
+    keep_pieces: int = 0
+    """When trimming, keep also so many of the model's most probable pieces."""
     max_sentences: int = 400_000
     """Learn pieces from an even sample of at most this many sentences; characters come from all."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: If options contradict each other.
+        """
+        if self.trim and self.spm_model is None:
+            raise ConfigError("--trim-vocab cuts down a given model; name one with --spm, or leave it out")
+        if not self.trim and (self.trim_sources or self.keep_pieces):
+            raise ConfigError("--trim-sources and --keep-pieces say how to trim; add --trim-vocab")
+        if self.keep_pieces < 0:
+            raise ConfigError(f"--keep-pieces is {self.keep_pieces}; expected at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,18 @@ class TextVocabularyFiles:
     model: bytes
     dictionary: str
     lang_tag_format: str
+    trimmed: TrimmedVocabulary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabularies:
+    """All vocabularies of a tree."""
+
+    files: dict[str, bytes]
+    """Content by file name."""
+    lang_tag_format: str
+    counts: dict[str, int]
+    """Symbols: ``text``, ``ctc``, and ``original`` of which a trimmed vocabulary was cut."""
 
 
 class TextCollector:
@@ -57,9 +95,9 @@ class TextCollector:
         joined = texts.rename("text") if known is None else pl.concat([known, texts.rename("text")])
         self._texts[language] = joined.filter(joined != "").unique(maintain_order=True)
 
-    def texts(self) -> dict[str, list[str]]:
+    def series(self) -> dict[str, pl.Series]:
         """Return the texts by language, in the order of the language table."""
-        return {code: self._texts[code].to_list() for code in LANGUAGES if code in self._texts}
+        return {code: self._texts[code] for code in LANGUAGES if code in self._texts}
 
 
 def read_model(path: Path) -> bytes:
@@ -78,20 +116,52 @@ def read_model(path: Path) -> bytes:
     return model
 
 
+def make_vocabularies(
+    config: VocabularyConfig, targets: TextCollector, sources: TextCollector, languages: Sequence[str]
+) -> Vocabularies:
+    """Make the decoder's vocabulary and those of the CTC head, one for all spoken languages and one for each.
+
+    Args:
+        config: Which text vocabulary.
+        targets: Train translations.
+        sources: Train transcripts.
+        languages: The languages that get a tag.
+
+    Raises:
+        ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
+    """
+    text = make_text_vocabulary(config, targets.series(), sources.series(), languages)
+    by_language = {code: CtcVocabulary.build({code: texts}) for code, texts in sources.series().items()}
+    ctc = CtcVocabulary.join(by_language.values())
+    files = {"spm.model": text.model, "dict.txt": text.dictionary.encode(), CTC_FILENAME: ctc.to_json().encode()}
+    for code, vocabulary in by_language.items():
+        files[LANGUAGE_CTC_PATTERN.replace("*", code)] = vocabulary.to_json().encode()
+    counts = {"text": text.dictionary.count("\n") + 4, "ctc": len(ctc)}
+    if text.trimmed is not None:
+        files[TRIM_FILENAME] = text.trimmed.to_json().encode()
+        counts["original"] = text.trimmed.original_size
+    return Vocabularies(files, text.lang_tag_format, counts)
+
+
 def make_text_vocabulary(
-    config: VocabularyConfig, texts: Mapping[str, Sequence[str]], languages: Sequence[str]
+    config: VocabularyConfig,
+    targets: Mapping[str, pl.Series],
+    sources: Mapping[str, pl.Series],
+    languages: Sequence[str],
 ) -> TextVocabularyFiles:
-    """Train SentencePiece on the texts, or take mBART-50's model; add the tags.
+    """Train SentencePiece on the texts, or take mBART-50's model, whole or trimmed; add the tags.
 
     Raises:
         ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
     """
     if config.spm_model is not None:
-        model = read_model(config.spm_model)
-        return TextVocabularyFiles(model, dictionary_text(model_pieces(model), mbart50_tags()), "[{}]")
-    sentences = (text for code in texts for text in texts[code])
+        return _mbart50_vocabulary(config, read_model(config.spm_model), targets, sources)
+    collector = TextCollector()
+    for texts in (targets, sources):
+        for code, sentences in texts.items():
+            collector.add(code, sentences)
     model = train_sentencepiece(
-        sentences,
+        pl.concat(list(collector.series().values()) or [pl.Series("text", [], dtype=pl.String)]),
         vocab_type=config.vocab_type,
         vocab_size=config.vocab_size,
         max_sentences=config.max_sentences,
@@ -99,3 +169,21 @@ def make_text_vocabulary(
     pieces = model_pieces(model)
     logger.info("trained a %s vocabulary of %d pieces", config.vocab_type, len(pieces))
     return TextVocabularyFiles(model, dictionary_text(pieces, covost_tags(languages)), "<lang:{}>")
+
+
+def _mbart50_vocabulary(
+    config: VocabularyConfig, model: bytes, targets: Mapping[str, pl.Series], sources: Mapping[str, pl.Series]
+) -> TextVocabularyFiles:
+    tags, trimmed = mbart50_tags(), None
+    if config.trim:
+        texts = (*targets.values(), *(sources.values() if config.trim_sources else ()))
+        model, trimmed = trim_sentencepiece(
+            model, _sentences(texts), num_appended=len(tags), keep_probable=config.keep_pieces
+        )
+        logger.info("kept %d of the %d symbols of %s", len(trimmed), trimmed.original_size, config.spm_model)
+    return TextVocabularyFiles(model, dictionary_text(model_pieces(model), tags), "[{}]", trimmed)
+
+
+def _sentences(texts: Sequence[pl.Series]) -> Iterator[str]:
+    for series in texts:
+        yield from series

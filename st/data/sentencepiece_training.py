@@ -7,10 +7,12 @@ import re
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 
 from st.data.sentencepiece_model import drop_field
@@ -22,6 +24,7 @@ NUM_SPM_SPECIALS = 3
 """``<unk> <s> </s>`` come first in our models, as in mBART's, so that dictionary id = SentencePiece id + 1."""
 
 _MAX_SENTENCE_BYTES = 65_536
+_BATCH = 100_000
 # The result depends on how sentences are dealt out to threads, so their number is fixed, whatever the machine.
 _NUM_THREADS = 4
 # Field numbers of sentencepiece_model.proto.
@@ -57,16 +60,14 @@ def train_sentencepiece(
     """
     if vocab_type not in VOCAB_TYPES:
         raise ConfigError(f"--vocab-type is {vocab_type!r}; expected one of {', '.join(VOCAB_TYPES)}")
-    sentences = [text for text in texts if text.strip()]
-    if not sentences:
+    sentences = list(texts) if isinstance(texts, Iterator) else texts
+    num_sentences, characters = _survey(sentences)
+    if not num_sentences:
         raise ConfigError("no text to train a vocabulary on; are all train rows dropped?")
-    characters: set[str] = set()
-    for sentence in sentences:
-        characters.update(unicodedata.normalize("NFC", sentence))
-    characters = {character for character in characters if not character.isspace()}
-    size = vocab_size or default_vocab_size(len(sentences), len(characters), vocab_limit)
+    size = vocab_size or default_vocab_size(num_sentences, len(characters), vocab_limit)
     # An even sample, not a random one: it is the same on every machine.
-    sample = sentences[:: -(-len(sentences) // max_sentences)]
+    step = -(-num_sentences // max_sentences)
+    sample = list(islice((text for text in sentences if text.strip()), 0, None, step))
     try:
         return _train(sample, characters, vocab_type, size, exact=vocab_size is not None)
     except RuntimeError as exc:
@@ -76,6 +77,18 @@ def train_sentencepiece(
 def default_vocab_size(num_sentences: int, num_characters: int, limit: int = 32_000) -> int:
     """Return a vocabulary size for a corpus: 1000 up to 10,000 sentences, then a tenth of them, plus its characters."""
     return min(max(1000, num_sentences // 10) + num_characters, max(limit, 2 * num_characters))
+
+
+def _survey(texts: Iterable[str]) -> tuple[int, set[str]]:
+    """Return how many texts are not blank, and the characters of all but spaces."""
+    count, seen = 0, np.zeros(sys.maxunicode + 1, dtype=bool)
+    iterator = iter(texts)
+    while batch := list(islice(iterator, _BATCH)):
+        count += sum(1 for text in batch if text.strip())
+        code_points = unicodedata.normalize("NFC", "\n".join(batch)).encode("utf-32-le")
+        seen[np.frombuffer(code_points, dtype="<u4")] = True
+    characters = set(map(chr, np.flatnonzero(seen).tolist()))
+    return count, {character for character in characters if not character.isspace()}
 
 
 def _train(sentences: Sequence[str], characters: set[str], vocab_type: str, size: int, *, exact: bool) -> bytes:
