@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.modules.masking import lengths_to_mask
+
 BLANK = 0
 
 
@@ -20,6 +22,15 @@ class CtcHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Return logits ``(N, S, C)`` of frames ``(N, S, M)``."""
         return self.proj(states)  # type: ignore[no-any-return]
+
+
+def required_frames(targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """Return the fewest frames that targets ``(N, L)`` fit into, ``(N,)``.
+
+    A frame for each label, and a blank between two labels that are the same.
+    """
+    repeated = targets[:, 1:] == targets[:, :-1]
+    return target_lengths + (repeated & lengths_to_mask(target_lengths - 1, repeated.size(1))).sum(1)
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

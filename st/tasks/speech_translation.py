@@ -30,6 +30,7 @@ from st.tasks.clear_errors import clear_errors
 from st.tasks.data_options import DataOptions, augmentation_config
 from st.tasks.data_options import option as _option
 from st.tasks.dataset import FairseqTranslationDataset
+from st.tasks.distributed import refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
 from st.tasks.termination import early_stopping_state, raise_if_requested, restore_early_stopping
@@ -74,6 +75,7 @@ class SpeechTranslationTask(FairseqTask):
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: dict[str, Any] = {}
         self._validator: FairseqGenerator | None = None
+        self._checked = False
         training_log.LOG.name = cfg.jsonl_log
 
     @classmethod
@@ -252,10 +254,14 @@ class SpeechTranslationTask(FairseqTask):
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             yield
 
+    @clear_errors
     def train_step(
         self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
     ) -> Any:
         """Forward and backward of one batch."""
+        if not self._checked:
+            refuse_unused_parameters(model, criterion)
+            self._checked = True
         model.train()
         model.set_num_updates(update_num)
         with self._precision(sample):
@@ -264,6 +270,11 @@ class SpeechTranslationTask(FairseqTask):
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
         optimizer.backward(loss)
         return loss, sample_size, log
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Make an update of what is to learn by now."""
+        model.drop_resting_gradients()
+        optimizer.step()
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Loss of one batch, and its counts for BLEU if asked for."""

@@ -1,0 +1,52 @@
+"""Several processes: what fairseq's default wrapper cannot do with this model, said before it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from st.errors import ConfigError
+
+
+def refuse_unused_parameters(model: Any, criterion: Any) -> None:
+    """Refuse torch's wrapper where some parameters have no gradient in some steps: it would stop at the second one.
+
+    Args:
+        model: As the trainer has it, wrapped or not.
+        criterion: Its weights tell which heads are used.
+
+    Raises:
+        ConfigError: The message names the options that differ.
+    """
+    wrapper = next((module for module in _layers(model) if isinstance(module, DistributedDataParallel)), None)
+    if wrapper is None or wrapper.find_unused_parameters:
+        return
+    inner = wrapper.module
+    encoder = inner.translator.config.encoder
+    reasons = {
+        "--encoder-layerdrop": encoder.layerdrop > 0,
+        "--freeze-finetune-updates": inner.freeze_finetune_updates > 0,
+        "--ctc-weight 0": criterion.ctc_weight == 0 and _learns(inner.translator.ctc),
+        "--translation-weight 0": criterion.translation_weight == 0 and _learns(inner.translator.decoder),
+        "--encoder-mask-time-prob 0": encoder.mask_time_prob == 0 and inner.translator.encoder.mask_emb.requires_grad,
+    }
+    found = [name for name, holds in reasons.items() if holds]
+    if found:
+        raise ConfigError(
+            f"with {', '.join(found)} some parameters have no gradient, which --ddp-backend pytorch_ddp, fairseq's "
+            "default, cannot do; add --ddp-backend legacy_ddp, or --find-unused-parameters"
+        )
+
+
+def _layers(model: Any) -> list[Any]:
+    """Return a model and the modules that it wraps, outermost first."""
+    layers = [model]
+    while isinstance(getattr(layers[-1], "module", None), nn.Module):
+        layers.append(layers[-1].module)
+    return layers
+
+
+def _learns(module: nn.Module | None) -> bool:
+    return module is not None and any(parameter.requires_grad for parameter in module.parameters())
