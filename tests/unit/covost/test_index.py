@@ -20,7 +20,7 @@ def run(*arguments: object) -> int:
 
 
 @pytest.fixture
-def two_languages(full_corpus, tmp_path: Path):
+def two_languages(full_corpus):
     """English into German and Catalan, French into English, with one of each kind of mess."""
     add = full_corpus.add
     add("html.mp3", audio=b"<html>", translations={"de": "weg", "ca": "fora"})
@@ -41,12 +41,20 @@ def two_languages(full_corpus, tmp_path: Path):
     return full_corpus
 
 
+@pytest.fixture(scope="module")
+def prepared() -> dict[str, Path]:
+    """The tree, prepared once for all tests; they only read it."""
+    return {}
+
+
 @pytest.fixture
-def data(two_languages, tmp_path: Path) -> Path:
-    out = tmp_path / "data"
-    arguments = ["--directions", "fr_en,en_de,en_ca", "--jobs", 1, "--min-coverage", 0.8, "--max-skipped", 1]
-    assert run("prepare", "--cv-root", two_languages.root, "--out", out, *arguments) == 0
-    return out
+def data(two_languages, prepared: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not prepared:
+        out = tmp_path_factory.mktemp("index") / "data"
+        arguments = ["--directions", "fr_en,en_de,en_ca", "--jobs", 1, "--min-coverage", 0.8, "--max-skipped", 1]
+        assert run("prepare", "--cv-root", two_languages.root, "--out", out, *arguments) == 0
+        prepared["tree"] = out
+    return prepared["tree"]
 
 
 def test_index_has_every_row_of_the_tables_once_per_clip_and_split(data: Path, two_languages) -> None:
