@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 
+@cache
 def recording(seed: int, seconds: float = 0.6, rate: int = 48_000, container: str = "MP3") -> bytes:
     noise = np.random.default_rng(seed).uniform(-0.3, 0.3, round(seconds * rate))
     sink = io.BytesIO()
