@@ -40,7 +40,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["st", "st.*", "covost", "covost.*"]),
-    package_data={"st": ["py.typed"], "covost": ["py.typed"]},
+    package_data={"st": ["py.typed", "evaluation/*.tsv"], "covost": ["py.typed"]},
     install_requires=[
         # Below 2.10 weights_only loading has known holes; torchaudio 2.11, the last release, refuses the CUDA 13.2 of 2.15.
         "torch>=2.10,<2.15",
@@ -55,6 +55,7 @@ setup(
         "soxr>=0.5",
         "safetensors>=0.5",
         "huggingface_hub>=0.34",
+        "httpx2>=2,<3",
         "polars>=1.20",
         "babel>=2.16",
         "espeakng-loader>=0.2.4",

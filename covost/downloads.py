@@ -1,0 +1,311 @@
+"""The one door for downloading: resumed where it stopped, tried again when the network fails, checked before use.
+
+A file gets its name only after it was checked; until then it is ``<name>.part``, and ``<name>.part.json`` says what it
+is a part of. What an earlier run left is never trusted: it is completed, checked as a whole, and fetched anew if bad.
+Proxies are those of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import httpx2
+from tqdm import tqdm
+
+from covost.digests import Digest
+from st.errors import DownloadError, StError
+from st.files import write_json
+
+logger = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 18
+_HTML = re.compile(rb"\s*(<!doctype html|<html|<head|<body)", re.IGNORECASE)
+_TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DownloadConfig:
+    """How patient a download is."""
+
+    attempts: int = 5
+    """Failures in a row, without a byte in between, after which it is given up."""
+    first_wait_s: float = 1.0
+    """Pause after the first failure; doubled after every further one."""
+    connect_timeout_s: float = 30.0
+    read_timeout_s: float = 60.0
+    """Longest silence in the middle of a file."""
+    max_bytes: int = 1 << 40
+    """A server may send no more than this."""
+
+
+Check = Callable[[Path], object]
+"""Looks at a whole file; raises an :class:`StError` if it is not what was wanted."""
+
+
+class Downloader:
+    """Fetches files one after the other over kept connections."""
+
+    def __init__(self, config: DownloadConfig | None = None) -> None:
+        self._config = config or DownloadConfig()
+        timeout = httpx2.Timeout(self._config.read_timeout_s, connect=self._config.connect_timeout_s)
+        # Of packed content its own bytes are wanted, not what they would unpack to on the way.
+        headers = {"User-Agent": "xlsr-st", "Accept-Encoding": "identity"}
+        self._client = httpx2.Client(timeout=timeout, follow_redirects=True, headers=headers)
+
+    def __enter__(self) -> Downloader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def fetch(self, source: str | Path, path: Path, *, sha256: str | None = None, check: Check | None = None) -> str:
+        """Fetch a file, unless it is there and sound.
+
+        Args:
+            source: ``http://`` or ``https://`` address, or a file.
+            path: Where the file goes.
+            sha256: Digest that it must have.
+            check: Further look at the file; its :class:`StError` means that the file is not the one wanted.
+
+        Returns:
+            Its SHA-256 in hexadecimal.
+
+        Raises:
+            DownloadError: If it cannot be had or what came is not what was wanted; a bad file is removed.
+            OSError: If the disk is full; what came so far is kept and the download can be resumed.
+        """
+        shown = shown_source(source)
+        if path.is_file():
+            digest, problem = _problem(path, sha256, check)
+            if problem is None:
+                return digest
+            logger.warning("%s: %s; it is fetched again", path, problem)
+            path.unlink()
+        part = _Part(path, verifiable=sha256 is not None or check is not None)
+        resumed = self._complete(source, part)
+        digest, problem = _problem(part.path, sha256, check)
+        if problem is not None and resumed:
+            logger.warning("%s: what an earlier run left is not sound: %s; fetched again from the start", path, problem)
+            part.remove()
+            self._complete(source, part)
+            digest, problem = _problem(part.path, sha256, check)
+        if problem is not None:
+            part.remove()
+            raise DownloadError(f"{shown}: {problem}; the file was removed")
+        part.path.replace(path)
+        part.remove()
+        return digest
+
+    def _complete(self, source: str | Path, part: _Part) -> bool:
+        """Bring a part to its full length; return whether it was begun by an earlier run."""
+        part.path.parent.mkdir(parents=True, exist_ok=True)
+        if "://" not in str(source):
+            _copy(Path(source), part.path)
+            return False
+        url = _parse_url(str(source))
+        resumed = part.size() > 0
+        failures = 0
+        while True:
+            before = part.size()
+            try:
+                self._transfer(url, part)
+                return resumed
+            except (httpx2.TransportError, _TryAgainError) as exc:
+                failures = 1 if part.size() > before else failures + 1
+                reason = str(exc) or type(exc).__name__
+                if failures >= self._config.attempts:
+                    raise DownloadError(
+                        f"{shown_source(source)}: given up after {failures} attempts: {reason}; run it again to go on "
+                        f"after {part.size():,} bytes"
+                    ) from exc
+                wait_s = getattr(exc, "wait_s", None) or self._config.first_wait_s * 2 ** (failures - 1)
+                logger.warning("%s: %s; trying again in %.0f s", shown_source(source), reason, wait_s)
+                time.sleep(min(wait_s, _LONGEST_WAIT_S))
+            except (httpx2.RequestError, httpx2.InvalidURL) as exc:
+                raise DownloadError(f"{shown_source(source)}: {exc or type(exc).__name__}") from exc
+
+    def _transfer(self, url: httpx2.URL, part: _Part) -> None:
+        """Ask for what is missing of a part and append it."""
+        headers = part.range_headers(url)
+        with self._client.stream("GET", url, headers=headers) as response:
+            offset = _offset(response, part, headers)
+            if offset is None:
+                return
+            total = _total(response, offset)
+            if total is not None:
+                self._check_room(response, part, total, offset)
+            part.remember(url, response)
+            mode = "r+b" if offset else "wb"
+            name = part.path.name.removesuffix(".part")
+            with (
+                part.path.open(mode) as handle,
+                tqdm(total=total, initial=offset, desc=name, unit="B", unit_scale=True, disable=None) as bar,
+            ):
+                handle.seek(offset)
+                for chunk in response.iter_raw():
+                    handle.write(chunk)
+                    bar.update(len(chunk))
+                    if handle.tell() > self._config.max_bytes:
+                        raise self._too_large(response)
+                handle.truncate()
+                _flush(handle)
+        if total is not None and part.size() != total:
+            raise _TryAgainError(f"the connection ended after {part.size():,} of {total:,} bytes")
+
+    def _check_room(self, response: httpx2.Response, part: _Part, total: int, offset: int) -> None:
+        if total > self._config.max_bytes:
+            raise self._too_large(response)
+        free = shutil.disk_usage(part.path.parent).free
+        if total - offset > free:
+            raise DownloadError(
+                f"{shown_source(response.url)}: {total - offset:,} bytes are to come, and {part.path.parent} has "
+                f"{free:,} bytes free; make room and run it again"
+            )
+
+    def _too_large(self, response: httpx2.Response) -> DownloadError:
+        limit = self._config.max_bytes
+        return DownloadError(f"{shown_source(response.url)}: larger than {limit:,} bytes; is it the right address?")
+
+
+class _TryAgainError(Exception):
+    """The server failed in a way that may pass."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class _Part:
+    """A file on its way, and the note of what it is a part of."""
+
+    def __init__(self, path: Path, *, verifiable: bool) -> None:
+        self._verifiable = verifiable
+        self.path = path.with_name(f"{path.name}.part")
+        self._note = path.with_name(f"{path.name}.part.json")
+
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def remember(self, url: httpx2.URL, response: httpx2.Response) -> None:
+        """Note the version of the file, so that only the rest of this one is asked for."""
+        etag = response.headers.get("ETag", "")
+        version = etag if etag.startswith('"') else response.headers.get("Last-Modified")
+        write_json(self._note, {"url": shown_source(url), "version": version})
+
+    def range_headers(self, url: httpx2.URL) -> dict[str, str]:
+        """Return headers that ask for the rest, or none if that would not fit what is there."""
+        note = {}
+        with contextlib.suppress(OSError, ValueError):
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+        if not self.size() or not isinstance(note, dict) or note.get("url") != shown_source(url):
+            return {}
+        version = note.get("version")
+        if not version and not self._verifiable:
+            return {}
+        return {"Range": f"bytes={self.size()}-", **({"If-Range": str(version)} if version else {})}
+
+
+def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> int | None:
+    """Return where the answer's bytes belong in the file; None if nothing is missing."""
+    status = response.status_code
+    urls = [answer.url for answer in (*response.history, response)]
+    if urls[0].scheme == "https" and any(url.scheme != "https" for url in urls):
+        raise DownloadError(f"{shown_source(urls[0])}: redirected to an address without encryption; not followed")
+    if status in _TRY_AGAIN:
+        wait = response.headers.get("Retry-After", "")
+        raise _TryAgainError(f"the server answers {status}", float(wait) if wait.isdigit() else None)
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and asked:
+        if response.headers.get("Content-Range") == f"bytes */{part.size()}":
+            return None
+        part.remove()
+        raise _TryAgainError("what an earlier run left does not fit the file")
+    if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise DownloadError(
+            f"{shown_source(response.url)}: the server answers {status} {response.reason_phrase}; is the address right?"
+        )
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise DownloadError(f"{shown_source(response.url)}: {_WEB_PAGE}; nothing was kept")
+    if status == HTTPStatus.OK:
+        return 0
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    if match is None or int(match[1]) != part.size() or not asked:
+        part.remove()
+        raise _TryAgainError("the server sent another part of the file than it was asked for")
+    return part.size()
+
+
+_WEB_PAGE = "the server answered with a web page (a login, an error?) instead of the file"
+
+
+def _total(response: httpx2.Response, offset: int) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return offset + int(length) if length.isdigit() else None
+
+
+def _problem(path: Path, sha256: str | None, check: Check | None) -> tuple[str, str | None]:
+    """Return the digest of a file, and what is wrong with it."""
+    digest = Digest.of_file(path).sha256
+    with path.open("rb") as handle:
+        page = _HTML.match(handle.read(512)) is not None
+    if sha256 is not None and digest != sha256.lower():
+        return digest, f"its SHA-256 is {digest}; expected {sha256.lower()}" + (f" ({_WEB_PAGE})" if page else "")
+    if page:
+        return digest, _WEB_PAGE
+    if check is not None:
+        try:
+            check(path)
+        except StError as exc:
+            return digest, str(exc)
+    return digest, None
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        with source.open("rb") as reader, target.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
+            _flush(writer)
+    except (FileNotFoundError, IsADirectoryError):
+        raise DownloadError(f"{source}: no such file") from None
+
+
+def _flush(handle: IO[bytes]) -> None:
+    handle.flush()
+    os.fsync(handle.fileno())
+
+
+def _parse_url(text: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as exc:
+        raise DownloadError(f"{text}: not an address: {exc}") from exc
+    if url.scheme not in ("http", "https") or not url.host:
+        raise DownloadError(f"{shown_source(url)}: expected an address that begins with https:// or http://, or a path")
+    return url
+
+
+def shown_source(source: str | Path | httpx2.URL) -> str:
+    """Return a source as it may be printed and written: without password, and without query, which may hold a key."""
+    if "://" not in str(source):
+        return str(source)
+    with contextlib.suppress(httpx2.InvalidURL):
+        return str(httpx2.URL(str(source)).copy_with(username=None, password=None, query=None, fragment=None))
+    return str(source).split("?")[0].rpartition("@")[2]

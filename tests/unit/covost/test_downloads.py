@@ -1,0 +1,298 @@
+"""The download door, against a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx2
+import pytest
+from web_server import Site, serve
+
+from covost import downloads
+from covost.downloads import DownloadConfig, Downloader, shown_source
+from st.errors import ArchiveError, DownloadError
+
+CONTENT = random.Random(1).randbytes(1_500_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+QUICK = DownloadConfig(attempts=3, first_wait_s=0.01)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as site:
+        site.files["file.bin"] = CONTENT
+        yield site
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "new" / "file.bin"
+
+
+def fetch(source: str | Path, target: Path, config: DownloadConfig = QUICK, **options) -> str:
+    with Downloader(config) as downloader:
+        return downloader.fetch(source, target, **options)
+
+
+def names(target: Path) -> list[str]:
+    return sorted(path.name for path in target.parent.iterdir())
+
+
+def part_of(site: Site, target: Path, num_bytes: int) -> Path:
+    """Leave what a download leaves that was stopped after some bytes."""
+    site.break_after = [num_bytes]
+    with pytest.raises(DownloadError, match="given up after 1 attempt"):
+        fetch(site.url("file.bin"), target, DownloadConfig(attempts=1))
+    site.requests.clear()
+    part = target.with_name("file.bin.part")
+    assert part.read_bytes() == CONTENT[:num_bytes]
+    return part
+
+
+def test_a_file_is_fetched_once(site: Site, target: Path) -> None:
+    assert fetch(site.url("file.bin"), target) == SHA256
+    assert target.read_bytes() == CONTENT
+    assert names(target) == ["file.bin"]
+    assert fetch(site.url("file.bin"), target, sha256=SHA256.upper()) == SHA256
+    assert site.requests == [("file.bin", None)]
+
+
+def test_broken_connections_are_resumed_where_they_broke(site: Site, target: Path) -> None:
+    site.break_after = [400_000, 0, 500_000, 0]
+    fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert target.read_bytes() == CONTENT
+    starts = [int(asked[6:-1]) if asked else 0 for _, asked in site.requests]
+    assert starts[0] == 0
+    assert starts == sorted(starts)
+    assert starts[-1] == 900_000
+    assert len(starts) == 5
+
+
+def test_failures_in_a_row_end_it_and_the_next_run_goes_on(site: Site, target: Path) -> None:
+    site.break_after = [700_000, 0, 0, 0]
+    with pytest.raises(DownloadError, match=r"given up after 3 attempts: .*go on after 700,000 bytes"):
+        fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert names(target) == ["file.bin.part", "file.bin.part.json"]
+    site.break_after.clear()
+    site.requests.clear()
+    fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert site.requests == [("file.bin", "bytes=700000-")]
+    assert target.read_bytes() == CONTENT
+    assert names(target) == ["file.bin"]
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_p27_a_part_is_completed_and_verified_as_a_whole(site: Site, target: Path, sha256: str | None) -> None:
+    part_of(site, target, 900_000)
+    assert fetch(site.url("file.bin"), target, sha256=sha256) == SHA256
+    assert site.requests == [("file.bin", "bytes=900000-")]
+
+
+def whole(path: Path) -> None:
+    if path.read_bytes() != CONTENT:
+        raise ArchiveError("not the archive")
+
+
+@pytest.mark.parametrize("options", [{"sha256": SHA256}, {"check": whole}])
+def test_p27_a_part_with_wrong_bytes_is_noticed_and_fetched_anew(site: Site, target: Path, options) -> None:
+    part = part_of(site, target, 900_000)
+    part.write_bytes(b"\0" * 900_000)
+    fetch(site.url("file.bin"), target, **options)
+    assert target.read_bytes() == CONTENT
+    assert site.requests == [("file.bin", "bytes=900000-"), ("file.bin", None)]
+
+
+@pytest.mark.parametrize("length", [len(CONTENT), len(CONTENT) + 5])
+def test_p27_a_part_of_full_length_or_longer_is_verified_too(site: Site, target: Path, length: int) -> None:
+    part = part_of(site, target, 900_000)
+    part.write_bytes((CONTENT + bytes(5))[:length])
+    fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert target.read_bytes() == CONTENT
+    assert names(target) == ["file.bin"]
+
+
+def test_p27_a_part_from_nowhere_is_not_used(site: Site, target: Path) -> None:
+    target.parent.mkdir()
+    target.with_name("file.bin.part").write_bytes(b"x" * 1000)
+    fetch(site.url("file.bin"), target)
+    assert target.read_bytes() == CONTENT
+    assert site.requests == [("file.bin", None)]
+
+
+def test_p27_a_part_of_a_file_that_changed_on_the_server_is_not_used(site: Site, target: Path) -> None:
+    part_of(site, target, 900_000)
+    site.files["file.bin"] = CONTENT[::-1]
+    fetch(site.url("file.bin"), target)
+    assert target.read_bytes() == CONTENT[::-1]
+
+
+def test_p27_a_part_of_another_address_is_not_used(site: Site, target: Path) -> None:
+    part_of(site, target, 900_000)
+    site.files["other.bin"] = CONTENT[::-1]
+    fetch(site.url("other.bin"), target)
+    assert target.read_bytes() == CONTENT[::-1]
+
+
+def test_p27_wrong_sha256_is_an_error_and_the_file_is_removed(site: Site, target: Path) -> None:
+    with pytest.raises(DownloadError, match=f"its SHA-256 is {SHA256}; expected {'0' * 64}; the file was removed"):
+        fetch(site.url("file.bin"), target, sha256="0" * 64)
+    assert names(target) == []
+
+
+def test_p27_a_file_that_is_there_is_verified_and_fetched_again_if_bad(site: Site, target: Path) -> None:
+    fetch(site.url("file.bin"), target)
+    target.write_bytes(CONTENT[:-1])
+    fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert target.read_bytes() == CONTENT
+
+
+def test_p28_a_web_page_answered_with_200_is_an_error(site: Site, target: Path) -> None:
+    site.files["file.bin"] = b"\n<!DOCTYPE html><html><body>404 not found</body></html>"
+    with pytest.raises(DownloadError, match=r"its SHA-256 is .* expected .*answered with a web page"):
+        fetch(site.url("file.bin"), target, sha256=SHA256)
+    with pytest.raises(DownloadError, match="answered with a web page"):
+        fetch(site.url("file.bin"), target)
+    site.content_type = "text/html; charset=utf-8"
+    with pytest.raises(DownloadError, match="answered with a web page"):
+        fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert names(target) == []
+
+
+def test_a_missing_file_is_an_error_at_once(site: Site, target: Path) -> None:
+    with pytest.raises(DownloadError, match=r"/nothing: the server answers 404"):
+        fetch(site.url("nothing"), target)
+    assert len(site.requests) == 1
+    assert names(target) == []
+
+
+def test_servers_in_trouble_are_asked_again(site: Site, target: Path) -> None:
+    site.statuses = [503, 429]
+    fetch(site.url("file.bin"), target)
+    assert len(site.requests) == 3
+    site.statuses = [500] * 3
+    with pytest.raises(DownloadError, match="given up after 3 attempts: the server answers 500"):
+        fetch(site.url("file.bin"), target.with_name("other"))
+
+
+def test_pauses_double_and_have_a_limit(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    waits: list[float] = []
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    with pytest.raises(DownloadError):
+        fetch("http://127.0.0.1:9/x", target, DownloadConfig(attempts=9))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_server_without_ranges_is_read_from_the_start(site: Site, target: Path) -> None:
+    part_of(site, target, 900_000)
+    site.ranges = False
+    fetch(site.url("file.bin"), target, sha256=SHA256)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_without_version_is_completed_only_to_be_verified(site: Site, target: Path) -> None:
+    site.validators = False
+    part_of(site, target, 900_000)
+    site.files["file.bin"] = CONTENT[::-1]
+    fetch(site.url("file.bin"), target, sha256=hashlib.sha256(CONTENT[::-1]).hexdigest())
+    assert target.read_bytes() == CONTENT[::-1]
+    target.unlink()
+    site.files["file.bin"] = CONTENT
+    part_of(site, target, 900_000)
+    fetch(site.url("file.bin"), target)
+    assert site.requests == [("file.bin", None)], "nothing could verify what was put together"
+
+
+def test_redirects_are_followed_but_not_away_from_encryption(site: Site, target: Path) -> None:
+    site.redirect["moved"] = site.url("file.bin")
+    fetch(site.url("moved"), target, sha256=SHA256)
+    answers = [httpx2.Response(302, request=httpx2.Request("GET", "https://a/x"))]
+    final = httpx2.Response(200, request=httpx2.Request("GET", "http://a/x"), history=answers)
+    with pytest.raises(DownloadError, match="without encryption"):
+        downloads._offset(final, downloads._Part(target, verifiable=True), {})
+
+
+def test_packed_content_stays_packed(site: Site, target: Path) -> None:
+    site.headers = {"Content-Encoding": "gzip"}
+    assert fetch(site.url("file.bin"), target) == SHA256
+
+
+def test_more_bytes_than_allowed_are_refused(site: Site, target: Path) -> None:
+    with pytest.raises(DownloadError, match="larger than 1,000 bytes"):
+        fetch(site.url("file.bin"), target, DownloadConfig(max_bytes=1000))
+
+
+def test_p26_no_room_is_said_before_the_disk_is_full(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(DownloadError, match=r"1,500,000 bytes are to come, .* 1,000 bytes free"):
+        fetch(site.url("file.bin"), target)
+
+
+def test_p26_a_full_disk_leaves_no_final_name_and_can_be_resumed(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            fetch(site.url("file.bin"), target)
+    assert not target.exists()
+    fetch(site.url("file.bin"), target)
+    assert target.read_bytes() == CONTENT
+
+
+def test_the_proxy_of_the_environment_is_used(site: Site, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", site.address)
+    monkeypatch.delenv("NO_PROXY")
+    fetch("http://elsewhere.invalid/file.bin", target, sha256=SHA256)
+    assert site.requests == [("file.bin", None)]
+
+
+def test_a_folder_serves_as_well(target: Path, tmp_path: Path) -> None:
+    source = tmp_path / "mirror" / "file.bin"
+    with pytest.raises(DownloadError, match="no such file"):
+        fetch(source, target)
+    source.parent.mkdir()
+    source.write_bytes(CONTENT)
+    assert fetch(source, target, sha256=SHA256) == SHA256
+    with pytest.raises(DownloadError, match="its SHA-256 is"):
+        fetch(source, target.with_name("x"), sha256="0" * 64)
+    assert names(target) == ["file.bin"]
+    assert source.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "source", ["ftp://host/file", "file:///etc/passwd", "http://", "http://[::1/x", "https://ho st/"]
+)
+def test_what_is_no_address_is_one_sentence(source: str, target: Path) -> None:
+    with pytest.raises(DownloadError):
+        fetch(source, target)
+
+
+def test_passwords_and_keys_are_neither_printed_nor_written(
+    site: Site, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = site.url("nothing?key=S3CRET").replace("//", "//me:S3CRET@")
+    with pytest.raises(DownloadError) as error:
+        fetch(secret, target)
+    site.statuses = [503]
+    site.break_after = [1000, 0, 0, 0]
+    url = site.url("file.bin?key=S3CRET").replace("//", "//me:S3CRET@")
+    with pytest.raises(DownloadError) as other:
+        fetch(url, target)
+    note = target.with_name("file.bin.part.json").read_text(encoding="utf-8")
+    assert json.loads(note)["url"] == site.url("file.bin")
+    assert "S3CRET" not in f"{error.value} {other.value} {note}"
+    assert "S3CRET" not in " ".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("covost")
+    )
+    assert shown_source("https://u:p@[::1/x?k") == "[::1/x"

@@ -1,0 +1,89 @@
+"""A web server on this machine that misbehaves to order."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+class Site:
+    """Files by path, what goes wrong, and what was asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.address = ""
+        self.requests: list[tuple[str, str | None]] = []
+        """Path and Range header of every request."""
+        self.break_after: list[int] = []
+        """The next answers end after so many bytes."""
+        self.statuses: list[int] = []
+        """The next answers are errors."""
+        self.ranges = True
+        self.validators = True
+        self.content_type = "application/octet-stream"
+        self.redirect: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+
+    def url(self, name: str) -> str:
+        return f"{self.address}/{name}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    site: Site
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        # A proxy is asked for whole addresses.
+        path = urlsplit(self.path).path.lstrip("/")
+        asked = self.headers.get("Range")
+        self.site.requests.append((path, asked))
+        if self.site.statuses:
+            return self.answer(self.site.statuses.pop(0), b"", {"Retry-After": "0"})
+        if path in self.site.redirect:
+            return self.answer(302, b"", {"Location": self.site.redirect[path]})
+        if path not in self.site.files:
+            return self.answer(404, b"<html>404</html>", {"Content-Type": "text/html"})
+        return self.file(self.site.files[path], asked)
+
+    def file(self, content: bytes, asked: str | None) -> None:
+        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        headers = {"Content-Type": self.site.content_type, **self.site.headers}
+        if self.site.validators:
+            headers["ETag"] = etag
+        current = self.headers.get("If-Range", etag) == etag
+        if asked and self.site.ranges and current:
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                return self.answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self.answer(206, content[start:], headers)
+        return self.answer(200, content, headers)
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.site.break_after and status < 300:
+            body = body[: self.site.break_after.pop(0)]
+            self.close_connection = True
+        self.wfile.write(body)
+
+
+@contextmanager
+def serve() -> Iterator[Site]:
+    site = Site()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
+    site.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
+    thread.start()
+    yield site
+    server.shutdown()
+    server.server_close()
+    thread.join()
