@@ -176,14 +176,21 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
+        add_transcripts: bool = False,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
+
+        With ``add_transcripts``, those of its transcripts, too: each is one more target of its recording, in the
+        language that is spoken.
 
         Raises:
             ManifestError: If a manifest is malformed or all are empty.
             UsageError: If the tree has no such subset.
         """
         files = subset_files(data_dir, subset, directions)
+        if add_transcripts:
+            split, _, direction = subset.partition("_")
+            files += subset_files(data_dir, f"asr_{split}", [direction] if direction else directions)
         rows = [row for file in files for row in read_manifest(file)]
         if not rows:
             raise ManifestError(f"{data_dir}: subset {subset!r} has no utterance; see report.md for what was dropped")

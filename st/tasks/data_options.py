@@ -19,6 +19,9 @@ def option(default: Any, text: str) -> Any:
 class DataOptions(FairseqDataclass):
     """Mixing of directions, and changes of the training set's waves; by default there are none."""
 
+    add_transcripts: bool = option(
+        False, "teach the decoder to transcribe as well: transcripts of the training set are targets, too"
+    )
     sampling_alpha: float = option(
         1.0, "share of a direction of n translations in an epoch: n to this power; 1: each once, 0: directions alike"
     )

@@ -113,6 +113,7 @@ class SpeechTranslationTask(FairseqTask):
             cache_audio=self.cfg.cache_audio,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
+            add_transcripts=training and self.cfg.add_transcripts,
         )
         self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
         hours = dataset.sizes.sum() / 16000 / 3600
