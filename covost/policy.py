@@ -22,15 +22,15 @@ REASONS: dict[str, str] = {
     "not_in_validated": "validated.tsv does not know the clip",
     "missing_clip": "the recording is not there",
     "not_in_store": "transcripts only: no translation of the clip was usable, so it was not decoded",
+    "empty_target": "the translation is empty; in dev and test an error",
+    "removed_target": "the translation is the word REMOVE",
+    "wrong_script_target": "too few letters of the translation are in the script of its language",
+    "empty_source": "the transcript is empty",
+    "wrong_script_source": "too few letters of the transcript are in the script of its language",
     "undecodable": "the recording cannot be decoded",
     "unreadable": "the recording cannot be read from disk",
     "empty_audio": "the recording holds no samples",
     "non_finite": "the recording holds NaN or infinite samples",
-    "empty_target": "the translation is empty; in dev and test an error",
-    "empty_source": "the transcript is empty",
-    "removed_target": "the translation is the word REMOVE",
-    "wrong_script_source": "too few letters of the transcript are in the script of its language",
-    "wrong_script_target": "too few letters of the translation are in the script of its language",
     "truncated": "the recording ends before its header says",
     "too_short": "the recording is shorter than the limit",
     "too_long": "the recording is longer than the limit",
@@ -39,8 +39,8 @@ REASONS: dict[str, str] = {
     "too_many_characters": "the transcript is too long for the recording",
     "transcript_too_long": "the transcript has more symbols than the recording has frames: CTC has no path",
 }
-"""Every reason that a report can name, in the order in which they are looked for. The first nine are dropped from every
-split, because there is nothing to use; the others only from train."""
+"""Every reason that a report can name, in the order in which they are looked for. What is wrong with the tables or with
+decoding is dropped from every split, because there is nothing to use; the rest only from train."""
 SAMPLES_PER_FRAME = 320
 """Samples from one XLS-R frame to the next; the first takes ``MIN_SAMPLES``."""
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import argparse
+import re
 import unicodedata
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from covost.commands.prepare import add_arguments
+from covost.corpus_index import SCHEMA
 from covost.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
 from covost.scripts import UNICODE_SCRIPTS, foreign_letters, own_letters, wrong_script_lines
 from covost.splits import CorpusLayout, SpokenLanguage, load_direction
@@ -136,3 +141,15 @@ def test_every_reason_of_the_rules_is_documented() -> None:
     policy = Policy()
     rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules()
     assert set(rules) <= set(REASONS)
+
+
+def test_the_documentation_lists_every_reason_and_every_column_in_order() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = (Path(__file__).parents[3] / "docs" / "preparation.md").read_text(encoding="utf-8")
+    policy, index = text.split("## What is dropped")[1].split("## The index")
+    assert re.findall(r"^\| `(\w+)` \|", policy, re.MULTILINE) == list(REASONS)
+    columns = re.findall(r"^\| (?:… )?`(\w+)` \|", index, re.MULTILINE)
+    assert columns == [*SCHEMA, "direction", "characters", "reason", "flag"]
+    for option in re.findall(r"`(--[\w-]+)`", policy):
+        assert option in parser.format_help(), option
