@@ -15,6 +15,8 @@ from pathlib import Path
 from covost.archive_formats import Guard, Limits, Member, damage_as_error, is_zip, tar_members, zip_members
 from st.errors import ArchiveError
 
+__all__ = ["COMMON_VOICE_LIMITS", "DEFAULT_LIMITS", "SUFFIXES", "Limits", "Member", "check", "read_members", "unpack"]
+
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 """Names of what can be read; the content decides, not the name."""
 
