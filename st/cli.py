@@ -22,8 +22,12 @@ COMMANDS: dict[str, str] = {
     "inspect": "tell what a model file is",
     "convert": "write a model in another format",
     "average": "average the weights of several checkpoints",
+    "plot": "draw the curves of trainings",
 }
 """Sub-commands and what they do; the code of each is the module of its name in ``st.commands``."""
+
+EXTRAS = dict.fromkeys(("fairseq", "hydra", "tensorboard"), "train") | dict.fromkeys(("fastapi", "uvicorn"), "serve")
+"""Packages that are not always installed, and the extra that brings each."""
 
 INTERRUPTED = 130
 
@@ -42,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output went away; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "st":
+            raise
+        sys.stderr.write(f"st: error: {_install_hint(error.name.split('.')[0])}\n")
         return 1
     except OSError as error:
         sys.stderr.write(f"st: error: {_sentence(error)}\n")
@@ -78,6 +87,12 @@ def _overview() -> argparse.ArgumentParser:
 
 def _available(name: str) -> bool:
     return importlib.util.find_spec(f"st.commands.{name}") is not None
+
+
+def _install_hint(package: str) -> str:
+    extra = EXTRAS.get(package)
+    name = f"xlsr-st[{extra}]" if extra else "xlsr-st"
+    return f"this needs the package {package}, which is not installed; pip install '{name}' brings it"
 
 
 def _sentence(error: OSError) -> str:

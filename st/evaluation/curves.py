@@ -1,7 +1,7 @@
-"""Training curves from fairseq's JSON logs (``--log-format json``), tolerant of everything else in the file.
+"""Training curves from ``log.jsonl`` or fairseq's JSON logs (``--log-format json``), tolerant of all else in the file.
 
-A line counts if it ends in a JSON object that gives a number of updates, whatever stands before it: fairseq's own
-``time | INFO | train_inner | {…}`` or Hydra's ``[time][train_inner][INFO] - {…}``.
+A line counts if it ends in a JSON object that gives a number of updates, whatever stands before it: nothing in
+``log.jsonl``, fairseq's own ``time | INFO | train_inner | {…}`` or Hydra's ``[time][train_inner][INFO] - {…}``.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ class _Run:
 
 
 def find_logs(checkpoint: Path | str) -> list[Path]:
-    """Find the logs of the run that wrote a checkpoint: ``*.log`` beside it, oldest first.
+    """Find the logs of the run that wrote a checkpoint: ``*.log`` beside it, oldest first, or else ``log.jsonl``.
 
     If there are none and the folder is called ``checkpoints``, as fairseq does, those one folder up.
     """
     path = Path(checkpoint).resolve()
     start = path if path.is_dir() else path.parent
     for folder in (start, start.parent) if start.name.startswith("checkpoint") else (start,):
-        logs = sorted(folder.glob("*.log"))
+        logs = sorted(folder.glob("*.log")) or sorted(folder.glob("log.jsonl"))
         if logs:
             return sorted(logs, key=_first_time)
     return []
@@ -147,7 +147,8 @@ def _parse_line(line: str) -> tuple[str, dict[str, float], float] | None:
         values: dict[str, object] = json.loads(match.group(3))
     except ValueError:
         return None
-    dataset = match.group(1) or match.group(2) or "train"
+    named = values.get("dataset")
+    dataset = match.group(1) or match.group(2) or (named if isinstance(named, str) else "train")
     parsed = {key.removeprefix(f"{dataset}_"): _number(value) for key, value in values.items()}
     numbers = {key: value for key, value in parsed.items() if value is not None}
     update = numbers.get("num_updates")

@@ -1,14 +1,18 @@
-"""Trainings that are stopped, killed, resumed and divided among processes, as real processes."""
+"""Trainings that are logged, stopped, killed, resumed and divided among processes, as real processes."""
 
 import json
+import os
 import shutil
 import signal
 
 import pytest
 import torch
-from conftest_integration import training
+from conftest_integration import ROOT, training
 from tone_tree import make_tree
 from training_server import Server
+
+from st.cli import main as st_command
+from st.data.manifest import read_manifest, write_manifest
 
 RECORD = """
 import json, os
@@ -162,3 +166,197 @@ def test_t13_two_processes_follow_the_loss_of_one_that_accumulates_two_batches(s
     for a, b, c in zip(one, first, second, strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4
         assert b["loss"] == c["loss"]
+
+
+def test_early_stopping_counts_on_after_a_restart_and_the_logs_tell_all(server, tones, tmp_path, capsys):
+    run = tmp_path / "run"
+    command = training(
+        tones,
+        run,
+        *("--eval-bleu", "--eval-bleu-max-len", "12", "--best-checkpoint-metric", "bleu"),
+        *("--maximize-best-checkpoint-metric", "--patience", "2", "--validate-interval-updates", "2"),
+        *(
+            "--no-epoch-checkpoints",
+            "--max-tokens",
+            "110000",
+            "--tensorboard-logdir",
+            tmp_path / "board",
+            "--lr",
+            "1e-9",
+        ),
+    )
+    server.run([*command, "--max-update", "4"], tmp_path)
+    resumed = server.run([*command, "--max-update", "30"], tmp_path)
+    # BLEU stays what it was at update 2: not better at 4, nor at 6, where counting from zero would go on to 10.
+    assert "early stop since valid performance hasn't improved for last 2 runs" in resumed.text()
+    assert state(run / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 6
+
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["num_updates"] for line in lines if line["dataset"] == "train_inner"] == [1, 2, 3, 4, 5, 6]
+    validations = [line for line in lines if line["dataset"] == "dev"]
+    assert [line["num_updates"] for line in validations] == [2, 4, 6]
+    assert {"loss", "bleu", "bleu_de_en", "bleu_en_de", "bleu_en_zh-CN", "wer"} <= validations[-1].keys()
+    epoch = next(line for line in lines if line["dataset"] == "epoch")
+    assert epoch["translations"] == {"de_en": 14, "en_de": 11, "en_zh-CN": 11}
+    assert 0 < epoch["padding_percent"] < 30
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(tmp_path / "board" / "dev"))
+    board.Reload()
+    written = {event.step: event.value for event in board.Scalars("bleu_en_zh-CN")}
+    assert written == pytest.approx({line["num_updates"]: line["bleu_en_zh-CN"] for line in validations})
+
+    for name in ("curves.html", "curves.svg"):
+        assert st_command(["plot", str(run), "--out", str(tmp_path / name)]) == 0
+        assert "BLEU while training" in (tmp_path / name).read_text()
+    assert "charts of run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["root", "elsewhere", "installed", "foreign not imported"])
+def test_t01_the_registry_is_the_same_from_anywhere(server, tmp_path, way):
+    folder = ROOT if way == "root" else tmp_path
+    if way.startswith("foreign"):
+        (tmp_path / "st.py").write_text("raise SystemExit('the wrong one')")
+    before = f"""
+import os, sys
+from argparse import Namespace
+from fairseq import utils
+from fairseq.criterions import CRITERION_REGISTRY as criterions
+from fairseq.models import MODEL_REGISTRY as models
+from fairseq.optim import OPTIMIZER_REGISTRY as optimizers
+from fairseq.tasks import TASK_REGISTRY as tasks
+os.chdir({str(folder)!r})
+sys.path.insert(0, {str(tmp_path)!r})
+known = [set(table) for table in (criterions, models, optimizers, tasks)]
+if {way == "installed"}:
+    sys.path[0] = {str(ROOT)!r}
+    import st
+    st.register_plugins()
+for _ in range(2):
+    utils.import_user_module(Namespace(user_dir={"st" if way == "root" else str(ROOT / "st")!r}))
+new = [sorted(set(table) - old) for table, old in zip((criterions, models, optimizers, tasks), known)]
+print("registered:", new)
+raise SystemExit(0)
+"""
+    job = server.run(["fairseq-train"], tmp_path, before=before)
+    assert "registered: [['translation_ctc'], ['xlsr_mbart'], ['fused_adamw'], ['speech_translation']]" in job.text(), (
+        job.text()[-2000:]
+    )
+
+
+def test_t01_a_foreign_st_that_was_imported_first_is_an_explicit_error(server, tmp_path):
+    (tmp_path / "st").mkdir()
+    (tmp_path / "st" / "__init__.py").write_text("")
+    before = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import st"
+    job = server.start(["fairseq-train", "data", "--user-dir", ROOT / "st"], tmp_path, before=before)
+    assert job.wait() == 1
+    assert f"--user-dir={ROOT / 'st'} because the corresponding module name (st) is not globally unique" in job.text()
+
+
+@pytest.mark.slow
+def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_path):
+    run = tmp_path / "run"
+    options = (*EXACT, "--ddp-backend", "legacy_ddp")
+    server.run_group(training(tones, run, *options, "--max-update", "2"), tmp_path / "two", before=RECORD)
+    server.run(training(tones, run, *options, "--max-epoch", "1"), tmp_path / "one", before=RECORD)
+    targets = [
+        target
+        for rank in (0, 1)
+        for line in seen(run, rank)
+        for batch in line["seen"]
+        if batch != "-"
+        for target in batch
+    ]
+    rows = sum(len(read_manifest(path)) for path in tones.glob("train_*.tsv"))
+    assert len(targets) == rows
+    assert len(set(targets)) == rows
+
+
+@pytest.mark.slow
+def test_t17_the_same_seed_gives_the_same_losses_and_another_one_others(server, tones, tmp_path):
+    losses = {}
+    for name, seed, workers in (("first", 5, 0), ("again", 5, 2), ("other", 6, 0)):
+        command = training(tones, tmp_path / name, *EVERYTHING, "--max-update", "6", "--num-workers", workers)
+        server.run([*command, "--seed", seed], tmp_path, before=RECORD)
+        losses[name] = [line["loss"] for line in seen(tmp_path / name)]
+    assert losses["first"] == pytest.approx(losses["again"], abs=1e-6)
+    assert losses["first"] != pytest.approx(losses["other"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_t07_sigterm_ends_a_group_of_processes_after_the_same_update(server, tones, tmp_path):
+    run = tmp_path / "run"
+    command = training(tones, run, *EVERYTHING, "--max-update", "400", "--ddp-backend", "legacy_ddp")
+    before = RECORD + "def act(update):\n    print('made update', update, flush=True)\n"
+    jobs = server.start_group(command, tmp_path, before=before)
+    jobs[1].wait_for("made update 5")
+    os.kill(jobs[1].pid, signal.SIGTERM)  # one of them only
+    assert [job.wait() for job in jobs] == [143, 143]
+    updates = state(run / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
+    assert len(seen(run)) == len(seen(run, 1)) == updates
+
+
+@pytest.mark.slow
+def test_t07_sigterm_during_validation_does_not_wait_for_its_end(server, tones, tmp_path):
+    run = tmp_path / "run"
+    before = """
+import os, signal
+from fairseq.trainer import Trainer
+step = Trainer.valid_step
+def valid_step(self, sample, *args, **kwargs):
+    print("validating", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return step(self, sample, *args, **kwargs)
+Trainer.valid_step = valid_step
+"""
+    options = ("--max-update", "9", "--validate-interval-updates", "3", "--batch-size-valid", "1")
+    job = server.start(training(tones, run, *options), tmp_path, before=before)
+    assert job.wait() == 143
+    assert job.text().count("validating") == 1
+    assert state(run / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 3
+
+
+@pytest.mark.slow
+def test_t07_hydra_train_exits_the_same_way(server, tones, tmp_path):
+    before = RECORD + "import signal\ndef act(update):\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    command = [
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_ctc"),
+        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"checkpoint.save_dir={tmp_path / 'run'}"),
+        *("task.threads=1", f"hydra.run.dir={tmp_path / 'hydra'}"),
+    ]
+    job = server.start(command, tmp_path, before=before)
+    assert job.wait() == 143, job.text()[-3000:]
+    assert (tmp_path / "run" / "checkpoint_last.pt").exists()
+
+
+@pytest.mark.slow
+def test_t04_four_clips_are_learnt_by_heart(server, tmp_path):
+    import sacrebleu
+
+    import st
+
+    data = make_tree(tmp_path / "data", train=4, dev=1, directions=("de_en",))
+    rows = read_manifest(data / "train_de_en.tsv")
+    write_manifest(data / "dev_de_en.tsv", rows)
+    options = ("--label-smoothing", "0", "--decoder-dropout", "0", "--max-update", "150", "--lr", "2e-3")
+    server.run(
+        training(
+            data,
+            tmp_path / "run",
+            *options,
+            "--max-epoch",
+            "150",
+            "--validate-interval",
+            "150",
+            "--no-epoch-checkpoints",
+            "--save-interval",
+            "150",
+        ),
+        tmp_path,
+        before=RECORD,
+    )
+    assert seen(tmp_path / "run")[-1]["loss"] < 0.2
+    translator = st.load(tmp_path / "run" / "checkpoint_last.pt", beam=1)
+    hypotheses = [translator.translate(data / row.audio, "en").translations["en"] for row in rows]
+    assert sacrebleu.corpus_chrf(hypotheses, [[row.tgt_text for row in rows]]).score > 90

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+LOOK = 0.02
 NEVER = 120.0
 
 
@@ -94,24 +95,29 @@ class Job:
     def text(self):
         return self.output.read_text(errors="replace")
 
+    def ended(self):
+        if self.code is None:
+            self.code = self.server.ask(wait=self.pid)
+        return self.code is not None
+
     def wait(self, seconds=NEVER):
         """Return the exit code, negative for a signal, as subprocess does."""
-        end = time.monotonic() + seconds
-        while self.code is None:
-            self.code = self.server.ask(wait=self.pid)
-            if self.code is None and time.monotonic() > end:
-                os.kill(self.pid, signal.SIGKILL)
-                raise AssertionError(f"still running after {seconds} s:\n{self.text()[-4000:]}")
-            if self.code is None:
-                time.sleep(0.02)
-        return self.code
+        # Looks are counted, not seconds: nothing is late because the machine slept.
+        for _ in range(round(seconds / LOOK)):
+            if self.ended():
+                return self.code
+            time.sleep(LOOK)
+        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError(f"still running after {seconds} s:\n{self.text()[-4000:]}")
 
     def wait_for(self, text, seconds=NEVER):
-        end = time.monotonic() + seconds
-        while text not in self.text():
-            if self.server.ask(wait=self.pid) is not None or time.monotonic() > end:
-                raise AssertionError(f"no {text!r}:\n{self.text()[-4000:]}")
-            time.sleep(0.02)
+        for _ in range(round(seconds / LOOK)):
+            if text in self.text():
+                return
+            if self.ended():
+                break
+            time.sleep(LOOK)
+        raise AssertionError(f"no {text!r}:\n{self.text()[-4000:]}")
 
 
 def serve(requests, answers):
