@@ -53,20 +53,26 @@ class LanguageIndex:
 
     def add(self, direction: str, rows: pl.DataFrame) -> None:
         """Add a direction: its rows after both policies."""
-        clips = rows.select(_CLIP_COLUMNS).unique(_KEY, keep="first", maintain_order=True)
-        if self._uses:
-            clips = pl.concat([self._clips, clips.join(self._clips, on=_KEY, how="anti", maintain_order="left")])
-        self._clips = clips
-        # A number of four bytes stands for the clip: English has five million uses of its clips.
-        numbers = clips.select(*_KEY, pl.int_range(pl.len(), dtype=pl.UInt32).alias("number"))
         self._uses.append(
-            rows.join(numbers, on=_KEY, how="left", maintain_order="left").select(
+            self._numbered(rows).select(
                 "number",
                 pl.lit(direction, dtype=_DIRECTION).alias("direction"),
                 pl.col("tgt_text").str.len_chars().cast(pl.Int32).alias("characters"),
                 pl.col("reason", "flag").cast(_REASON),
             )
         )
+
+    def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Add ``number``: four bytes that stand for the clip, for English has five million uses of its clips."""
+        number = pl.int_range(pl.len(), dtype=pl.UInt32).alias("number")
+        # The directions of a language mostly have the same clips; then there is nothing to look up.
+        if self._uses and rows.select(_KEY).equals(self._clips.select(_KEY)):
+            return rows.with_columns(number)
+        clips = rows.select(_CLIP_COLUMNS).unique(_KEY, keep="first", maintain_order=True)
+        if self._uses:
+            clips = pl.concat([self._clips, clips.join(self._clips, on=_KEY, how="anti", maintain_order="left")])
+        self._clips = clips
+        return rows.join(clips.select(*_KEY, number), on=_KEY, how="left", maintain_order="left")
 
     def finish(self, transcripts: pl.DataFrame) -> pl.DataFrame:
         """Return the table of :data:`SCHEMA`, given the language's rows of transcripts after both policies."""

@@ -18,7 +18,7 @@ _SPARK_BAR, _SPARK_HEIGHT = 3, 18
 
 
 def histogram(counts: Sequence[int], title: str) -> str:
-    """Draw utterances by full seconds.
+    """Draw utterances by half seconds.
 
     Args:
         counts: :data:`HISTOGRAM_BINS` numbers; the last is everything beyond.
@@ -28,11 +28,11 @@ def histogram(counts: Sequence[int], title: str) -> str:
     parts = [f'<text class="title" x="0" y="11">{escape(title)}</text>']
     parts += _bars(counts, width=_BAR, plot=_PLOT, base=base)
     parts.append(f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{base}" y2="{base}"/>')
-    for second in range(0, HISTOGRAM_BINS, 5):
-        last = second == HISTOGRAM_BINS - 1
-        label, anchor = (f"{second}+ s", "end") if last else (str(second), "start")
+    for number in range(0, HISTOGRAM_BINS, 6):
+        last = number == HISTOGRAM_BINS - 1
+        label, anchor = (f"{number // 2}+ s", "end") if last else (str(number // 2), "middle" if number else "start")
         parts.append(
-            f'<text x="{_WIDTH if last else second * _BAR}" y="{base + 13}" text-anchor="{anchor}">{label}</text>'
+            f'<text x="{_WIDTH if last else number * _BAR}" y="{base + 13}" text-anchor="{anchor}">{label}</text>'
         )
     return _svg(_WIDTH, height, title, parts)
 
@@ -50,7 +50,11 @@ def _bars(counts: Sequence[int], *, width: int, plot: int, base: int) -> list[st
         if count:
             # A bin that holds anything can be seen.
             height = max(count / highest * plot, 1.0)
-            seconds = f"{number} s and more" if number == HISTOGRAM_BINS - 1 else f"{number} to {number + 1} s"
+            seconds = (
+                f"{number / 2:g} s and more"
+                if number == HISTOGRAM_BINS - 1
+                else f"{number / 2:g} to {number / 2 + 0.5:g} s"
+            )
             bars.append(
                 f'<rect class="bar" x="{number * width}" y="{base - height:.1f}" width="{width - 1}" '
                 f'height="{height:.1f}"><title>{seconds}: {count:,}</title></rect>'

@@ -11,7 +11,8 @@ from st.data.audio import SAMPLE_RATE
 Counts = dict[str, Any]
 
 HISTOGRAM_BINS = 31
-"""Bins of one second; the last one holds everything from 30 seconds on."""
+"""Bins of half a second; the last one holds everything from 15 seconds on."""
+_BIN_SAMPLES = SAMPLE_RATE // 2
 
 _QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95}
 
@@ -24,7 +25,7 @@ def measures(rows: pl.DataFrame) -> Counts:
 
     Returns:
         ``utterances``, ``hours``, ``speakers``, ``characters``, the spread of ``seconds`` and of
-        ``characters_per_second``, and ``durations``: utterances by full seconds, :data:`HISTOGRAM_BINS` numbers.
+        ``characters_per_second``, and ``durations``: utterances by half seconds, :data:`HISTOGRAM_BINS` numbers.
     """
     num_samples = int(rows["n_frames"].sum())
     seconds = rows["n_frames"] / SAMPLE_RATE
@@ -40,8 +41,8 @@ def measures(rows: pl.DataFrame) -> Counts:
 
 
 def duration_histogram(n_frames: pl.Series) -> list[int]:
-    """Count recordings by full seconds."""
-    bins = (n_frames // SAMPLE_RATE).clip(0, HISTOGRAM_BINS - 1)
+    """Count recordings by half seconds."""
+    bins = (n_frames // _BIN_SAMPLES).clip(0, HISTOGRAM_BINS - 1)
     found = dict(bins.to_frame("bin").group_by("bin").len().iter_rows())
     return [found.get(number, 0) for number in range(HISTOGRAM_BINS)]
 

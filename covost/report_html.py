@@ -20,7 +20,7 @@ h1{font-size:24px}h2{font-size:18px;margin-top:36px}h3{font-size:14px;margin:18p
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px}
 th,td{padding:4px 10px;text-align:left;border-bottom:1px solid var(--line);vertical-align:middle}
 th{color:var(--soft);font-weight:600;white-space:nowrap}tbody tr.first td{border-top:1px solid var(--soft)}
-td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.reasons{color:var(--soft);min-width:150px}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.reasons{color:var(--soft);min-width:150px}
 .row{display:flex;flex-wrap:wrap;gap:24px}
 """
 
@@ -37,7 +37,7 @@ def html(report: Mapping[str, Any]) -> str:
     ]
     for heading, header, rows in report_tables(report):
         body += [f"<h2>{escape(heading)}</h2>", _table(header, rows, _shapes(report, heading))]
-    body += ["<h2>Durations</h2>", "<p>Clips by full seconds, every picture on its own scale.</p>"]
+    body += ["<h2>Durations</h2>", "<p>Clips by half seconds, every picture on its own scale.</p>"]
     body += [_language(code, language) for code, language in report["languages"].items()]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Prepared data</title>'
     text = "\n".join(body)
@@ -77,7 +77,7 @@ def _shapes(report: Mapping[str, Any], heading: str) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], shapes: Sequence[str]) -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in (*header, "0 to 30 s"))
+    names = "".join(_heading(name, place) for place, name in enumerate(header)) + "<th>0 to 15 s</th>"
     lines, previous = [], ""
     for row, shape in zip(rows, shapes, strict=True):
         cells = [_cell(name, cell, place) for place, (name, cell) in enumerate(zip(header, row, strict=True))]
@@ -86,6 +86,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], shapes: Sequenc
         previous = row[0]
     body = "\n".join(lines)
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _heading(name: str, place: int) -> str:
+    kind = "" if place < 2 or name in _WORDS else ' class="number"'
+    return f"<th{kind}>{escape(name)}</th>"
 
 
 def _cell(name: str, cell: str, place: int) -> str:
@@ -98,7 +103,7 @@ def _cell(name: str, cell: str, place: int) -> str:
 
 def _language(code: str, language: Mapping[str, Any]) -> str:
     pictures = "".join(
-        histogram(counts["durations"], f"{split}: {counts['clips']:,} clips, {counts['hours']:,.1f} hours")
+        histogram(counts["durations"], f"{split}: {counts['clips']:,} clips, {counts['hours']:,.2f} hours")
         for split, counts in language["stores"].items()
     )
     return f'<h3>{escape(LANGUAGES[code].name)} ({escape(code)})</h3><div class="row">{pictures}</div>'
