@@ -42,6 +42,8 @@ class PrefixOptions:
     """Results per utterance."""
     labels_per_frame: int = 24
     """Most labels tried at a frame; at least the size of the vocabulary for an exact search."""
+    label_floor: float = NEVER
+    """Labels of a lower log-probability at a frame are not tried there; minus infinity for an exact search."""
     model_weight: float = 0.0
     """Weight of the language model's log-probability."""
     label_bonus: float = 0.0
@@ -137,7 +139,7 @@ def _extend(
 ) -> dict[Labels, _Prefix]:
     """Let every prefix stay as it is or grow by one label over one frame."""
     log_prob: list[float] = frame.tolist()
-    tried = _likely(frame, options.labels_per_frame)
+    tried = _likely(frame, options)
     grown: dict[Labels, _Prefix] = {}
     for labels, prefix in beams.items():
         total, last = prefix.total, labels[-1] if labels else BLANK
@@ -159,9 +161,10 @@ def _extend(
     return grown
 
 
-def _likely(frame: npt.NDArray[np.float32], count: int) -> list[int]:
-    best = range(len(frame)) if count >= len(frame) else np.argpartition(-frame, count - 1)[:count].tolist()
-    return [label for label in best if label != BLANK]
+def _likely(frame: npt.NDArray[np.float32], options: PrefixOptions) -> list[int]:
+    count, everything = options.labels_per_frame, range(len(frame))
+    best = everything if count >= len(frame) else np.argpartition(-frame, count - 1)[:count].tolist()
+    return [label for label in best if label != BLANK and frame[label] >= options.label_floor]
 
 
 def _extra(labels: Labels, label: int, options: PrefixOptions, model: LabelModel | None) -> float:

@@ -1,0 +1,182 @@
+"""An n-gram language model for the CTC head: a KenLM file, read by flashlight-text (``pip install 'xlsr-st[lm]'``).
+
+The file is ARPA text, gzipped or not, or KenLM's binary form. Its units are found out from it: if every one is a single
+character, it scores letter by letter; otherwise word by word, as soon as a word is complete. No lexicon is needed: any
+word may be written, and what the file does not know gets its probability of ``<unk>``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import mmap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from st.decoding.ctc_prefix import Labels
+from st.errors import ConfigError
+
+SPECIALS = frozenset(("<unk>", "<UNK>", "<s>", "</s>"))
+SPACES = ("|", "▁", "<space>", "<sp>")
+"""What models of letters write for the space between words."""
+INSTALL = "reading an n-gram language model needs flashlight-text; install it with: pip install 'xlsr-st[lm]'"
+
+_BINARY = b"mmap lm http://kheafield.com/code"
+_MAX_REMEMBERED = 200_000
+_LN10 = math.log(10.0)
+
+
+class NgramModel:
+    """Scores labels of the CTC head; a :class:`LabelModel`.
+
+    Attributes:
+        by_letter: Whether the file's units are letters.
+    """
+
+    def __init__(self, path: Path | str, symbols: Sequence[str], delimiter: int) -> None:
+        """Read a file.
+
+        Args:
+            path: ARPA or KenLM binary.
+            symbols: The CTC head's symbols by label.
+            delimiter: Label between words.
+
+        Raises:
+            ConfigError: If there is no such file, it is no language model, its words cannot be told, or
+                flashlight-text is not installed.
+        """
+        words = [word for word in read_words(path) if word not in SPECIALS]
+        if not words:
+            raise ConfigError(f"{path}: the language model has no words")
+        self._symbols = ["" if len(symbol) > 1 and symbol.startswith("<") else symbol for symbol in symbols]
+        self._delimiter = delimiter
+        self.by_letter = all(len(word) == 1 or word in SPACES for word in words)
+        if self.by_letter:
+            self._symbols[delimiter] = next((word for word in SPACES if word in words), symbols[delimiter])
+        self._unit_ids = {word: number for number, word in enumerate(words)}
+        self._unknown = len(words)
+        self._fold = _case_of(words, symbols)
+        self._model = _open(Path(path), [*words, "<unk>"])
+        # State before the units that are not complete yet, by the labels so far.
+        self._start = self._model.start(False)
+        self._states: dict[Labels, Any] = {(): self._start}
+        self._scores: dict[tuple[Labels, int], float] = {}
+
+    def score(self, labels: Labels, label: int) -> float:
+        """Return the log-probability of ``label`` after ``labels``; of a whole word where ``label`` ends one."""
+        if not self.by_letter and label != self._delimiter:
+            return 0.0
+        key = (labels, label)
+        if key not in self._scores:
+            if len(self._scores) >= _MAX_REMEMBERED:
+                self._scores.clear()
+                self._states = {(): self._start}
+            state, value = self._step(labels) if not self.by_letter else self._step((*labels, label))
+            self._states[(*labels, label)] = state
+            self._scores[key] = value
+        return self._scores[key]
+
+    def finish(self, labels: Labels) -> float:
+        """Return the log-probability that a text ends after ``labels``, with the word that this completes."""
+        state, value = (self._state(labels), 0.0) if self.by_letter else self._step(labels)
+        return value + float(self._model.finish(state)[1]) * _LN10
+
+    def _step(self, labels: Labels) -> tuple[Any, float]:
+        """Return the state after the last unit of ``labels`` and its score; nothing happens where a word is empty."""
+        unit = 1 if self.by_letter else self._open_word(labels)
+        state = self._state(labels[: len(labels) - unit])
+        if not unit:
+            return state, 0.0
+        text = "".join(self._symbols[label] for label in labels[-unit:])
+        number = self._unit_ids.get(self._fold(text), self._unknown)
+        state, value = self._model.score(state, number)
+        return state, float(value) * _LN10
+
+    def _open_word(self, labels: Labels) -> int:
+        """Return how many labels stand behind the last delimiter."""
+        count = 0
+        while count < len(labels) and labels[-1 - count] != self._delimiter:
+            count += 1
+        return count
+
+    def _state(self, labels: Labels) -> Any:
+        """Return the state after ``labels``, which end with a unit."""
+        if labels not in self._states:
+            self._states[labels] = self._step(labels if self.by_letter else labels[:-1])[0]
+        return self._states[labels]
+
+
+def _case_of(words: Iterable[str], symbols: Sequence[str]) -> Any:
+    """Return what brings the head's letters to the case of the words."""
+    letters = "".join(symbol for symbol in symbols if len(symbol) == 1)
+    upper = any(any(map(str.isupper, word)) for word in words)
+    lower = any(any(map(str.islower, word)) for word in words)
+    if lower and not upper and any(map(str.isupper, letters)):
+        return str.lower
+    if upper and not lower and any(map(str.islower, letters)):
+        return str.upper
+    return str
+
+
+def read_words(path: Path | str) -> list[str]:
+    """Return the words of an ARPA file or a KenLM binary, special ones among them.
+
+    Raises:
+        ConfigError: If there is no such file, or it is neither, or a binary that was built without its words.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such language model; expected an ARPA file or a KenLM binary")
+    with path.open("rb") as handle:
+        start = handle.read(len(_BINARY))
+        if start == _BINARY:
+            return _binary_words(path, handle.fileno())
+    opener: Any = gzip.open if start[:2] == b"\x1f\x8b" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            return _arpa_words(lines)
+    except (OSError, EOFError, UnicodeDecodeError, ValueError):
+        raise ConfigError(f"{path}: neither an ARPA file nor a KenLM binary") from None
+
+
+def _binary_words(path: Path, descriptor: int) -> list[str]:
+    """Read the words that KenLM writes behind its tables, each ended by a NUL, ``<unk>`` first."""
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+        place = content.rfind(b"<unk>\0")
+        words = content[place:].split(b"\0")[:-1] if place >= 0 else []
+    try:
+        return [word.decode("utf-8") for word in words if word] or _no_words(path)
+    except UnicodeDecodeError:
+        return _no_words(path)
+
+
+def _no_words(path: Path) -> list[str]:
+    raise ConfigError(f"{path}: a KenLM binary without its words; build it anew from the ARPA file with build_binary")
+
+
+def _arpa_words(lines: Iterable[str]) -> list[str]:
+    words: list[str] = []
+    inside = False
+    for line in lines:
+        line = line.rstrip("\n")
+        if inside and (not line.strip() or line.startswith("\\")):
+            return words
+        if inside:
+            words.append(line.split("\t")[1] if "\t" in line else line.split()[1])
+        elif line.strip() == "\\1-grams:":
+            inside = True
+    raise ValueError("no 1-grams")
+
+
+def _open(path: Path, words: list[str]) -> Any:
+    try:
+        from flashlight.lib.text.decoder.kenlm import KenLM
+        from flashlight.lib.text.dictionary import Dictionary
+    except ImportError:
+        raise ConfigError(f"{path}: {INSTALL}") from None
+    try:
+        return KenLM(str(path), Dictionary(words))
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise ConfigError(f"{path}: KenLM cannot read it: {lines[-1] if lines else error}") from None
