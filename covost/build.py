@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from covost.decode import DecodedClip, Decoder
+from covost.releases import is_catalogue, unchanged_clips
 from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
 from st.data.audio import read_bytes
 
@@ -126,6 +127,8 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
     """Return the records whose clip has the size it had, and is older than the table or has the same content."""
     if not records:
         return {}
+    if is_catalogue(folder):
+        return unchanged_clips(records, folder)
     written_ns = written.stat().st_mtime_ns
     fresh = {}
     for record in records:

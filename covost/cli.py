@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from st.errors import StError
 
 COMMANDS: dict[str, str] = {
+    "download": "fetch the translation tables of CoVoST 2, and say how to come by Common Voice",
     "merge": "put the shards of covost prepare --shard together",
     "prepare": "turn Common Voice and CoVoST 2 into audio stores, manifests and vocabularies for training",
     "sample": "make a sample corpus in the layout of Common Voice and CoVoST 2",

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from covost.clips import read_clip
 from st.data.audio import encode_flac, read_recording
 from st.errors import AudioError, StError
 
@@ -59,7 +60,7 @@ def decode_clip(folder: str, clip: str) -> DecodedClip:
     path = Path(folder, clip)
     data = b""
     try:
-        data = path.read_bytes()
+        data = read_clip(folder, clip)
         recording = read_recording(data)
         payload, n_frames, status, message = encode_flac(recording.samples), len(recording.samples), "ok", ""
         flags = ",".join(name for name in ("truncated", "silent") if getattr(recording, name))
@@ -151,7 +152,7 @@ class ClipDecoder:
             try:
                 results += self._submit(folder, [clip]).result()
             except BrokenProcessPool:
-                data = Path(folder, clip).read_bytes()
+                data = read_clip(folder, clip)
                 message = f"{Path(folder, clip)}: brings the decoding process down"
                 results.append(DecodedClip(clip, b"", 0, "undecodable", "", len(data), zlib.crc32(data), message))
         self._restart_pool(folder)

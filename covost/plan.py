@@ -12,6 +12,7 @@ import polars as pl
 from tqdm import tqdm
 
 from covost.build import StorePlan, build_store
+from covost.coverage import log_coverage
 from covost.decode import Decoder
 from covost.policy import Policy, apply_text_policy
 from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
@@ -59,7 +60,9 @@ def plan_languages(config: PrepareConfig) -> list[LanguagePlan]:
     Raises:
         ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
     """
-    return [_plan_language(config, code) for code in source_languages(config.directions)]
+    plans = [_plan_language(config, code) for code in source_languages(config.directions)]
+    log_coverage(table for plan in plans for table, _ in plan.directions)
+    return plans
 
 
 def _plan_language(config: PrepareConfig, code: str) -> LanguagePlan:

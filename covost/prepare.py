@@ -18,6 +18,7 @@ from covost.report import direction_report, markdown, store_report, transcript_r
 from covost.report_html import html
 from covost.shards import PartReader, Shard, finished_shards, write_shard_record
 from covost.splits import DirectionTable
+from covost.spool import Spools
 from covost.transcripts import MANIFEST_PREFIX, transcript_rows
 from covost.tree import PreparedTree
 from covost.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
@@ -51,9 +52,9 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
         ConfigError: If the vocabulary cannot be made as asked.
         OSError: If a file cannot be written; the run can be resumed.
     """
-    with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder:
+    with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder, Spools(config.out) as spools:
         run = _Run(config, tree)
-        return run.complete(plan_languages(config), lambda _: decoder)
+        return run.complete(plan_languages(config), lambda plan: spools.decoder(decoder, plan.clips))
 
 
 def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
@@ -64,9 +65,12 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
         OSError: As for :func:`prepare`.
     """
     root = shard.folder(config.out)
-    with PreparedTree(root, last_file=shard.RECORD) as tree, ClipDecoder(config.jobs) as decoder:
+    with PreparedTree(root, last_file=shard.RECORD) as tree, ClipDecoder(config.jobs) as pool, Spools(root) as spools:
         plans = plan_languages(config)
-        indices = [build_stores(plan, root, decoder, tree.invalidate, shard.part) for plan in plans]
+        indices = []
+        for plan in plans:
+            decoder = spools.decoder(pool, {split: shard.part(clips) for split, clips in plan.clips.items()})
+            indices.append(build_stores(plan, root, decoder, tree.invalidate, shard.part))
         statuses = pl.concat(indices)["status"]
         write_shard_record(tree, shard, fingerprint(plans))
     return PrepareSummary({}, len(statuses), int(statuses.is_in(UNUSABLE).sum()))

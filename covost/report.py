@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from covost.coverage import coverage_cell, coverage_report
 from covost.measures import Counts, duration_histogram, measures, tally
 from covost.splits import DirectionTable, coverage
 from st.data.audio import SAMPLE_RATE
@@ -21,7 +22,7 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
         rows: Its rows after both policies, with ``reason``, ``flag``, ``n_frames``, ``speaker`` and texts.
 
     Returns:
-        Per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips found, and the
+        Coverage of CoVoST 2, and per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips found, and the
         :func:`covost.measures.measures` of what was kept, where characters are those of the translations.
     """
     found = {split: count for split, count, _ in coverage(table.rows)}
@@ -29,7 +30,7 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
         split: {"input": len(part), "found": found.get(split, 0), **kept_and_dropped(part, "tgt_text")}
         for split, part in split_parts(rows)
     }
-    return {"splits": splits, "unused_rows": table.unused}
+    return {"splits": splits, "unused_rows": table.unused, "coverage": coverage_report(table)}
 
 
 def transcript_report(rows: pl.DataFrame) -> Counts:
@@ -82,9 +83,12 @@ def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
     return [
         (
             "Directions",
-            ["direction", "split", "rows", "found", *_KEPT_HEADER],
+            ["direction", "split", "rows", "found", *_KEPT_HEADER, "found of CoVoST 2"],
             [
-                [name, split, str(counts["input"]), f"{counts['found'] / counts['input']:.1%}", *_kept_cells(counts)]
+                [
+                    *(name, split, str(counts["input"]), f"{counts['found'] / counts['input']:.1%}"),
+                    *(*_kept_cells(counts), coverage_cell(direction["coverage"], split)),
+                ]
                 for name, direction in report["directions"].items()
                 for split, counts in direction["splits"].items()
             ],

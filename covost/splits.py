@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from covost.releases import CATALOGUE_FILENAME, clip_names, find_release, is_catalogue, open_archive
 from covost.tables import clean_text, read_table
 from st.data.languages import split_direction
 from st.errors import ManifestError
@@ -35,30 +36,40 @@ class CorpusLayout:
     """Common Voice: ``<lang>/validated.tsv`` and ``<lang>/clips/``."""
     covost_root: Path | None = None
     """CoVoST 2 tables, if not in ``cv_root``."""
+    work: Path | None = None
+    """Where it is kept what archives in ``cv_root`` hold; None if they are not to be looked at."""
 
     def language_folder(self, code: str) -> Path:
-        """Return the folder of a language.
+        """Return the folder of a language's tables; of an archive they are taken out first.
 
         Raises:
             ManifestError: If there is no such root or folder.
+            ArchiveError: If there is an archive that is damaged or dangerous.
         """
         if not self.cv_root.is_dir():
             raise ManifestError(f"{self.cv_root}: no such folder; --cv-root is the folder that holds <lang>/clips")
         folder = self.cv_root / code
+        release = find_release(self.cv_root, code) if self.work is not None else None
+        if self.work is not None and release is not None and release.is_file():
+            return open_archive(release, code, self.work / code).parent
         if not folder.is_dir():
-            found = " ".join(sorted(path.name for path in self.cv_root.iterdir() if path.is_dir())[:30]) or "none"
+            found = " ".join(sorted(path.name for path in self.cv_root.iterdir())[:30]) or "nothing"
             raise ManifestError(
-                f"{folder}: no such folder; expected Common Voice's {code} there; folders found: {found}"
+                f"{folder}: no such folder; expected Common Voice's {code} there, or its archive such as "
+                f"{code}.tar.gz; {self.cv_root} holds: {found}"
             )
         return folder
 
     def clips_folder(self, code: str) -> Path:
-        """Return the folder of a language's recordings.
+        """Return the folder of a language's recordings, or the catalogue of an archive.
 
         Raises:
             ManifestError: If there is none.
         """
-        folder = self.language_folder(code) / "clips"
+        tables = self.language_folder(code)
+        if is_catalogue(tables / CATALOGUE_FILENAME):
+            return tables / CATALOGUE_FILENAME
+        folder = tables / "clips"
         if not folder.is_dir():
             raise ManifestError(f"{folder}: no such folder; expected Common Voice's recordings there")
         return folder
@@ -105,9 +116,13 @@ class SpokenLanguage:
             "path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker")
         )
         clips_folder = layout.clips_folder(code)
-        with os.scandir(clips_folder) as entries:
-            clips = pl.Series("clip", [entry.name for entry in entries], dtype=pl.String)
+        clips = clip_names(clips_folder) if is_catalogue(clips_folder) else _file_names(clips_folder)
         return cls(code, clips_folder, sentences, clips, len(table) - len(sentences))
+
+
+def _file_names(folder: Path) -> pl.Series:
+    with os.scandir(folder) as entries:
+        return pl.Series("clip", [entry.name for entry in entries], dtype=pl.String)
 
 
 @dataclass(frozen=True, slots=True)

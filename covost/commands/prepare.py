@@ -42,7 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says which tree to make; merging takes the same."""
     add = parser.add_argument
-    add("--cv-root", type=Path, required=True, help="Common Voice: the folder of <lang>/validated.tsv and <lang>/clips")
+    add(
+        "--cv-root",
+        type=Path,
+        required=True,
+        help="Common Voice: the folder of <lang>/validated.tsv and <lang>/clips, or of archives such as "
+        "cv-corpus-4-<lang>.tar.gz and <lang>.tar.gz, which need not be unpacked",
+    )
     add(
         "--covost-root", type=Path, help="covost_v2.<src>_<tgt>.tsv tables (default: in --cv-root or its <src> folders)"
     )
@@ -158,11 +164,12 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
 
     from covost.plan import PrepareConfig
     from covost.policy import Policy
+    from covost.releases import ARCHIVES_FOLDER
     from covost.splits import CorpusLayout
     from covost.vocabularies import VocabularyConfig
 
     return PrepareConfig(
-        layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root),
+        layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root, work=args.out / ARCHIVES_FOLDER),
         out=args.out,
         directions=directions,
         jobs=jobs,
