@@ -17,6 +17,8 @@ TRAIN = [
     "tensorboard>=2.16",
 ]
 SERVE = ["fastapi>=0.115", "starlette>=0.49.1", "python-multipart>=0.0.18", "uvicorn>=0.30"]
+# Its wheel has KenLM in it; the package kenlm itself comes as source only.
+LM = ["flashlight-text>=0.0.7"]
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -61,7 +63,7 @@ setup(
         "espeakng-loader>=0.2.4",
         "tqdm>=4.66",
     ],
-    extras_require={"train": TRAIN, "serve": SERVE, "dev": TRAIN + DEV},
+    extras_require={"train": TRAIN, "serve": SERVE, "lm": LM, "dev": TRAIN + DEV},
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
