@@ -13,14 +13,14 @@ from st.data.languages import LANGUAGES
 _CSS = """
 :root{--ink:#1f1f1c;--soft:#5c5b56;--line:#e3e2dd;--page:#ffffff;--band:#f6f5f1;--bar:#2a78d6}
 @media (prefers-color-scheme:dark){:root{--ink:#ecebe6;--soft:#b2b0a8;--line:#34342f;--page:#1f1f1c;--band:#282824;--bar:#5598e7}}
-body{margin:0 auto;padding:24px;max-width:1240px;background:var(--page);color:var(--ink);font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+body{margin:0 auto;padding:24px;max-width:1440px;background:var(--page);color:var(--ink);font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 h1{font-size:24px}h2{font-size:18px;margin-top:36px}h3{font-size:14px;margin:18px 0 6px}p{max-width:75ch;color:var(--soft)}
 .tiles{display:flex;flex-wrap:wrap;gap:12px;margin:18px 0}.tile{background:var(--band);border-radius:8px;padding:10px 18px}
 .tile b{display:block;font-size:22px;font-variant-numeric:tabular-nums}.tile span{color:var(--soft)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:13px}
-th,td{padding:4px 10px;text-align:left;border-bottom:1px solid var(--line);vertical-align:middle}
+th,td{padding:4px 8px;text-align:left;border-bottom:1px solid var(--line);vertical-align:middle}
 th{color:var(--soft);font-weight:600;white-space:nowrap}tbody tr.first td{border-top:1px solid var(--soft)}
-td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.reasons{color:var(--soft);min-width:150px}
+td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.reasons{color:var(--soft);min-width:80px}
 .row{display:flex;flex-wrap:wrap;gap:24px}
 """
 
