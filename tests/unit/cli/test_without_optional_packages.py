@@ -1,0 +1,63 @@
+"""What works while packages are missing, and what is said where one is needed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def run(code, *missing):
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK.format(names=missing) + code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_t03_the_package_imports_without_what_only_some_features_need():
+    result = run(
+        "import st; print(st.__version__)",
+        *("soundfile", "soxr", "fastapi", "gradio", "torchaudio", "fairseq", "torch", "sentencepiece", "polars"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "hint"),
+    [
+        (["score", "--hyp", "h", "--ref", "r", "--target", "en"], "sacrebleu", "pip install 'xlsr-st'"),
+        (["plot", ".", "--out", "x.svg"], "fastapi", None),
+    ],
+)
+def test_t03_a_feature_whose_package_is_missing_tells_how_to_install_it(tmp_path, arguments, missing, hint):
+    (tmp_path / "h").write_text("a\n")
+    (tmp_path / "r").write_text("a\n")
+    code = f"import os, st.cli; os.chdir({str(tmp_path)!r}); raise SystemExit(st.cli.main({arguments!r}))"
+    result = run(code, missing)
+    assert "Traceback" not in result.stderr
+    if hint:
+        assert result.returncode == 1, result.stderr
+        assert f"this needs the package {missing}, which is not installed" in result.stderr
+        assert hint in result.stderr
+    else:
+        assert missing not in result.stderr
+
+
+def test_t03_the_extra_is_named():
+    from st.cli import _install_hint
+
+    assert "'xlsr-st[train]'" in _install_hint("fairseq")
+    assert "'xlsr-st[serve]'" in _install_hint("fastapi")

@@ -1,0 +1,140 @@
+"""Which checkpoint a training starts from, and how one is written."""
+
+import errno
+import logging
+from argparse import Namespace
+
+import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+import st
+
+st.register_plugins()
+
+from st.errors import CheckpointError  # noqa: E402
+from st.tasks import checkpointing  # noqa: E402
+
+
+def options(folder, **changes):
+    given = {"save_dir": str(folder), "restore_file": "checkpoint_last.pt", "finetune_from_model": None}
+    return Namespace(**given | changes)
+
+
+def write(path, updates):
+    torch.save({"optimizer_history": [{"num_updates": updates}], "model": {"w": torch.arange(updates + 5.0)}}, path)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    for name, updates in (("checkpoint_1_5.pt", 5), ("checkpoint1.pt", 9), ("checkpoint_best.pt", 5)):
+        write(tmp_path / name, updates)
+    write(tmp_path / "checkpoint_last.pt", 12)
+    return tmp_path
+
+
+def test_a_sound_last_checkpoint_is_fairseqs_choice(run):
+    assert checkpointing.choose(options(run)) is None
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut short", "a flipped byte", "text"])
+def test_t08_a_damaged_last_checkpoint_gives_way_to_the_newest_sound_one(run, caplog, damage):
+    last = run / "checkpoint_last.pt"
+    content = bytearray(last.read_bytes())
+    flipped = content.copy()
+    place = content.find(torch.tensor([3.0]).numpy().tobytes())
+    flipped[place] ^= 255
+    last.write_bytes({"empty": b"", "cut short": content[:-100], "a flipped byte": flipped, "text": b"oops"}[damage])
+    assert checkpointing.choose(options(run)) == str(run / "checkpoint1.pt")
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(last) in record.getMessage()
+    assert str(run / "checkpoint1.pt") in record.getMessage()
+    assert "at update 9" in record.getMessage()
+
+
+def test_t08_a_damaged_second_one_is_passed_over(run):
+    for name in ("checkpoint_last.pt", "checkpoint1.pt"):
+        (run / name).write_bytes((run / name).read_bytes()[:-30])
+    assert checkpointing.choose(options(run)).endswith(("checkpoint_1_5.pt", "checkpoint_best.pt"))
+
+
+def test_t08_with_nothing_sound_left_training_stops(tmp_path):
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"checkpoint_last.pt.*To start anew, remove the file"):
+        checkpointing.choose(options(tmp_path))
+
+
+def test_t08_beginning_at_zero_beside_other_checkpoints_is_said_loudly(run, caplog):
+    (run / "checkpoint_last.pt").unlink()
+    assert checkpointing.choose(options(run)) is None
+    assert "training starts at update 0, though" in caplog.text
+    assert "--restore-file" in caplog.text
+
+
+def test_an_empty_folder_is_a_new_training(tmp_path, caplog):
+    assert checkpointing.choose(options(tmp_path)) is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("option", ["restore_file", "finetune_from_model"])
+def test_t08_a_checkpoint_that_was_asked_for_must_be_there(tmp_path, option):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pt: no such checkpoint"):
+        checkpointing.choose(options(tmp_path, **{option: str(tmp_path / "nowhere.pt")}))
+
+
+def test_torchs_old_format_may_be_started_from(tmp_path):
+    torch.save({"model": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert checkpointing.choose(options(tmp_path, finetune_from_model=str(tmp_path / "old.pt"))) is None
+
+
+def test_t06_leftovers_of_killed_saves_are_removed_and_nothing_else(run):
+    for name in (".checkpoint_last.pt.77.tmp", "checkpoint_best.pt.tmp"):
+        (run / name).write_bytes(b"half")
+    (run / "notes.tmp").write_text("mine")
+    checkpointing.remove_leftovers(run)
+    assert [path.name for path in run.glob("*tmp")] == ["notes.tmp"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("PytorchStreamWriter failed writing file data/0")],
+)
+def test_t09_a_save_that_fails_leaves_what_was_there(run, monkeypatch, failure):
+    before = (run / "checkpoint_last.pt").read_bytes()
+
+    def fail(_state, handle):
+        handle.write(b"half")
+        raise failure
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(CheckpointError, match=r"checkpoint_last.pt: cannot be saved: .*(No space left|failed writing)"):
+        checkpoint_utils.torch_persistent_save({}, str(run / "checkpoint_last.pt"))
+    assert (run / "checkpoint_last.pt").read_bytes() == before
+    assert not list(run.glob(".*tmp"))
+
+
+def test_t06_a_copy_is_a_file_of_its_own_and_replaces_at_once(run, monkeypatch):
+    source, target = run / "checkpoint1.pt", run / "checkpoint_last.pt"
+    assert checkpoint_utils.PathManager.copy(str(source), str(target), overwrite=True)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_ino != source.stat().st_ino
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.copy_file_range", full)
+    before = target.read_bytes()
+    with pytest.raises(CheckpointError, match="No space left"):
+        checkpoint_utils.PathManager.copy(str(run / "checkpoint_1_5.pt"), str(target), overwrite=True)
+    assert target.read_bytes() == before
+
+
+def test_files_are_copied_where_the_kernel_cannot(run, monkeypatch):
+    def unable(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.copy_file_range", unable)
+    checkpointing.copy_atomically(run / "checkpoint1.pt", run / "copy.pt")
+    assert (run / "copy.pt").read_bytes() == (run / "checkpoint1.pt").read_bytes()
