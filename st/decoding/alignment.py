@@ -101,10 +101,11 @@ def group_words(spans: Sequence[LabelSpan], delimiter: int) -> list[WordSpan]:
             words.append([])
         else:
             words[-1].append(span)
-    return [_word(word) for word in words if word]
+    return [join_spans(word) for word in words if word]
 
 
-def _word(spans: Sequence[LabelSpan]) -> WordSpan:
+def join_spans(spans: Sequence[LabelSpan]) -> WordSpan:
+    """Make one span of several, at least one."""
     frames = sum(span.end - span.start for span in spans)
     confidence = sum(span.confidence * (span.end - span.start) for span in spans) / frames
     return WordSpan(tuple(span.label for span in spans), spans[0].start, spans[-1].end, confidence)
