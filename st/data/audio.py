@@ -101,17 +101,20 @@ def read_recording(
 def _read_frames(file: soundfile.SoundFile, limit: int | None) -> Samples:
     """Read ``(T,)`` or ``(T, C)`` frames, at most one more than ``limit``."""
     wanted = file.frames if limit is None else min(file.frames, limit + 1)
-    blocks: list[Samples] = []
+    # libsndfile turns 16-bit samples into the same floats, but one by one.
+    dtype = "int16" if file.subtype == "PCM_16" else "float32"
+    blocks: list[npt.NDArray[Any]] = []
     while wanted > 0:
         size = min(wanted, _BLOCK_FRAMES)
-        block = file.read(size, dtype="float32")
+        block = file.read(size, dtype=dtype)
         blocks.append(block)
         wanted -= len(block)
         if len(block) < size:
             break
     if not blocks:
         return np.zeros(0, dtype=np.float32)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    waveform = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    return waveform if dtype == "float32" else np.multiply(waveform, np.float32(1 / 32768), dtype=np.float32)
 
 
 def _all_finite(waveform: Samples) -> bool:
@@ -170,23 +173,25 @@ def read_bytes(source: str | Path) -> bytes:
         AudioError: With reason ``missing`` if there is no such file.
         ManifestError: If a slice is empty or lies outside its file.
     """
-    piece = parse_slice(str(source))
-    if piece is None:
-        path, offset, length = Path(source), 0, -1
-    else:
-        path, offset, length = Path(piece[0]), piece[1], piece[2]
-        if offset < 0 or length <= 0:
-            raise ManifestError(f"{source}: a slice needs an offset of at least 0 and a positive length")
+    name = str(source)
+    path, offset, length = parse_slice(name) or (name, 0, -1)
+    if path != name and (offset < 0 or length <= 0):
+        raise ManifestError(f"{source}: a slice needs an offset of at least 0 and a positive length")
     try:
-        # The name of a plain file may look like a slice.
-        if piece is not None and not path.exists() and Path(source).is_file():
-            path, offset, length = Path(source), 0, -1
-        with path.open("rb", buffering=0) as handle:
-            if offset:
-                handle.seek(offset)
-            data = handle.read(length)
+        data = _read_part(path, offset, length)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise AudioError(f"{source}: no such file", reason="missing") from None
+        # The name of a plain file may look like a slice.
+        if path == name or not Path(name).is_file():
+            raise AudioError(f"{source}: no such file", reason="missing") from None
+        return _read_part(name, 0, -1)
     if length >= 0 and len(data) < length:
         raise ManifestError(f"{source}: the file ends {length - len(data)} bytes before the slice does; prepare again")
     return data
+
+
+def _read_part(path: str, offset: int, length: int) -> bytes:
+    # Plain `open`: a training job comes here for every utterance, and pathlib costs as much as the read itself.
+    with open(path, "rb", buffering=0) as handle:  # noqa: PTH123
+        if offset:
+            handle.seek(offset)
+        return handle.read(length)

@@ -190,3 +190,13 @@ def test_streamed_wav_with_an_unknown_length_is_not_called_truncated() -> None:
     data = bytearray(encoded(tone(1, 16_000), 16_000, subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     assert not read_recording(bytes(data)).truncated
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF", "AU"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sixteen_bit_samples_become_the_floats_of_libsndfile(container: str, channels: int) -> None:
+    integers = np.random.default_rng(0).integers(-32768, 32768, (4000, channels)).astype(np.int16)
+    integers[0], integers[1] = -32768, 32767
+    data = encoded(integers, 16_000, container, "PCM_16")
+    expected = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0]
+    assert np.array_equal(read_audio(data), expected.mean(axis=1, dtype=np.float32))
