@@ -38,6 +38,13 @@ def matmul_rate(dtype: torch.dtype, repeats: int = 20) -> float:
     return 2 * rows * inner * columns / min(times) / 1e9
 
 
+def peak_memory() -> int:
+    """Return the most memory this process has had in use, in bytes (Linux)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 def take_turns(worker: Sequence[str], sides: Sequence[str], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Run ``python *worker SIDE`` for every side, ``rounds`` times over; each prints one JSON object as its last line."""
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}

@@ -1,7 +1,7 @@
 """CPU settings that torch programs gain from, made once per process and only where they are harmless.
 
-The allocator: glibc maps and unmaps every buffer above 32 MB, so that large activations fault in their pages on each
-use. Told to keep memory, it stops.
+The allocator: glibc maps and unmaps every buffer above 32 MB, and gives back memory that is free at the end of its heap,
+so that large activations and gradients fault in their pages on each use. Told to keep memory, it stops.
 
 The matrix product: on some CPUs (AMD's, where torch calls MKL) oneDNN multiplies fp32 matrices twice as fast. torch
 sends fp32 products there when it is allowed to round them to bf16; whether the CPU then does round depends on its
@@ -81,7 +81,7 @@ def tune_allocator() -> bool:
         return False
     # Older glibc refuses thresholds above 32 MB, which then is still the best it can do.
     agreed = any(mallopt(_M_MMAP_THRESHOLD, size) for size in (1 << 30, 1 << 25))
-    return bool(agreed and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
+    return bool(agreed and mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def tune_matmul() -> bool:

@@ -16,6 +16,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from st.criterions.nonfinite import check_loss
+from st.criterions.cross_entropy import smoothed_cross_entropy
 from st.criterions.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.errors import ConfigError
 from st.modules.ctc_head import ctc_loss, required_frames
@@ -59,27 +60,6 @@ def check_weights(cfg: Any) -> None:
         raise ConfigError("--translation-weight and --ctc-weight are both 0: there is nothing to learn")
     if cfg.rdrop_alpha and cfg.translation_weight == 0:
         raise ConfigError("--rdrop-alpha compares translations; it excludes --translation-weight 0")
-
-
-def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float, pad: int) -> tuple[Tensor, Tensor]:
-    """Return label-smoothed loss and plain negative log-likelihood, summed over tokens, in nats.
-
-    The smoothed loss is fairseq's: ``(1 - e - e/(V-1)) * nll + e/(V-1) * sum over V``.
-
-    Args:
-        logits: ``(R, U, V)``.
-        target: ``(R, U)``, padded with ``pad``.
-        smoothing: Probability mass given to the other tokens.
-        pad: Index that does not count.
-    """
-    log_probs = F.log_softmax(logits.float(), dim=-1)
-    valid = target.ne(pad)
-    nll = -log_probs.gather(-1, target.unsqueeze(-1)).squeeze(-1)[valid].sum()
-    if smoothing == 0:
-        return nll, nll
-    spread = -log_probs.sum(-1)[valid].sum()
-    share = smoothing / (log_probs.size(-1) - 1)
-    return (1.0 - smoothing - share) * nll + share * spread, nll
 
 
 def symmetric_divergence(logits: Tensor, other: Tensor, valid: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import st
 
 st.register_plugins()
 
-from st.criterions.joint_ctc import smoothed_cross_entropy  # noqa: E402
+from st.criterions.cross_entropy import smoothed_cross_entropy  # noqa: E402
 from st.errors import CheckpointError, ConfigError  # noqa: E402
 from st.models.state_cache import EncoderStateCache  # noqa: E402
 from st.models.xlsr_mbart import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
