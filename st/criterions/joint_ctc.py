@@ -15,8 +15,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from st.criterions.nonfinite import check_loss
 from st.criterions.cross_entropy import smoothed_cross_entropy
+from st.criterions.nonfinite import check_loss
 from st.criterions.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.errors import ConfigError
 from st.modules.ctc_head import ctc_loss, required_frames
