@@ -30,6 +30,7 @@ def two_languages(full_corpus):
     add("removed.mp3", translations={"de": "REMOVE", "ca": "fora"})
     add("removed-both.mp3", translations={"de": "REMOVE", "ca": "REMOVE"})
     add("removed-test.mp3", "test", translations={"de": "REMOVE", "ca": "REMOVE"})
+    add("wordless-dev.mp3", "dev", text=" ", translations={"de": "nichts", "ca": "res"})
     full_corpus.translations["de"].append(("clip00.mp3", "noch einmal", "train"))
     full_corpus.translations["ca"].append(("clip01.mp3", "un altre cop", "test"))
     full_corpus.write()
@@ -143,6 +144,14 @@ def test_p33_index_report_and_statistics_add_up(data: Path, capsys: pytest.Captu
             assert counts["kept"] == len(read_manifest(data / f"asr_{split}_{code}.tsv"))
     french = report["directions"]["fr_en"]["splits"]["train"]
     assert french["dropped"] == {"wrong_script_target": 1}
+
+
+def test_flagged_rows_of_dev_and_test_are_no_problem_for_verify(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = json.loads((data / "report.json").read_text(encoding="utf-8"))
+    assert report["languages"]["en"]["transcripts"]["dev"]["flagged"] == {"empty_source": 1}
+    assert report["directions"]["en_de"]["splits"]["test"]["flagged"] == {"removed_target": 1}
+    capsys.readouterr()
+    assert run("verify", data) == 0, capsys.readouterr().out
 
 
 def test_stats_prints_tables(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

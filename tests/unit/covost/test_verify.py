@@ -131,7 +131,7 @@ CONTENT = {
     "n_frames": ("train_en_de.tsv", swap_first("train_en_de.tsv", 2, b"17"), "n_frames differs from the store's table"),
     "id": ("train_en_de.tsv", swap_first("train_en_de.tsv", 0, b"clip01"), "its id is there already (1 such"),
     "language": ("train_en_de.tsv", swap_first("train_en_de.tsv", 7, b"fr"), "it is not a row from en to de"),
-    "empty": ("test_en_de.tsv", swap_first("test_en_de.tsv", 3, b""), "test_en_de.tsv:2: its text is empty"),
+    "empty": ("test_en_de.tsv", swap_first("test_en_de.tsv", 3, b""), "test_en_de.tsv:2: its translation is empty"),
     "letters": ("train_en_de.tsv", swap_first("train_en_de.tsv", 3, "Ж".encode()), "dict.txt: cannot write 'Ж'"),
     "speech": ("asr_train_en.tsv", swap_first("asr_train_en.tsv", 5, "жук".encode()), "ctc_vocab.json: lacks ж к у"),
     "tag": ("dict.txt", replace("dict.txt", b"<lang:ca>", b"<lang:xx>"), "dict.txt: no language tag for ca"),
