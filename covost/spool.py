@@ -93,7 +93,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
     code = catalogue.parent.name
     spool = folder / f"{code}{SPOOL_SUFFIX}"
     folder.mkdir(parents=True, exist_ok=True)
-    for other in folder.iterdir():
+    for other in folder.glob(f"*{SPOOL_SUFFIX}*"):
         if other not in (spool, places_path(spool)):
             other.unlink()
     with _SpoolWriter(spool, _expected(catalogue, clips)) as writer:

@@ -95,7 +95,7 @@ def test_wrong_layouts_name_the_file(corpus, tmp_path: Path) -> None:
         SpokenLanguage.load(CorpusLayout(cv_root=tmp_path / "absent"), "fr")
     corpus.add("a.mp3")
     corpus.write()
-    with pytest.raises(ManifestError, match=r"cv/de: no such folder.*folders found: fr"):
+    with pytest.raises(ManifestError, match=r"cv/de: no such folder.*holds: fr"):
         SpokenLanguage.load(CorpusLayout(cv_root=corpus.root), "de")
     with pytest.raises(ManifestError, match=r"covost_v2\.fr_en\.tsv: not found; looked for .* and "):
         CorpusLayout(cv_root=corpus.root, covost_root=tmp_path).translations("fr_en")
