@@ -70,7 +70,7 @@ def curve_charts(curves: TrainingCurves) -> list[tuple[str, str]]:
     charts = []
     for name, title, lines in panels:
         if lines:
-            ceiling = _ceiling(name, lines)
+            ceiling = panel_ceiling(name, lines)
             svg = line_chart(lines, name=f"curve-{name}", title=title, stages=stages, x_max=last, y_max=ceiling)
             charts.append((f"curve-{name}", svg))
     return charts
@@ -94,8 +94,8 @@ def _mean_points(curves: Sequence[Curve]) -> list[Point]:
     )
 
 
-def _ceiling(name: str, lines: Sequence[Line]) -> float | None:
-    """Cut off the first steep fall of a loss, and error rates beyond 100 %."""
+def panel_ceiling(name: str, lines: Sequence[Line]) -> float | None:
+    """Return where to cut the axis of a panel: off the first steep fall of a loss, and error rates beyond 100 %."""
     if name in _ERROR_PANELS:
         return 100.0
     if name not in _LOSS_PANELS:
