@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 COMMANDS: dict[str, str] = {
     "evaluate": "score a checkpoint on every direction of a prepared data set",
     "score": "score a file of hypotheses against references",
+    "compare": "compare systems, with tests of significance",
     "translate": "translate recordings",
     "transcribe": "write down recordings",
     "inspect": "tell what a model file is",

@@ -25,7 +25,8 @@ interrupted evaluation goes on where it stopped when the same command is given a
 The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
 on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte.
 
-Writes into --out: hypotheses/<direction>.tsv, transcripts/<language>.tsv, report.json, report.md, report.html, charts/.
+Writes into --out: hypotheses/<direction>.tsv, transcripts/<language>.tsv, report.json, report.md, report.html, charts/, and
+flags.tsv, which lists the hypotheses that look like no translation at all.
 """
 
 EXAMPLES = """\
@@ -78,6 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="decode only the i-th of n parts; the last part to finish writes the results (default: everything)",
     )
     parser.add_argument(
+        "--published",
+        default="auto",
+        choices=("auto", "always", "never"),
+        help="set published systems beside the scores; auto: where a whole test set of CoVoST 2 was scored "
+        "(default: auto)",
+    )
+    parser.add_argument(
+        "--clip-megabytes",
+        type=float,
+        default=4.0,
+        metavar="MB",
+        help="recordings of examples to put into report.html, 0 for none (default: 4)",
+    )
+    parser.add_argument(
+        "--comet",
+        metavar="MODEL",
+        help="score with COMET too, such as Unbabel/wmt22-comet-da; needs unbabel-comet, and is skipped without it",
+    )
+    parser.add_argument(
         "--train-log",
         type=Path,
         nargs="+",
@@ -111,6 +131,9 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         shard=shard,
         settings=_settings(args),
+        published=args.published,
+        clip_megabytes=args.clip_megabytes,
+        comet=args.comet,
         train_logs=args.train_log or find_logs(args.checkpoint),
     )
     with connection(shard):

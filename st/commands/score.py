@@ -5,24 +5,41 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from st.evaluation.pairing import Pair
+    from st.evaluation.results import DirectionResult
 
 DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
 Files with ids on both sides are joined by id, all others row by row; a row that is missing or doubled is an error.
+With --latency, score a log of simultaneous translation instead: AL, LAAL, AP and the delay of the first unit.
 """
 
 EXAMPLES = """\
 examples:
   st score --hyp out/hypotheses/fr_en.tsv --ref DATA/test_fr_en.tsv --target en
   st score --hyp generate-test.txt --ref test.zh --target zh-CN --json
+  st score --latency instances.log --target de
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    parser.add_argument("--hyp", required=True, type=Path, metavar="FILE", help="hypotheses")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--hyp", type=Path, metavar="FILE", help="hypotheses")
+    what.add_argument(
+        "--latency",
+        type=Path,
+        metavar="LOG",
+        help="SimulEval's instances.log: a JSON object per line with delays, source_length and prediction; delays "
+        'beyond the source are an error unless the line says "past_source": true',
+    )
     parser.add_argument(
         "--ref",
         type=Path,
@@ -40,25 +57,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="text: one segment per line; tsv: columns id and hypothesis, reference or tgt_text; fairseq: log of "
             "fairseq-generate (default: auto)",
         )
+    parser.add_argument(
+        "--comet",
+        metavar="MODEL",
+        help="score with COMET too, such as Unbabel/wmt22-comet-da; needs unbabel-comet, is skipped without it, and "
+        "reads the sources from the column source or src_text of a table",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table (default: a table)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    if args.latency is not None:
+        return _run_latency(args)
     from st.evaluation.scores import score_translations
     from st.evaluation.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
-    from st.evaluation.tables import score_text
 
     hypotheses = read_segments(args.hyp, HYPOTHESIS_COLUMNS, args.hyp_format)
     references = read_segments(args.ref or args.hyp, REFERENCE_COLUMNS, args.ref_format if args.ref else "tsv")
     pairs = pair_segments(hypotheses, references)
     result = score_translations(args.target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
+    comet = None
+    if args.comet:
+        found, comet = _comet(args, pairs)
+        result = replace(result, comet=found)
     if args.json:
-        sys.stdout.write(json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n")
+        record = result.to_json() | ({"comet_model": comet} if comet else {})
+        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         return 0
-    scores = [("BLEU", result.bleu), ("chrF++", result.chrf), ("TER", result.ter)]
-    scores += [(f"BLEU {name}", score) for name, score in sorted(result.other_bleu.items())]
-    for name, score in scores:
-        sys.stdout.write(f"{name:<14} {score_text(score.value):>6}  {score.signature}\n")
-    sys.stdout.write(f"{'segments':<14} {result.n:>6}\n")
+    sys.stdout.write(_table(result, comet))
+    return 0
+
+
+def _table(result: DirectionResult, comet: str | None) -> str:
+    from st.evaluation.resampling import METHOD
+    from st.evaluation.tables import interval_text, score_text
+
+    scores = [("BLEU", "bleu", result.bleu), ("chrF++", "chrf", result.chrf), ("TER", "ter", result.ter)]
+    scores += [(f"BLEU {name}", name, score) for name, score in sorted(result.other_bleu.items())]
+    lines = [
+        f"{label:<14} {score_text(score.value):>6}  {interval_text(result.intervals.get(name)):<15}  {score.signature}"
+        for label, name, score in scores
+    ]
+    if comet:
+        lines.append(f"{'COMET':<14} {score_text(result.comet):>6}  {'':<15}  {comet}")
+    lines += [f"{'segments':<14} {result.n:>6}", f"intervals: {METHOD}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comet(args: argparse.Namespace, pairs: Sequence[Pair]) -> tuple[float | None, str]:
+    """Return COMET, or why there is none."""
+    from st.evaluation.comet import comet_scores
+    from st.evaluation.hypotheses import HypothesisRow
+    from st.evaluation.segments import SOURCE_COLUMNS, read_segments
+
+    # Pairs stand in the order of the references.
+    sources = read_segments(args.ref or args.hyp, SOURCE_COLUMNS, "tsv").rows
+    rows = [
+        HypothesisRow(pair.id, pair.hypothesis, pair.reference, source)
+        for pair, (_, source) in zip(pairs, sources, strict=True)
+    ]
+    scores, used = comet_scores(args.comet, {"all": rows})
+    return scores.get("all"), used
+
+
+def _run_latency(args: argparse.Namespace) -> int:
+    from st.evaluation.latency import score_latency
+
+    record = score_latency(args.latency, args.target).to_json()
+    if args.json:
+        sys.stdout.write(json.dumps(record, indent=2) + "\n")
+        return 0
+    names = {
+        "average_lagging_ms": "AL, ms",
+        "length_adaptive_average_lagging_ms": "LAAL, ms",
+        "average_proportion": "AP",
+        "start_offset_ms": "first unit, ms",
+        "n": "instances",
+        "empty": "without output",
+    }
+    for name, label in names.items():
+        value = record[name]
+        sys.stdout.write(f"{label:<14} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
     return 0

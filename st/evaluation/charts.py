@@ -19,6 +19,7 @@ font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 .chart text{fill:var(--soft)}.chart .value,.chart .label{fill:var(--ink)}.chart .value{font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--halo);stroke-width:5px;stroke-linejoin:round}
 .chart .title{fill:var(--ink);font-weight:600;font-size:13px}
 .chart .grid{stroke:var(--line)}.chart .bar{fill:var(--bar)}
+.chart .interval{fill:none;stroke:var(--ink);stroke-width:1.5}.chart .point{stroke:var(--halo);stroke-width:1.5;paint-order:stroke}
 .chart .mark{stroke:var(--soft);stroke-dasharray:3 3}.chart .curve{fill:none;stroke-width:2;stroke-linejoin:round}
 @media (prefers-color-scheme:dark){.chart{--bar:#5598e7;--s0:#5598e7;--s1:#ef8c4f;--s2:#35b383;--s3:#a792ef;--s4:#ea78ad;
 --s5:#a9a8a2;--ink:#ecebe6;--soft:#b2b0a8;--line:#34342f;--halo:#1f1f1c}}
@@ -40,6 +41,17 @@ class Bar:
     label: str
     value: float
     hint: str = ""
+    low: float | None = None
+    high: float | None = None
+    """Ends of an interval around the value."""
+    marks: tuple[tuple[int, float], ...] = ()
+    """Other values to compare with: number of the series and value."""
+
+    @property
+    def reach(self) -> float:
+        """The largest value drawn; 0 without any."""
+        values = [self.value, self.high or 0.0, *(value for _, value in self.marks)]
+        return max((value for value in values if math.isfinite(value)), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,13 @@ class Line:
 
 
 def bar_chart(
-    bars: Sequence[Bar], *, name: str, title: str, mark: tuple[str, float] | None = None, maximum: float | None = None
+    bars: Sequence[Bar],
+    *,
+    name: str,
+    title: str,
+    mark: tuple[str, float] | None = None,
+    maximum: float | None = None,
+    series: Sequence[str] = (),
 ) -> str:
     """Draw horizontal bars from 0.
 
@@ -63,13 +81,14 @@ def bar_chart(
         title: What the chart shows, with its unit.
         mark: Label and value of a dashed line across all bars.
         maximum: Value that the axis reaches at least, so that charts beside each other can be compared.
+        series: Names of what the bars' ``marks`` stand for.
     """
-    top, width = 46, WIDTH
+    legend, legend_height = _mark_legend(series)
+    top, width = 46 + legend_height, WIDTH
     height = top + _BAR_ROW * len(bars) + 6
-    finite = [bar.value for bar in bars if math.isfinite(bar.value)]
-    ticks = nice_ticks(max([*finite, maximum or 1.0]))
+    ticks = nice_ticks(max([*(bar.reach for bar in bars), maximum or 1.0]))
     scale = (width - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
-    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
+    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>', *legend]
     for tick in ticks:
         x = _LABEL_WIDTH + tick * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}"/>')
@@ -82,12 +101,12 @@ def bar_chart(
             f"<title>{escape(mark[0])}</title></line>"
         )
     for index, bar in enumerate(bars):
-        parts.append(_bar(bar, top + index * _BAR_ROW, scale))
+        parts.append(_bar(bar, top + index * _BAR_ROW, scale, series))
     description = "; ".join(f"{bar.label} {bar.value:.1f}" for bar in bars)
     return _svg(name, title, description, width, height, parts)
 
 
-def _bar(bar: Bar, y: int, scale: float) -> str:
+def _bar(bar: Bar, y: int, scale: float, series: Sequence[str]) -> str:
     known = math.isfinite(bar.value)
     length = max(bar.value * scale, 0.0) if known else 0.0
     middle = y + _BAR_ROW / 2 + 4
@@ -99,12 +118,51 @@ def _bar(bar: Bar, y: int, scale: float) -> str:
         f"v{_BAR_HEIGHT - 2 * corner:.1f}a{corner:.1f} {corner:.1f} 0 0 1 {-corner:.1f} {corner:.1f}h{corner - length:.1f}z"
     )
     value = f"{bar.value:.1f}" if known else "no score"
+    drawn = _interval(bar, y, scale)
+    for place, other in bar.marks:
+        x = start + other * scale
+        hint = f"<title>{escape(f'{series[place]}: {other:.1f}')}</title>"
+        drawn += f'<path class="point" style="fill:var(--s{place + 1})" d="{_shape(place, x, y + _BAR_ROW / 2)}">{hint}</path>'
+    end = start + max(bar.reach, 0.0) * scale
     return (
         f"<g><title>{escape(bar.hint or f'{bar.label}: {value}')}</title>"
         f'<text class="label" x="{start - 8:.1f}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
-        f'<path class="bar" d="{path}"/>'
-        f'<text class="value" x="{start + length + 6:.1f}" y="{middle:.1f}">{value}</text></g>'
+        f'<path class="bar" d="{path}"/>{drawn}'
+        f'<text class="value" x="{end + 7:.1f}" y="{middle:.1f}">{value}</text></g>'
     )
+
+
+def _interval(bar: Bar, y: int, scale: float) -> str:
+    """Draw a line from end to end of the interval, with a stroke at each."""
+    if bar.low is None or bar.high is None or not (math.isfinite(bar.low) and math.isfinite(bar.high)):
+        return ""
+    low, high, middle = _LABEL_WIDTH + bar.low * scale, _LABEL_WIDTH + bar.high * scale, y + _BAR_ROW / 2
+    return f'<path class="interval" d="M{low:.1f} {middle - 4:g}v8M{low:.1f} {middle:g}H{high:.1f}M{high:.1f} {middle - 4:g}v8"/>'
+
+
+def _shape(place: int, x: float, y: float, size: float = 4.5) -> str:
+    """Return the path of a mark; each series has its own shape, so that colour is not needed to tell them apart."""
+    shapes = (
+        f"M{x:.1f} {y - size - 1:.1f}l{size + 1:g} {size + 1:g}l{-size - 1:g} {size + 1:g}l{-size - 1:g} {-size - 1:g}z",
+        f"M{x - size:.1f} {y:.1f}a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0 {-2 * size:g} 0z",
+        f"M{x - size + 0.5:.1f} {y - size + 0.5:.1f}h{2 * size - 1:g}v{2 * size - 1:g}h{1 - 2 * size:g}z",
+        f"M{x:.1f} {y - size:.1f}l{size:g} {2 * size - 1:g}h{-2 * size:g}z",
+        f"M{x:.1f} {y + size:.1f}l{size:g} {1 - 2 * size:g}h{-2 * size:g}z",
+    )
+    return shapes[place % len(shapes)]
+
+
+def _mark_legend(series: Sequence[str]) -> tuple[list[str], int]:
+    """Return the names of the marks' series under the title, and the height that they take."""
+    parts, x, y = [], 0.0, 32
+    for place, name in enumerate(series):
+        wide = 22 + _CHARACTER_WIDTH * len(name) + 10
+        if x and x + wide > WIDTH:
+            x, y = 0.0, y + _LEGEND_ROW
+        parts.append(f'<path class="point" style="fill:var(--s{place + 1})" d="{_shape(place, x + 8, y - 4)}"/>')
+        parts.append(f'<text class="label" x="{x + 19:g}" y="{y}">{escape(name)}</text>')
+        x += wide
+    return parts, y - 32 + _LEGEND_ROW if series else 0
 
 
 def line_chart(

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from st.data.languages import LANGUAGES, split_direction
 from st.errors import EvaluationError
+from st.evaluation.clips import MAX_MEGABYTES, collect_clips
+from st.evaluation.comet import comet_scores
 from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.curves import TrainingCurves, read_curves
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
 from st.evaluation.error_rates import score_transcripts
-from st.evaluation.examples import choose_examples
+from st.evaluation.examples import Examples, choose_examples
+from st.evaluation.flags import count_flags, flag_hypotheses
 from st.evaluation.hypotheses import HypothesisRow
+from st.evaluation.language_id import LanguageGuesser
 from st.evaluation.pairing import pair_by_id
 from st.evaluation.partial import PATTERN, PartialResults, run_key
+from st.evaluation.published import comparable_directions, published_json
+from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import score_translations
+from st.evaluation.scores import checked_segments, summarise, translation_statistics
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import write_report
 
@@ -49,6 +55,12 @@ class EvaluationConfig:
     go on from the results of an interrupted one."""
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
+    published: str = "auto"
+    """Whether published figures stand beside ours, see :func:`st.evaluation.published.comparable_directions`."""
+    clip_megabytes: float = MAX_MEGABYTES
+    """Most audio in the report."""
+    comet: str | None = None
+    """COMET model to score with too."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -81,7 +93,8 @@ def evaluate(
     Raises:
         StError: If data are missing or malformed, or hypotheses and references do not belong together.
     """
-    curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
+    for log in config.train_logs:
+        log.stat()  # a missing one must not come up after hours of decoding
     test_set = load_test_set(data_dir, directions, config.subset)
     partial = PartialResults(Path(out_dir) / config.shard.filename, run_key(config.settings, test_set.utterances))
     decode_utterances(
@@ -95,7 +108,7 @@ def evaluate(
     )
     if not _come_together(partial, test_set, config.shard):
         return None
-    report = _score_and_write(test_set, partial.items, out_dir, config, curves)
+    report = _score_and_write(test_set, partial.items, data_dir, out_dir, config)
     partial.remove()
     release(config.shard)
     return report
@@ -132,21 +145,54 @@ def _come_together(partial: PartialResults, test_set: TestSet, shard: Shard) -> 
 def _score_and_write(
     test_set: TestSet,
     decoded: Mapping[str, Decoded],
+    data_dir: Path | str,
     out_dir: Path | str,
     config: EvaluationConfig,
-    curves: TrainingCurves,
 ) -> Report:
-    logger.info("scoring %d directions", len(test_set.rows))
+    curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
     translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
+    logger.info("scoring %d directions", len(translations))
+    guesser = LanguageGuesser(_texts(translations))
+    results, examples, flags = {}, {}, {}
+    for name, rows in translations.items():
+        flags[name] = flag_hypotheses(name, rows, guesser)
+        results[name], examples[name] = _score_direction(name, test_set, rows, flags[name])
+    notes = {"intervals": METHOD}
+    if config.comet:
+        comet, notes["comet"] = comet_scores(config.comet, translations)
+        results = {name: replace(result, comet=comet.get(name)) for name, result in results.items()}
     report = Report(
         subset=config.subset,
-        directions={name: _score_direction(name, test_set, rows) for name, rows in translations.items()},
+        directions=results,
         asr={name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()},
         settings=config.settings,
+        notes=notes,
     )
-    examples = {name: choose_examples(rows) for name, rows in translations.items()}
-    write_report(out_dir, report, translations=translations, transcripts=transcripts, curves=curves, examples=examples)
+    comparable = comparable_directions(report, config.published)
+    report = replace(report, comparable=comparable, published=published_json(comparable))
+    recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
+    clips = collect_clips(data_dir, examples, recordings, config.clip_megabytes)
+    write_report(
+        out_dir,
+        report,
+        translations=translations,
+        transcripts=transcripts,
+        curves=curves,
+        examples=examples,
+        flags=flags,
+        clips=clips,
+    )
     return report
+
+
+def _texts(translations: Mapping[str, Sequence[HypothesisRow]]) -> dict[str, list[str]]:
+    """Return what the test set itself says in each language, every text once."""
+    texts: dict[str, dict[str, None]] = {}
+    for direction, rows in translations.items():
+        source, target = split_direction(direction)
+        texts.setdefault(source, {}).update(dict.fromkeys(row.source for row in rows))
+        texts.setdefault(target, {}).update(dict.fromkeys(row.reference for row in rows))
+    return {code: list(found) for code, found in texts.items()}
 
 
 def translation_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tables:
@@ -178,11 +224,15 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
     return {code: tables[code] for code in LANGUAGES if code in tables}
 
 
-def _score_direction(direction: str, test_set: TestSet, table: Sequence[HypothesisRow]) -> DirectionResult:
+def _score_direction(
+    direction: str, test_set: TestSet, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
+) -> tuple[DirectionResult, Examples]:
     references = [(row.id, row.tgt_text) for row in test_set.rows[direction]]
     pairs = pair_by_id([(row.id, row.hypothesis) for row in table], references, where=direction)
-    _, target = split_direction(direction)
-    return score_translations(target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
+    hypotheses, texts = checked_segments([pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
+    statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
+    result = replace(summarise(statistics, hypotheses, texts), flags=count_flags(flags))
+    return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 
 
 def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:

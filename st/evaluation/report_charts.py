@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from st.data.languages import split_direction
 from st.evaluation.charts import Bar, Line, bar_chart, line_chart
 from st.evaluation.curves import Curve, Point, TrainingCurves
+from st.evaluation.published import CHART_SYSTEMS, published_systems
 from st.evaluation.results import Report
-from st.evaluation.tables import GROUP_NAMES, direction_name, score_text
+from st.evaluation.tables import GROUP_NAMES, direction_name, interval_text, score_text
 
 CURVE_PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("loss", "Loss", ("loss",)),
@@ -28,13 +28,15 @@ _ERROR_PANELS = ("wer", "cer")
 def bleu_charts(report: Report) -> list[tuple[str, str]]:
     """Return one bar chart per group, into and out of English, as name and SVG."""
     charts = []
-    finite = [result.bleu.value for result in report.directions.values() if math.isfinite(result.bleu.value)]
+    everything = [_bar(report, name) for name in report.directions]
+    widest = max((bar.reach for bar in everything), default=None)
     for group in ("x_en", "en_x"):
         average = report.averages[group]
         names = [name for name in report.directions if name not in average.missing and _group(name) == group]
         if not names:
             continue
-        bars = [Bar(_label(name), report.directions[name].bleu.value, _hint(report, name)) for name in names]
+        bars = [_bar(report, name) for name in names]
+        series = _series(report, names)
         title = f"BLEU {GROUP_NAMES[group]}"
         mark = None
         if average.value is not None and len(names) > 1:
@@ -43,10 +45,33 @@ def bleu_charts(report: Report) -> list[tuple[str, str]]:
         charts.append(
             (
                 f"bleu-{group}",
-                bar_chart(bars, name=f"bleu-{group}", title=title, mark=mark, maximum=max(finite, default=None)),
+                bar_chart(bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series),
             )
         )
     return charts
+
+
+def _bar(report: Report, direction: str) -> Bar:
+    result = report.directions[direction]
+    interval = result.intervals.get("bleu")
+    names = _series(report, [name for name in report.directions if _group(name) == _group(direction)])
+    figures = {system.name: system.bleu.get(direction) for system in published_systems()}
+    marks = [(place, figures[name]) for place, name in enumerate(names) if direction in report.comparable]
+    return Bar(
+        _label(direction),
+        result.bleu.value,
+        _hint(report, direction),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        marks=tuple((place, value) for place, value in marks if value is not None),
+    )
+
+
+def _series(report: Report, names: Sequence[str]) -> list[str]:
+    """Return the published systems that have a figure for any of the directions that may be compared."""
+    wanted = [name for name in names if name in report.comparable]
+    having = {system.name for system in published_systems() if system.average(wanted)[1]}
+    return [name for name in CHART_SYSTEMS if name in having]
 
 
 def _group(direction: str) -> str:
@@ -59,7 +84,9 @@ def _label(direction: str) -> str:
 
 def _hint(report: Report, direction: str) -> str:
     result = report.directions[direction]
-    return f"{direction_name(direction)}: BLEU {score_text(result.bleu.value)}, {result.n} segments"
+    interval = result.intervals.get("bleu")
+    between = f" (95 % interval {interval_text(interval)})" if interval else ""
+    return f"{direction_name(direction)}: BLEU {score_text(result.bleu.value)}{between}, {result.n} segments"
 
 
 def curve_charts(curves: TrainingCurves) -> list[tuple[str, str]]:

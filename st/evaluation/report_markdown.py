@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from st.evaluation.examples import Example, Examples
+from st.evaluation.flags import FLAGS
+from st.evaluation.published import own_comparison
 from st.evaluation.results import Report
 from st.evaluation.tables import (
     asr_table,
     averages_table,
     direction_name,
+    flags_table,
     markdown_text,
     methods,
     score_text,
@@ -29,25 +32,33 @@ def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], exampl
     parts = [f"# Speech translation, {markdown_text(report.subset)}", to_markdown(averages_table(report))]
     parts += ["## Translation", to_markdown(translation_table(report))]
     parts += [f"![{title}]({path})" for title, path in charts if path.startswith("charts/bleu")]
+    if report.comparable:
+        for table in own_comparison(report):
+            parts += [f"### {table.title}", to_markdown(table)]
     if report.asr:
         parts += [f"## {asr_table(report).title}", to_markdown(asr_table(report))]
+    parts += [f"## {flags_table(report).title}", to_markdown(flags_table(report)), flag_legend()]
     curves = [f"![{title}]({path})" for title, path in charts if path.startswith("charts/curve")]
     if curves:
         parts += ["## Training", *curves]
-    parts += ["## Examples", "By chrF++ of the segment, best and worst of each direction."]
+    parts += ["## Examples", "By chrF++ of the segment: best, worst, and suspicious ones of each direction."]
     for direction, chosen in examples.items():
         parts += [f"### {direction}: {direction_name(direction)}", _examples_table(chosen)]
     parts += ["## How it was measured", "\n".join(f"- {name}: `{text}`" for name, text in methods(report))]
     return "\n\n".join(parts) + "\n"
 
 
+def flag_legend() -> str:
+    """Return what the kinds of signs mean, as one paragraph."""
+    return "; ".join(f"**{name}**: {meaning}" for name, meaning in FLAGS.items()) + "."
+
+
 def _examples_table(chosen: Examples) -> str:
     lines = ["| | chrF++ | said | reference | hypothesis |", "| --- | ---: | --- | --- | --- |"]
-    for name, found in (("best", chosen.best), ("worst", chosen.worst)):
-        lines += [_example_row(name, example) for example in found]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_example_row(name, example) for name, example in chosen.named())])
 
 
 def _example_row(name: str, example: Example) -> str:
     texts = [markdown_text(text) for text in (example.row.source, example.row.reference, example.row.hypothesis)]
-    return f"| {name} | {score_text(example.chrf)} | {' | '.join(texts)} |"
+    label = ", ".join((name, *example.flags))
+    return f"| {label} | {score_text(example.chrf)} | {' | '.join(texts)} |"

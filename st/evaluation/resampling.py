@@ -20,7 +20,9 @@ SEED = 12345
 """sacreBLEU's own, so that its command gives the same figures."""
 NUM_RESAMPLES = 1000
 NUM_TRIALS = 10_000
-LEVEL = 0.95
+
+METHOD = f"95 % percentile bootstrap, {NUM_RESAMPLES} resamples of segments, seed {SEED}"
+"""How intervals are made, for reports."""
 
 _CELLS = 1 << 22
 """Most draws held in memory at once."""

@@ -133,6 +133,12 @@ class Report:
     """By spoken language; empty if the model has no CTC head."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """What was evaluated and how: checkpoint, decoding options, normalisation, versions."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """How intervals were made and what was left out, by name."""
+    published: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Published figures that may stand beside ours, by system."""
+    comparable: tuple[str, ...] = ()
+    """Directions in which they may."""
 
     @property
     def averages(self) -> dict[str, Average]:
@@ -192,6 +198,8 @@ class Report:
             "asr": {name: result.to_json() for name, result in self.asr.items()},
             "average_wer": number(self.average_wer),
             "average_cer": number(self.average_cer),
+            "notes": dict(self.notes),
+            "published": dict(self.published),
         }
 
 

@@ -14,6 +14,7 @@ from st.evaluation.pairing import Pair, pair_by_id
 FORMATS = ("auto", "text", "tsv", "fairseq")
 HYPOTHESIS_COLUMNS = ("hypothesis",)
 REFERENCE_COLUMNS = ("reference", "tgt_text")
+SOURCE_COLUMNS = ("source", "src_text")
 
 _GENERATED = re.compile(r"D-(\d+)\t[^\t]*\t?(.*)", re.DOTALL)
 _LOG_LINE = re.compile(r"[SHDP]-\d+\t")

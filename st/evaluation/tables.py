@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from st.data.languages import LANGUAGES, split_direction
-from st.evaluation.results import DirectionResult, Report
+from st.evaluation.flags import FLAGS
+from st.evaluation.results import DirectionResult, Interval, Report
 
 GROUP_NAMES: dict[str, str] = {
     "all": "all directions",
@@ -37,6 +38,11 @@ def score_text(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.1f}"
 
 
+def interval_text(interval: Interval | None) -> str:
+    """Return an interval with one decimal, or nothing."""
+    return "" if interval is None else f"{score_text(interval.low)} to {score_text(interval.high)}"
+
+
 def direction_name(direction: str) -> str:
     """Return ``French → English`` for ``fr_en``."""
     source, target = split_direction(direction)
@@ -44,18 +50,53 @@ def direction_name(direction: str) -> str:
 
 
 def translation_table(report: Report) -> TextTable:
-    """Return the scores of every direction."""
-    other = any(result.other_bleu for result in report.directions.values())
-    columns = ("direction", "languages", "BLEU", "chrF++", "TER", "segments") + (("other BLEU",) if other else ())
-    rows = tuple(_direction_row(name, result, other) for name, result in report.directions.items())
-    return TextTable("Translation", columns, rows, frozenset({"BLEU", "chrF++", "TER", "segments", "other BLEU"}))
+    """Return the scores of every direction; columns that no direction has anything for are left out."""
+    rows = [_direction_cells(name, result) for name, result in report.directions.items()]
+    columns = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] for row in rows)]
+    return TextTable(
+        "Translation",
+        tuple(columns),
+        tuple(tuple(row[name] for name in columns) for row in rows),
+        frozenset(columns) - {"direction", "languages"},
+        long=frozenset({"chrF++ interval", "TER interval"}),
+    )
 
 
-def _direction_row(direction: str, result: DirectionResult, other: bool) -> tuple[str, ...]:
-    scores = [score_text(score.value) for score in (result.bleu, result.chrf, result.ter)]
-    row = (direction, direction_name(direction), *scores, str(result.n))
-    more = ", ".join(f"{name} {score_text(score.value)}" for name, score in sorted(result.other_bleu.items()))
-    return (*row, more) if other else row
+_OPTIONAL = ("95 % interval", "chrF++ interval", "TER interval", "COMET", "other BLEU")
+
+
+def _direction_cells(direction: str, result: DirectionResult) -> dict[str, str]:
+    return {
+        "direction": direction,
+        "languages": direction_name(direction),
+        "BLEU": score_text(result.bleu.value),
+        "95 % interval": interval_text(result.intervals.get("bleu")),
+        "chrF++": score_text(result.chrf.value),
+        "chrF++ interval": interval_text(result.intervals.get("chrf")),
+        "TER": score_text(result.ter.value),
+        "TER interval": interval_text(result.intervals.get("ter")),
+        "COMET": "" if result.comet is None else score_text(result.comet),
+        "segments": str(result.n),
+        "other BLEU": ", ".join(
+            f"{name} {score_text(score.value)}" for name, score in sorted(result.other_bleu.items())
+        ),
+    }
+
+
+def flags_table(report: Report) -> TextTable:
+    """Return how many hypotheses of each direction are suspicious, by kind, and the ratio of lengths."""
+    rows = tuple(
+        (
+            name,
+            direction_name(name),
+            "–" if result.length_ratio is None else f"{result.length_ratio:.2f}",
+            *(str(result.flags.get(flag, 0)) for flag in FLAGS),
+            str(result.n),
+        )
+        for name, result in report.directions.items()
+    )
+    columns = ("direction", "languages", "length ratio", *FLAGS, "segments")
+    return TextTable("Suspicious hypotheses", columns, rows, frozenset(columns) - {"direction", "languages"})
 
 
 def averages_table(report: Report) -> TextTable:
@@ -98,6 +139,7 @@ def methods(report: Report) -> list[tuple[str, str]]:
     for signature, names in signatures.items():
         where = "all directions" if len(names) == len(report.directions) else " ".join(names)
         lines.append((f"{labels[signature]}, {where}", signature))
+    lines += [*report.notes.items()]
     lines += [(name.replace("_", " "), _setting_text(value)) for name, value in report.settings.items()]
     return lines
 

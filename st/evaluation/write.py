@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st.data.languages import DIRECTIONS, LANGUAGES
+from st.data.manifest import clean_field
 from st.evaluation.charts import standalone
+from st.evaluation.clips import NO_CLIPS, Clips
 from st.evaluation.curves import TrainingCurves
 from st.evaluation.examples import Examples
 from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
@@ -15,7 +17,7 @@ from st.evaluation.report_charts import bleu_charts, curve_charts
 from st.evaluation.report_html import render_html
 from st.evaluation.report_markdown import render_markdown
 from st.evaluation.results import Report
-from st.files import write_json, write_text
+from st.files import atomic_write, write_json, write_text
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 
@@ -28,6 +30,8 @@ def write_report(
     transcripts: Mapping[str, Sequence[HypothesisRow]],
     curves: TrainingCurves,
     examples: Mapping[str, Examples],
+    flags: Mapping[str, Sequence[Sequence[str]]],
+    clips: Clips = NO_CLIPS,
 ) -> None:
     """Write everything, each file as a whole; tables of an earlier evaluation that this one has not are removed.
 
@@ -38,10 +42,13 @@ def write_report(
         transcripts: Transcripts by spoken language.
         curves: May be empty.
         examples: By direction.
+        flags: Signs of hallucination of each hypothesis, by direction.
+        clips: Recordings of examples.
     """
     out = Path(out_dir)
     _write_tables(out / "hypotheses", translations, DIRECTIONS)
     _write_tables(out / "transcripts", transcripts, tuple(LANGUAGES))
+    _write_flags(out / "flags.tsv", translations, flags)
     bleu, training = bleu_charts(report), curve_charts(curves)
     for name, svg in bleu + training:
         write_text(out / "charts" / f"{name}.svg", standalone(svg))
@@ -49,7 +56,8 @@ def write_report(
     _remove_others(out / "charts", "curve-*.svg", {name for name, _ in training})
     linked = [(_title(svg), f"charts/{name}.svg") for name, svg in bleu + training]
     write_text(out / "report.md", render_markdown(report, charts=linked, examples=examples))
-    write_text(out / "report.html", render_html(report, bleu=bleu, training=training, examples=examples))
+    page = render_html(report, bleu=bleu, training=training, examples=examples, clips=clips)
+    write_text(out / "report.html", page)
     # Last, so that a report.json stands for a finished evaluation.
     write_json(out / "report.json", report.to_json())
 
@@ -60,6 +68,18 @@ def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], k
     for name in known:
         if name not in tables:
             (folder / f"{name}.tsv").unlink(missing_ok=True)
+
+
+def _write_flags(
+    path: Path, tables: Mapping[str, Sequence[HypothesisRow]], flags: Mapping[str, Sequence[Sequence[str]]]
+) -> None:
+    """Write which hypotheses are suspicious and why, one per row."""
+    with atomic_write(path) as handle:
+        handle.write("direction\tid\tflags\n")
+        for direction, rows in tables.items():
+            for row, found in zip(rows, flags[direction], strict=True):
+                if found:
+                    handle.write(f"{direction}\t{clean_field(row.id)}\t{','.join(found)}\n")
 
 
 def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -15,14 +16,17 @@ import pytest
 
 import st.inference
 from st.cli import main
-from st.data.audio import encode_flac
+from st.data.audio import encode_flac, read_bytes
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import normalise
 from st.data.manifest import ManifestRow, read_manifest, write_manifest
 from st.errors import AudioError, EvaluationError, ManifestError, UsageError
+from st.evaluation.clips import NO_CLIPS, collect_clips
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
 from st.evaluation.evaluate import PARTIAL_FILENAME, EvaluationConfig, evaluate
+from st.evaluation.examples import choose_examples
 from st.evaluation.hypotheses import read_hypotheses
+from st.evaluation.published import TEST_SIZES
 from st.evaluation.shards import Shard
 
 DIRECTIONS = ("fr_en", "en_de", "en_zh-CN")
@@ -93,7 +97,7 @@ class Oracle:
         assert set(codes) == {"en", "de", "zh-CN"}
 
     def untrained(self, codes: Sequence[str]) -> list[str]:
-        return []
+        return list(codes)[:0]
 
 
 CONFIG = EvaluationConfig(normalise=normalise, batch_seconds=0.5, settings={"beam": 5})
@@ -337,8 +341,20 @@ def test_the_page_is_well_formed_self_contained_and_escapes_texts(data: Path, tm
     page.feed(text)
     page.close()
     assert page.open == []
-    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    assert not {"link", "img", "iframe"} & {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if name in ("src", "href", "srcset")]
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 2
+    assert "fetch(" not in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    clips = json.loads(text.split('id="clips">')[1].split("</script>")[0])
+    shown = [attributes["data-clip"] for tag, attributes in page.tags if tag == "audio"]
+    assert set(shown) == set(clips)
+    # English recordings are shown in two directions and held once; everything is the stored file itself.
+    assert len(shown) == 18 > len(clips) == 2 * NUM_CLIPS
+    held = {base64.b64decode(clip.removeprefix("data:audio/flac;base64,")) for clip in clips.values()}
+    slices = {row.audio for direction in DIRECTIONS for row in read_manifest(data / f"test_{direction}.tsv")}
+    assert held == {read_bytes(data / name) for name in slices}
+    assert text.count('<span class="flag">empty</span>') == 3
     assert "url(" not in text
     assert "@import" not in text
     assert "Train number 0 leaves tomorrow <morning> & goes far." in page.text
@@ -351,6 +367,58 @@ def test_the_page_is_well_formed_self_contained_and_escapes_texts(data: Path, tm
         assert chart["role"] == "img"
         assert set(str(chart["aria-labelledby"]).split()) <= set(ids)
     assert "prefers-color-scheme:dark" in text
+
+
+def test_clips_can_be_left_out_and_missing_ones_do_no_harm(data: Path, tmp_path: Path, caplog) -> None:
+    evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", replace(CONFIG, clip_megabytes=0.0))
+    assert "<audio" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    examples = {"fr_en": choose_examples(read_hypotheses(tmp_path / "out" / "hypotheses" / "fr_en.tsv"))}
+    names = {("fr_en", example.row.id): "audio/none.wav" for _, example in examples["fr_en"].named()}
+    assert collect_clips(data, examples, names) == NO_CLIPS
+    assert "no player in the report" in caplog.text
+    (data / "audio" / "none.wav").write_bytes(b"no sound at all")
+    assert collect_clips(data, examples, names) == NO_CLIPS
+
+
+def test_the_report_counts_and_lists_what_is_suspicious(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = evaluate(Oracle(wrong=[1, 4]), data, DIRECTIONS, out, CONFIG)
+    assert [result.flags["empty"] for result in report.directions.values()] == [2, 2, 2]
+    record = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert record["directions"]["en_de"]["flags"]["empty"] == 2
+    assert 0.6 < record["directions"]["en_de"]["length_ratio"] < 0.7
+    assert record["notes"]["intervals"] == "95 % percentile bootstrap, 1000 resamples of segments, seed 12345"
+    lines = (out / "flags.tsv").read_text(encoding="utf-8").splitlines()
+    assert lines == ["direction\tid\tflags", *(f"{d}\t{d[:2]}{n}\tempty" for d in DIRECTIONS for n in (1, 4))]
+
+
+def test_published_figures_stand_only_beside_whole_test_sets(data: Path, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    assert evaluate(Oracle(), data, DIRECTIONS, out, CONFIG).comparable == ()
+    assert "XLS-R 2B" not in (out / "report.html").read_text(encoding="utf-8")
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["published"] == {}
+    monkeypatch.setitem(TEST_SIZES, "fr", NUM_CLIPS)
+    assert evaluate(Oracle(), data, DIRECTIONS, out, CONFIG).comparable == ("fr_en",)
+    record = json.loads((out / "report.json").read_text(encoding="utf-8"))["published"]
+    assert record["XLS-R 2B"]["bleu"] == {"fr_en": 37.6}
+    assert record["XLS-R 2B"]["sources"] == ["arXiv:2111.09296 X-to-En table"]
+    assert "XMEF-JT" not in record
+    for name in ("report.html", "report.md"):
+        assert "XLS-R 2B" in (out / name).read_text(encoding="utf-8")
+    assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="never")).comparable == ()
+    assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="always")).comparable == DIRECTIONS
+
+
+def test_e16_comet_that_is_not_installed_is_skipped_with_the_reason(
+    command, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "comet", None)
+    assert main([*command, "--comet", "Unbabel/wmt22-comet-da"]) == 0
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["notes"]["comet"].startswith("skipped: ")
+    assert "pip install unbabel-comet" in record["notes"]["comet"]
+    assert "COMET is skipped" in capsys.readouterr().err
+    assert all("comet" not in result for result in record["directions"].values())
 
 
 def test_the_markdown_links_charts_that_exist(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""``st compare``: are the differences between systems more than chance?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+DESCRIPTION = """\
+Compare the hypotheses of two or more evaluations, direction by direction, with the first one as the baseline: scores
+with 95 % intervals, differences, and p-values of the paired bootstrap and of approximate randomisation.
+"""
+
+EXAMPLES = """\
+examples:
+  st compare results-a results-b
+  st compare base=results-a tuned=results-b results-c --metrics bleu,chrf,ter --format markdown > comparison.md
+  st compare results-a results-b --published    # and what others have reached on the CoVoST 2 test sets
+  st compare --published-only --directions x_en
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description, parser.epilog = DESCRIPTION, EXAMPLES
+    parser.add_argument(
+        "systems",
+        nargs="*",
+        metavar="[NAME=]PATH",
+        help="folder of `st evaluate`, or one of its tables such as fr_en.tsv; the first is the baseline",
+    )
+    parser.add_argument(
+        "--metrics", default="bleu,chrf", metavar="LIST", help="of bleu, chrf and ter (default: bleu,chrf)"
+    )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="add published systems; their figures are of the whole CoVoST 2 test sets (default: only yours)",
+    )
+    parser.add_argument("--published-only", action="store_true", help="print the published figures and compare nothing")
+    parser.add_argument(
+        "--directions", default="all", metavar="LIST", help="of --published-only: fr_en,en_de, x_en … (default: all)"
+    )
+    parser.add_argument(
+        "--format", default="text", choices=("text", "markdown", "json"), help="of the output (default: text)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and print."""
+    from st.errors import UsageError
+    from st.evaluation.compare import compare, read_system
+
+    if args.published_only:
+        if args.systems:
+            raise UsageError("--published-only takes no systems; leave it out to compare yours with --published")
+        sys.stdout.write(_published(args.directions, args.format))
+        return 0
+    metrics = [name.strip() for name in args.metrics.split(",") if name.strip()]
+    if args.published and "bleu" not in metrics:
+        raise UsageError("--published needs bleu among --metrics: nothing else has been published for all systems")
+    comparison = compare([read_system(text) for text in args.systems], metrics)
+    if args.format == "json":
+        from st.evaluation.published import published_json
+
+        record = comparison.to_json()
+        if args.published:
+            record["published"] = published_json(tuple(comparison.outcomes))
+        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        return 0
+    from st.evaluation.compare_tables import comparison_text
+
+    sys.stdout.write(comparison_text(comparison, published=args.published, markdown=args.format == "markdown"))
+    return 0
+
+
+def _published(names: str, output: str) -> str:
+    from st.data.languages import parse_directions
+    from st.evaluation.published import comparison_tables, published_json
+    from st.evaluation.tables import to_markdown, to_text
+
+    directions = parse_directions(names)
+    if output == "json":
+        return json.dumps(published_json(directions), ensure_ascii=False, indent=2) + "\n"
+    layout = to_markdown if output == "markdown" else to_text
+    return "\n\n".join(f"{table.title}\n\n{layout(table)}" for table in comparison_tables({}, directions)) + "\n"

@@ -1,0 +1,146 @@
+"""Signs that a hypothesis is no translation: found without a model, counted per direction, marked on examples.
+
+Each sign is measured against the reference, so that a reference which repeats itself, or a name that is the same in
+both languages, raises none.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+
+from st.data.languages import LANGUAGES, split_direction
+from st.evaluation.hypotheses import HypothesisRow
+from st.evaluation.language_id import LanguageGuesser
+from st.evaluation.scores import sentence_chrf
+
+FLAGS: dict[str, str] = {
+    "empty": "no text",
+    "repetition": "the same words again and again: 4 times one, 3 times several, or one 4-gram 3 times more than expected",
+    "copy": "the source sentence instead of a translation",
+    "script": "more than half of its letters of a script that the target language is not written in",
+    "language": "by its character trigrams clearly another language of the test set",
+    "long": "more than twice as long as the reference",
+    "short": "less than half as long as the reference",
+}
+"""Kinds of signs and what they mean."""
+
+FLAG_LABELS: dict[str, str] = {"script": "wrong script", "language": "wrong language", "copy": "copy of the source"}
+"""What to call a kind where its name alone says too little."""
+
+_SCRIPTS: dict[str, tuple[str, ...]] = {
+    "Latn": ("LATIN",),
+    "Cyrl": ("CYRILLIC",),
+    "Arab": ("ARABIC",),
+    "Taml": ("TAMIL",),
+    "Hans": ("CJK",),
+    "Jpan": ("CJK", "HIRAGANA", "KATAKANA"),
+}
+"""First words of the Unicode names of a script's letters."""
+
+_LONGEST_UNIT = 16
+_COPY_CHRF, _DIFFERENT_CHRF = 60.0, 40.0
+_SLACK = 10
+"""Characters that a length may differ by in any case."""
+
+
+def flag_hypotheses(direction: str, rows: Sequence[HypothesisRow], guesser: LanguageGuesser) -> list[tuple[str, ...]]:
+    """Return the signs of each row, in the order of :data:`FLAGS`."""
+    target = split_direction(direction)[1]
+    signs: dict[str, Callable[[HypothesisRow], bool]] = {
+        "repetition": lambda row: repeats(row.hypothesis, row.reference),
+        "copy": lambda row: copies(row.hypothesis, row.source, row.reference),
+        "script": partial(_other_script, LANGUAGES[target].script),
+        "language": partial(_other_language, target, guesser),
+        "long": lambda row: _length(row.hypothesis) > 2 * _length(row.reference) + _SLACK,
+        "short": lambda row: 2 * _length(row.hypothesis) + _SLACK < _length(row.reference),
+    }
+    return [
+        tuple(name for name, found in signs.items() if found(row)) if row.hypothesis.strip() else ("empty",)
+        for row in rows
+    ]
+
+
+def count_flags(flags: Iterable[Sequence[str]]) -> dict[str, int]:
+    """Count every kind of sign, those that never came up too."""
+    counts = Counter(name for found in flags for name in found)
+    return {name: counts[name] for name in FLAGS}
+
+
+def repeats(hypothesis: str, reference: str) -> bool:
+    """Return whether a hypothesis goes in circles where its reference does not."""
+    words, expected = tokens(hypothesis), tokens(reference)
+    if _most_frequent(words) >= _most_frequent(expected) + 3:
+        return True
+    return _goes_in_circles(words) and not _goes_in_circles(expected)
+
+
+def copies(hypothesis: str, source: str, reference: str) -> bool:
+    """Return whether a hypothesis is its source, by chrF++, where the reference is not."""
+    words, said = tokens(hypothesis), set(tokens(source))
+    # chrF++ is slow, and few hypotheses share half their words with the source.
+    if not words or 2 * sum(word in said for word in words) < len(words):
+        return False
+    return (
+        sentence_chrf(hypothesis, source) >= _COPY_CHRF
+        and sentence_chrf(reference, source) < _DIFFERENT_CHRF
+        and sentence_chrf(hypothesis, reference) < _COPY_CHRF
+    )
+
+
+def foreign_share(text: str, script: str) -> float:
+    """Return the share of a text's letters that are not of a script; 0 for a text without letters."""
+    letters = [character for character in text if character.isalpha()]
+    foreign = sum(letter_script(character) not in _SCRIPTS[script] for character in letters)
+    return foreign / len(letters) if letters else 0.0
+
+
+def tokens(text: str) -> list[str]:
+    """Split a text into words without punctuation; Chinese and Japanese into characters."""
+    found: list[str] = []
+    for word in text.casefold().split():
+        kept = "".join(character for character in word if unicodedata.category(character)[0] not in "PSC")
+        if any(letter_script(character) in _SCRIPTS["Jpan"] for character in kept):
+            found += kept
+        elif kept:
+            found.append(kept)
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def letter_script(character: str) -> str:
+    """Return the first word of a character's Unicode name that tells its script, such as ``LATIN``."""
+    words = unicodedata.name(character, "UNKNOWN").replace("-", " ").split()
+    return words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") and len(words) > 1 else words[0]
+
+
+def _goes_in_circles(words: Sequence[str]) -> bool:
+    for size in range(1, min(_LONGEST_UNIT, len(words) // 3) + 1):
+        needed = 3 if size == 1 else 2  # repeats after the first
+        same = 0
+        for index in range(size, len(words)):
+            same = same + 1 if words[index] == words[index - size] else 0
+            # Digits come in rows: one million is no repetition.
+            if same >= needed * size and not "".join(words[index - size + 1 : index + 1]).isnumeric():
+                return True
+    return False
+
+
+def _most_frequent(words: Sequence[str]) -> int:
+    """Return how often the most frequent 4-gram occurs; 0 without any."""
+    grams = Counter(tuple(words[start : start + 4]) for start in range(len(words) - 3))
+    return max(grams.values(), default=0)
+
+
+def _other_script(script: str, row: HypothesisRow) -> bool:
+    return foreign_share(row.hypothesis, script) > 0.5 >= foreign_share(row.reference, script)
+
+
+def _other_language(target: str, guesser: LanguageGuesser, row: HypothesisRow) -> bool:
+    return guesser.guess(row.hypothesis, target) is not None and guesser.guess(row.reference, target) is None
+
+
+def _length(text: str) -> int:
+    return len("".join(text.split()))

@@ -1,0 +1,71 @@
+"""COMET's package is large and is not there in tests: a stand-in with its interface takes its place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from st.cli import main
+from st.evaluation.comet import comet_scores
+from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
+
+ROWS = [HypothesisRow("a", "the cat", "the cat", "le chat"), HypothesisRow("b", "dog", "a dog", "un chien")]
+
+
+@pytest.fixture
+def comet(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A model that scores the share of hypotheses that equal their reference."""
+
+    class Model:
+        def predict(self, samples, batch_size, gpus):
+            assert set(samples[0]) == {"src", "mt", "ref"}
+            assert (batch_size, gpus) == (16, 0)
+            return SimpleNamespace(system_score=sum(item["mt"] == item["ref"] for item in samples) / len(samples))
+
+    module = ModuleType("comet")
+    module.download_model = lambda name: f"/cache/{name}"
+    module.load_from_checkpoint = lambda path: Model() if path == "/cache/some/model" else _fail(path)
+    monkeypatch.setitem(sys.modules, "comet", module)
+    return module
+
+
+def _fail(path: str) -> None:
+    raise OSError(f"{path}: cannot be downloaded")
+
+
+@pytest.mark.usefixtures("comet")
+def test_directions_are_scored_in_percent() -> None:
+    scores, used = comet_scores("some/model", {"fr_en": ROWS, "de_en": ROWS[:1]})
+    assert scores == {"fr_en": 50.0, "de_en": 100.0}
+    assert used.startswith("some/model, unbabel-comet")
+
+
+@pytest.mark.usefixtures("comet")
+def test_e16_a_model_that_cannot_be_had_is_skipped_with_the_reason(caplog) -> None:
+    assert comet_scores("other", {"fr_en": ROWS}) == ({}, "skipped: other: /cache/other: cannot be downloaded")
+    assert "COMET is skipped" in caplog.text
+
+
+def test_e16_comet_that_is_not_installed_is_skipped_by_the_score_command(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "comet", None)
+    write_hypotheses(tmp_path / "fr_en.tsv", ROWS)
+    arguments = ["score", "--hyp", str(tmp_path / "fr_en.tsv"), "--target", "en", "--comet", "some/model"]
+    assert main([*arguments, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert "comet" not in record
+    assert "pip install unbabel-comet" in record["comet_model"]
+    assert main(arguments) == 0
+    assert "skipped" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("comet")
+def test_the_score_command_takes_the_sources_of_the_table(tmp_path: Path, capsys) -> None:
+    write_hypotheses(tmp_path / "fr_en.tsv", ROWS)
+    (tmp_path / "hyp").write_text("the cat\ndog\n", encoding="utf-8")
+    for options in (["--hyp", tmp_path / "fr_en.tsv"], ["--hyp", tmp_path / "hyp", "--ref", tmp_path / "fr_en.tsv"]):
+        assert main(["score", *map(str, options), "--target", "en", "--comet", "some/model", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["comet"] == 50.0

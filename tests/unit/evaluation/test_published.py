@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from covost.published_sizes import PUBLISHED_SIZES
+from st.data.languages import DIRECTIONS, INTO_ENGLISH, OUT_OF_ENGLISH
+from st.evaluation.averages import AVERAGE_GROUPS
+from st.evaluation.published import CHART_SYSTEMS, TEST_SIZES, comparison_tables, is_whole_test_set, published_systems
+
+SYSTEMS = {system.name: system for system in published_systems()}
+
+
+def test_the_table_has_every_figure_of_its_sources() -> None:
+    counts = Counter(frozenset(system.bleu) for system in SYSTEMS.values())
+    assert counts == {
+        frozenset(DIRECTIONS): 5,
+        frozenset(INTO_ENGLISH): 4,
+        frozenset(OUT_OF_ENGLISH): 2,
+    }
+    assert sum(len(system.bleu) for system in SYSTEMS.values()) == 294
+    assert all(set(system.origins) == set(system.bleu) for system in SYSTEMS.values())
+    assert set(CHART_SYSTEMS) <= set(SYSTEMS)
+    assert SYSTEMS["Whisper large-v2"].sources(DIRECTIONS) == ["shreyjasuja/re_s2st rerun"]
+
+
+@pytest.mark.parametrize(
+    ("system", "high", "mid", "low", "average"),
+    [
+        # Averages as the paper prints them (arXiv:2111.09296, X into English).
+        ("XLS-R 0.3B", 30.6, 18.9, 5.1, 13.2),
+        ("XLS-R 1B", 34.3, 25.5, 11.7, 19.3),
+        ("XLS-R 2B", 36.1, 27.7, 15.1, 22.1),
+    ],
+)
+def test_averages_over_groups_are_those_that_the_paper_prints(
+    system: str, high: float, mid: float, low: float, average: float
+) -> None:
+    for group, printed in {"high": high, "mid": mid, "low": low, "x_en": average}.items():
+        value, count = SYSTEMS[system].average(AVERAGE_GROUPS[group])
+        assert count == len(AVERAGE_GROUPS[group])
+        assert value == pytest.approx(printed, abs=0.1), group
+
+
+def test_whole_test_sets_are_known_by_their_size() -> None:
+    assert is_whole_test_set("fr_en", 14760)
+    assert is_whole_test_set("en_ja", 15531)
+    assert is_whole_test_set("fr_en", 14700)
+    assert not is_whole_test_set("fr_en", 14000)
+    assert not is_whole_test_set("fr_en", 14761)
+    assert not is_whole_test_set("de_en", 100)
+
+
+def test_test_sizes_are_those_of_the_preparation() -> None:
+    for direction, (_, _, test) in PUBLISHED_SIZES.items():
+        assert test == TEST_SIZES[direction.split("_")[0]]
+    assert set(PUBLISHED_SIZES) == set(DIRECTIONS)
+
+
+def test_averages_stand_only_over_the_same_directions() -> None:
+    scores = {"fr_en": 30.0, "en_de": 20.0}
+    averages, single = comparison_tables({"ours": scores}, ("fr_en", "en_de"))
+    rows = {row[0]: dict(zip(averages.columns, row, strict=True)) for row in averages.rows}
+    assert rows["ours"]["all directions"] == "25.0"
+    assert rows["XLS-R 2B"]["all directions"] == "33.0"  # of 37.6 and 28.3
+    assert rows["XMEF-En"]["all directions"] == "–"
+    assert rows["XMEF-En"]["into English"] == "35.0"
+    assert [row[0] for row in single.rows] == ["fr_en", "en_de"]
+    assert "into English, mid-resource" not in averages.columns
+
+
+def test_the_table_is_part_of_an_installation(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    code = "import setuptools, runpy, sys; sys.argv = ['setup.py', '-q', 'build_py', '--build-lib', sys.argv[1]]; runpy.run_path('setup.py')"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=True, capture_output=True)
+    assert (tmp_path / "st" / "evaluation" / "published_bleu.tsv").is_file()
