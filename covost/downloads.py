@@ -129,9 +129,9 @@ class Downloader:
                 failures = 1 if part.size() > before else failures + 1
                 reason = str(exc) or type(exc).__name__
                 if failures >= self._config.attempts:
+                    how = f"run it again to go on after {part.size():,} bytes" if part.size() else "run it again later"
                     raise DownloadError(
-                        f"{shown_source(source)}: given up after {failures} attempts: {reason}; run it again to go on "
-                        f"after {part.size():,} bytes"
+                        f"{shown_source(source)}: given up after {failures} attempts: {reason}; {how}"
                     ) from exc
                 wait_s = getattr(exc, "wait_s", None) or self._config.first_wait_s * 2 ** (failures - 1)
                 logger.warning("%s: %s; trying again in %.0f s", shown_source(source), reason, wait_s)

@@ -7,13 +7,15 @@ further run knows what changed. The clips themselves are taken out by :mod:`covo
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import shutil
 import zlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -69,15 +71,28 @@ def open_archive(archive: Path, code: str, folder: Path) -> Path:
     """
     stat = archive.stat()
     record = {"archive": str(archive.resolve()), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    known = _read_record(folder)
-    unchanged = all(known.get(key) == record[key] for key in ("bytes", "mtime_ns"))
-    if not (unchanged and (folder / CATALOGUE_FILENAME).is_file() and (folder / "validated.tsv").is_file()):
-        (folder / _RECORD_FILENAME).unlink(missing_ok=True)
-        logger.info("%s: listing its clips", archive)
-        _list_clips(archive, code, folder)
-    if known != record:
-        write_json(folder / _RECORD_FILENAME, record)
+    with _one_at_a_time(folder):
+        known = _read_record(folder)
+        unchanged = all(known.get(key) == record[key] for key in ("bytes", "mtime_ns"))
+        if not (unchanged and (folder / CATALOGUE_FILENAME).is_file() and (folder / "validated.tsv").is_file()):
+            (folder / _RECORD_FILENAME).unlink(missing_ok=True)
+            logger.info("%s: listing its clips", archive)
+            _list_clips(archive, code, folder)
+        if known != record:
+            write_json(folder / _RECORD_FILENAME, record)
     return folder / CATALOGUE_FILENAME
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Shards share the folder: the first lists the archive, the others wait for it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def archive_of(catalogue: Path) -> Path:

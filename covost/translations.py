@@ -148,7 +148,7 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
             if expected is not None and expected in str(exc):
                 hint = f"that is the one in {lock.path}; if the publisher replaced the file, take its entry out there"
                 raise DownloadError(f"{exc}; {hint}") from exc
-            raise
+            raise DownloadError(f"{exc}; --mirror names another place to fetch from") from exc
         table = Table(
             shown_source(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
         )

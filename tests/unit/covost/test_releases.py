@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -310,3 +316,33 @@ def test_the_catalogue_has_every_clip(archive, tmp_path: Path) -> None:
     catalogue = open_archive(archive() / "cv-corpus-4-en.tar.gz", "en", folder)
     assert catalogue == folder / CATALOGUE_FILENAME
     assert sorted(clip_names(catalogue)) == [*(f"clip{number:02}.mp3" for number in range(18)), "unused.mp3"]
+
+
+@pytest.mark.slow
+def test_p25_killed_at_random_moments_and_resumed_from_an_archive(full_corpus, archive, tmp_path: Path) -> None:
+    for number in range(100, 250):
+        full_corpus.add(f"clip{number}.mp3", translations={"de": f"Satz {number}", "ca": f"Frase {number}"})
+    full_corpus.write()
+    root = archive()
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        options = ["--cv-root", str(root), "--directions", "en_de,en_ca", "--out", str(out), "--jobs", "2"]
+        arguments = [sys.executable, "-m", "covost", "prepare", *options]
+        return subprocess.Popen(arguments, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    began = time.monotonic()
+    assert start(tmp_path / "undisturbed").wait() == 0
+    duration = time.monotonic() - began
+    moments = random.Random(29)
+    for attempt in range(6):
+        out = tmp_path / f"killed{attempt}"
+        for _ in range(2):
+            process = start(out)
+            time.sleep(moments.uniform(0.2, 1.0) * duration)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert start(out).wait() == 0
+        assert tree(out) == tree(tmp_path / "undisturbed")
+        assert not (out / ".spool").exists()
+    prepare(full_corpus.root, tmp_path / "unpacked")
+    assert tree(tmp_path / "undisturbed") == tree(tmp_path / "unpacked")
