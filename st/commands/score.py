@@ -49,14 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", required=True, metavar="LANG", help="target language as CoVoST writes it (en, zh-CN, …)"
     )
-    for option in ("--hyp-format", "--ref-format"):
-        parser.add_argument(
-            option,
-            default="auto",
-            choices=("auto", "text", "tsv", "fairseq"),
-            help="text: one segment per line; tsv: columns id and hypothesis, reference or tgt_text; fairseq: log of "
-            "fairseq-generate (default: auto)",
-        )
+    table = "tsv: columns id and hypothesis, reference or tgt_text"
+    parser.add_argument(
+        "--hyp-format",
+        default="auto",
+        choices=("auto", "text", "tsv", "fairseq"),
+        help=f"text: one segment per line; {table}; fairseq: log of fairseq-generate (default: auto)",
+    )
+    parser.add_argument(
+        "--ref-format",
+        default="auto",
+        choices=("auto", "text", "tsv"),
+        help=f"text: one segment per line; {table} (default: auto)",
+    )
     parser.add_argument(
         "--comet",
         metavar="MODEL",

@@ -45,11 +45,17 @@ def read_segments(path: Path | str, columns: Sequence[str], file_format: str = "
         file_format: One of :data:`FORMATS`; ``auto`` looks at the file.
 
     Raises:
-        EvaluationError: If the file does not have that format or is not UTF-8.
+        EvaluationError: If the file does not have that format or is not UTF-8, or references are asked of a log.
         OSError: If it cannot be read.
     """
     lines = read_lines(path)
     chosen = _guess(lines, columns) if file_format == "auto" else file_format
+    if chosen == "fairseq" and tuple(columns) != HYPOTHESIS_COLUMNS:
+        # What was skipped in decoding is in neither its hypotheses nor its references, and would never be missed.
+        raise EvaluationError(
+            f"{path}: a log of fairseq-generate holds only what was decoded; give the references of the whole test set, "
+            "such as its manifest (or --ref-format text, if this is no log)"
+        )
     return _READERS[chosen](path, lines, columns)
 
 

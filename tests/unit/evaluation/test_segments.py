@@ -108,3 +108,20 @@ def test_table_output_and_errors_of_the_command(files, capsys) -> None:
     assert "st: error: absent.txt: No such file" in capsys.readouterr().err
     assert main(["score", "--hyp", str(files["text"]), "--target", "en"]) == 1
     assert "no column id" in capsys.readouterr().err
+
+
+def test_e05_a_log_is_no_reference_for_itself(files, capsys) -> None:
+    """What fairseq skipped is missing on both sides of its log: only a complete reference tells."""
+    text = files["log"].read_text(encoding="utf-8").replace("D-2\t", "X-2\t")
+    files["log"].write_text(text, encoding="utf-8")
+    assert main(["score", "--hyp", str(files["log"]), "--ref", str(files["log"]), "--target", "en"]) == 1
+    assert "give the references of the whole test set" in capsys.readouterr().err
+    assert main(["score", "--hyp", str(files["log"]), "--ref", str(files["manifest"]), "--target", "en"]) == 1
+    assert "3 hypotheses for 4 references; no hypothesis for '2'" in capsys.readouterr().err
+
+
+def test_a_reference_that_looks_like_a_log_can_be_text(tmp_path: Path) -> None:
+    (tmp_path / "ref").write_text("S-1\tx\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="--ref-format text"):
+        read_segments(tmp_path / "ref", REFERENCE_COLUMNS)
+    assert list(read_segments(tmp_path / "ref", REFERENCE_COLUMNS, "text").rows) == [("0", "S-1\tx")]
