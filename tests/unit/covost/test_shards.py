@@ -82,6 +82,9 @@ def test_merging_refuses_what_is_not_whole_and_names_it(
     (out / "shards/3-of-3/shard.json").unlink()
     assert run("merge", messy_corpus, out, *POLICY) == 1
     assert "missing 2/3; unfinished 3/3" in capsys.readouterr().err
+    assert run("prepare", messy_corpus, out, "--shard", "2/3", *POLICY) == 0
+    assert run("merge", messy_corpus, out, *POLICY) == 1
+    assert "shards: unfinished 3/3; run covost prepare" in capsys.readouterr().err
     assert run("prepare", messy_corpus, out, "--shard", "1/2", *POLICY) == 0
     assert run("merge", messy_corpus, out, *POLICY) == 1
     assert "shards of 2 and of 3" in capsys.readouterr().err
