@@ -119,32 +119,54 @@ def test_k12_300m_translation_is_that_of_fairseq_both_ways(tmp_path, spm, symbol
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("origin", ["transformers", "fairseq"])
-def test_k12_300m_encoder_and_ctc_logits_are_those_of_the_reference(tmp_path, origin):
+def test_k12_300m_encoder_is_that_of_fairseq_both_ways(tmp_path):
+    pytest.importorskip("fairseq")
     waves, lengths, _ = batch()
-    if origin == "fairseq":
-        pytest.importorskip("fairseq")
-        model = ref.save_fairseq_wav2vec2(tmp_path / "xlsr.pt", ref.w2v_settings(SPEECH, CONV_TEXT))
-        bundle = load(tmp_path / "xlsr.pt")
-        expected = model.extract_features(waves, torch.arange(waves.size(1)) >= lengths[:, None])["x"]
-        encoded = bundle.model.encode(waves, lengths)
-        close_valid(encoded.states, expected, encoded.lengths)
-        return
+    model = ref.save_fairseq_wav2vec2(tmp_path / "xlsr.pt", ref.w2v_settings(SPEECH, CONV_TEXT))
+    ours = load(tmp_path / "xlsr.pt").model
+    expected = model.extract_features(waves, torch.arange(waves.size(1)) >= lengths[:, None])["x"]
+    encoded = ours.encode(waves, lengths)
+    close_valid(encoded.states, expected, encoded.lengths)
+    alone = model.extract_features(waves[1:2, :9000], None)["x"]
+    torch.testing.assert_close(ours.encode(waves[1:2, :9000], lengths[1:2]).states, alone, **CLOSE)
+    convert(tmp_path / "xlsr.pt", tmp_path / "out.pt", "fairseq")
+    for parameter in model.feature_extractor.parameters():
+        parameter.zero_()
+    for parameter in model.encoder.parameters():
+        parameter.zero_()
+    missing, unexpected = model.load_state_dict(torch.load(tmp_path / "out.pt", mmap=True)["model"], strict=False)
+    assert not unexpected
+    assert all(name.startswith(("quantizer", "project_q", "final_proj")) for name in missing)
+    again = model.extract_features(waves, torch.arange(waves.size(1)) >= lengths[:, None])["x"]
+    close_valid(again, expected, encoded.lengths)
+
+
+@torch.no_grad()
+def test_k12_300m_ctc_model_is_that_of_transformers_both_ways(tmp_path):
     import transformers
 
+    waves, lengths, _ = batch()
     torch.manual_seed(0)
     config = ref.wav2vec2_config(SPEECH, XLSR_CONV_LAYERS, vocab_size=40, pad_token_id=0)
     model = ref.perturb(transformers.Wav2Vec2ForCTC(config))
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "in")
     labels = ["<pad>", "<s>", "</s>", "<unk>", "|", *map(chr, range(0x430, 0x430 + 35))]
-    (tmp_path / "vocab.json").write_text(json.dumps({label: n for n, label in enumerate(labels)}))
+    (tmp_path / "in" / "vocab.json").write_text(json.dumps({label: n for n, label in enumerate(labels)}))
     mask = (torch.arange(waves.size(1)) < lengths[:, None]).long()
     normed = remember(model.wav2vec2.encoder.layer_norm)
-    output = model(waves, attention_mask=mask)
-    bundle = load(tmp_path)
-    encoded = bundle.model.encode(waves, lengths)
+    logits = model(waves, attention_mask=mask).logits
+    ours = load(tmp_path / "in").model
+    encoded = ours.encode(waves, lengths)
     close_valid(encoded.states, normed[0], encoded.lengths)
-    close_valid(bundle.model.ctc_logits(encoded), output.logits, encoded.lengths)
+    close_valid(ours.ctc_logits(encoded), logits, encoded.lengths)
+    alone = model(waves[1:2, :9000]).logits
+    torch.testing.assert_close(ours.ctc_logits(ours.encode(waves[1:2, :9000], lengths[1:2])), alone, **CLOSE)
+    # Out by way of fairseq's format, so that both ways of writing are on the path.
+    convert(tmp_path / "in", tmp_path / "ctc.pt", "fairseq")
+    convert(tmp_path / "ctc.pt", tmp_path / "out", "hf")
+    again, info = transformers.Wav2Vec2ForCTC.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(info.values())
+    close_valid(again.eval()(waves, attention_mask=mask).logits, logits, encoded.lengths)
 
 
 def write_random(folder: Path, name: str, spm: bytes, symbols: list[str]) -> Path:
