@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from covost.cli import main
+from covost.vocabularies import TextCollector, VocabularyConfig, make_vocabularies
+from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.data.manifest import read_manifest
+from st.data.sentencepiece_training import mbart50_tags, train_sentencepiece
+from st.data.text import TextVocabulary, load_sentencepiece, read_dictionary
+from st.data.trimming import TrimmedVocabulary
+from st.errors import ConfigError
+
+TRANSCRIPTS = {"fr": ["L'été, c'est déjà 2024 !", "À la mer"], "ta": ["நன்றாக உள்ளது"], "en": ["One, two"]}
+GENERAL = [f"Satz {n} von vielen Dingen, Frase {n} de moltes coses rares." for n in range(300)]
+GENERAL += ["Ein ganz anderer Text über Wälder und Felder", "Un altre text sobre boscos i camps", "Ω ж 漢"] * 4
+
+
+def collect(texts: dict[str, list[str]]) -> TextCollector:
+    collector = TextCollector()
+    for code, sentences in texts.items():
+        collector.add(code, pl.Series(sentences))
+    return collector
+
+
+@pytest.fixture(scope="module")
+def mbart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spm") / "sentencepiece.bpe.model"
+    path.write_bytes(train_sentencepiece(GENERAL))
+    return path
+
+
+def prepare(corpus, out: Path, *extra: str) -> int:
+    options = ["--cv-root", str(corpus.root), "--directions", "en_de,en_ca", "--out", str(out), "--jobs", "1"]
+    return main(["prepare", *options, *extra])
+
+
+def test_ctc_vocabularies_of_each_language_and_of_all(tmp_path: Path) -> None:
+    made = make_vocabularies(VocabularyConfig(), collect({"en": ["hello there"]}), collect(TRANSCRIPTS), ["en"])
+    assert {name for name in made.files if name.startswith("ctc")} == {
+        "ctc_vocab.json",
+        "ctc_vocab_fr.json",
+        "ctc_vocab_ta.json",
+        "ctc_vocab_en.json",
+    }
+    assert made.files["ctc_vocab.json"] == CtcVocabulary.build(TRANSCRIPTS).to_json().encode()
+    french = json.loads(made.files["ctc_vocab_fr.json"])
+    assert list(french)[5:] == sorted(set("".join(map(CtcVocabulary.normalise, TRANSCRIPTS["fr"]))) - {" "})
+    assert list(french)[:5] == list(SPECIALS)
+    transformers = pytest.importorskip("transformers")
+    for code, texts in TRANSCRIPTS.items():
+        path = tmp_path / "vocab.json"
+        path.write_bytes(made.files[f"ctc_vocab_{code}.json"])
+        vocabulary, tokenizer = CtcVocabulary.load(path), transformers.Wav2Vec2CTCTokenizer(str(path))
+        for text in texts:
+            assert vocabulary.unk not in vocabulary.encode(text)
+            assert tokenizer(CtcVocabulary.normalise(text)).input_ids == vocabulary.encode(text)
+
+
+def test_trimmed_tree_encodes_its_train_rows_as_the_full_model(full_corpus, mbart: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    assert prepare(full_corpus, out, "--spm", str(mbart), "--trim-vocab") == 0
+    table, text, full = TrimmedVocabulary.load(out), TextVocabulary.load(out), load_sentencepiece(mbart)
+    assert len(table) == len(text) < table.original_size == len(full) + 1 + len(mbart50_tags())
+    assert read_dictionary(out / "dict.txt")[-53:] == mbart50_tags()
+    for target in ("de", "ca"):
+        for row in read_manifest(out / f"train_en_{target}.tsv"):
+            assert [table.rows[number] for number in text.encode(row.tgt_text)] == [
+                number + 1 for number in full.encode(row.tgt_text)
+            ]
+    report = json.loads((out / "report.json").read_text())
+    assert report["vocabulary"]["text"] == len(text)
+    assert report["vocabulary"]["original"] == table.original_size
+
+
+def test_options_widen_what_trimming_keeps(mbart: Path) -> None:
+    targets = collect({"de": GENERAL[:3]})
+    sources = collect({"en": ["boscos i camps Wälder"]})
+    kept = []
+    for options in ({}, {"trim_sources": True}, {"keep_pieces": 150}):
+        config = VocabularyConfig(spm_model=mbart, trim=True, **options)
+        made = make_vocabularies(config, targets, sources, ["en", "de"])
+        kept.append(set(TrimmedVocabulary.from_json(made.files["trim.json"].decode()).rows))
+    assert kept[0] < kept[1]
+    assert kept[0] < kept[2] != kept[1]
+
+
+def test_a_table_of_an_earlier_run_does_not_stay(full_corpus, mbart: Path, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    assert prepare(full_corpus, out, "--spm", str(mbart), "--trim-vocab") == 0
+    (out / "ctc_vocab_fr.json").write_text("{}")
+    assert prepare(full_corpus, out, "--spm", str(mbart)) == 0
+    assert not (out / "trim.json").exists()
+    assert not (out / "ctc_vocab_fr.json").exists()
+    assert (out / "ctc_vocab_en.json").exists()
+    assert (out / "spm.model").read_bytes() == mbart.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trim-vocab"], "--spm"),
+        (["--trim-sources"], "--trim-vocab"),
+        (["--keep-pieces", "5"], "--trim-vocab"),
+        (["--vocab-sentences", "0"], "expected a positive number"),
+        (["--spm", "x.model", "--vocab-size", "9"], "leave out --vocab-size"),
+    ],
+)
+def test_p32_contradicting_options_are_usage_errors(
+    options: list[str], message: str, full_corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(full_corpus, tmp_path / "data", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_p32_a_model_that_cannot_be_trimmed_is_one_sentence(
+    full_corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bpe.model"
+    path.write_bytes(train_sentencepiece(GENERAL, vocab_type="bpe"))
+    assert prepare(full_corpus, tmp_path / "data", "--spm", str(path), "--trim-vocab") == 1
+    assert "only unigram models can be trimmed" in capsys.readouterr().err
+    assert prepare(full_corpus, tmp_path / "data", "--spm", str(tmp_path / "absent"), "--trim-vocab") == 1
+    assert "absent: no such file" in capsys.readouterr().err
+
+
+def test_library_checks_options_too(mbart: Path) -> None:
+    for options in ({"trim": True}, {"keep_pieces": 3}, {"spm_model": mbart, "trim": True, "keep_pieces": -1}):
+        with pytest.raises(ConfigError, match="--"):
+            VocabularyConfig(**options)
