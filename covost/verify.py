@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import polars as pl
 from tqdm import tqdm
 
 from covost.digests import DIGESTS_FILENAME, Digest, read_digests
 from covost.transcripts import MANIFEST_PREFIX
 from covost.verify_stores import CheckedStore, check_store_content, check_store_size
-from covost.verify_text import check_index, check_manifest, check_vocabularies, read_manifest_table, slices_table
+from covost.verify_text import VocabularyCheck, check_index, check_manifest, read_manifest_table, slices_table
 from st.data.config import DataConfig
 from st.data.manifest import SPLITS
-from st.errors import ManifestError, StError
+from st.errors import StError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _TABLE_END = ".index.tsv"
 
@@ -81,23 +84,30 @@ def _check_contents(root: Path, stores: list[CheckedStore], decode: int) -> Iter
             yield from check_store_content(root, store, decode_every, bar.update)
 
 
-def _check_text(root: Path, digests: dict[str, Digest], stores: list[CheckedStore], quick: bool) -> Iterator[str]:
+def _check_text(root: Path, digests: dict[str, Digest], stores: list[CheckedStore], quick: bool) -> list[str]:
     names = [name for name in digests if name.endswith(".tsv") and not name.endswith(_TABLE_END)]
     slices = slices_table(stores)
-    manifests: dict[str, pl.DataFrame] = {}
+    problems: list[str] = []
+    vocabularies = None if quick else _attempt(problems, lambda: VocabularyCheck(root))
+    num_rows: dict[str, int] = {}
     for name in tqdm(names, desc="manifests", unit="file", disable=None):
-        try:
-            manifests[name] = read_manifest_table(root / name)
-        except ManifestError as exc:
-            yield str(exc)
-        else:
-            yield from check_manifest(name, manifests[name], slices)
-    if not quick and len(manifests) == len(names):
-        for check in (check_index, check_vocabularies):
-            try:
-                yield from check(root, manifests)
-            except StError as exc:
-                yield str(exc)
+        table = _attempt(problems, partial(read_manifest_table, root / name))
+        if table is not None:
+            num_rows[name] = len(table)
+            problems += check_manifest(name, table, slices)
+            problems += vocabularies.check(name, table) if vocabularies else []
+    if not quick and len(num_rows) == len(names):
+        problems += _attempt(problems, lambda: list(check_index(root, num_rows))) or []
+    return problems
+
+
+def _attempt(problems: list[str], step: Callable[[], T]) -> T | None:
+    """Return what a step returns; an error of ours becomes a problem."""
+    try:
+        return step()
+    except StError as exc:
+        problems.append(str(exc))
+        return None
 
 
 def _progress(what: str, total: int) -> tqdm[None]:

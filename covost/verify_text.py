@@ -12,7 +12,7 @@ from covost.transcripts import MANIFEST_PREFIX
 from covost.verify_stores import CheckedStore
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary, normalise
-from st.data.manifest import COLUMNS, SPLITS
+from st.data.manifest import COLUMNS
 from st.data.text import TextVocabulary
 from st.errors import ManifestError
 
@@ -76,8 +76,8 @@ def check_manifest(name: str, table: pl.DataFrame, slices: pl.DataFrame) -> Iter
             yield f"{name}:{bad['line'][0]}: {message} ({len(bad)} such rows)"
 
 
-def check_index(root: Path, manifests: Mapping[str, pl.DataFrame]) -> Iterator[str]:
-    """Check that index and manifests tell of the same rows."""
+def check_index(root: Path, num_rows: Mapping[str, int]) -> Iterator[str]:
+    """Check that the index tells of as many rows as each manifest has."""
     index = read_index(root)
     kept = translation_rows(index.select("split", "characters", "characters_per_second", "translations"))
     kept = kept.filter(pl.col("reason").is_null())
@@ -88,37 +88,44 @@ def check_index(root: Path, manifests: Mapping[str, pl.DataFrame]) -> Iterator[s
         f"{MANIFEST_PREFIX}{split}_{name}.tsv": count
         for name, split, count in spoken.group_by("language", "split").len().iter_rows()
     }
-    for name in sorted(expected.keys() | manifests.keys()):
-        found = len(manifests[name]) if name in manifests else 0
+    for name in sorted(expected.keys() | num_rows.keys()):
+        found = num_rows.get(name, 0)
         if found != expected.get(name, 0):
             yield f"{name}: {found} rows, but the index has {expected.get(name, 0)}"
 
 
-def check_vocabularies(root: Path, manifests: Mapping[str, pl.DataFrame]) -> Iterator[str]:
-    """Check that every language has its tag, and that the texts of train can be written."""
-    config = DataConfig.load(root)
-    text = TextVocabulary.load(root)
-    ctc = CtcVocabulary.load(root / config.ctc_vocab_filename)
-    trained_here = config.lang_tag_format == DataConfig().lang_tag_format
-    untagged = {code for name in manifests for code in manifest_key(name)[1:]} - set(text.languages)
-    # mBART-50's slots are for targets; all source languages have one, too.
-    if untagged:
-        yield f"{config.vocab_filename}: no language tag for {' '.join(sorted(untagged))}"
-    absent = {f"{split}_{direction}.tsv" for direction in config.directions for split in SPLITS[:1]} - manifests.keys()
-    if absent:
-        yield f"config.yaml: names a direction without {', '.join(sorted(absent))}"
-    for name, table in manifests.items():
-        if manifest_key(name)[0] != "train":
-            continue
+class VocabularyCheck:
+    """Checks that every language has its tag, and that the texts of train can be written."""
+
+    def __init__(self, root: Path) -> None:
+        """Read the vocabularies of a tree.
+
+        Raises:
+            ConfigError: If one is missing or malformed.
+        """
+        self.config = DataConfig.load(root)
+        self.text = TextVocabulary.load(root)
+        self.ctc = CtcVocabulary.load(root / self.config.ctc_vocab_filename)
+        # mBART-50's model need not cover every character; one trained on the corpus does.
+        self.complete = self.config.lang_tag_format == DataConfig().lang_tag_format
+
+    def check(self, name: str, table: pl.DataFrame) -> Iterator[str]:
+        """Check one manifest."""
+        split, *languages = manifest_key(name)
+        untagged = sorted(set(languages) - set(self.text.languages))
+        if untagged:
+            yield f"{self.config.vocab_filename}: no language tag for {' '.join(untagged)} of {name}"
+        if split != "train":
+            return
         if name.startswith(MANIFEST_PREFIX):
-            unknown = characters(table["src_text"]) - set(ctc.symbols) - {" "}
+            unknown = characters(table["src_text"]) - set(self.ctc.symbols) - {" "}
             if unknown:
-                yield f"{config.ctc_vocab_filename}: lacks {' '.join(sorted(unknown))[:80]} of {name}"
-        elif trained_here:
-            sample = table["tgt_text"].gather_every(max(1, len(table) // _SAMPLED_TEXTS))
-            unknown = {sentence for sentence in sample if text.unk in text.encode(sentence)}
-            if unknown:
-                yield f"{config.vocab_filename}: cannot write {sorted(unknown)[0]!r} of {name}"
+                yield f"{self.config.ctc_vocab_filename}: lacks {' '.join(sorted(unknown))[:80]} of {name}"
+        elif self.complete:
+            for sentence in table["tgt_text"].gather_every(max(1, len(table) // _SAMPLED_TEXTS)):
+                if self.text.unk in self.text.encode(sentence):
+                    yield f"{self.config.vocab_filename}: cannot write {sentence!r} of {name}"
+                    break
 
 
 def characters(texts: pl.Series) -> set[str]:
