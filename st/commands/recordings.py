@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from st.inference import Translator
     from st.inference.audio_input import AudioLike
-    from st.inference.recordings import RecordingResult
+    from st.inference.recordings import Formatter, RecordingResult
+
+    Layout = tuple[str, Formatter]
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +22,15 @@ SKIPPED = 3
 """Exit code when some recordings could not be used."""
 
 
-def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
+FORMATS_HELP = (
+    "text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
+    "json: one object per line (default: text)"
+)
+
+
+def add_recording_arguments(
+    parser: argparse.ArgumentParser, formats: Sequence[str] = ("text", "tsv", "json"), formats_help: str = FORMATS_HELP
+) -> None:
     """Declare the options that both commands have."""
     parser.add_argument(
         "audio",
@@ -39,9 +49,8 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="text",
-        choices=("text", "tsv", "json"),
-        help="text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
-        "json: one object per line (default: text)",
+        choices=formats,
+        help=formats_help,
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of standard output")
     parser.add_argument("--force", action="store_true", help="replace an existing --out (default: refuse)")
@@ -78,8 +87,17 @@ def warn_untrained(translator: Translator, targets: Sequence[str]) -> None:
         )
 
 
-def run_recordings(args: argparse.Namespace, translator: Translator, targets: Sequence[str]) -> int:
-    """Decode the recordings, write the results, list the bad ones; return the exit code."""
+def run_recordings(
+    args: argparse.Namespace, translator: Translator, targets: Sequence[str], layout: Layout | None = None
+) -> int:
+    """Decode the recordings, write the results, list the bad ones; return the exit code.
+
+    Args:
+        args: Of the command.
+        translator: The model.
+        targets: Target languages; none to transcribe.
+        layout: First line and formatter, instead of those of ``--format``.
+    """
     from st.files import atomic_write
     from st.inference.recordings import decode_recordings
 
@@ -88,13 +106,13 @@ def run_recordings(args: argparse.Namespace, translator: Translator, targets: Se
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(encoding="utf-8", errors="backslashreplace")
-        failed = _write(results, args, targets, _to_stdout)
+        failed = _write(results, args, targets, _to_stdout, layout)
     else:
         from tqdm import tqdm
 
         with atomic_write(args.out) as handle:
             bar = tqdm(results, total=len(args.audio), unit="file", disable=None)
-            failed = _write(bar, args, targets, handle.write)
+            failed = _write(bar, args, targets, handle.write, layout)
             if len(failed) == len(args.audio):
                 raise _all_failed(failed)
         logger.info("wrote %s", args.out)
@@ -132,12 +150,13 @@ def _write(
     args: argparse.Namespace,
     targets: Sequence[str],
     write: Callable[[str], object],
+    layout: Layout | None,
 ) -> list[RecordingResult]:
     """Write what was decoded; return what was not."""
     from st.inference.recordings import FORMATS, header
 
     failed = []
-    first = header(args.format, targets)
+    first, formatter = layout or (header(args.format, targets), FORMATS[args.format])
     for result in results:
         if result.decoded is None:
             failed.append(result)
@@ -147,6 +166,6 @@ def _write(
         cut = [code for code, found in result.decoded.nbest.items() if found[0].truncated]
         if cut:
             logger.warning("%s: cut off at the length limit: %s", result.name, " ".join(cut))
-        write(first + FORMATS[args.format](result, targets, len(args.audio) == 1))
+        write(first + formatter(result, targets, len(args.audio) == 1))
         first = ""
     return failed

@@ -3,35 +3,144 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from st.commands.recordings import add_recording_arguments, check_output, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, check_output, run_recordings
+
+if TYPE_CHECKING:
+    from st.commands.recordings import Layout
+    from st.inference import TranscriptOptions
 
 DESCRIPTION = """\
-Write down what is said in recordings of up to 30 seconds, with the model's CTC head. Results go to standard output (or
---out), everything else to standard error. A recording that cannot be used is skipped and listed; the exit code is then 3.
+Write down what is said in recordings of up to 30 seconds: by the model's CTC head; with --lm helped by an n-gram language
+model; with --joint-ctc-weight by the decoder and the CTC head together, if the decoder was trained to transcribe
+(--add-transcripts). Results go to standard output (or --out), everything else to standard error. A recording that cannot
+be used is skipped and listed; the exit code is then 3.
 """
 
 EXAMPLES = """\
 examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt
   st transcribe talks/*.wav --checkpoint run/checkpoint_best.pt --format tsv --out talks.tsv
+  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
+  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times segment --format srt --out clip.srt
+  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
+  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
+
+FORMATS = ("text", "tsv", "json", "srt", "vtt")
+LM_BEAM, DECODER_BEAM = 32, 5
+LABEL_FLOOR = -12.0
+"""Letters less probable than e^-12 at a frame are not tried there: the search is several times faster."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    add_recording_arguments(parser)
+    add_recording_arguments(
+        parser, FORMATS, FORMATS_HELP + "; srt, vtt: subtitles of one recording, with --times (default: segment)"
+    )
+    parser.add_argument(
+        "--lang", metavar="CODE", help="language that is spoken, such as fr: letters of other scripts are left out"
+    )
+    parser.add_argument(
+        "--times",
+        choices=("word", "segment"),
+        help="when each word, or each stretch between pauses, was said, in seconds, and how sure the model is of it",
+    )
+    parser.add_argument(
+        "--beam",
+        type=int,
+        metavar="N",
+        help=f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)",
+    )
+    parser.add_argument("--lm", type=Path, metavar="FILE", help="n-gram language model, ARPA or KenLM binary")
+    parser.add_argument("--lm-weight", type=float, default=0.5, metavar="X", help="its weight (default: 0.5)")
+    parser.add_argument(
+        "--label-bonus", type=float, default=0.0, metavar="X", help="added per letter, with --lm (default: 0)"
+    )
+    parser.add_argument(
+        "--joint-ctc-weight",
+        type=float,
+        metavar="W",
+        help="let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe and write."""
+    from st.errors import ConfigError, UsageError
+
+    # What the command line got wrong is said before a large model is read.
     check_output(args)
+    _check_usage(args)
+    try:
+        options = _options(args)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
 
     from st.inference import load_translator
     from st.runtime import tune
 
     tune(args.threads)
-    translator = load_translator(args.checkpoint, data_dir=args.data, device=args.device, dtype=args.dtype)
+    translator = load_translator(
+        args.checkpoint, data_dir=args.data, device=args.device, dtype=args.dtype, transcripts=options
+    )
     translator.check_transcribes()
-    return run_recordings(args, translator, [])
+    return run_recordings(args, translator, [], _layout(args))
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    from st.data.languages import language
+    from st.errors import UsageError
+
+    if args.format in ("srt", "vtt"):
+        args.times = args.times or "segment"
+        if len(args.audio) > 1:
+            raise UsageError(f"--format {args.format} holds one recording; found {len(args.audio)}")
+    if args.lang is not None:
+        language(args.lang)
+    if args.joint_ctc_weight is not None and args.lang is None:
+        raise UsageError("--joint-ctc-weight needs --lang: the decoder is told which language it writes")
+    if args.joint_ctc_weight is not None and args.lm is not None:
+        raise UsageError("--lm and --joint-ctc-weight do not go together; choose one")
+    if args.lm is not None and not args.lm.is_file():
+        raise UsageError(f"--lm {args.lm}: no such file")
+
+
+def _options(args: argparse.Namespace) -> TranscriptOptions:
+    from st.decoding.ctc_prefix import PrefixOptions
+    from st.decoding.options import BeamOptions
+    from st.inference import TranscriptOptions
+
+    search = decoder = None
+    if args.joint_ctc_weight is not None:
+        decoder = BeamOptions(
+            beam=DECODER_BEAM if args.beam is None else args.beam, joint_ctc_weight=args.joint_ctc_weight
+        )
+    elif args.lm is not None or args.beam not in (None, 1):
+        search = PrefixOptions(
+            beam=args.beam if args.beam is not None else LM_BEAM,
+            label_floor=LABEL_FLOOR,
+            model_weight=args.lm_weight if args.lm is not None else 0.0,
+            label_bonus=args.label_bonus if args.lm is not None else 0.0,
+        )
+    return TranscriptOptions(
+        language=args.lang,
+        times=args.times is not None,
+        search=search,
+        lm=args.lm,
+        decoder=decoder,
+        data_dir=args.data,
+    )
+
+
+def _layout(args: argparse.Namespace) -> Layout | None:
+    """Return how results with times are written; None for those without."""
+    if args.times is None:
+        return None
+    from st.inference.timed_formats import HEADERS, TIMED_FORMATS, timed_pieces
+
+    formatter, unit = TIMED_FORMATS[args.format], args.times
+    return HEADERS.get(args.format, ""), lambda result, _, single: formatter(result, timed_pieces(result, unit), single)

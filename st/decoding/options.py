@@ -31,6 +31,9 @@ class BeamOptions:
     """Subtracted from the log-probability of the unknown token."""
     temperature: float = 1.0
     """Divides the logits; above 1 flattens the distribution."""
+    joint_ctc_weight: float = 0.0
+    """Part of the CTC head in the scores, for a decoder that writes what is said; see :mod:`st.decoding.joint`.
+    :func:`beam_search` leaves it to the scorer that it is given."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -46,6 +49,7 @@ class BeamOptions:
             ("min_len", self.min_len >= 0, "at least 0"),
             ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
             ("temperature", self.temperature > 0, "above 0"),
+            ("joint_ctc_weight", 0 <= self.joint_ctc_weight <= 1, "from 0 to 1"),
         )
         for name, fits, expected in checks:
             if not fits:

@@ -9,6 +9,7 @@ import torch
 
 from st.decoding.options import BeamOptions
 from st.inference.precision import choose_device, choose_dtype, convert_products, pack
+from st.inference.transcriber import TranscriptOptions
 from st.inference.translator import Translator
 
 
@@ -20,6 +21,7 @@ def load_translator(
     dtype: str = "float32",
     padding: str | None = "masked",
     options: BeamOptions | None = None,
+    transcripts: TranscriptOptions | None = None,
     **beam_options: Any,
 ) -> Translator:
     """Load a model and everything it needs to turn audio into text.
@@ -33,6 +35,7 @@ def load_translator(
             translation model gives the same text alone as where it comes from, and in a batch too; None for its
             origin's numbers in padded batches.
         options: How to search.
+        transcripts: How to transcribe.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
     Raises:
@@ -58,4 +61,5 @@ def load_translator(
         options=options,
         dtype=number_type,
         trained_directions=bundle.trained_directions,
+        transcripts=transcripts,
     )

@@ -18,11 +18,12 @@ from st.data.dataset import pad_rows, standardize
 from st.data.languages import language
 from st.data.text import TextVocabulary
 from st.decoding.beam_search import beam_search
-from st.decoding.ctc import ctc_greedy
 from st.decoding.options import BeamOptions, Hypothesis
 from st.errors import AudioError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
+from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds, parts
+from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -30,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
-_MAX_SCORES = 1 << 26
-"""Most scores over the vocabulary in one step of a search, for the sake of memory (256 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ class Translation:
     """Length-normalised log-probability, as :class:`Hypothesis`."""
     truncated: bool
     """Whether the length limit cut it off."""
+    tokens: tuple[int, ...] = ()
+    """As :class:`Hypothesis`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class DecodedUtterance:
     """All translations asked for, best first."""
     reason: str | None = None
     """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
+    words: Sequence[TimedText] | None = None
+    """When each word of the transcript was said; None if that was not asked for."""
 
 
 class Translator:
@@ -81,6 +84,7 @@ class Translator:
         options: BeamOptions | None = None,
         dtype: torch.dtype = torch.float32,
         trained_directions: Sequence[str] = (),
+        transcripts: TranscriptOptions | None = None,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -94,6 +98,9 @@ class Translator:
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions = tuple(trained_directions)
         self._min_samples = model.encoder.feature_extractor.receptive_field
+        self._transcriber: Transcriber | None = None
+        if model.ctc is not None and ctc is not None:
+            self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions())
 
     def translate(
         self, audio: AudioLike, to: str | Sequence[str], *, sample_rate: int = SAMPLE_RATE
@@ -116,7 +123,7 @@ class Translator:
         return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [targets])[0]
 
     def transcribe(self, audio: AudioLike, *, sample_rate: int = SAMPLE_RATE) -> DecodedUtterance:
-        """Write down one recording of at most 30 seconds with the CTC head.
+        """Write down one recording of at most 30 seconds, as the options of transcripts say.
 
         Raises:
             AudioError: If the recording cannot be used.
@@ -124,6 +131,23 @@ class Translator:
         """
         self.check_transcribes()
         return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [[]])[0]
+
+    def align(self, audio: AudioLike, text: str, *, sample_rate: int = SAMPLE_RATE) -> list[TimedText]:
+        """Find out when each word of a text was said in a recording of at most 30 seconds.
+
+        Raises:
+            AudioError: If the recording cannot be used.
+            DecodingError: If the model has no CTC head, a letter of the text is unknown to it, the text has none, or
+                it does not fit into the recording.
+        """
+        self.check_transcribes()
+        waveform = load_waveform(audio, sample_rate=sample_rate)
+        if len(waveform) < self._min_samples or self.ctc is None:
+            raise DecodingError("nothing to align: the recording is too short for one frame")
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            encoded = self._encode([waveform])
+            logits = self.model.ctc_logits(encoded)[0, : int(encoded.lengths[0])]
+        return time_words(logits, text, self.ctc, frame_s=frame_seconds(self.model))
 
     def check_languages(self, codes: Sequence[str]) -> None:
         """Raise unless the model can translate into all of ``codes``; see :meth:`translate`."""
@@ -183,17 +207,18 @@ class Translator:
             if not np.isfinite(waveform).all():
                 raise AudioError(f"utterance {number} of the batch holds NaN or infinite samples", reason="non_finite")
         usable = [n for n, waveform in enumerate(waveforms) if len(waveform) >= self._min_samples]
-        transcripts: dict[int, str | None] = {}
+        transcripts: dict[int, Transcript] = {}
         nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 encoded = self._encode([waveforms[n] for n in usable])
-                transcripts = dict(zip(usable, self._transcripts(encoded), strict=True))
+                if self._transcriber is not None:
+                    transcripts = dict(zip(usable, self._transcriber(encoded), strict=True))
                 rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
                 for (row, code), found in zip(rows, self._translations(encoded, rows), strict=True):
                     nbest[usable[row]][code] = found
         return [
-            self._result(transcripts[n], nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
+            self._result(transcripts.get(n), nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
             for n, waveform in enumerate(waveforms)
         ]
 
@@ -209,12 +234,6 @@ class Translator:
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
 
-    def _transcripts(self, encoded: Encoded) -> list[str | None]:
-        if self.model.ctc is None or self.ctc is None:
-            return [None] * len(encoded.lengths)
-        labels = ctc_greedy(self.model.ctc_logits(encoded), encoded.lengths)
-        return [self.ctc.decode(sequence, collapse=False) for sequence in labels]
-
     def _translations(self, encoded: Encoded, rows: Sequence[tuple[int, str]]) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
         if not rows:
@@ -222,10 +241,8 @@ class Translator:
         text, memory = self._text(), self.model.adapt(encoded)
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
-        size = max(1, _MAX_SCORES // (self.options.beam * self.model.config.decoder.vocab_size))
         found: list[list[Hypothesis]] = []
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
+        for part in parts(len(rows), self.options.beam * self.model.config.decoder.vocab_size):
             selected = memory.select(sources[part])
             found += beam_search(
                 self.model, selected, forced[part], self.options, eos=text.eos, pad=text.pad, unk=text.unk
@@ -233,13 +250,18 @@ class Translator:
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:
-        return Translation(self._text().decode(hypothesis.tokens), hypothesis.score, hypothesis.truncated)
+        text = self._text().decode(hypothesis.tokens)
+        return Translation(text, hypothesis.score, hypothesis.truncated, hypothesis.tokens)
 
     @staticmethod
-    def _result(transcript: str | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
-        return DecodedUtterance(transcript, {code: found[0].text for code, found in nbest.items()}, nbest)
+    def _result(transcript: Transcript | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
+        best = {code: found[0].text for code, found in nbest.items()}
+        text, words = (None, None) if transcript is None else (transcript.text, transcript.words)
+        return DecodedUtterance(text, best, nbest, words=words)
 
     def _empty(self, waveform: Waveform, codes: Sequence[str]) -> DecodedUtterance:
         reason = "too_short" if len(waveform) else "empty_audio"
-        transcript = None if self.model.ctc is None or self.ctc is None else ""
-        return DecodedUtterance(transcript, dict.fromkeys(codes, ""), reason=reason)
+        if self._transcriber is None:
+            return DecodedUtterance(None, dict.fromkeys(codes, ""), reason=reason)
+        words = () if self._transcriber.options.times else None
+        return DecodedUtterance("", dict.fromkeys(codes, ""), reason=reason, words=words)

@@ -138,7 +138,7 @@ def test_targets_split_over_several_searches_give_the_same(
 ) -> None:
     targets = [["de", "fr", "en"], ["ja", "ta"]]
     whole = translator.decode_batch(waves[:2], targets)
-    monkeypatch.setattr("st.inference.translator._MAX_SCORES", 2 * 3 * len(translator.text))
+    monkeypatch.setattr("st.inference.transcriber.MAX_SCORES", 2 * 3 * len(translator.text))
     parts = translator.decode_batch(waves[:2], targets)
     assert all(_close(one, other) for one, other in zip(whole, parts, strict=True))
 

@@ -1,0 +1,184 @@
+"""What was said: by the CTC head alone, by beam search with a language model, or together with the decoder.
+
+Legend: N utterances, S frames, C labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from st.data.audio import SAMPLE_RATE
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.text import TextVocabulary
+from st.decoding.beam_search import beam_search
+from st.decoding.ctc import ctc_greedy
+from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
+from st.decoding.joint import joint_scorer
+from st.decoding.ngram import NgramModel
+from st.decoding.options import BeamOptions
+from st.decoding.scorer import TokenScorer
+from st.errors import ConfigError, DecodingError
+from st.inference.letters import possible_labels
+from st.inference.word_times import TimedText, time_words
+from st.modules.model import Encoded, SpeechTranslator
+
+logger = logging.getLogger(__name__)
+
+IMPOSSIBLE = -1e4
+"""Score of letters that another script has."""
+MAX_SCORES = 1 << 26
+"""Most scores over the vocabulary in one step of a search, for the sake of memory (256 MB)."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class TranscriptOptions:
+    """How to transcribe; the default is the CTC head's best path."""
+
+    language: str | None = None
+    """What is spoken (CoVoST code): leaves out the letters of other scripts, and names the decoder's tag."""
+    times: bool = False
+    """Whether to find out when each word was said."""
+    search: PrefixOptions | None = None
+    """Prefix beam search over the CTC head instead of the best path."""
+    lm: Path | None = None
+    """n-gram language model for the search (ARPA or KenLM binary)."""
+    decoder: BeamOptions | None = None
+    """Let the decoder write, with the CTC head's part in ``joint_ctc_weight``; for models that were trained to."""
+    data_dir: Path | None = None
+    """Prepared tree whose letters of the language are allowed, rather than those of its script."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: If two contradict each other.
+        """
+        if self.decoder is not None and self.language is None:
+            raise ConfigError("the decoder needs to know the language that is spoken")
+        if self.decoder is not None and (self.search is not None or self.lm is not None):
+            raise ConfigError("the decoder does not go together with a search over the CTC head alone")
+        if self.lm is not None and self.search is None:
+            raise ConfigError("a language model needs a search; the best path does not ask it")
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in one utterance."""
+
+    text: str
+    words: tuple[TimedText, ...] | None = None
+    """When, if that was asked for."""
+
+
+class Transcriber:
+    """Transcribes what the encoder has made of utterances.
+
+    Raises:
+        ConfigError: On construction, if the language model cannot be used, or the decoder has no tag for the language.
+        DecodingError: If the model has no decoder and is asked for it.
+        UsageError: If CoVoST has no such language.
+    """
+
+    def __init__(
+        self, model: SpeechTranslator, ctc: CtcVocabulary, text: TextVocabulary | None, options: TranscriptOptions
+    ) -> None:
+        self.model, self.ctc, self.text, self.options = model, ctc, text, options
+        self._frame_s = frame_seconds(model)
+        self._impossible: Tensor | None = None
+        if options.language is not None:
+            self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
+        self._lm = None if options.lm is None else NgramModel(options.lm, ctc.symbols, ctc.delimiter)
+        if options.decoder is not None and options.language is not None:
+            if text is None or "decoder" not in model.config.parts:
+                raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")
+            self._tag = text.language_id(options.language)
+
+    def __call__(self, encoded: Encoded) -> list[Transcript]:
+        """Transcribe a batch."""
+        logits = self.model.ctc_logits(encoded)
+        if self._impossible is not None:
+            logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
+        texts = self._texts(encoded, logits)
+        if not self.options.times:
+            return [Transcript(text) for text in texts]
+        lengths = encoded.lengths.tolist()
+        return [self._timed(text, logits[row, : lengths[row]]) for row, text in enumerate(texts)]
+
+    def _texts(self, encoded: Encoded, logits: Tensor) -> list[str]:
+        options = self.options
+        if options.decoder is not None:
+            return self._written(encoded, logits, options.decoder)
+        if options.search is not None:
+            found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
+            return [self.ctc.decode(hypotheses[0].labels, collapse=False) for hypotheses in found]
+        labels = ctc_greedy(logits, encoded.lengths)
+        return [self.ctc.decode(sequence, collapse=False) for sequence in labels]
+
+    def _written(self, encoded: Encoded, logits: Tensor, options: BeamOptions) -> list[str]:
+        """Let the decoder write, judged by the CTC head."""
+        text, memory = self.text, self.model.adapt(encoded)
+        if text is None:
+            raise DecodingError("this model has no text vocabulary")
+        written = []
+        for part in parts(len(logits), options.beam * self.model.config.decoder.vocab_size):
+            rows = torch.arange(len(logits), device=logits.device)[part]
+            scorer: Callable[..., TokenScorer] = TokenScorer
+            if options.joint_ctc_weight:
+                scorer = joint_scorer(
+                    logits[part],
+                    encoded.lengths[part],
+                    self._labels_of,
+                    weight=options.joint_ctc_weight,
+                    candidates=2 * options.beam,
+                    always=[self._tag],
+                    eos=text.eos,
+                )
+            forced = torch.full_like(rows, self._tag)
+            found = beam_search(
+                self.model,
+                memory.select(rows),
+                forced,
+                dataclasses.replace(options, nbest=1),
+                eos=text.eos,
+                pad=text.pad,
+                unk=text.unk,
+                scorer=scorer,
+            )
+            written += [text.decode(best.tokens) for [best] in found]
+        return written
+
+    def _labels_of(self, tokens: Sequence[int]) -> list[int]:
+        """Spell the text of a hypothesis with the CTC head's letters."""
+        return self.ctc.encode(self.text.decode(tokens)) if self.text is not None else []
+
+    def _timed(self, text: str, logits: Tensor) -> Transcript:
+        if not self.ctc.spell(text):
+            return Transcript(text, ())
+        try:
+            words = time_words(logits, text, self.ctc, frame_s=self._frame_s, skip_unknown=True)
+        except DecodingError as error:
+            logger.warning("no times: %s", error)
+            return Transcript(text, ())
+        return Transcript(text, tuple(words))
+
+
+def frame_seconds(model: SpeechTranslator) -> float:
+    """Return the seconds from one frame of the encoder to the next."""
+    samples = 1
+    for _, _, stride in model.config.encoder.conv_layers:
+        samples *= stride
+    return samples / SAMPLE_RATE
+
+
+def parts(count: int, scores_per_row: int) -> Iterator[slice]:
+    """Divide rows so that one step of a search holds at most :data:`MAX_SCORES` scores."""
+    size = max(1, MAX_SCORES // scores_per_row)
+    for start in range(0, count, size):
+        yield slice(start, start + size)
