@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from st.data.direction_sampling import draw_multiplicities, epoch_counts
@@ -17,6 +17,7 @@ def test_shares_follow_the_formula():
     assert np.abs(epoch_counts(sizes, 0.5) - 1000 * weights / weights.sum()).max() < 1
 
 
+@settings(deadline=None)
 @given(some.lists(some.integers(0, 50), min_size=1, max_size=8).filter(any), some.floats(0, 1))
 def test_an_epoch_keeps_its_size_and_leaves_no_direction_out(sizes, alpha):
     sizes = np.array(sizes)
@@ -25,6 +26,7 @@ def test_an_epoch_keeps_its_size_and_leaves_no_direction_out(sizes, alpha):
     assert (counts[sizes == 0] == 0).all()
 
 
+@settings(deadline=None)
 @given(
     some.lists(some.integers(0, 3), min_size=1, max_size=80), some.sampled_from([0.0, 0.3, 0.7, 1.0]), some.integers(0)
 )
