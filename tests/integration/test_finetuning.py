@@ -1,0 +1,233 @@
+"""What learns, how fast and when: freezing, learning rates of parts, resumes, updates that are left out."""
+
+import logging
+
+import pytest
+import torch
+from tone_tree import make_tree
+from trainer_in_process import batch, changed, make_trainer, moments, parameters
+
+from st.errors import CheckpointError, ConfigError, StError
+from st.modules.freezing import frozen_names
+from st.optimizers.fused_adam import parse_scales
+from st.tasks.distributed import refuse_unused_parameters
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tree")
+    return make_tree(folder, train=6, dev=2)
+
+
+def step(trainer, times=1, *, sample=None):
+    """Make updates; return the names of the parameters that they changed."""
+    before = parameters(trainer)
+    for _ in range(times):
+        trainer.train_step([sample or batch(trainer)])
+    return changed(before, parameters(trainer))
+
+
+def resumed(trainer, data, path, **options):
+    """Save, and load into a trainer made anew."""
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1, "iterations_in_epoch": 1, "version": 2}})
+    fresh = make_trainer(data, **options)
+    fresh.load_checkpoint(str(path))
+    return fresh
+
+
+def test_t14_lna_changes_exactly_its_parameters_and_computes_no_other_gradient(data):
+    trainer = make_trainer(data, freeze="lna", weight_decay=0.1)
+    names = list(parameters(trainer))
+    learning = set(names) - frozen_names(names, "lna")
+    assert step(trainer, 2) == learning
+    named = trainer.get_model().translator.named_parameters()
+    assert {name for name, parameter in named if parameter.grad is not None} == learning
+
+
+SCHEDULE = {"freeze": r"encoder\.encoder\.layers\.0,feature-extractor", "freeze_finetune_updates": 3}
+
+
+def test_t14_the_encoder_rests_first_and_then_learns_but_for_what_is_frozen(data):
+    trainer = make_trainer(data, **SCHEDULE, weight_decay=0.1, encoder_mask_time_prob=0.3)
+    encoder = {name for name in parameters(trainer) if name.startswith("encoder.")}
+    others = set(parameters(trainer)) - encoder
+    frozen = {name for name in encoder if "encoder.layers.0." in name or "feature_extractor" in name}
+    assert step(trainer, 3) == others
+    assert not encoder & set(moments(trainer))  # not even counted by the optimizer
+    assert step(trainer) == others | (encoder - frozen)
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_t14_the_schedule_goes_on_after_a_resume(data, tmp_path, stop):
+    options = SCHEDULE | {"encoder_mask_time_prob": 0.3, "decoder_dropout": 0.1, "encoder_layerdrop": 0.2}
+    whole = make_trainer(data, **options)
+    step(whole, 6)
+    parts = make_trainer(data, **options)
+    step(parts, stop)
+    parts = resumed(parts, data, tmp_path / "checkpoint.pt", **options)
+    step(parts, 6 - stop)
+    assert not changed(parameters(whole), parameters(parts))
+
+
+def test_t14_zero_gradients_of_other_processes_do_not_move_a_resting_encoder(data):
+    trainer = make_trainer(data, freeze_finetune_updates=2, weight_decay=0.1)
+    inner = trainer.optimizer.all_reduce_grads
+
+    def as_legacy_ddp(model):
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        inner(model)
+
+    trainer.optimizer.all_reduce_grads = as_legacy_ddp
+    assert not any(name.startswith("encoder.") for name in step(trainer, 2))
+    assert not any(name.startswith("encoder.") for name in moments(trainer))
+    assert any(name.startswith("encoder.") for name in step(trainer))
+
+
+def test_resume_with_another_freezing_says_so(data, tmp_path):
+    trainer = make_trainer(data)
+    step(trainer)
+    with pytest.raises(CheckpointError, match="what is frozen has changed"):
+        resumed(trainer, data, tmp_path / "checkpoint.pt", freeze="lna")
+
+
+# -- learning rates -------------------------------------------------------------------------------------------------
+
+
+def test_each_part_moves_at_its_own_rate_under_the_scheduler(data):
+    scales = {"encoder": 0.1, "adaptor": 3.0, "decoder": 1.0, "ctc": 2.0}
+    options = {"lr_scheduler": "inverse_sqrt", "warmup_updates": 4, "adam_eps": 1e-12, "clip_norm": 0}
+    trainer = make_trainer(data, lr_scale="encoder=0.1,adaptor=3,ctc=2", **options)
+    for update in range(1, 4):
+        before = parameters(trainer)
+        step(trainer)
+        # Adam's first step is the learning rate times the sign of the gradient; the first one here has rate 0.
+        if update == 2:
+            after = parameters(trainer)
+            for part, scale in scales.items():
+                largest = max(
+                    float((after[name] - before[name]).abs().max()) for name in before if name.startswith(f"{part}.")
+                )
+                rate = 1e-3 / 4 * scale
+                assert 0.9 * rate < largest < 1.1 * rate
+    assert trainer.get_lr() == pytest.approx(1e-3 * 3 / 4)
+
+
+def test_scales_survive_a_resume_and_may_change_at_one(data, tmp_path):
+    options = {"lr_scheduler": "inverse_sqrt", "warmup_updates": 4}
+    whole = make_trainer(data, lr_scale="decoder=0.5,encoder=0.1", **options)
+    step(whole, 2)
+    same = resumed(whole, data, tmp_path / "a.pt", lr_scale="decoder=0.5,encoder=0.1", **options)
+    other = resumed(whole, data, tmp_path / "b.pt", lr_scale="ctc=7", **options)
+    for trainer in (same, other):
+        found = moments(trainer)
+        assert found.keys() == moments(whole).keys()
+        assert not changed(moments(whole), found)
+    assert {round(group["lr_scale"], 3) for group in other.optimizer.param_groups} == {1.0, 7.0}
+    step(whole)
+    step(same)
+    step(other)
+    assert not changed(parameters(whole), parameters(same))
+    assert changed(parameters(whole), parameters(other))
+
+
+def test_scales_of_one_change_nothing(data):
+    plain, scaled = make_trainer(data), make_trainer(data, lr_scale="encoder=1.0,decoder=1")
+    step(plain, 2)
+    step(scaled, 2)
+    assert not changed(parameters(plain), parameters(scaled))
+
+
+@pytest.mark.parametrize("text", ["encoder", "encoder=0", "encoder=-1", "head=1", "ctc=1,ctc=2", "ctc=nan", "ctc=inf"])
+def test_t23_bad_scales_name_the_flag(text):
+    with pytest.raises(ConfigError, match="--lr-scale"):
+        parse_scales(text)
+
+
+# -- updates that are left out --------------------------------------------------------------------------------------
+
+
+def poisoned(trainer):
+    """Return a batch with one bad wave."""
+    sample = batch(trainer)
+    sample["net_input"]["waveforms"][1, 100] = float("nan")
+    return sample
+
+
+def test_t10_an_update_with_a_nan_loss_is_left_out_and_its_samples_are_named(data, caplog):
+    trainer = make_trainer(data)
+    step(trainer)
+    state = moments(trainer)
+    with caplog.at_level(logging.WARNING):
+        assert step(trainer, sample=poisoned(trainer)) == set()
+    assert not changed(state, moments(trainer))
+    assert trainer.get_num_updates() == 2
+    utterance = trainer.task.datasets["train"].dataset.utterances[1]
+    for number, _, _ in utterance.targets:
+        assert f"{number} {utterance.audio}" in caplog.text
+    assert "loss is nan" in caplog.text
+    assert "update left out (1 in a row)" in caplog.text
+    assert step(trainer)  # and on it goes
+
+
+def test_t10_a_nan_in_one_of_several_accumulated_batches_leaves_out_the_update(data):
+    trainer = make_trainer(data)
+    step(trainer)
+    before = parameters(trainer)
+    log = trainer.train_step([batch(trainer), poisoned(trainer)])
+    assert not changed(before, parameters(trainer))
+    assert log["loss"] == log["loss"] > 0  # what is logged is of the good batch
+    assert log["nonfinite_batches"] == 1
+
+
+def test_t10_an_infinite_gradient_of_a_finite_loss_is_left_out_too(data):
+    trainer = make_trainer(data)
+    step(trainer)
+    weight = trainer.get_model().translator.decoder.layers[0].fc1.weight
+    handle = weight.register_hook(lambda gradient: gradient * float("inf"))
+    assert step(trainer) == set()
+    handle.remove()
+    assert step(trainer)
+
+
+def test_t10_training_stops_after_so_many_in_a_row(data):
+    trainer = make_trainer(data, max_nonfinite_updates=3)
+    for _ in range(2):
+        step(trainer, sample=poisoned(trainer))
+    step(trainer)  # a good one in between: counting starts again
+    for _ in range(2):
+        step(trainer, sample=poisoned(trainer))
+    with pytest.raises(StError, match="no finite gradient in 3 updates in a row"):
+        step(trainer, sample=poisoned(trainer))
+
+
+# -- several processes, compiling -----------------------------------------------------------------------------------
+
+
+def test_torchs_wrapper_is_refused_where_some_parameters_have_no_gradient(data, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        trainer = make_trainer(data, encoder_layerdrop=0.2, freeze_finetune_updates=2)
+        wrap = torch.nn.parallel.DistributedDataParallel
+        with pytest.raises(ConfigError, match=r"--encoder-layerdrop, --freeze-finetune-updates.*legacy_ddp"):
+            refuse_unused_parameters(wrap(trainer.get_model()), trainer.criterion)
+        refuse_unused_parameters(wrap(trainer.get_model(), find_unused_parameters=True), trainer.criterion)
+        refuse_unused_parameters(trainer.get_model(), trainer.criterion)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"checkpoint_activations": "all"}])
+def test_a_compiled_model_learns_the_same_and_keeps_its_names(data, more):
+    plain, compiled = make_trainer(data), make_trainer(data, compile=True, **more)
+    assert list(plain.get_model().state_dict()) == list(compiled.get_model().state_dict())
+    for items in ((0, 1, 2, 3), (4, 5), (6,)):
+        step(plain, sample=batch(plain, *items))
+        step(compiled, sample=batch(compiled, *items))
+    ours, theirs = parameters(plain), parameters(compiled)
+    for name in ours:
+        torch.testing.assert_close(theirs[name], ours[name], atol=2e-4, rtol=1e-3, msg=name)
