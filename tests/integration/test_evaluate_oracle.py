@@ -176,14 +176,15 @@ def test_an_evaluation_may_be_interrupted_again_and_again(data: Path, tmp_path: 
     assert tree(out) == tree(tmp_path / "whole")
 
 
-def test_shards_decode_the_batches_of_an_undivided_run(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 3])
+def test_shards_decode_the_batches_of_an_undivided_run(data: Path, tmp_path: Path, count: int) -> None:
     complete = Oracle(wrong=[2])
     evaluate(complete, data, DIRECTIONS, tmp_path / "whole", CONFIG)
     parts = []
-    for index in (3, 1, 2):
+    for index in range(count, 0, -1):
         oracle = Oracle(wrong=[2])
-        report = evaluate(oracle, data, DIRECTIONS, tmp_path / "out", replace(CONFIG, shard=Shard(index, 3)))
-        assert (report is None) == (index != 2)
+        report = evaluate(oracle, data, DIRECTIONS, tmp_path / "out", replace(CONFIG, shard=Shard(index, count)))
+        assert (report is None) == (index != 1)
         parts += oracle.batches
     assert len(complete.batches) > 3
     assert sorted(parts) == sorted(complete.batches)
@@ -482,6 +483,18 @@ def test_wrong_input_ends_with_one_sentence(command, tmp_path: Path, capsys, opt
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_the_command_warns_once_of_a_target_that_was_never_trained(command, monkeypatch, capsys) -> None:
+    class Trained(Oracle):
+        trained_directions = ("fr_en", "en_de")
+
+        def untrained(self, codes: Sequence[str]) -> list[str]:
+            return [code for code in codes if code not in ("en", "de")]
+
+    monkeypatch.setattr(st.inference, "load_translator", lambda *_args, **_options: Trained())
+    assert main(command) == 0
+    assert capsys.readouterr().err.count("never trained to translate into zh-CN, only into en de") == 1
 
 
 def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path, monkeypatch, capsys) -> None:
