@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from st.commands.recordings import add_recording_arguments, check_output, run_recordings, warn_untrained
+
+if TYPE_CHECKING:
+    from st.inference.rescoring import RescoreOptions
 
 DESCRIPTION = """\
 Translate recordings of up to 30 seconds. Results go to standard output (or --out), everything else to standard error.
@@ -15,6 +20,7 @@ EXAMPLES = """\
 examples:
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de
   st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --format tsv --out talks.tsv
+  st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --rescore other/checkpoint_best.pt
   curl -s https://example.org/clip.mp3 | st translate - --checkpoint run/checkpoint_best.pt --to en
 """
 
@@ -44,6 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nbest", type=int, default=1, metavar="N", help="translations per language, with --format json (default: 1)"
     )
+    parser.add_argument(
+        "--rescore", type=Path, metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
+    )
+    parser.add_argument(
+        "--rescore-weight", type=float, default=0.5, metavar="W", help="its part in the score, 0 to 1 (default: 0.5)"
+    )
+    parser.add_argument(
+        "--length-reward",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="added per token when choosing among the beam's hypotheses (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,14 +85,17 @@ def run(args: argparse.Namespace) -> int:
     from st.runtime import tune
 
     try:
+        chooses = args.rescore is not None or args.length_reward
         options = BeamOptions(
             beam=args.beam,
             length_penalty=args.lenpen,
             max_len_a=args.max_len_a,
             max_len_b=args.max_len_b,
             no_repeat_ngram=args.no_repeat_ngram,
-            nbest=args.nbest,
+            # Whoever chooses among hypotheses is given all of them.
+            nbest=args.beam if chooses else args.nbest,
         )
+        rescoring = _rescoring(args)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     tune(args.threads)
@@ -82,4 +104,21 @@ def run(args: argparse.Namespace) -> int:
     )
     translator.check_languages(targets)
     warn_untrained(translator, targets)
+    if rescoring is not None:
+        from st.inference.rescoring import Rescorer
+
+        second = None
+        if args.rescore is not None:
+            second = load_translator(args.rescore, device=args.device, dtype=args.dtype, options=options)
+            second.check_languages(targets)
+        translator.rescorer = Rescorer(rescoring, second)
     return run_recordings(args, translator, targets)
+
+
+def _rescoring(args: argparse.Namespace) -> RescoreOptions | None:
+    """Return how to choose among the hypotheses; None to leave it to the beam search."""
+    if args.rescore is None and not args.length_reward:
+        return None
+    from st.inference.rescoring import RescoreOptions
+
+    return RescoreOptions(weight=args.rescore_weight, length_reward=args.length_reward, keep=args.nbest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from st.data.languages import language
 from st.data.text import TextVocabulary
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.rescoring import score_targets
 from st.errors import AudioError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
@@ -62,11 +64,21 @@ class DecodedUtterance:
     """When each word of the transcript was said; None if that was not asked for."""
 
 
+class Rescoring(Protocol):
+    """Chooses anew among translations; see :mod:`st.inference.rescoring`."""
+
+    def __call__(
+        self, first: Translator, waveforms: Sequence[Waveform], results: Sequence[DecodedUtterance]
+    ) -> list[DecodedUtterance]:
+        """Return the results of a batch with their translations in another order."""
+
+
 class Translator:
     """Translates and transcribes recordings.
 
     Attributes:
         model: In evaluation mode, on the device it computes on.
+        rescorer: What chooses anew among the translations of a batch; None for none.
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
 
@@ -98,6 +110,7 @@ class Translator:
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions = tuple(trained_directions)
         self._min_samples = model.encoder.feature_extractor.receptive_field
+        self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None
         if model.ctc is not None and ctc is not None:
             self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions())
@@ -217,10 +230,55 @@ class Translator:
                 rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
                 for (row, code), found in zip(rows, self._translations(encoded, rows), strict=True):
                     nbest[usable[row]][code] = found
-        return [
+        results = [
             self._result(transcripts.get(n), nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
             for n, waveform in enumerate(waveforms)
         ]
+        return results if self.rescorer is None else self.rescorer(self, waveforms, results)
+
+    def score(self, audio: AudioLike, text: str, to: str, *, sample_rate: int = SAMPLE_RATE) -> Translation:
+        """Score a given translation of one recording of at most 30 seconds, as the beam search would.
+
+        Raises:
+            AudioError: If the recording cannot be used.
+            UsageError: If CoVoST has no such language.
+            ConfigError: If the model has no tag for the language.
+            DecodingError: If the model cannot translate, or the recording is too short for one frame.
+        """
+        waveform = load_waveform(audio, sample_rate=sample_rate)
+        if len(waveform) < self._min_samples:
+            raise DecodingError("nothing to score: the recording is too short for one frame")
+        return self.score_batch([waveform], [(0, to, text)])[0]
+
+    def score_batch(
+        self, waveforms: Sequence[Waveform], targets: Sequence[tuple[int, str, str | Sequence[int]]]
+    ) -> list[Translation]:
+        """Score translations of a batch; errors as :meth:`score`.
+
+        Args:
+            waveforms: As for :meth:`decode_batch`, those with targets long enough for one frame.
+            targets: Each (number of the utterance, language, text). Instead of the text the tokens of a hypothesis
+                of this model, language tag first.
+        """
+        self.check_languages([code for _, code, _ in targets])
+        text = self._text()
+        used = sorted({number for number, _, _ in targets})
+        if not used:
+            return []
+        rows = torch.tensor([used.index(number) for number, _, _ in targets], device=self.device)
+        tokens = [
+            (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
+            for _, code, target in targets
+        ]
+        found: list[Hypothesis] = []
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            memory = self.model.adapt(self._encode([waveforms[number] for number in used]))
+            width = max(map(len, tokens)) + 1
+            for part in parts(len(tokens), width * self.model.config.decoder.vocab_size):
+                found += score_targets(
+                    self.model, memory.select(rows[part]), tokens[part], self.options, eos=text.eos, pad=text.pad
+                )
+        return [self._as_text(hypothesis) for hypothesis in found]
 
     def _text(self) -> TextVocabulary:
         missing = [part for part in PARTS if part not in self.model.config.parts]
