@@ -223,11 +223,13 @@ def test_torchs_wrapper_is_refused_where_some_parameters_have_no_gradient(data, 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"checkpoint_activations": "all"}])
 def test_a_compiled_model_learns_the_same_and_keeps_its_names(data, more):
-    plain, compiled = make_trainer(data), make_trainer(data, compile=True, **more)
+    small = {"encoder_num_layers": 1, "decoder_num_layers": 1}
+    plain, compiled = make_trainer(data, **small), make_trainer(data, compile=True, **small, **more)
     assert list(plain.get_model().state_dict()) == list(compiled.get_model().state_dict())
     for items in ((0, 1, 2, 3), (4, 5), (6,)):
-        step(plain, sample=batch(plain, *items))
-        step(compiled, sample=batch(compiled, *items))
+        losses = [trainer.train_step([batch(trainer, *items)])["loss"] for trainer in (plain, compiled)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     ours, theirs = parameters(plain), parameters(compiled)
     for name in ours:
-        torch.testing.assert_close(theirs[name], ours[name], atol=2e-4, rtol=1e-3, msg=name)
+        if "k_proj.bias" not in name:  # whose gradient is zero but for rounding, which Adam makes into a step
+            torch.testing.assert_close(theirs[name], ours[name], atol=2e-4, rtol=1e-3, msg=name)

@@ -1,0 +1,234 @@
+"""The joint objective on batches of every odd kind, R-Drop, the CTC weight's warm-up."""
+
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+
+import st
+
+st.register_plugins()
+
+from st.criterions.joint_ctc import (  # noqa: E402
+    TranslationCtcConfig,
+    TranslationCtcCriterion,
+    check_weights,
+    smoothed_cross_entropy,
+    symmetric_divergence,
+)
+from st.errors import ConfigError  # noqa: E402
+from st.models.xlsr_mbart import XlsrMbartConfig, XlsrMbartModel, model_config  # noqa: E402
+from st.modules.ctc_head import ctc_loss, required_frames  # noqa: E402
+
+SMALL = {
+    "preset": "tiny",
+    "encoder_conv_layers": "[(16,40,20),(16,4,4)]",
+    "encoder_dim": 16,
+    "encoder_ffn_dim": 24,
+    "encoder_num_heads": 2,
+    "encoder_num_layers": 2,
+    "encoder_pos_conv_kernel": 8,
+    "encoder_pos_conv_groups": 2,
+    "decoder_dim": 16,
+    "decoder_ffn_dim": 24,
+    "decoder_num_heads": 2,
+    "decoder_num_layers": 1,
+}
+PAD, EOS = 1, 2
+TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=PAD), ctc=types.SimpleNamespace(normalise=str.strip))
+
+
+def make_model(**options):
+    torch.manual_seed(0)
+    cfg = XlsrMbartConfig(**(SMALL | options))
+    return XlsrMbartModel(model_config(cfg, vocab_size=30, ctc_vocab_size=8)).train()
+
+
+def make_criterion(**weights):
+    values = {"label_smoothing": 0.1, "translation_weight": 1.0, "ctc_weight": 0.3} | weights
+    return TranslationCtcCriterion(TASK, **values)
+
+
+def make_batch(targets, labels, samples=3200, waves=None):
+    """Return a batch of one utterance for each target."""
+    torch.manual_seed(1)
+    rows = len(targets)
+    width = max(map(len, targets))
+    target = torch.tensor([[*row, *[PAD] * (width - len(row))] for row in targets])
+    longest = max(map(len, labels))
+    return {
+        "id": torch.arange(rows),
+        "nsentences": rows,
+        "ntokens": sum(map(len, targets)),
+        "net_input": {
+            "waveforms": torch.randn(rows, samples) if waves is None else waves,
+            "lengths": torch.full((rows,), samples),
+            "source_rows": torch.arange(rows),
+            "prev_output_tokens": torch.cat([torch.full((rows, 1), EOS), target[:, :-1]], 1),
+        },
+        "target": target,
+        "ctc_targets": torch.tensor([[*row, *[0] * (longest - len(row))] for row in labels]).reshape(rows, longest),
+        "ctc_lengths": torch.tensor([len(row) for row in labels]),
+    }
+
+
+USUAL = ([[5, 6, 7, EOS], [8, 9, EOS]], [[4, 5, 6], [5, 5]])
+
+
+def loss_and_gradient(sample, model=None, **weights):
+    model = model or make_model()
+    model.zero_grad()
+    loss, size, log = make_criterion(**weights)(model, sample)
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return float(loss.detach()), size, log, torch.cat([gradient.flatten() for gradient in gradients])
+
+
+BATCHES = {
+    "one sample": make_batch([[5, 6, EOS]], [[4, 5]]),
+    "all silent": make_batch(*USUAL, waves=torch.zeros(2, 3200)),
+    "every target the end of the sentence": make_batch([[EOS], [EOS]], [[4], [5]]),
+    "no transcript": make_batch(USUAL[0], [[], []]),
+    "shortest wave": make_batch([[5, EOS]], [[4]], samples=100),
+}
+
+
+@pytest.mark.parametrize("weights", [{}, {"translation_weight": 0.0}, {"ctc_weight": 0.0}, {"rdrop_alpha": 1.0}])
+@pytest.mark.parametrize("name", BATCHES)
+def test_t12_loss_and_gradients_are_finite_on_odd_batches(name, weights):
+    model = make_model(encoder_mask_time_prob=0.5, encoder_mask_time_length=4, encoder_dropout=0.1)
+    loss, _, log, gradient = loss_and_gradient(BATCHES[name], model, **weights)
+    assert torch.isfinite(torch.tensor(loss))
+    assert bool(torch.isfinite(gradient).all())
+    assert log["nonfinite"] == 0
+
+
+def test_t11_targets_longer_than_their_frames_are_counted_and_add_nothing():
+    fits, too_long = [4, 5, 6], [4] * 200
+    frames = make_model().encode(torch.zeros(1, 3200), torch.tensor([3200])).lengths
+    assert len(fits) < int(frames) < len(too_long)
+    loss, _, log, gradient = loss_and_gradient(make_batch(USUAL[0], [fits, too_long]), translation_weight=0.0)
+    assert log["ctc_too_long"] == 1
+    assert bool(torch.isfinite(gradient).all())
+    alone, _, log_alone, _ = loss_and_gradient(make_batch(USUAL[0], [fits, []]), translation_weight=0.0)
+    assert log_alone["ctc_too_long"] == 0
+    # The CTC loss of an empty transcript is that of blanks; without it both sums are the first utterance's.
+    model = make_model()
+    encoded = model.encode(make_batch(*USUAL)["net_input"]["waveforms"], torch.tensor([3200, 3200]))
+    blanks = -model.translator.ctc_logits(encoded)[1].log_softmax(-1)[:, 0].sum()
+    assert loss == pytest.approx(alone - 0.3 * float(blanks.detach()), rel=1e-4)
+
+
+def test_t11_required_frames_are_exactly_those_below_which_the_loss_is_infinite():
+    torch.manual_seed(0)
+    targets = torch.tensor([[4, 4, 5, 5, 5, 6], [4, 5, 4, 5, 0, 0], [7, 0, 0, 0, 0, 0], [0] * 6, [4, 4, 4, 4, 4, 4]])
+    lengths = torch.tensor([6, 4, 1, 0, 2])
+    needed = required_frames(targets, lengths)
+    assert needed.tolist() == [9, 4, 1, 0, 3]
+    for row, frames in enumerate(needed.tolist()):
+        for size, finite in ((frames, True), (frames - 1, False)):
+            if size < 1:
+                continue
+            log_probs = torch.randn(size, 1, 8).log_softmax(-1)
+            loss = F.ctc_loss(
+                log_probs, targets[row : row + 1], torch.tensor([size]), lengths[row : row + 1], reduction="none"
+            )
+            assert bool(torch.isfinite(loss)) is finite
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_t22_half_precision_is_finite_and_ctc_takes_its_softmax_in_fp32(dtype):
+    model = make_model()
+    with torch.autocast("cpu", dtype=dtype):
+        loss, _, _ = make_criterion()(model, make_batch(*USUAL))
+    assert loss.dtype == torch.float32
+    assert bool(torch.isfinite(loss))
+    logits = (torch.randn(1, 400, 8) * 3).to(dtype)
+    arguments = (torch.tensor([400]), torch.tensor([[4, 5, 6]]), torch.tensor([3]))
+    found = ctc_loss(logits, *arguments)
+    exact = ctc_loss(logits.double().float(), *arguments)
+    torch.testing.assert_close(found, exact, atol=0, rtol=0)
+    rounded = F.ctc_loss(
+        logits.log_softmax(-1).float().transpose(0, 1), arguments[1], arguments[0], arguments[2], reduction="none"
+    )
+    assert float((rounded - exact).abs()) > 1e-2  # what a softmax in half precision would have made of it
+
+
+# -- R-Drop -----------------------------------------------------------------------------------------------------------
+
+
+def test_rdrop_is_half_of_the_papers_loss_over_both_passes():
+    """Wu et al. 2021, equations 2 to 4, with torch's own KL divergence."""
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 4, 30), torch.randn(2, 4, 30)
+    sample = make_batch(*USUAL)
+    target = sample["target"]
+    valid = target.ne(PAD)
+    sides = [logits.log_softmax(-1)[valid] for logits in (first, second)]
+    divergence = sum(F.kl_div(q, p, reduction="sum", log_target=True) for p, q in (sides, sides[::-1]))
+    entropies = [smoothed_cross_entropy(logits, target, 0.1, PAD)[0] for logits in (first, second)]
+    papers = sum(entropies) + 5.0 * divergence / 2
+
+    class Fixed(torch.nn.Module):
+        def forward(self, *, copies, **_):
+            assert copies == 2
+            return {"logits": torch.cat([first, second]), "states": first, "frames": None, "ctc_logits": None}
+
+    loss, size, log = make_criterion(rdrop_alpha=5.0, ctc_weight=0.0)(Fixed(), sample)
+    torch.testing.assert_close(loss, papers / 2)
+    assert size == sample["ntokens"]
+    assert float(log["rdrop_loss"]) == pytest.approx(float(divergence / 2))
+    torch.testing.assert_close(symmetric_divergence(first, second, valid), divergence / 2)
+
+
+def test_rdrop_without_dropout_is_the_plain_loss():
+    sample = make_batch(*USUAL)
+    plain, _, log, gradient = loss_and_gradient(sample)
+    twice, _, log_twice, gradient_twice = loss_and_gradient(sample, rdrop_alpha=5.0)
+    assert plain == pytest.approx(twice, rel=1e-5)
+    torch.testing.assert_close(gradient, gradient_twice, atol=1e-4, rtol=1e-3)
+    for name in ("nll_loss", "ctc_loss", "translation_loss"):
+        assert float(log[name]) == pytest.approx(float(log_twice[name]), rel=1e-5)
+    assert log["correct"] == log_twice["correct"]
+
+
+def test_rdrop_draws_the_two_passes_apart_and_only_in_training():
+    sample = make_batch(*USUAL)
+    model = make_model(decoder_dropout=0.3)
+    assert float(loss_and_gradient(sample, model, rdrop_alpha=1.0)[2]["rdrop_loss"]) > 0.01
+    validated = sample | {"transcripts": ["", ""]}
+    assert "rdrop_loss" not in make_criterion(rdrop_alpha=1.0)(model.eval(), validated)[2]
+
+
+# -- the CTC weight -----------------------------------------------------------------------------------------------
+
+
+def test_the_weight_of_ctc_grows_linearly_and_then_stays():
+    sample = make_batch(*USUAL)
+    model = make_model()
+
+    def loss(update, **weights):
+        model.set_num_updates(update)
+        return loss_and_gradient(sample, model, **weights)[0]
+
+    without, full = loss(0, ctc_weight=0.0), loss(0)
+    for update, share in ((0, 0.25), (1, 0.5), (2, 0.75), (3, 1.0), (100, 1.0)):
+        expected = without + share * (full - without)
+        assert loss(update, ctc_weight_warmup_updates=4) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"translation_weight": 0.0, "ctc_weight": 0.0}, "--translation-weight and --ctc-weight are both 0"),
+        ({"ctc_weight": -1.0}, "--ctc-weight is -1.0"),
+        ({"label_smoothing": 1.0}, "--label-smoothing is 1.0"),
+        ({"rdrop_alpha": 1.0, "translation_weight": 0.0}, "--rdrop-alpha compares translations"),
+        ({"ctc_weight_warmup_updates": -5}, "--ctc-weight-warmup-updates is -5"),
+    ],
+)
+def test_t23_weights_that_make_no_objective_name_the_flag(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check_weights(TranslationCtcConfig(**changes))
