@@ -28,9 +28,7 @@ def utterances(sizes):
 
 
 def plan(items, config=OFF, *, alpha=1.0, seed=1, epoch=1, max_samples=None):
-    whole = whole_plan(
-        np.array([item.num_samples for item in items]), np.array([len(item.targets) for item in items])
-    )
+    whole = whole_plan(np.array([item.num_samples for item in items]), np.array([len(item.targets) for item in items]))
     return plan_epoch(items, whole, config, alpha=alpha, seed=seed, epoch=epoch, max_samples=max_samples)
 
 
@@ -74,8 +72,24 @@ def test_the_draw_follows_from_seed_and_epoch_alone():
     first, again = plan(items, config, alpha=0.3), plan(items, config, alpha=0.3)
     for name in ("first", "second", "targets", "speed", "sizes"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
-    for other in (plan(items, config, alpha=0.3, epoch=2), plan(items, config, alpha=0.3, seed=2)):
-        assert not all(np.array_equal(getattr(first, n), getattr(other, n)) for n in ("first", "second", "speed"))
+
+
+@pytest.mark.parametrize(
+    ("config", "alpha"),
+    [
+        (OFF, 0.3),
+        (AugmentationConfig(speed_factors=(0.9, 1.0, 1.1)), 1.0),
+        (AugmentationConfig(concat_prob=0.5), 1.0),
+    ],
+)
+def test_each_option_draws_anew_for_another_epoch_or_seed(config, alpha):
+    items = utterances({"en": 30, "de": 5})
+    first = plan(items, config, alpha=alpha)
+    for other in (plan(items, config, alpha=alpha, epoch=2), plan(items, config, alpha=alpha, seed=2)):
+        assert any(
+            not np.array_equal(getattr(first, name), getattr(other, name))
+            for name in ("first", "second", "targets", "speed")
+        )
 
 
 def test_speed_is_drawn_evenly_and_never_makes_an_item_longer_than_a_batch():
@@ -116,7 +130,9 @@ def test_about_the_asked_for_share_is_joined():
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("tones") / "data", train=6, dev=1, directions=("de_en", "en_de", "en_zh-CN"))
+    return make_tree(
+        tmp_path_factory.mktemp("tones") / "data", train=6, dev=1, directions=("de_en", "en_de", "en_zh-CN")
+    )
 
 
 def load(tree, **options):
