@@ -82,7 +82,7 @@ def run_fairseq(args: Namespace, tokens: int, totals: dict[str, float]) -> list[
         with _NoDraws():
             model = ref.build_fairseq_xm(ref.xm_settings(SPEECH, TEXT, CONV_TEXT), symbols)
         weights = load_file(args.work / "xm.safetensors")
-        missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
+        missing, unexpected = torch.nn.Module.load_state_dict(model, weights, strict=False, assign=True)
         left = [key for key in missing if not key.endswith(("output_projection.weight", "version"))]
         left = [key for key in left if "quantizer" not in key and "project_q" not in key and "final_proj" not in key]
         if left or unexpected:
