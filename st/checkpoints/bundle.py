@@ -8,6 +8,7 @@ from pathlib import Path
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.text import TextVocabulary
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
@@ -49,6 +50,8 @@ def bundle_files(data_dir: Path | str) -> dict[str, bytes]:
             files[name] = file.read_bytes()
         elif name in required:
             raise CheckpointError(f"{file}: no such file; {data_dir / CONFIG_FILENAME} names it")
+    if (data_dir / TRIM_FILENAME).is_file():
+        files[TRIM_FILENAME] = (data_dir / TRIM_FILENAME).read_bytes()
     return files
 
 

@@ -10,11 +10,13 @@ import torch
 from st.checkpoints.assemble import blueprint, check_names, parse_dtype
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
+from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
 from st.checkpoints.to_fairseq import write_fairseq
 from st.checkpoints.to_transformers import Exported, write_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.data.text import TextVocabulary
 from st.errors import CheckpointError, UsageError
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
@@ -35,6 +37,7 @@ def convert(
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
     overwrite: bool = False,
+    full_vocab: Path | str | None = None,
 ) -> str:
     """Write a checkpoint in another format.
 
@@ -52,6 +55,8 @@ def convert(
         padding: Treatment of padding to note in the result.
         dtype: Type to write floating tensors as; None for that of the file.
         overwrite: Whether ``out`` may exist.
+        full_vocab: For a model with a trimmed vocabulary: the checkpoint whose decoder it began with, to put the rows
+            that were cut away back.
 
     Returns:
         What the source was found to be.
@@ -67,7 +72,8 @@ def convert(
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
-    write(contents, out, to, name=name, files=files, ctc_vocab=ctc_vocab, padding=padding, dtype=dtype)
+    text = restore_vocabulary(contents, full_vocab, files) if full_vocab else None
+    write(contents, out, to, name=name, files=files, ctc_vocab=ctc_vocab, padding=padding, dtype=dtype, text=text)
     return contents.format
 
 
@@ -91,14 +97,16 @@ def write(
     ctc_vocab: Path | None = None,
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
+    text: TextVocabulary | None = None,
 ) -> None:
-    """Write what a checkpoint holds in another format; arguments as for :func:`convert`.
+    """Write what a checkpoint holds in another format; arguments as for :func:`convert`, ``text`` a given vocabulary.
 
     Raises:
         CheckpointError: If tensors or a vocabulary are missing, or the target format has no such model.
     """
     files = files or VocabularyFiles()
-    text, data = find_text(contents, files)
+    found, data = find_text(contents, files)
+    text = text or found
     ctc = find_labels(contents, data_dir=files.data_dir, given=ctc_vocab)
     config = with_padding(contents.config, padding)
     check_sizes(config, text, ctc, source=name)

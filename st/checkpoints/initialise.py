@@ -16,6 +16,7 @@ from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.data.languages import LANGUAGES
 from st.data.text import TextVocabulary
+from st.data.trimming import TrimmedVocabulary
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
 from st.modules.model import SpeechTranslator
@@ -54,7 +55,14 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
     logger.info("%s: encoder of %s, %d tensors", name, contents.format, len(list(model.encoder.parameters())))
 
 
-def load_decoder(model: SpeechTranslator, source: Path | str, text: TextVocabulary, *, spm: Path | None = None) -> None:
+def load_decoder(
+    model: SpeechTranslator,
+    source: Path | str,
+    text: TextVocabulary,
+    *,
+    spm: Path | None = None,
+    trim: TrimmedVocabulary | None = None,
+) -> None:
     """Copy the text decoder of any checkpoint into a model, with the embeddings that the model's vocabulary needs.
 
     The activation and the embedding scale of the checkpoint become the model's. A vocabulary that is smaller than the
@@ -66,6 +74,8 @@ def load_decoder(model: SpeechTranslator, source: Path | str, text: TextVocabula
         source: Anything that :func:`st.checkpoints.load` opens and that has a text decoder.
         text: Vocabulary of the model.
         spm: SentencePiece model of the checkpoint, if it has none beside it.
+        trim: Which rows of an original vocabulary ``text`` has, if it was trimmed; used where the checkpoint has that
+            many, so that no other file is needed.
 
     Raises:
         CheckpointError: If the file has no decoder, a tensor does not fit, or its vocabulary lacks symbols of ``text``;
@@ -73,7 +83,7 @@ def load_decoder(model: SpeechTranslator, source: Path | str, text: TextVocabula
     """
     contents, name = _read(source, "decoder")
     state = _part(contents, "decoder")
-    state[EMBEDDINGS] = _embeddings(contents, state[EMBEDDINGS], text, spm)
+    state[EMBEDDINGS] = _embeddings(contents, state[EMBEDDINGS], text, spm, trim)
     rows = model.config.decoder.max_positions + POSITION_OFFSET
     state[POSITIONS] = state[POSITIONS][:rows]
     mine, theirs = model.config.decoder, contents.config.decoder
@@ -128,8 +138,12 @@ def _adopt(model: SpeechTranslator, *, activation: str, scale_embedding: bool) -
         module.config = config
 
 
-def _embeddings(contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None) -> Tensor:
+def _embeddings(
+    contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None, trim: TrimmedVocabulary | None
+) -> Tensor:
     """Return one row per symbol of ``text``."""
+    if trim is not None and len(trim) == len(text) and trim.original_size == len(embeddings):
+        return embeddings.index_select(0, torch.tensor(trim.rows))
     theirs = _vocabulary(contents, text, spm)
     if theirs.symbols == text.symbols:
         return embeddings

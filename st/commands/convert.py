@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   st convert checkpoint_best.pt my-model --to hf
   st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
+  st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
   st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
 """
 
@@ -45,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("masked", "fairseq", "transformers"),
         help="treatment of padding that the result is marked with (default: that of IN)",
     )
+    parser.add_argument(
+        "--full-vocab",
+        metavar="ORIGINAL",
+        help="for a model trained on a trimmed vocabulary: the checkpoint that its decoder began with, from which the "
+        "rows that were cut away are put back (default: keep the trimmed one)",
+    )
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists (default: refuse)")
@@ -68,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         padding=args.padding,
         dtype=args.dtype,
         overwrite=args.overwrite,
+        full_vocab=args.full_vocab,
     )
     sys.stdout.write(f"{args.checkpoint}: {found}; written to {args.out} for {args.to}\n")
     return 0

@@ -74,7 +74,7 @@ class XlsrMbartModel(BaseFairseqModel):
             if cfg.encoder:
                 load_encoder(model.translator, cfg.encoder)
             if cfg.decoder:
-                load_decoder(model.translator, cfg.decoder, task.text)
+                load_decoder(model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None))
         recompute = str(cfg.checkpoint_activations)
         model.translator.encoder.encoder.recompute = recompute in ("encoder", "all")
         model.translator.decoder.recompute = recompute in ("decoder", "all")

@@ -23,6 +23,7 @@ from st.data.dataset import TranslationDataset
 from st.data.epoch_plan import direction_counts
 from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
+from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
 from st.runtime import bfloat16_is_fast, tune
 from st.tasks import training_log
@@ -72,6 +73,7 @@ class SpeechTranslationTask(FairseqTask):
         self.data_config = DataConfig.load(data_dir)
         self.text = TextVocabulary.load(data_dir)
         self.ctc = CtcVocabulary.load(data_dir / self.data_config.ctc_vocab_filename)
+        self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: dict[str, Any] = {}
         self._validator: FairseqGenerator | None = None
