@@ -76,10 +76,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that hang up: here they do so on purpose."""
+
+
 @contextmanager
 def serve() -> Iterator[Site]:
     site = Site()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
+    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"site": site}))
     site.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
     thread.start()
