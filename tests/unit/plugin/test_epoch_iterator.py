@@ -1,8 +1,12 @@
 """Batches divided among processes, resumed, and read by other processes."""
 
+import subprocess
+import time
+
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
 import numpy as np
 import pytest
+import torch
 from fairseq.data import iterators
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -18,7 +22,7 @@ from st.data.dataset import TranslationDataset  # noqa: E402
 from st.data.text import TextVocabulary  # noqa: E402
 from st.errors import AudioError, ConfigError, StError  # noqa: E402
 from st.tasks.dataset import FairseqTranslationDataset  # noqa: E402
-from st.tasks.iterator import IGNORED, EpochIterator  # noqa: E402
+from st.tasks.iterator import IGNORED, EpochIterator, outlive_sigterm  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +197,22 @@ def test_states_of_changed_waves_are_not_kept_under_the_name_of_the_recording(tr
     plain, changed = dataset(tree), dataset(tree, augmentation=AugmentationConfig(noise="white"))
     assert plain.collater([plain[0]])["net_input"]["utterances"] == ("train", [0])
     assert changed.collater([changed[0]])["net_input"]["utterances"] is None
+
+
+def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
+    loader = torch.utils.data.DataLoader(range(40), num_workers=2, worker_init_fn=outlive_sigterm)
+    items = iter(loader)
+    seen = [next(items).item() for _ in range(4)]
+    for reader in items._workers:
+        subprocess.run(["kill", "-TERM", str(reader.pid)], check=True)
+    time.sleep(0.1)
+    seen += [batch.item() for batch in items]
+    assert seen == list(range(40))
+
+    items = iter(loader)
+    next(items)
+    readers = list(items._workers)
+    for reader in readers:
+        reader.terminate()
+        reader.join(10)
+    assert [reader.exitcode for reader in readers] == [0, 0]
