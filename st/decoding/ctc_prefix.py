@@ -91,7 +91,8 @@ class _Prefix:
 
     @property
     def rank(self) -> float:
-        return self.total + self.extra
+        # Most prefixes have just grown: no path of theirs ends in a blank.
+        return (self.label if self.blank == NEVER else self.total) + self.extra
 
 
 def ctc_prefix_search(
@@ -143,7 +144,9 @@ def _extend(
     grown: dict[Labels, _Prefix] = {}
     for labels, prefix in beams.items():
         total, last = prefix.total, labels[-1] if labels else BLANK
-        same = grown.setdefault(labels, _Prefix(extra=prefix.extra))
+        same = grown.get(labels)
+        if same is None:
+            same = grown[labels] = _Prefix(extra=prefix.extra)
         same.blank = _add(same.blank, total + log_prob[BLANK])
         if labels:
             same.label = _add(same.label, prefix.label + log_prob[last])
@@ -155,9 +158,9 @@ def _extend(
             longer = (*labels, label)
             target = grown.get(longer)
             if target is None:
-                extra = prefix.extra + _extra(labels, label, options, model)
-                target = grown[longer] = _Prefix(extra=extra)
-            target.label = _add(target.label, before)
+                grown[longer] = _Prefix(NEVER, before, prefix.extra + _extra(labels, label, options, model))
+            else:
+                target.label = _add(target.label, before)
     return grown
 
 

@@ -60,7 +60,7 @@ def time_words(
     Raises:
         DecodingError: If the text has no letter, a letter is unknown, or the text does not fit into the audio.
     """
-    unknown = sorted({letter for letter in vocabulary.spell(text) if vocabulary.unk in vocabulary.encode(letter)})
+    unknown = sorted(letter for letter in set(vocabulary.spell(text)) if vocabulary.unk in vocabulary.encode(letter))
     if unknown and not skip_unknown:
         raise DecodingError(f"cannot align {' '.join(unknown)}: the CTC vocabulary has no such letters")
     words = _words(text, vocabulary)
@@ -114,6 +114,8 @@ def _begins(text: str, words: Sequence[_Word], match: re.Match[str], vocabulary:
     if not words:
         return False
     before, word = text[words[-1].start : match.start()], match.group()
+    if before[-1].isspace():
+        return True
     return vocabulary.spell(before + word) != vocabulary.spell(before) + vocabulary.spell(word)
 
 
