@@ -17,13 +17,16 @@ from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import ConfigError, StError
 
 
-def inspect(source: Path | str, *, revision: str | None = None, digest: bool = True) -> dict[str, Any]:
+def inspect(
+    source: Path | str, *, revision: str | None = None, digest: bool = True, names: bool = False
+) -> dict[str, Any]:
     """Describe a checkpoint.
 
     Args:
         source: Anything that :func:`st.checkpoints.load` opens; vocabularies may be missing.
         revision: Commit of a hub id.
         digest: Whether to read all of the file, to compute its SHA-256 and compare its own checksums.
+        names: Whether to list every parameter under our name, which ``--freeze`` goes by, with its shape.
 
     Returns:
         Plain values for people and JSON. ``problems`` lists what keeps the model from being used as it is.
@@ -48,6 +51,8 @@ def inspect(source: Path | str, *, revision: str | None = None, digest: bool = T
     }
     if digest:
         summary["sha256"] = {file.name: sha256_of(file) for file in _weight_files(contents)}
+    if names:
+        summary["names"] = {key: list(tensor.shape) for key, tensor in contents.state.items()}
     return {key: value for key, value in summary.items() if value is not None}
 
 

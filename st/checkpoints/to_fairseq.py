@@ -91,6 +91,8 @@ def plugin_settings(config: ModelConfig) -> dict[str, Any]:
 def _encoder(model: Exported) -> dict[str, Any]:
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
+    if model.config.ctc_layer:
+        raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
     if not model.config.ctc_vocab_size:
         return _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
     head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}

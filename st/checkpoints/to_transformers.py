@@ -79,6 +79,8 @@ def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtyp
     key = ("encoder" in config.parts, "decoder" in config.parts, config.ctc_vocab_size > 0)
     if key not in _KINDS:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
+    if config.ctc_layer and not key[1]:
+        raise CheckpointError(f"Wav2Vec2ForCTC has no CTC head on layer {config.ctc_layer} of the encoder")
     kind = _KINDS[key]
     own = {"st_model_config": json.dumps(config.to_dict())}
     tensors = KEYMAPS[kind].outward(model.state)

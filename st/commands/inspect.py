@@ -16,6 +16,7 @@ EXAMPLES = """\
 examples:
   st inspect checkpoint_best.pt
   st inspect xls_r_300m_21_en.pt --quick
+  st inspect xlsr2_300m.pt --quick --names
   st inspect facebook/wav2vec2-xls-r-300m-21-to-en --revision COMMIT --json
 """
 
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="do not read all of the file for its digest (default: read it)"
     )
+    parser.add_argument(
+        "--names",
+        action="store_true",
+        help="list the parameters, by the names that --freeze goes by in training (default: do not)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines (default: lines)")
 
 
@@ -35,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Inspect and print."""
     from st.checkpoints.inspect import inspect
 
-    summary = inspect(args.checkpoint, revision=args.revision, digest=not args.quick)
+    summary = inspect(args.checkpoint, revision=args.revision, digest=not args.quick, names=args.names)
     text = json.dumps(summary, ensure_ascii=False, indent=2) if args.json else "\n".join(_lines(summary))
     sys.stdout.write(text + "\n")
     return 0
@@ -46,6 +52,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     for key, value in summary.items():
         if key == "problems":
             lines += [f"{'problem':<15}{problem}" for problem in value]
+        elif key == "names":
+            lines += [f"{name}  {' x '.join(map(str, shape))}" for name, shape in value.items()]
         elif isinstance(value, dict):
             lines.append(f"{key:<15}{', '.join(f'{name} {_number(item)}' for name, item in value.items())}")
         else:
