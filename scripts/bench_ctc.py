@@ -93,11 +93,15 @@ def measure_clip(model: SpeechTranslator, vocabulary: CtcVocabulary, repeats: in
     text = " ".join("wort" for _ in range(45))
     labels = vocabulary.encode(text)
     print(f"1 x 15 s: encoder {encoder:.0f} ms, {logits.size(1)} frames, a text of {len(labels)} letters")
-    path = fastest(lambda: align(model.ctc_logits(encoded)[0], labels), 4 * repeats)
-    words = fastest(
+    head = fastest(lambda: model.ctc_logits(encoded), 4 * repeats)
+    path = fastest(lambda: align(logits[0], labels), 4 * repeats)
+    words = fastest(lambda: time_words(logits[0], text, vocabulary, frame_s=frame_seconds(model)), 4 * repeats)
+    both = fastest(
         lambda: time_words(model.ctc_logits(encoded)[0], text, vocabulary, frame_s=frame_seconds(model)), 4 * repeats
     )
-    print(f"  alignment, head included: letters {path:.1f} ms, words {words:.1f} ms")
+    print(
+        f"  CTC head {head:.1f} ms; alignment of letters {path:.1f} ms, of words {words:.1f} ms; together {both:.1f} ms"
+    )
     # A head that is trained is nearly always sure: blank at most frames, one letter at the others.
     sure = torch.zeros_like(logits)
     sure[0, :, 0] = 12

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -63,17 +65,16 @@ def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
     log_probs = logits.float().log_softmax(dim=-1)[None]
     targets = torch.tensor([list(labels)], dtype=torch.int32, device=logits.device)
     path, scores = forced_align(log_probs, targets, blank=BLANK)
-    return _spans(path[0], scores[0])
+    return _spans(path[0].cpu().numpy(), scores[0].double().exp().cpu().numpy())
 
 
-def _spans(path: Tensor, log_probs: Tensor) -> list[LabelSpan]:
-    """Return the runs of equal labels of a path ``(S,)``, given the log-probability of each frame's label ``(S,)``."""
+def _spans(path: npt.NDArray[np.int32], probs: npt.NDArray[np.float64]) -> list[LabelSpan]:
+    """Return the runs of equal labels of a path ``(S,)``, given the probability of each frame's label ``(S,)``."""
     changes = path[1:] != path[:-1]
-    edge = changes.new_ones(1)
     heard = path != BLANK
-    starts = (heard & torch.cat([edge, changes])).nonzero()[:, 0]
-    ends = (heard & torch.cat([changes, edge])).nonzero()[:, 0] + 1
-    totals = torch.cat([log_probs.new_zeros(1, dtype=torch.double), log_probs.double().exp().cumsum(dim=0)])
+    starts = np.flatnonzero(heard & np.concatenate([[True], changes]))
+    ends = np.flatnonzero(heard & np.concatenate([changes, [True]])) + 1
+    totals = np.concatenate([[0.0], probs.cumsum()])
     confidences = (totals[ends] - totals[starts]) / (ends - starts)
     columns = (path[starts].tolist(), starts.tolist(), ends.tolist(), confidences.tolist())
     return [LabelSpan(*row) for row in zip(*columns, strict=True)]

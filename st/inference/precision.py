@@ -58,6 +58,8 @@ def convert_products(model: SpeechTranslator, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv1d)):
             module.weight.data = module.weight.data.to(dtype)
+    if "decoder" not in model.config.parts:
+        return
     embedding = model.decoder.embed_tokens
     embedding.weight.data = embedding.weight.data.to(dtype)
 

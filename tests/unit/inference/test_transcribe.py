@@ -15,6 +15,7 @@ from st.decoding import BeamOptions, PrefixOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
 from st.inference.letters import possible_labels
+from st.inference.precision import convert_products
 from st.inference.recordings import RecordingResult
 from st.inference.timed_formats import TIMED_FORMATS, timed_pieces
 from st.modules.model import SpeechTranslator
@@ -116,6 +117,21 @@ def test_decoder_that_is_not_there_is_an_error(translator: Translator) -> None:
     options = TranscriptOptions(language="fr", decoder=BeamOptions())
     with pytest.raises(DecodingError, match="no decoder"):
         Translator(SpeechTranslator(config), None, translator.ctc, transcripts=options)
+
+
+def test_a_recogniser_computes_in_bfloat16(translator: Translator, waves: list[np.ndarray]) -> None:
+    config = dataclasses.replace(translator.model.config, parts=("encoder",))
+    model = SpeechTranslator(config)
+    convert_products(model, torch.bfloat16)
+    assert model.encoder.post_extract_proj.weight.dtype == torch.bfloat16
+    recogniser = Translator(model, None, translator.ctc, dtype=torch.bfloat16)
+    assert recogniser.transcribe(waves[0]).transcript is not None
+
+
+def test_i10_what_the_decoder_writes_holds_no_tags_or_marks(translator: Translator, waves: list[np.ndarray]) -> None:
+    wild = BeamOptions(beam=4, max_len_b=40, temperature=3.0, joint_ctc_weight=0.2)
+    for text in _texts(_with(translator, language="de", decoder=wild), waves):
+        assert not any(mark in text for mark in ("<", ">", "▁", "[", "|"))
 
 
 # -- letters of a language ----------------------------------------------------------------------------------------
