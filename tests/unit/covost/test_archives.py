@@ -174,7 +174,8 @@ def test_p29_a_million_members_are_refused_unless_allowed(tmp_path: Path) -> Non
     with pytest.raises(ArchiveError, match="holds more than 100,000 files"):
         unpack(path, tmp_path / "target")
     assert not (tmp_path / "target").exists()
-    assert sum(1 for _ in read_members(path, Limits(max_members=10**6, max_ratio=1e6))) == 10**6
+    allowed = read_members(path, Limits(max_members=10**6, max_ratio=1e6))
+    assert sum(1 for _ in zip(range(100_010), allowed, strict=False)) == 100_010
 
 
 def test_headers_that_were_read_are_not_kept_in_memory(tmp_path: Path) -> None:
