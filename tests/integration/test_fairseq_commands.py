@@ -107,16 +107,6 @@ def test_import_st_loads_neither_fairseq_nor_torchaudio():
     run("python", "-c", code)
 
 
-def test_t05_ten_updates_equal_five_and_five_after_a_resume(data, tmp_path):
-    options = ("--disable-validation", "--seed", "3", "--encoder-mask-time-prob", "0.2", "--decoder-dropout", "0.1")
-    run(*training(data, tmp_path / "whole", *options, "--max-update", "10"))
-    run(*training(data, tmp_path / "parts", *options, "--max-update", "5"))
-    run(*training(data, tmp_path / "parts", *options, "--max-update", "10"))
-    whole, parts = (weights(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "parts"))
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-
-
 def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
     script = tmp_path / "record.py"
     script.write_text(
