@@ -21,10 +21,11 @@ def register_plugins() -> None:
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
-    from st.tasks import checkpointing, training_log
+    from st.tasks import checkpointing, clear_config, training_log
     from st.tasks.torchrun import join_torchrun
 
     join_torchrun()
+    clear_config.install()
     checkpointing.install()
     training_log.install()
 

@@ -1,13 +1,15 @@
 """Every recipe of configs/ composes as fairseq-hydra-train composes it, names only options that exist, and trains."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 from conftest_integration import ROOT
+from fairseq import options
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.initialize import add_defaults, hydra_init
-from fairseq.dataclass.utils import omegaconf_no_object_check
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf, omegaconf_no_object_check
 from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
@@ -16,6 +18,8 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, parameters, trainer_of
+
+from st.errors import ConfigError, StError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -109,31 +113,77 @@ def data(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("tree"), train=4, dev=1)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
+def prepared(name, data, save_dir, *more):
+    """Return the configuration of a recipe at the size of a test, as fairseq-hydra-train hands it on."""
     small = dict(SMALL)
-    if "ctc" in path.stem and path.stem != "demo_ctc":  # has a decoder of its own size
-        small = {name: value for name, value in small.items() if not name.startswith("decoder_")}
-    recipe = OmegaConf.load(ROOT / "configs" / "base" / "training.yaml").model
-    overrides = [f"++model.{name}={value}" for name, value in small.items()]
-    if not path.stem.startswith("demo"):
-        overrides += [f"model.{name}=null" for name in recipe if recipe._get_node(name)._is_missing()]
-        overrides += ["model.decoder=null"] if "ctc" not in path.stem else []
+    if name in ("xlsr_300m_ctc", "xlsr_53_ctc"):  # which have a decoder of their own size
+        small = {option: value for option, value in small.items() if not option.startswith("decoder_")}
+    overrides = [f"++model.{option}={value}" for option, value in small.items()]
+    if name.startswith("demo"):
+        overrides.append("checkpoint.finetune_from_model=null")
     else:
-        overrides += ["checkpoint.finetune_from_model=null"]
-    overrides += [f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={tmp_path}"]
+        overrides += [f"model.{part}=null" for part in ("encoder", "decoder") if part == "encoder" or "ctc" not in name]
+    overrides += [f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={save_dir}"]
     overrides += ["common.cpu=true", "task.directions=all", "++task.threads=1", "task.precision=fp32"]
     overrides.append("distributed_training.distributed_world_size=1")
-    if not path.stem.startswith(("xlsr_300m_ctc", "xlsr_53_ctc")):  # their scheduler goes by shares of max_update
+    if name not in ("xlsr_300m_ctc", "xlsr_53_ctc"):  # whose scheduler goes by shares of max_update
         overrides.append("lr_scheduler.warmup_updates=1")
-    cfg = composed(path.stem, *overrides)
+    cfg = composed(name, *overrides, *more)
     add_defaults(cfg)
     with omegaconf_no_object_check():
-        cfg = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
-    trainer = trainer_of(cfg)
+        return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
+    trainer = trainer_of(prepared(path.stem, data, tmp_path))
     before = parameters(trainer)
     for _ in range(2):
-        log = trainer.train_step([batch(trainer)] * cfg.optimization.update_freq[0])
+        log = trainer.train_step([batch(trainer)] * trainer.cfg.optimization.update_freq[0])
         assert log["loss"] > 0
         assert torch.isfinite(torch.tensor(log["loss"]))
     assert changed(before, parameters(trainer))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+model.encoder_layer_drop=0.1", r"encoder_layer_drop .*no such option; did you mean encoder_layerdrop"),
+        ("+task.nonsense=1", r"nonsense \(--nonsense\): no such option; there are: .*directions"),
+        ("criterion.ctc_weight=much", r"ctc_weight \(--ctc-weight\): Value 'much'"),
+        ("++optimizer.adam_eps=[1]", r"adam_eps \(--adam-eps\)"),
+        ("task.precision=fp8", r"precision \(--precision\): Invalid value 'fp8'"),
+        ("model.preset=3b", "no model preset '3b'"),
+        ("model.encoder=nowhere.pt", r"nowhere\.pt"),
+        ("model.encoder='???'", r"the config leaves open model\.encoder; add model\.encoder=…"),
+        ("task.data=nowhere", "nowhere"),
+        ("+model.freeze=fc9", "--freeze: 'fc9' matches no parameter"),
+        ("+optimizer.lr_scale='head=2'", "--lr-scale: 'head=2'"),
+        ("+model.cache_encoder_states=true", "--cache-encoder-states needs --freeze-encoder"),
+        ("+criterion.rdrop_alpha=-1", r"--rdrop-alpha is -1\.0"),
+    ],
+)
+def test_t23_what_is_wrong_in_a_config_is_named(data, tmp_path, override, message):
+    with pytest.raises(StError, match=message):
+        _ = trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, override)).optimizer
+
+
+def test_t23_two_options_that_exclude_each_other_are_both_named(data, tmp_path):
+    excluding = ("+model.freeze_encoder=true", "+model.freeze_finetune_updates=3")
+    with pytest.raises(ConfigError, match=r"--freeze-finetune-updates .* --freeze-encoder"):
+        trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, *excluding))
+
+
+@pytest.mark.parametrize("name", ["xlsr_300m_21_en", "xlsr_300m_ctc"])
+def test_the_fairseq_train_line_of_the_documentation_is_the_recipe(name):
+    text = (ROOT / "docs" / "training.md").read_text()
+    line = text.split(f"`{name}`")[-1].split("\n\n")[1].replace("\\\n", " ")
+    words = shlex.split(line)
+    assert words[:4] == ["fairseq-train", "DATA", "--user-dir", "st"]
+    parser = options.get_training_parser()
+    found = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, [words[1], *words[4:]]))
+    files = {("model", "encoder"), ("model", "decoder"), ("task", "data"), ("checkpoint", "save_dir")}
+    shown = {("common", "user_dir"), ("common", "log_format"), ("common", "log_interval"), ("model", "_name")}
+    for (section, key), value in own_settings(ROOT / "configs" / f"{name}.yaml").items():
+        if (section, key) not in files | shown:
+            assert found[section][key] == value, f"{section}.{key}"
