@@ -28,7 +28,7 @@ def ctc_error_counts(logits: Tensor, lengths: Tensor, transcripts: list[str], ct
     best = logits.argmax(-1).cpu()
     counts = dict.fromkeys(("word_errors", "words", "char_errors", "chars"), 0)
     for labels, length, transcript in zip(best, lengths.tolist(), transcripts, strict=True):
-        reference = ctc.normalise(transcript)
+        reference = ctc.spell(transcript)
         if not reference:
             continue
         hypothesis = ctc.decode(labels[:length].tolist())
