@@ -173,8 +173,9 @@ def line_chart(
     stages: Sequence[tuple[str, float]] = (),
     x_max: float = 0.0,
     y_max: float | None = None,
+    x_label: str = "updates",
 ) -> str:
-    """Draw curves over training updates on one pair of axes.
+    """Draw curves over training updates, or another measure of progress, on one pair of axes.
 
     Args:
         lines: Curves with at least one point each.
@@ -183,6 +184,7 @@ def line_chart(
         stages: Names and first updates of training stages; curves are not drawn across their borders.
         x_max: Update that the axis reaches at least.
         y_max: Cut the value axis here, where a few first values would flatten the rest.
+        x_label: Unit of the horizontal axis.
     """
     right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
     points = [point for line in lines for point in line.points]
@@ -197,7 +199,7 @@ def line_chart(
     parts += [
         f'<text x="{plane.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks
     ]
-    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">updates</text>')
+    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">{escape(x_label)}</text>')
     parts += [_stage(label, plane.x(start), bottom) for label, start in stages if len(stages) > 1]
     for index, line in enumerate(lines):
         parts += [_curve(line, piece, plane) for piece in _split(line.points, [start for _, start in stages])]
