@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -130,13 +131,13 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
     if is_catalogue(folder):
         return unchanged_clips(records, folder)
     written_ns = written.stat().st_mtime_ns
-    fresh = {}
+    fresh, prefix = {}, f"{folder}/"
     for record in records:
-        path = folder / record.clip
+        path = prefix + record.clip  # A million times: pathlib takes longer than the system does.
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116
             same = stat.st_size == record.source_bytes and (
-                stat.st_mtime_ns < written_ns or zlib.crc32(path.read_bytes()) == record.source_crc32
+                stat.st_mtime_ns < written_ns or zlib.crc32(Path(path).read_bytes()) == record.source_crc32
             )
         except OSError:
             same = False

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from covost.build import StorePlan, build_store
 from covost.coverage import log_coverage
 from covost.decode import Decoder
+from covost.ordered_map import ordered_map
 from covost.policy import Policy, apply_text_policy
 from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
 from covost.store import StorePaths, StoreRecord
@@ -67,20 +69,24 @@ def plan_languages(config: PrepareConfig) -> list[LanguagePlan]:
 
 def _plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
     spoken = SpokenLanguage.load(config.layout, code)
-    directions = []
-    for direction in config.directions:
-        if split_direction(direction)[0] == code:
-            table = load_direction(config.layout, direction, spoken)
-            if not len(table.rows):
-                raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
-            require_coverage(table, config.min_coverage)
-            directions.append((table, apply_text_policy(table, config.policy)))
+    wanted = [direction for direction in config.directions if split_direction(direction)[0] == code]
+    directions = list(ordered_map(partial(_plan_direction, config, spoken), wanted))
     usable = [rows.filter(pl.col("reason").is_null()).select("split", "clip") for _, rows in directions]
     clips = pl.concat(usable).unique()
     if not len(clips):
         raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
     by_split = {split: clips.filter(pl.col("split") == split)["clip"].sort().to_list() for split in SPLITS}
     return LanguagePlan(code, spoken.clips_folder, directions, by_split, spoken.duplicates)
+
+
+def _plan_direction(
+    config: PrepareConfig, spoken: SpokenLanguage, direction: str
+) -> tuple[DirectionTable, pl.DataFrame]:
+    table = load_direction(config.layout, direction, spoken)
+    if not len(table.rows):
+        raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
+    require_coverage(table, config.min_coverage)
+    return table, apply_text_policy(table, config.policy)
 
 
 def fingerprint(plans: list[LanguagePlan]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +12,19 @@ import polars as pl
 
 from covost.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
 from covost.decode import ClipDecoder, Decoder
+from covost.manifests import FinishedDirection, finish_direction, manifest_bytes, split_manifests
+from covost.ordered_map import ordered_map
 from covost.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, plan_languages, store_name
-from covost.policy import UNUSABLE, apply_audio_policy
-from covost.report import direction_report, markdown, store_report, transcript_report
+from covost.policy import UNUSABLE
+from covost.report import markdown, store_report, transcript_report
 from covost.report_html import html
 from covost.shards import PartReader, Shard, finished_shards, write_shard_record
-from covost.splits import DirectionTable
 from covost.spool import Spools
 from covost.transcripts import MANIFEST_PREFIX, transcript_rows
 from covost.tree import PreparedTree
 from covost.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
 from st.data.languages import LANGUAGES, split_direction
-from st.data.manifest import COLUMNS
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 
@@ -111,25 +111,26 @@ class _Run:
 
     def complete(self, plans: list[LanguagePlan], decoder_for: Callable[[LanguagePlan], Decoder]) -> PrepareSummary:
         """Do all that is left when the tables are read."""
-        for plan in plans:
+        stores = [store_name(plan.code, split) for plan in plans for split, clips in plan.clips.items() if clips]
+        while plans:
+            # The tables of a language take a gigabyte, so they are let go before the vocabularies are made.
+            plan = plans.pop(0)
             self._prepare_language(plan, decoder_for(plan))
-        return self._finish(
-            [store_name(plan.code, split) for plan in plans for split, clips in plan.clips.items() if clips]
-        )
+            del plan
+        return self._finish(stores)
 
     def _prepare_language(self, plan: LanguagePlan, decoder: Decoder) -> None:
         """Build the stores of a spoken language, then the manifests of its directions and of its transcripts."""
         stores = build_stores(plan, self.tree.root, decoder, self.tree.invalidate)
         index = LanguageIndex(plan.code)
-        for table, planned in plan.directions:
-            rows = apply_audio_policy(planned, stores, self.config.policy)
-            index.add(table.direction, rows)
-            self._finish_direction(table, rows)
+        for finished in ordered_map(lambda item: finish_direction(*item, stores, self.config.policy), plan.directions):
+            index.add(finished.direction, finished.rows)
+            self._add_direction(finished)
+            del finished
         tables = (table for table, _ in plan.directions)
         transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
-        self._write_manifests(
-            f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", _transcript_manifest(transcripts, plan.code)
-        )
+        kept = _transcript_manifest(transcripts, plan.code)
+        self._write_manifests(split_manifests(f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", kept))
         self.indices.append(index.finish(transcripts))
         self.report["languages"][plan.code] = {
             "validated_duplicates": plan.duplicates,
@@ -139,30 +140,27 @@ class _Run:
         self.clips += len(stores)
         self.failed += int(stores["status"].is_in(UNUSABLE).sum())
 
-    def _finish_direction(self, table: DirectionTable, rows: pl.DataFrame) -> None:
+    def _add_direction(self, finished: FinishedDirection) -> None:
         """Write the manifests of a direction and remember its counts and its texts."""
-        source, target = split_direction(table.direction)
-        kept = rows.filter(pl.col("reason").is_null()).with_columns(
-            pl.lit(source).alias("src_lang"), pl.lit(target).alias("tgt_lang")
-        )
-        self._write_manifests(f"{{split}}_{table.direction}.tsv", kept)
-        train = kept.filter(pl.col("split") == "train")
-        self.target_texts.add(target, train["tgt_text"])
-        self.source_texts.add(source, train["src_text"])
-        self.report["directions"][table.direction] = direction_report(table, rows)
-        logger.info("%s: kept %d of %d rows", table.direction, len(kept), len(rows))
+        source, target = split_direction(finished.direction)
+        self._write_manifests(finished.manifests)
+        self.target_texts.add(target, finished.train["tgt_text"])
+        self.source_texts.add(source, finished.train["src_text"])
+        self.report["directions"][finished.direction] = finished.report
+        logger.info("%s: kept %d of %d rows", finished.direction, finished.kept, len(finished.rows))
 
-    def _write_manifests(self, pattern: str, kept: pl.DataFrame) -> None:
-        for (split,), part in kept.group_by("split", maintain_order=True):
-            name = pattern.format(split=split)
+    def _write_manifests(self, manifests: Mapping[str, bytes]) -> None:
+        for name, content in manifests.items():
             self.manifests.add(name)
-            self.tree.write(name, manifest_bytes(part))
+            self.tree.write(name, content)
 
     def _finish(self, stores: list[str]) -> PrepareSummary:
         """Make the vocabularies, write index and report, and last of all the config."""
         config = self.config
         used = {code for direction in config.directions for code in split_direction(direction)}
         languages = [code for code in LANGUAGES if code in used]
+        index = index_bytes(self.indices)
+        self.indices.clear()
         vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, languages)
         self.report["vocabulary"] = vocabularies.counts
         data_config = DataConfig(lang_tag_format=vocabularies.lang_tag_format, directions=config.directions)
@@ -170,7 +168,7 @@ class _Run:
         self.tree.remove_others(OPTIONAL_FILES, vocabularies.files)
         files = {
             **vocabularies.files,
-            INDEX_FILENAME: index_bytes(self.indices),
+            INDEX_FILENAME: index,
             "report.json": (json.dumps(self.report, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode(),
             "report.md": markdown(self.report).encode(),
             "report.html": html(self.report).encode(),
@@ -185,8 +183,3 @@ def _transcript_manifest(rows: pl.DataFrame, code: str) -> pl.DataFrame:
     return rows.filter(pl.col("reason").is_null()).with_columns(
         pl.col("src_text").alias("tgt_text"), pl.lit(code).alias("src_lang"), pl.lit(code).alias("tgt_lang")
     )
-
-
-def manifest_bytes(rows: pl.DataFrame) -> bytes:
-    """Return rows as a manifest; text must already be free of tabs and line breaks."""
-    return rows.select(COLUMNS).write_csv(separator="\t", quote_style="never", line_terminator="\n").encode()

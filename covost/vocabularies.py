@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from st.data.characters import distinct_characters
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import (
@@ -45,8 +47,9 @@ class VocabularyConfig:
     """When trimming, keep what the train transcripts need, too, so that the decoder could write them."""
     keep_pieces: int = 0
     """When trimming, keep also so many of the model's most probable pieces."""
-    max_sentences: int = 400_000
-    """Learn pieces from an even sample of at most this many sentences; characters come from all."""
+    max_sentences: int = 100_000
+    """Learn pieces from a sample of at most this many sentences, an equal share of them for every language and the
+    rest for those that have more; characters come from all."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -91,13 +94,18 @@ class TextCollector:
 
     def add(self, language: str, texts: pl.Series) -> None:
         """Add the texts of one side of one direction."""
-        known = self._texts.get(language)
-        joined = texts.rename("text") if known is None else pl.concat([known, texts.rename("text")])
-        self._texts[language] = joined.filter(joined != "").unique(maintain_order=True)
+        texts = texts.rename("text").filter(texts != "").unique(maintain_order=True)
+        self._texts[language] = _distinct(self._texts.get(language), texts)
 
     def series(self) -> dict[str, pl.Series]:
         """Return the texts by language, in the order of the language table."""
         return {code: self._texts[code] for code in LANGUAGES if code in self._texts}
+
+
+def _distinct(some: pl.Series | None, others: pl.Series | None) -> pl.Series:
+    """Join two series of distinct texts, of which one may be missing."""
+    given = [series for series in (some, others) if series is not None]
+    return given[0] if len(given) == 1 else pl.concat(given).unique(maintain_order=True)
 
 
 def read_model(path: Path) -> bytes:
@@ -156,19 +164,41 @@ def make_text_vocabulary(
     """
     if config.spm_model is not None:
         return _mbart50_vocabulary(config, read_model(config.spm_model), targets, sources)
-    collector = TextCollector()
-    for texts in (targets, sources):
-        for code, sentences in texts.items():
-            collector.add(code, sentences)
+    texts = {
+        code: _distinct(targets.get(code), sources.get(code)) for code in LANGUAGES if code in {**targets, **sources}
+    }
     model = train_sentencepiece(
-        pl.concat(list(collector.series().values()) or [pl.Series("text", [], dtype=pl.String)]),
+        sample_sentences(texts, config.max_sentences),
         vocab_type=config.vocab_type,
         vocab_size=config.vocab_size,
-        max_sentences=config.max_sentences,
+        characters=set().union(*map(characters_of, texts.values())),
+        num_sentences=sum(map(len, texts.values())),
     )
     pieces = model_pieces(model)
     logger.info("trained a %s vocabulary of %d pieces", config.vocab_type, len(pieces))
     return TextVocabularyFiles(model, dictionary_text(pieces, covost_tags(languages)), "<lang:{}>")
+
+
+def sample_sentences(texts: Mapping[str, pl.Series], limit: int) -> list[str]:
+    """Draw sentences evenly over each language's texts, so that it is the same sample on every machine.
+
+    Returns:
+        All texts, or at most ``limit``: each language has an equal share, and what one has not the others get.
+    """
+    share, left, open_languages = limit, limit, len(texts)
+    for size in sorted(map(len, texts.values())):
+        share = left // open_languages
+        left, open_languages = left - min(size, share), open_languages - 1
+    # The share of the largest language is what no other language's size limits.
+    steps = {code: max(1, -(-len(series) // max(1, share))) for code, series in texts.items()}
+    return [text for code, series in texts.items() for text in series.gather_every(steps[code]).to_list()]
+
+
+def characters_of(texts: pl.Series) -> set[str]:
+    """Return the characters of texts in NFC, spaces left out."""
+    joined = "".join(texts.str.join("\n").to_list())
+    met = distinct_characters(unicodedata.normalize("NFC", joined))
+    return {character for character in met if not character.isspace()}
 
 
 def _mbart50_vocabulary(

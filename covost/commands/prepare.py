@@ -66,9 +66,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     group(
         "--vocab-sentences",
         type=int,
-        default=400_000,
-        help="learn pieces from an even sample of at most so many distinct sentences; every character of all is "
-        "covered (default: %(default)s)",
+        default=100_000,
+        help="learn pieces from a sample of at most so many distinct sentences, an equal share for every language; "
+        "characters come from all (default: %(default)s)",
     )
     group("--spm", type=Path, help="take mBART-50's SentencePiece model instead, with its 52 language codes")
     group(

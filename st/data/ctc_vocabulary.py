@@ -6,14 +6,16 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
+from st.data.characters import distinct_characters
 from st.errors import ConfigError
 from st.files import write_text
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 WORD_DELIMITER = "|"
+_BATCH = 50_000
 
 # Arabic script: tatweel only stretches a word; the short vowel marks are written or left out at will.
 _ARABIC_DROPPED = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0653))))
@@ -51,8 +53,11 @@ _CHARACTERS = _CharacterMap()
 
 
 def _normalise(text: str, characters: _CharacterMap) -> str:
-    lowered = unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
-    return " ".join(lowered.translate(characters).split())
+    return " ".join(_compose_and_lower(text).translate(characters).split())
+
+
+def _compose_and_lower(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
 
 
 class CtcVocabulary:
@@ -106,8 +111,11 @@ class CtcVocabulary:
         """Collect the characters of transcripts, in code point order, so that the order of texts does not matter."""
         characters: set[str] = set()
         for texts in texts_by_language.values():
-            for text in texts:
-                characters.update(normalise(text))
+            iterator = iter(texts)
+            while batch := list(islice(iterator, _BATCH)):
+                # No rule but these looks beyond one character, and none looks across a line end.
+                met = distinct_characters(_compose_and_lower("\n".join(batch)))
+                characters.update("".join(met).translate(_CHARACTERS))
         return cls._of_characters(characters)
 
     @classmethod

@@ -7,12 +7,10 @@ import re
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import sentencepiece
 
 from st.data.sentencepiece_model import drop_field
@@ -24,7 +22,6 @@ NUM_SPM_SPECIALS = 3
 """``<unk> <s> </s>`` come first in our models, as in mBART's, so that dictionary id = SentencePiece id + 1."""
 
 _MAX_SENTENCE_BYTES = 65_536
-_BATCH = 100_000
 # The result depends on how sentences are dealt out to threads, so their number is fixed, whatever the machine.
 _NUM_THREADS = 4
 # Field numbers of sentencepiece_model.proto.
@@ -37,7 +34,8 @@ def train_sentencepiece(
     vocab_type: str = "unigram",
     vocab_size: int | None = None,
     vocab_limit: int = 32_000,
-    max_sentences: int = 400_000,
+    characters: set[str] | None = None,
+    num_sentences: int | None = None,
 ) -> bytes:
     """Train a SentencePiece model with every character of ``texts`` covered.
 
@@ -50,7 +48,8 @@ def train_sentencepiece(
         vocab_size: Pieces wanted, the three specials included; None for :func:`default_vocab_size`, lowered to what
             the texts support.
         vocab_limit: The largest size that None may choose.
-        max_sentences: Learn pieces from an even sample of at most so many sentences; characters come from all.
+        characters: What must be covered, if the texts are a sample; None for the characters of the texts.
+        num_sentences: How many sentences they are a sample of.
 
     Returns:
         The serialised model.
@@ -60,35 +59,22 @@ def train_sentencepiece(
     """
     if vocab_type not in VOCAB_TYPES:
         raise ConfigError(f"--vocab-type is {vocab_type!r}; expected one of {', '.join(VOCAB_TYPES)}")
-    sentences = list(texts) if isinstance(texts, Iterator) else texts
-    num_sentences, characters = _survey(sentences)
-    if not num_sentences:
+    sentences = [text for text in texts if text.strip()]
+    if not sentences:
         raise ConfigError("no text to train a vocabulary on; are all train rows dropped?")
-    size = vocab_size or default_vocab_size(num_sentences, len(characters), vocab_limit)
-    # An even sample, not a random one: it is the same on every machine.
-    step = -(-num_sentences // max_sentences)
-    sample = list(islice((text for text in sentences if text.strip()), 0, None, step))
+    if characters is None:
+        characters = set().union(*(unicodedata.normalize("NFC", sentence) for sentence in sentences))
+        characters = {character for character in characters if not character.isspace()}
+    size = vocab_size or default_vocab_size(num_sentences or len(sentences), len(characters), vocab_limit)
     try:
-        return _train(sample, characters, vocab_type, size, exact=vocab_size is not None)
+        return _train(sentences, characters, vocab_type, size, exact=vocab_size is not None)
     except RuntimeError as exc:
-        raise ConfigError(_explain(str(exc), size, len(sample))) from None
+        raise ConfigError(_explain(str(exc), size, len(sentences))) from None
 
 
 def default_vocab_size(num_sentences: int, num_characters: int, limit: int = 32_000) -> int:
     """Return a vocabulary size for a corpus: 1000 up to 10,000 sentences, then a tenth of them, plus its characters."""
     return min(max(1000, num_sentences // 10) + num_characters, max(limit, 2 * num_characters))
-
-
-def _survey(texts: Iterable[str]) -> tuple[int, set[str]]:
-    """Return how many texts are not blank, and the characters of all but spaces."""
-    count, seen = 0, np.zeros(sys.maxunicode + 1, dtype=bool)
-    iterator = iter(texts)
-    while batch := list(islice(iterator, _BATCH)):
-        count += sum(1 for text in batch if text.strip())
-        code_points = unicodedata.normalize("NFC", "\n".join(batch)).encode("utf-32-le")
-        seen[np.frombuffer(code_points, dtype="<u4")] = True
-    characters = set(map(chr, np.flatnonzero(seen).tolist()))
-    return count, {character for character in characters if not character.isspace()}
 
 
 def _train(sentences: Sequence[str], characters: set[str], vocab_type: str, size: int, *, exact: bool) -> bytes:

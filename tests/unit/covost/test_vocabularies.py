@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.vocabularies import TextCollector, VocabularyConfig, make_vocabularies
+from covost.vocabularies import TextCollector, VocabularyConfig, characters_of, make_vocabularies, sample_sentences
 from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.data.manifest import read_manifest
 from st.data.sentencepiece_training import mbart50_tags, train_sentencepiece
@@ -132,3 +132,24 @@ def test_library_checks_options_too(mbart: Path) -> None:
     for options in ({"trim": True}, {"keep_pieces": 3}, {"spm_model": mbart, "trim": True, "keep_pieces": -1}):
         with pytest.raises(ConfigError, match="--"):
             VocabularyConfig(**options)
+
+
+def test_sample_shares_out_evenly_what_small_languages_leave() -> None:
+    texts = {
+        code: pl.Series([f"{code} {n}" for n in range(size)]) for code, size in (("nl", 5), ("en", 90), ("de", 60))
+    }
+    everything = [text for series in texts.values() for text in series]
+    assert sample_sentences(texts, 155) == everything
+    assert sample_sentences(texts, 1000) == everything
+    sample = sample_sentences(texts, 65)
+    counts = {code: sum(text.startswith(code) for text in sample) for code in texts}
+    assert counts == {"nl": 5, "en": 30, "de": 30}
+    # Evenly over the texts, not the first ones.
+    assert [text for text in sample if text.startswith("en")] == [f"en {n}" for n in range(0, 90, 3)]
+    assert len(sample_sentences(texts, 3)) == 3
+    assert sample_sentences({}, 10) == []
+
+
+def test_characters_are_those_of_all_texts_composed() -> None:
+    assert characters_of(pl.Series(["e\u0301a b", "c\u00a0d", "\U0001f600"])) == set("éabcd\U0001f600")
+    assert characters_of(pl.Series([], dtype=pl.String)) == set()

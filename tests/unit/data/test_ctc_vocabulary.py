@@ -130,3 +130,14 @@ def test_unfit_files_are_config_errors(content: str, tmp_path: Path) -> None:
         CtcVocabulary.load(path)
     with pytest.raises(ConfigError, match="no such"):
         CtcVocabulary.load(tmp_path / "absent.json")
+
+
+@given(st_.lists(st_.text(max_size=12), max_size=6))
+def test_the_vocabulary_has_the_characters_of_each_normalised_text(texts: list[str]) -> None:
+    expected = set("".join(map(normalise, texts))) - {" "}
+    assert set(CtcVocabulary.build({"en": texts}).symbols[5:]) == expected
+
+
+def test_the_vocabulary_of_texts_that_meet_at_letters_that_look_around() -> None:
+    texts = ["ΟΔΟΣ", "Σ", "e", "\u0301a", "I", "\u0307x", "\ud55c"]
+    assert set(CtcVocabulary.build({"en": texts}).symbols[5:]) == set("".join(map(normalise, texts)))

@@ -1,0 +1,64 @@
+"""From the planned rows of a direction to its manifests and counts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from covost.policy import Policy, apply_audio_policy
+from covost.report import direction_report
+from covost.splits import DirectionTable
+from st.data.languages import split_direction
+from st.data.manifest import COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedDirection:
+    """All that a direction adds to a tree."""
+
+    direction: str
+    rows: pl.DataFrame
+    """Its rows after both policies."""
+    manifests: Mapping[str, bytes]
+    """Content by file name."""
+    train: pl.DataFrame
+    """``tgt_text`` and ``src_text`` of the train rows that are kept."""
+    report: Mapping[str, Any]
+    kept: int
+    """Rows that are kept, in all splits."""
+
+
+def finish_direction(
+    table: DirectionTable, planned: pl.DataFrame, stores: pl.DataFrame, policy: Policy
+) -> FinishedDirection:
+    """Apply the audio policy to the planned rows of a direction and make its manifests."""
+    rows = apply_audio_policy(planned, stores, policy)
+    source, target = split_direction(table.direction)
+    kept = rows.filter(pl.col("reason").is_null()).with_columns(
+        pl.lit(source).alias("src_lang"), pl.lit(target).alias("tgt_lang")
+    )
+    return FinishedDirection(
+        table.direction,
+        rows,
+        split_manifests(f"{{split}}_{table.direction}.tsv", kept),
+        kept.filter(pl.col("split") == "train").select("tgt_text", "src_text"),
+        direction_report(table, rows),
+        len(kept),
+    )
+
+
+def split_manifests(pattern: str, kept: pl.DataFrame) -> dict[str, bytes]:
+    """Return the manifest of each split of the rows, by file name; ``pattern`` has a place for ``{split}``."""
+    parts = kept.group_by("split", maintain_order=True)
+    return {pattern.format(split=split): manifest_bytes(part) for (split,), part in parts}
+
+
+def manifest_bytes(rows: pl.DataFrame) -> bytes:
+    """Return rows as a manifest; text must already be free of tabs and line breaks."""
+    sink = io.BytesIO()
+    rows.select(COLUMNS).write_csv(sink, separator="\t", quote_style="never", line_terminator="\n")
+    return sink.getvalue()
