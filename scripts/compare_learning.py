@@ -125,7 +125,7 @@ class Comparison:
             job = Job(stage, run.directions, 1, self.args.threads, PILOT_UPDATES, folder, previous, pilot=True)
             self._train(job, SIDES[run.side].ours)
             rates = [curve for curve in read_curves([folder / "train.log"]).of("ups") if curve.dataset == "train"]
-            known[key] = asdict(measure_pace(rates[0].points if rates else ()))
+            known[key] = asdict(measure_pace(rates[0].points if rates else (), cached=stage.cached))
             write_json(path, known)
             shutil.rmtree(folder)
         return Pace(**known[key])

@@ -142,11 +142,12 @@ def list_runs(
     return runs
 
 
-def measure_pace(rates: Sequence[tuple[float, float]]) -> Pace:
+def measure_pace(rates: Sequence[tuple[float, float]], *, cached: bool) -> Pace:
     """Work out the pace of a pilot, whose second half is as fast as all that follows.
 
     Args:
         rates: Number of updates made and updates per second since the entry before, from the first update on.
+        cached: Whether the pilot is two epochs, the first of which fills the cache.
 
     Raises:
         UsageError: If there are too few.
@@ -159,7 +160,7 @@ def measure_pace(rates: Sequence[tuple[float, float]]) -> Pace:
     middle = len(rates) // 2
     # Medians: a pause of the machine, or the first update, is no part of the pace.
     first, later = statistics.median(each[:middle]), statistics.median(each[middle:])
-    return Pace(later, max(0.0, first - later) * sum(steps[:middle]))
+    return Pace(later, max(0.0, first - later) * sum(steps[:middle]) if cached else 0.0)
 
 
 def read_training(log: str) -> tuple[float, int]:
