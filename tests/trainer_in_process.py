@@ -1,5 +1,8 @@
 """fairseq's trainer in this process, built from a command line: a training step costs milliseconds, not an import."""
 
+import copy
+import functools
+
 import numpy as np
 import torch
 from fairseq import options, tasks
@@ -38,8 +41,13 @@ SMALL = {
 
 def make_config(data, **changes):
     """Return fairseq's configuration; ``changes`` are options, True for a flag and None to leave one out."""
-    given = SMALL | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
-    line = [str(data), "--cpu"]
+    return copy.deepcopy(_config(str(data), tuple(changes.items())))
+
+
+@functools.cache
+def _config(data, changes):
+    given = SMALL | {f"--{name.replace('_', '-')}": value for name, value in changes}
+    line = [data, "--cpu"]
     for name, value in given.items():
         line += [] if value is None else [name] if value is True else [f"{name}={value}"]
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), line))

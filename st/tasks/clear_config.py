@@ -51,8 +51,7 @@ def refuse_missing(cfg: Any) -> None:
     Raises:
         ConfigError: The message lists them.
     """
-    section = cfg._key()
-    missing = sorted(f"{section}.{key}" if section else str(key) for key in OmegaConf.missing_keys(cfg))
+    missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(
             f"the config leaves open {', '.join(missing)}; add {' '.join(f'{name}=…' for name in missing)} to the command"

