@@ -79,29 +79,6 @@ def test_fairseq_generate_decodes_every_target_once(trained, data):
     assert "Generate dev with beam=2" in result.stdout
 
 
-@pytest.mark.parametrize("user_dir", ["st", ROOT / "st"])
-def test_t01_user_dir_works_from_the_root_and_from_elsewhere(data, tmp_path, user_dir):
-    command = training(data, tmp_path, "--max-update", "1", "--disable-validation", "--no-save", user_dir=user_dir)
-    result = run(*command, cwd=ROOT if user_dir == "st" else tmp_path)
-    assert logged(result.stdout + result.stderr, "train_inner")
-
-
-def test_t01_a_foreign_module_named_st_is_an_explicit_error(data, tmp_path):
-    (tmp_path / "st.py").write_text("")
-    command = ["python", "-c", "import st, sys; from fairseq_cli.train import cli_main; cli_main()"]
-    result = run(*command, *training(data, tmp_path / "run")[1:], cwd=tmp_path, check=False)
-    assert result.returncode != 0
-    assert "st" in result.stderr
-
-
-def test_t02_importing_and_registering_twice_changes_nothing():
-    code = (
-        "import st, fairseq.tasks, sys; st.register_plugins(); st.register_plugins();"
-        "assert 'speech_translation' in fairseq.tasks.TASK_REGISTRY"
-    )
-    run("python", "-c", code)
-
-
 def test_import_st_loads_neither_fairseq_nor_torchaudio():
     code = "import sys, st; assert not {'fairseq', 'torchaudio'} & set(sys.modules), sorted(sys.modules)"
     run("python", "-c", code)

@@ -214,7 +214,7 @@ def test_early_stopping_counts_on_after_a_restart_and_the_logs_tell_all(server, 
 
 
 @pytest.mark.parametrize("way", ["root", "elsewhere", "installed", "foreign not imported"])
-def test_t01_the_registry_is_the_same_from_anywhere(server, tmp_path, way):
+def test_t01_t02_the_registry_is_the_same_from_anywhere_and_twice(server, tmp_path, way):
     folder = ROOT if way == "root" else tmp_path
     if way.startswith("foreign"):
         (tmp_path / "st.py").write_text("raise SystemExit('the wrong one')")
