@@ -83,8 +83,9 @@ def read_recording(
     data = source if isinstance(source, bytes) else read_bytes(source)
     try:
         with MemoryFile(data) as memory, soundfile.SoundFile(memory.handle, closefd=False) as file:
-            rate, declared, container = file.samplerate, file.frames, file.format
+            rate, declared = file.samplerate, file.frames
             limit = None if max_seconds is None else int(max_seconds * rate)
+            exact = file.subtype == "PCM_16"  # Always finite and within [-1, 1].
             waveform = _read_frames(file, limit)
     except soundfile.LibsndfileError as exc:
         raise AudioError(f"{name}: cannot be decoded: {exc.error_string}", reason="undecodable") from exc
@@ -92,29 +93,30 @@ def read_recording(
         raise AudioError(f"{name}: longer than {max_seconds:g} seconds", reason="too_long")
     if not len(waveform):
         raise AudioError(f"{name}: holds no samples", reason="empty_audio")
-    if not _all_finite(waveform):
+    if not exact and not _all_finite(waveform):
         raise AudioError(f"{name}: holds NaN or infinite samples", reason="non_finite")
-    truncated = is_truncated(data, container=container, declared=declared, decoded=len(waveform))
+    # Only of files that may be short is the format looked up, which takes soundfile a while.
+    short = len(waveform) < declared or data[:4] == b"RIFF"
+    truncated = short and is_truncated(data, container=file.format, declared=declared, decoded=len(waveform))
+    if exact and rate == sample_rate and waveform.ndim == 1:
+        return Recording(waveform, truncated)
     return Recording(to_mono(waveform, rate, sample_rate), truncated)
 
 
 def _read_frames(file: soundfile.SoundFile, limit: int | None) -> Samples:
     """Read ``(T,)`` or ``(T, C)`` frames, at most one more than ``limit``."""
     wanted = file.frames if limit is None else min(file.frames, limit + 1)
-    # libsndfile turns 16-bit samples into the same floats, but one by one.
-    dtype = "int16" if file.subtype == "PCM_16" else "float32"
-    blocks: list[npt.NDArray[Any]] = []
+    blocks: list[Samples] = []
     while wanted > 0:
         size = min(wanted, _BLOCK_FRAMES)
-        block = file.read(size, dtype=dtype)
+        block = file.read(size, dtype="float32")
         blocks.append(block)
         wanted -= len(block)
         if len(block) < size:
             break
     if not blocks:
         return np.zeros(0, dtype=np.float32)
-    waveform = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    return waveform if dtype == "float32" else np.multiply(waveform, np.float32(1 / 32768), dtype=np.float32)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _all_finite(waveform: Samples) -> bool:

@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from st.data import memory_file
 from st.data.audio import encode_flac, read_audio
 from st.data.memory_file import MemoryFile
 from st.errors import AudioError
+
+
+@pytest.fixture(autouse=True)
+def _no_spare_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_file._spare, "handle", None)
 
 
 @pytest.fixture(params=["memfd", "refused", "absent"])
@@ -49,6 +56,7 @@ def test_no_descriptor_is_left_open() -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     payload = encode_flac(np.zeros(500, dtype=np.float32))
+    read_audio(payload)  # One is kept for the next.
     before = count()
     for _ in range(20):
         read_audio(payload)
@@ -57,3 +65,37 @@ def test_no_descriptor_is_left_open() -> None:
         with pytest.raises(AudioError):
             read_audio(b"<html>")
     assert count() == before
+
+
+def noise(seed: int, length: int) -> bytes:
+    return encode_flac(np.random.default_rng(seed).uniform(-0.9, 0.9, length).astype(np.float32))
+
+
+def test_a_file_used_again_holds_nothing_of_the_last_one() -> None:
+    with MemoryFile(b"long content") as memory:
+        first = memory.handle
+    with MemoryFile(b"short") as memory:
+        assert memory.handle == first
+        assert memory.content() == b"short"
+        with MemoryFile(b"nested") as other:
+            assert other.handle != memory.handle
+            assert (memory.content(), other.content()) == (b"short", b"nested")
+
+
+def test_threads_and_forked_processes_do_not_mix_their_recordings() -> None:
+    payloads = [noise(seed, 2000 + 700 * seed) for seed in range(6)]
+    expected = [read_audio(payload) for payload in payloads]
+
+    def check(number: int) -> bool:
+        return all(np.array_equal(read_audio(payloads[number]), expected[number]) for _ in range(60))
+
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if not child:
+            os._exit(0 if check(number) else 1)
+        children.append(child)
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(check, range(3, 6)))
+    assert check(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
