@@ -125,9 +125,11 @@ def train_command(job: Job, features: Path, options: BaselineOptions) -> list[st
         str(round(options.batch_seconds * 100)), "--max-update", str(job.updates), "--seed", str(job.seed),
         "--num-workers", "0", "--log-format", "json", "--log-interval", "1" if job.pilot else "50",
         "--disable-validation", "--save-dir", str(job.folder), "--no-epoch-checkpoints", "--save-interval", str(ENDLESS),
-        "--save-interval-updates", str(step), "--keep-interval-updates", str(AVERAGED), "--no-save-optimizer-state"]  # fmt: skip
+        "--save-interval-updates", "0" if job.pilot else str(step), "--keep-interval-updates", str(AVERAGED), "--no-save-optimizer-state"]  # fmt: skip
     if job.curve:
         command += ["--keep-interval-updates-pattern", str(step * CURVE_EVERY)]
+    elif not job.pilot:  # nothing is kept, and so nothing saved, before the last tenth
+        command += ["--validate-after-updates", str(max(0, job.updates - AVERAGED * step))]
     if job.previous is not None:
         resting = max(1, round(FREEZING * job.updates))
         command += ["--load-pretrained-encoder-from", str(job.previous), "--encoder-freezing-updates", str(resting)]

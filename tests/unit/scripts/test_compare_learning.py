@@ -126,6 +126,10 @@ def test_fairseq_is_pretrained_and_scheduled_by_its_recipe():
     assert (value(first, "--train-subset"), value(second, "--train-subset")) == ("train_asr", "train")
     assert (value(first, "--warmup-updates"), value(second, "--warmup-updates")) == ("167", "333")
     assert (value(first, "--max-tokens"), value(second, "--max-tokens")) == ("2500", "4000")
+    # The last tenth is saved, in five parts; a pilot saves nothing that it would have to wait for.
+    assert (value(first, "--save-interval-updates"), value(first, "--validate-after-updates")) == ("20", "900")
+    pilot = baseline.train_command(job("fairseq-s2t", pilot=True), Path("fb"), baseline.BaselineOptions())
+    assert value(pilot, "--save-interval-updates") == "0"
     assert "--load-pretrained-encoder-from" not in first
     assert (value(second, "--load-pretrained-encoder-from"), value(second, "--encoder-freezing-updates")) == (
         "asr.pt",
