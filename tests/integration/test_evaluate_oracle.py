@@ -135,7 +135,8 @@ def test_a_last_line_without_its_end_is_decoded_again(data: Path, tmp_path: Path
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
     with pytest.raises(KeyboardInterrupt):
         evaluate(Oracle(wrong=[2], dies_after=1), data, DIRECTIONS, out, CONFIG)
-    assert all(line.startswith(b"{") and line.endswith(b"}") for line in path.read_bytes().splitlines())
+    for line in path.read_bytes().splitlines():
+        json.loads(line)
     evaluate(Oracle(wrong=[2]), data, DIRECTIONS, out, CONFIG)
     evaluate(Oracle(wrong=[2]), data, DIRECTIONS, tmp_path / "whole", CONFIG)
     assert tree(out) == tree(tmp_path / "whole")

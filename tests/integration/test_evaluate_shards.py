@@ -18,7 +18,7 @@ from st.data.manifest import ManifestRow, write_manifest
 
 MODEL = Path(__file__).parents[1] / "golden" / "training_v1.pt"
 TEXT = {"en": "a small sentence number {} of many", "de": "ein kleiner Satz, der Nummer {} von vielen"}
-NUM_CLIPS = 20
+NUM_CLIPS = 12
 
 
 def chirp(number: int) -> np.ndarray:

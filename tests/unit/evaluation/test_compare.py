@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from st.cli import main
 from st.errors import EvaluationError, UsageError
 from st.evaluation.compare import compare, read_system
 from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.resampling import approximate_randomisation
 
 WORDS = [f"word{number}" for number in range(30)]
 
@@ -108,7 +110,10 @@ def test_what_cannot_be_compared_is_said(folders, tmp_path: Path) -> None:
         compare([base, read_system(str(tmp_path / "x"))])
 
 
-def test_the_command_in_every_format(folders, capsys) -> None:
+def test_the_command_in_every_format(folders, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "st.evaluation.compare.approximate_randomisation", partial(approximate_randomisation, num_trials=200)
+    )
     systems = [str(folders["base"]), str(folders["better"])]
     assert main(["compare", *systems, "--format", "json", "--published"]) == 0
     first = capsys.readouterr().out
