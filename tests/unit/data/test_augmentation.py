@@ -118,7 +118,7 @@ def test_recordings_of_a_folder_are_added_and_repeat_when_short(tmp_path):
 def test_t18_a_noise_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF no more")
     config = AugmentationConfig(noise=str(tmp_path), noise_prob=1.0)
-    with pytest.raises(AudioError, match="broken.wav"):
+    with pytest.raises(AudioError, match=r"broken\.wav"):
         augment(tone(500), config, generator())
 
 
