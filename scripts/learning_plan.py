@@ -152,8 +152,8 @@ def measure_pace(rates: Sequence[tuple[float, float]], *, cached: bool) -> Pace:
     Raises:
         UsageError: If there are too few.
     """
-    if len(rates) < 4:
-        raise UsageError(f"the pilot logged {len(rates)} updates; expected 4 or more: more --hours are needed")
+    if len(rates) < 2:
+        raise UsageError(f"the pilot logged {len(rates)} updates; expected 2 or more: more --hours are needed")
     updates = [update for update, _ in rates]
     steps = [now - before for before, now in zip([0.0, *updates], updates, strict=False)]
     each = [1 / max(rate, 0.005) for _, rate in rates]
