@@ -37,7 +37,7 @@ SMALL = {
     "decoder_num_layers": 1,
 }
 PAD, EOS = 1, 2
-TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=PAD), ctc=types.SimpleNamespace(normalise=str.strip))
+TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=PAD), ctc=types.SimpleNamespace(spell=str.strip))
 
 
 def make_model(**options):
