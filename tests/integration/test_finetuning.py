@@ -1,9 +1,11 @@
 """What learns, how fast and when: freezing, learning rates of parts, resumes, updates that are left out."""
 
+import json
 import logging
 
 import pytest
 import torch
+from conftest_integration import run, training
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
 
@@ -218,6 +220,33 @@ def test_torchs_wrapper_is_refused_where_some_parameters_have_no_gradient(data, 
         refuse_unused_parameters(trainer.get_model(), trainer.criterion)
     finally:
         torch.distributed.destroy_process_group()
+
+
+RECORD = """
+import json, os
+import fairseq_cli.train as train
+inner = train.validate
+def validate(cfg, trainer, *args, **kwargs):
+    losses = inner(cfg, trainer, *args, **kwargs)
+    weights = {name: float(value.double().sum()) for name, value in trainer.get_model().state_dict().items()}
+    with open(os.path.join(cfg.checkpoint.save_dir, f"rank{os.environ['RANK']}.json"), "w") as handle:
+        json.dump([weights, [float(loss) for loss in losses]], handle)
+    return losses
+train.validate = validate
+train.cli_main()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_with_dropped_layers_a_resting_encoder_and_scales_stay_one_model(data, tmp_path):
+    script = tmp_path / "record.py"
+    script.write_text(RECORD)
+    command = training(data, tmp_path / "run", "--max-update", "4", "--encoder-layerdrop", "0.5")
+    command += ["--freeze-finetune-updates", "2", "--lr-scale", "encoder=0.5", "--max-tokens", "100000"]
+    launch = ["torchrun", "--nproc_per_node", "2", "--master_port", "29631", script]
+    run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
+    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
 
 
 @pytest.mark.slow
