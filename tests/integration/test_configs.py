@@ -137,14 +137,7 @@ def prepared(name, data, save_dir, **more):
         return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))
 
 
-BY_TIME = [
-    # At the size of a test the larger models' recipes are the 300M's but for rates and batches.
-    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem.startswith(("xlsr_1b", "xlsr_2b")) else [])
-    for path in CONFIGS
-]
-
-
-@pytest.mark.parametrize("path", BY_TIME)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
     trainer = trainer_of(prepared(path.stem, data, tmp_path))
     before = parameters(trainer)
