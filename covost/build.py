@@ -92,7 +92,11 @@ def _fill(
             result = next(decoded)
             if result.message:
                 logger.warning("%s: %s", result.status, result.message)
-            writer.append(_record(result), result.payload)
+            if result.payload_file:
+                writer.append(_record(result), Path(result.payload_file))
+                Path(result.payload_file).unlink()
+            else:
+                writer.append(_record(result), result.payload)
         on_clip()
     return len(stale)
 

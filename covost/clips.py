@@ -6,6 +6,8 @@ A spool ``<lang>.spool`` is clips one after the other; the table ``<lang>.spool.
 from __future__ import annotations
 
 import errno
+import io
+import os
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +24,61 @@ class Place(NamedTuple):
     crc32: int
 
 
-def read_clip(folder: str | Path, clip: str) -> bytes:
-    """Return the bytes of a clip as it was recorded.
+class ClipFile(io.RawIOBase):
+    """One clip, open for reading; slices of it are bytes. Use as a context."""
+
+    def __init__(self, path: Path, offset: int, num_bytes: int | None) -> None:
+        """Take a file and where the clip lies in it; None is the rest of the file."""
+        self._handle = path.open("rb", buffering=0)
+        self._offset = offset
+        self._whole = num_bytes is None
+        self._size = os.fstat(self._handle.fileno()).st_size - offset if num_bytes is None else num_bytes
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._handle.fileno(), max(0, stop - start), self._offset + start)
+
+    @property
+    def handle(self) -> int | ClipFile:
+        """What a decoder reads the clip from: the descriptor of a file of its own, or this object."""
+        return self._handle.fileno() if self._whole else self
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position from the beginning of the clip."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position as ``io`` does."""
+        self._position = offset + (0, self._position, self._size)[whence]
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read as many bytes as fit and are there; return how many."""
+        data = self[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+        super().close()
+
+
+def open_clip(folder: str | Path, clip: str) -> ClipFile:
+    """Open a clip as it was recorded.
 
     Args:
         folder: A folder of clips, or a spool.
@@ -34,16 +89,36 @@ def read_clip(folder: str | Path, clip: str) -> bytes:
     """
     path = Path(folder)
     if path.suffix != SPOOL_SUFFIX:
-        return (path / clip).read_bytes()
+        return ClipFile(path / clip, 0, None)
     place = _places(path, places_path(path).stat().st_mtime_ns).get(clip)
     if place is None:
         raise FileNotFoundError(errno.ENOENT, f"not among the clips of {path}", clip)
-    with path.open("rb", buffering=0) as spool:
-        spool.seek(place.offset)
-        data = spool.read(place.num_bytes)
-    if len(data) != place.num_bytes or zlib.crc32(data) != place.crc32:
-        raise OSError(errno.EIO, f"damaged in {path}; delete that file and run again", clip)
+    return ClipFile(path, place.offset, place.num_bytes)
+
+
+def read_clip(folder: str | Path, clip: str) -> bytes:
+    """Return the bytes of a clip.
+
+    Raises:
+        OSError: As for :func:`open_clip`.
+    """
+    with open_clip(folder, clip) as file:
+        data = file[:]
+        check_clip(folder, clip, len(data), zlib.crc32(data) if Path(folder).suffix == SPOOL_SUFFIX else 0)
     return data
+
+
+def check_clip(folder: str | Path, clip: str, num_bytes: int, crc32: int) -> None:
+    """Compare what was read of a clip with what was put into its spool; there is nothing to compare in a folder.
+
+    Raises:
+        OSError: If the spool is damaged.
+    """
+    path = Path(folder)
+    if path.suffix == SPOOL_SUFFIX:
+        place = _places(path, places_path(path).stat().st_mtime_ns)[clip]
+        if (num_bytes, crc32) != (place.num_bytes, place.crc32):
+            raise OSError(errno.EIO, f"damaged in {path}; delete that file and run again", clip)
 
 
 def places_path(spool: Path) -> Path:

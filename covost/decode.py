@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import zlib
 from collections import deque
@@ -12,16 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from covost.clips import read_clip
-from st.data.audio import encode_flac, read_recording
+from covost.clips import ClipFile, check_clip, open_clip, read_clip
+from st.data.audio_stream import Transcoded, transcode
+from st.data.memory_file import MemoryFile
 from st.errors import AudioError, StError
 
 _CLIPS_PER_TASK = 16
+_LONG_BYTES = 1 << 20
+"""A recording of more bytes is read from its file, and its FLAC goes to another file."""
+_COPIED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class DecodedClip:
     source_crc32: int
     message: str = ""
     """What went wrong, for the log."""
+    payload_file: str = ""
+    """Of a long recording the file that holds the FLAC instead of ``payload``; whoever takes it removes it."""
 
 
 Decode = Callable[[str, str], DecodedClip]
@@ -55,20 +63,67 @@ class Decoder(Protocol):
         ...
 
 
-def decode_clip(folder: str, clip: str) -> DecodedClip:
-    """Decode one clip; failures become a status, not an exception."""
+def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip:
+    """Decode one clip; failures become a status, not an exception.
+
+    Args:
+        folder: A folder of clips, or a spool.
+        clip: Name of the clip.
+        spill: Folder for the FLAC of a long recording; None is the system's for temporary files.
+
+    Raises:
+        StError: If the FLAC of a long recording cannot be written.
+    """
     path = Path(folder, clip)
-    data = b""
+    num_bytes = crc32 = 0
+    payload, payload_file = b"", ""
+    facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
     try:
-        data = read_clip(folder, clip)
-        recording = read_recording(data)
-        payload, n_frames, status, message = encode_flac(recording.samples), len(recording.samples), "ok", ""
-        flags = ",".join(name for name in ("truncated", "silent") if getattr(recording, name))
+        with open_clip(folder, clip) as source:
+            num_bytes = len(source)
+            if num_bytes > _LONG_BYTES:
+                crc32 = _crc32(source)
+                check_clip(folder, clip, num_bytes, crc32)
+                facts, payload_file = _decode_long(source, str(path), spill)
+            else:
+                data = source[:]
+                num_bytes, crc32 = len(data), zlib.crc32(data)
+                check_clip(folder, clip, num_bytes, crc32)
+                with MemoryFile(data) as memory, MemoryFile() as flac:
+                    facts = transcode(memory.handle, data, flac.handle, str(path))
+                    payload = flac.content()
     except AudioError as exc:
-        payload, n_frames, status, flags, message = b"", 0, exc.reason, "", f"{path}: {exc}"
+        status, message = exc.reason, str(exc)
     except OSError as exc:
-        payload, n_frames, status, flags, message = b"", 0, "unreadable", "", f"{path}: {exc.strerror}"
-    return DecodedClip(clip, payload, n_frames, status, flags, len(data), zlib.crc32(data), message)
+        # Without a size, so that the next run tries again.
+        num_bytes = crc32 = 0
+        status, message = "unreadable", f"{path}: {exc.strerror}"
+    flags = ",".join(name for name in ("truncated", "silent") if status == "ok" and getattr(facts, name))
+    return DecodedClip(clip, payload, facts.n_frames, status, flags, num_bytes, crc32, message, payload_file)
+
+
+def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transcoded, str]:
+    """Write the FLAC of a recording to a file in ``spill``; return its name, and what the recording is."""
+    try:
+        if spill is not None:
+            Path(spill).mkdir(parents=True, exist_ok=True)
+        handle, target = tempfile.mkstemp(prefix="long-", suffix=".flac", dir=spill)
+    except OSError as exc:
+        raise StError(f"{spill}: no room for a long recording's FLAC: {exc.strerror}") from exc
+    try:
+        return transcode(source.handle, source, handle, name), target
+    except BaseException:
+        Path(target).unlink()
+        raise
+    finally:
+        os.close(handle)
+
+
+def _crc32(source: ClipFile) -> int:
+    crc32 = 0
+    for start in range(0, len(source), _COPIED_BYTES):
+        crc32 = zlib.crc32(source[start : start + _COPIED_BYTES], crc32)
+    return crc32
 
 
 def _decode_clips(decode: Decode, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
@@ -91,10 +146,16 @@ def _end_with_parent() -> None:
 class ClipDecoder:
     """A pool of decoding processes; with one job everything happens in this process."""
 
-    def __init__(self, jobs: int, decode: Decode = decode_clip) -> None:
-        """Take the number of processes and the function they run, which must be importable."""
+    def __init__(self, jobs: int, decode: Decode | None = None, spill: Path | None = None) -> None:
+        """Take the number of processes.
+
+        Args:
+            jobs: Processes.
+            decode: The function they run, which must be importable; None is :func:`decode_clip`.
+            spill: Folder for the FLAC of long recordings; None is the system's for temporary files.
+        """
         self._jobs = jobs
-        self._decode = decode
+        self._decode = decode or partial(decode_clip, spill=None if spill is None else str(spill))
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> ClipDecoder:

@@ -52,9 +52,14 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
         ConfigError: If the vocabulary cannot be made as asked.
         OSError: If a file cannot be written; the run can be resumed.
     """
-    with PreparedTree(config.out) as tree, ClipDecoder(config.jobs) as decoder, Spools(config.out) as spools:
+    with PreparedTree(config.out) as tree, Spools(config.out) as spools, _decoder(config, spools) as decoder:
         run = _Run(config, tree)
         return run.complete(plan_languages(config), lambda plan: spools.decoder(decoder, plan.clips))
+
+
+def _decoder(config: PrepareConfig, spools: Spools) -> ClipDecoder:
+    # What a killed run leaves there goes at the end of the run that completes its work.
+    return ClipDecoder(config.jobs, spill=spools.folder)
 
 
 def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
@@ -65,7 +70,11 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
         OSError: As for :func:`prepare`.
     """
     root = shard.folder(config.out)
-    with PreparedTree(root, last_file=shard.RECORD) as tree, ClipDecoder(config.jobs) as pool, Spools(root) as spools:
+    with (
+        PreparedTree(root, last_file=shard.RECORD) as tree,
+        Spools(root) as spools,
+        _decoder(config, spools) as pool,
+    ):
         plans = plan_languages(config)
         indices = []
         for plan in plans:

@@ -11,7 +11,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from st.errors import ManifestError
 INDEX_COLUMNS = ("clip", "offset", "length", "crc32", "n_frames", "status", "flags", "source_bytes", "source_crc32")
 INDEX_HEADER = "\t".join(INDEX_COLUMNS) + "\n"
 _SECONDS_BETWEEN_SYNCS = 2.0
+_COPIED_BYTES = 1 << 20
 
 # Zip records; every member has the same date, so that the bytes depend on nothing else.
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -136,16 +137,24 @@ class StoreWriter:
         self._journal.seek(0, os.SEEK_END)
         self._last_sync = time.monotonic()
 
-    def append(self, record: StoreRecord, payload: bytes) -> None:
-        """Add a clip; offset, length and CRC-32 of the record are worked out here."""
+    def append(self, record: StoreRecord, payload: bytes | Path) -> None:
+        """Add a clip; offset, length and CRC-32 of the record are worked out here.
+
+        Args:
+            record: What is known of the clip.
+            payload: Its FLAC, or the file that holds it; nothing if it has none.
+        """
         handle = _opened(self._zip)
-        offset = crc = 0
-        if payload:
-            crc = zlib.crc32(payload)
-            header = local_header(record.clip, crc, len(payload))
-            offset = handle.tell() + len(header)
-            handle.write(header + payload)
-        record = replace(record, offset=offset, length=len(payload), crc32=crc)
+        offset = length = crc = 0
+        for part in _parts(payload):
+            length, crc = length + len(part), zlib.crc32(part, crc)
+        if length:
+            header = local_header(record.clip, crc, length)
+            handle.write(header)
+            offset = handle.tell()
+            for part in _parts(payload):
+                handle.write(part)
+        record = replace(record, offset=offset, length=length, crc32=crc)
         self.records.append(record)
         self._unsynced.append(record.to_line())
         if time.monotonic() - self._last_sync > _SECONDS_BETWEEN_SYNCS:
@@ -215,6 +224,16 @@ def central_directory(records: Sequence[StoreRecord], start: int) -> bytes:
     short_count = min(count, _MAX16)
     end = _END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(size, _MAX32), min(start, _MAX32), 0)
     return directory + end64 + end
+
+
+def _parts(payload: bytes | Path) -> Iterator[bytes]:
+    """Yield a payload in parts of bounded size."""
+    if isinstance(payload, bytes):
+        yield payload
+        return
+    with payload.open("rb") as handle:
+        while part := handle.read(_COPIED_BYTES):
+            yield part
 
 
 def _opened(handle: BinaryIO | None) -> BinaryIO:

@@ -14,23 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import soundfile
 import soxr
 
+from st.data.audio_stream import SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
 from st.data.memory_file import MemoryFile
-from st.data.truncation import is_truncated
 from st.errors import AudioError, ManifestError
 
-SAMPLE_RATE = 16_000
 MIN_SAMPLES = 400
 """Receptive field of one XLS-R frame: anything shorter gives no frame at all."""
 
-# A header may claim any length, so memory is taken only for what is really decoded.
-_BLOCK_FRAMES = 1 << 22
-_SLICE = re.compile(r"(?P<file>.+):(?P<offset>-?\d+):(?P<length>-?\d+)", re.DOTALL)
+__all__ = [
+    "MIN_SAMPLES",
+    "SAMPLE_RATE",
+    "Recording",
+    "Samples",
+    "encode_flac",
+    "parse_slice",
+    "read_audio",
+    "read_bytes",
+    "read_recording",
+    "to_mono",
+]
 
-Samples = npt.NDArray[np.float32]
+_SLICE = re.compile(r"(?P<file>.+):(?P<offset>-?\d+):(?P<length>-?\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Recording:
     @property
     def silent(self) -> bool:
         """Whether every sample is zero at 16 bits."""
-        return bool(max(self.samples.max(), -self.samples.min()) < 0.5 / 32768)
+        return is_silent(self.samples)
 
 
 def read_audio(source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE) -> Samples:
@@ -81,49 +87,9 @@ def read_recording(
     """
     name = f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read_bytes(source)
-    try:
-        with MemoryFile(data) as memory, soundfile.SoundFile(memory.handle, closefd=False) as file:
-            rate, declared = file.samplerate, file.frames
-            limit = None if max_seconds is None else int(max_seconds * rate)
-            exact = file.subtype == "PCM_16"  # Always finite and within [-1, 1].
-            waveform = _read_frames(file, limit)
-    except soundfile.LibsndfileError as exc:
-        raise AudioError(f"{name}: cannot be decoded: {exc.error_string}", reason="undecodable") from exc
-    if limit is not None and len(waveform) > limit:
-        raise AudioError(f"{name}: longer than {max_seconds:g} seconds", reason="too_long")
-    if not len(waveform):
-        raise AudioError(f"{name}: holds no samples", reason="empty_audio")
-    if not exact and not _all_finite(waveform):
-        raise AudioError(f"{name}: holds NaN or infinite samples", reason="non_finite")
-    # Only of files that may be short is the format looked up, which takes soundfile a while.
-    short = len(waveform) < declared or data[:4] == b"RIFF"
-    truncated = short and is_truncated(data, container=file.format, declared=declared, decoded=len(waveform))
-    if exact and rate == sample_rate and waveform.ndim == 1:
-        return Recording(waveform, truncated)
-    return Recording(to_mono(waveform, rate, sample_rate), truncated)
-
-
-def _read_frames(file: soundfile.SoundFile, limit: int | None) -> Samples:
-    """Read ``(T,)`` or ``(T, C)`` frames, at most one more than ``limit``."""
-    wanted = file.frames if limit is None else min(file.frames, limit + 1)
-    blocks: list[Samples] = []
-    while wanted > 0:
-        size = min(wanted, _BLOCK_FRAMES)
-        block = file.read(size, dtype="float32")
-        blocks.append(block)
-        wanted -= len(block)
-        if len(block) < size:
-            break
-    if not blocks:
-        return np.zeros(0, dtype=np.float32)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _all_finite(waveform: Samples) -> bool:
-    """Return whether no sample is NaN or infinite; one of them makes the sum so, and then each is looked at."""
-    with np.errstate(all="ignore"):
-        total = waveform.sum()
-    return bool(np.isfinite(total) or np.isfinite(waveform).all())
+    options: dict[str, Any] = {"sample_rate": sample_rate, "max_seconds": max_seconds}
+    with MemoryFile(data) as memory, AudioStream(memory.handle, name, **options) as stream:
+        return Recording(stream.read(), stream.is_truncated(data))
 
 
 def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Samples:
@@ -152,13 +118,9 @@ def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Sam
 
 def encode_flac(samples: Samples, sample_rate: int = SAMPLE_RATE) -> bytes:
     """Encode mono samples of shape ``(T,)`` in [-1, 1] as a 16-bit FLAC file."""
-    scaled = samples * np.float32(32768)
-    integers = np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
-    # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
-    form: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
     with MemoryFile() as memory:
-        with soundfile.SoundFile(memory.handle, "w", sample_rate, 1, closefd=False, **form) as file:
-            file.write(integers)
+        with FlacWriter(memory.handle, sample_rate) as file:
+            file.write(samples)
         return memory.content()
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import struct
+from typing import Protocol
 
 _MPEG_TOLERANCE = 2304
 """Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
 
 
-def is_truncated(data: bytes, *, container: str, declared: int, decoded: int) -> bool:
+class Content(Protocol):
+    """The bytes of a file, in memory or not."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return some of them."""
+        ...
+
+
+def is_truncated(data: Content, *, container: str, declared: int, decoded: int) -> bool:
     """Return whether a file ends before its own header says.
 
     Args:
@@ -24,23 +37,24 @@ def is_truncated(data: bytes, *, container: str, declared: int, decoded: int) ->
     return decoded < declared
 
 
-def _has_length_header(data: bytes) -> bool:
+def _has_length_header(data: Content) -> bool:
     """Return whether an MP3 carries a Xing, Info or VBRI header; without one the length is only an estimate."""
     start = 0
-    if data[:3] == b"ID3" and len(data) > 10:
-        size = data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9]
+    head = data[:10]
+    if head[:3] == b"ID3" and len(data) > 10:
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
         start = 10 + size
     frame = data[start : start + 256]
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
-def _riff_is_short(data: bytes) -> bool:
+def _riff_is_short(data: Content) -> bool:
     """Return whether a chunk of a RIFF file reaches beyond the end of the file."""
     if data[:4] != b"RIFF":
         return False
     position = 12
     while position + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, position)
+        name, size = struct.unpack("<4sI", data[position : position + 8])
         if name == b"data":
             # Streamed WAV files carry 0 or 2^32 - 1 because the writer could not know.
             return bool(0 < size < 0xFFFFFF00 and position + 8 + size > len(data))

@@ -1,0 +1,248 @@
+"""Recordings block by block: decoded to mono samples at one rate, and written as FLAC.
+
+Memory is taken for a block, however long the recording is; blocks that stay in the processor's cache and are used again
+also make it faster than decoding at one go. The samples are the same to the bit: soxr's stream gives what it gives for
+the whole.
+
+Legend: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from st.data.truncation import Content, is_truncated
+from st.errors import AudioError, StError
+
+Samples = npt.NDArray[np.float32]
+Handle = int | BinaryIO | io.RawIOBase
+"""A file descriptor or a binary file."""
+
+SAMPLE_RATE = 16_000
+_BLOCK_FRAMES = 1 << 15
+_LONG_BLOCK_FRAMES = 1 << 22
+# Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
+_FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
+
+
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read or written from its beginning to its end.
+
+    A plain ``SoundFile`` seeks to where it is after every block. In FLAC that takes half as long as decoding; in MP3 the
+    decoder starts anew, and the samples at the beginning of the next block are wrong.
+    """
+
+    def seekable(self) -> bool:
+        """Return False, which spares the seeking."""
+        return False
+
+
+class AudioStream:
+    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; use as a context."""
+
+    def __init__(
+        self, source: Handle, name: str, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
+    ) -> None:
+        """Open a recording.
+
+        Args:
+            source: Where its bytes are.
+            name: What messages call it.
+            sample_rate: Samples per second of the blocks.
+            max_seconds: Refuse (reason ``too_long``) what is longer.
+
+        Raises:
+            AudioError: With reason ``undecodable``.
+        """
+        self._name = name
+        self._sample_rate = sample_rate
+        self._max_seconds = max_seconds
+        try:
+            self._file = SequentialFile(source, closefd=False)
+        except soundfile.LibsndfileError as exc:
+            raise self._undecodable(exc) from exc
+        self._limit = None if max_seconds is None else int(max_seconds * self._file.samplerate)
+        # Always finite and within [-1, 1].
+        self._exact = self._file.subtype == "PCM_16"
+        self._decoded = 0
+
+    def __enter__(self) -> AudioStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self) -> Samples:
+        """Return all samples, float32 ``(T,)`` in [-1, 1].
+
+        Raises:
+            AudioError: As for :meth:`blocks`.
+        """
+        file = self._file
+        if self._exact and file.samplerate == self._sample_rate and file.channels == 1:
+            # A header may claim any length, so memory is taken only for what is really decoded.
+            parts = list(self._decode(_LONG_BLOCK_FRAMES, None))
+        else:
+            parts = [block.copy() for block in self.blocks()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield samples, float32 ``(T,)`` in [-1, 1], a block at a time; each is overwritten by the next.
+
+        Raises:
+            AudioError: If it cannot be decoded to the end; ``reason`` is ``undecodable``, ``empty_audio``,
+                ``non_finite`` or ``too_long``.
+        """
+        file = self._file
+        shape = (_BLOCK_FRAMES,) if file.channels == 1 else (_BLOCK_FRAMES, file.channels)
+        resampler, produced, finite = self._resampler(), 0, True
+        for block in self._decode(_BLOCK_FRAMES, np.empty(shape, dtype=np.float32)):
+            # Whether the rest can be decoded is still to be found out.
+            if finite:
+                samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
+                if resampler is not None:
+                    samples = resampler.resample_chunk(samples)
+                finite = self._exact or _all_finite(samples)
+                produced += len(samples)
+                yield _within_full_scale(samples)
+        if finite and resampler is not None:
+            samples = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+            finite = self._exact or _all_finite(samples)
+            produced += len(samples)
+            yield _within_full_scale(samples)
+        if not finite:
+            raise AudioError(f"{self._name}: holds NaN or infinite samples", reason="non_finite")
+        if not produced:
+            raise AudioError(f"{self._name}: shorter than one sample after resampling", reason="empty_audio")
+
+    def is_truncated(self, content: Content) -> bool:
+        """Return whether the file, whose bytes are ``content``, ends before its own header says."""
+        declared = self._file.frames
+        # Only of files that may be short is the format looked up, which takes soundfile a while.
+        short = self._decoded < declared or content[:4] == b"RIFF"
+        return short and is_truncated(content, container=self._file.format, declared=declared, decoded=self._decoded)
+
+    def _resampler(self) -> soxr.ResampleStream | None:
+        if self._file.samplerate == self._sample_rate:
+            return None
+        return soxr.ResampleStream(self._file.samplerate, self._sample_rate, 1, dtype="float32", quality="HQ")
+
+    def _decode(self, size: int, buffer: Samples | None) -> Iterator[Samples]:
+        """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if there is one."""
+        file, limit = self._file, self._limit
+        wanted = file.frames if limit is None else min(file.frames, limit + 1)
+        while wanted > 0:
+            count = min(wanted, size)
+            try:
+                block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
+            except soundfile.LibsndfileError as exc:
+                raise self._undecodable(exc) from exc
+            self._decoded += len(block)
+            wanted -= len(block)
+            if limit is not None and self._decoded > limit:
+                raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
+            if len(block):
+                yield block
+            if len(block) < count:
+                if file.format == "FLAC":  # Its header always tells, where other formats may only guess.
+                    raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
+                break
+        if not self._decoded:
+            raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
+
+    def _undecodable(self, exc: soundfile.LibsndfileError) -> AudioError:
+        return AudioError(f"{self._name}: cannot be decoded: {exc.error_string}", reason="undecodable")
+
+
+class FlacWriter:
+    """Writes mono samples as a 16-bit FLAC file; use as a context."""
+
+    def __init__(self, sink: Handle, sample_rate: int = SAMPLE_RATE) -> None:
+        """Take an empty file that can be read and written."""
+        self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
+        self.n_frames = 0
+        """Samples written."""
+        self.silent = True
+        """Whether every sample is zero at 16 bits."""
+
+    def __enter__(self) -> FlacWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, samples: Samples) -> None:
+        """Add samples, float32 ``(T,)`` in [-1, 1].
+
+        Raises:
+            StError: If the file takes no more.
+        """
+        # A whole multiple of a FLAC block, and small enough for the processor's cache.
+        for start in range(0, len(samples), _BLOCK_FRAMES):
+            scaled = samples[start : start + _BLOCK_FRAMES] * np.float32(32768)
+            self.silent = self.silent and is_silent(scaled, 32768)
+            integers = np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
+            try:
+                self._file.write(integers)
+            except soundfile.LibsndfileError as exc:
+                raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
+        self.n_frames += len(samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """What a recording turned out to be while it became FLAC."""
+
+    n_frames: int
+    """Samples at 16 kHz."""
+    truncated: bool
+    silent: bool
+
+
+def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Transcoded:
+    """Write a recording as 16 kHz mono FLAC, a block at a time.
+
+    Args:
+        source: Where the recording is read.
+        content: The same bytes, of which only those of headers are looked at.
+        sink: An empty file that can be read and written.
+        name: What messages call the recording.
+
+    Raises:
+        AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
+        StError: If ``sink`` takes no more.
+    """
+    with AudioStream(source, name) as stream, FlacWriter(sink) as flac:
+        for block in stream.blocks():
+            flac.write(block)
+        return Transcoded(flac.n_frames, stream.is_truncated(content), flac.silent)
+
+
+def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:
+    """Return whether every sample of ``(T,)`` is zero at 16 bits."""
+    return not len(samples) or bool(max(samples.max(), -samples.min()) < 0.5 / 32768 * full_scale)
+
+
+def _within_full_scale(samples: Samples) -> Samples:
+    """Clip in place: resampling overshoots at clipped peaks, and float files may exceed full scale."""
+    return np.clip(samples, -1.0, 1.0, out=samples)
+
+
+def _all_finite(waveform: Samples) -> bool:
+    """Return whether no sample is NaN or infinite; one of them makes the sum so, and then each is looked at."""
+    with np.errstate(all="ignore"):
+        total = waveform.sum()
+    return bool(np.isfinite(total) or np.isfinite(waveform).all())
