@@ -12,6 +12,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -118,6 +119,8 @@ class StoreWriter:
         self._zip: BinaryIO | None = None
         self._journal: BinaryIO | None = None
         self._unsynced: list[str] = []
+        self._syncing: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1)
         self._last_sync = 0.0
 
     def open(self, resume: Sequence[StoreRecord] = ()) -> None:
@@ -157,17 +160,30 @@ class StoreWriter:
         record = replace(record, offset=offset, length=length, crc32=crc)
         self.records.append(record)
         self._unsynced.append(record.to_line())
-        if time.monotonic() - self._last_sync > _SECONDS_BETWEEN_SYNCS:
-            self.sync()
+        if time.monotonic() - self._last_sync > _SECONDS_BETWEEN_SYNCS and (
+            self._syncing is None or self._syncing.done()
+        ):
+            self._start_sync()
 
     def sync(self) -> None:
         """Bring audio to disk, and only then say so in the journal."""
-        _flush(_opened(self._zip))
-        journal = _opened(self._journal)
-        journal.write("".join(self._unsynced).encode())
-        _flush(journal)
+        self._start_sync()
+        self._end_sync()
+
+    def _start_sync(self) -> None:
+        """Begin to sync in another thread: a disk may take seconds, and processes that decode must not wait for it."""
+        self._end_sync()
+        handle, journal = _opened(self._zip), _opened(self._journal)
+        handle.flush()
+        lines = "".join(self._unsynced).encode()
         self._unsynced.clear()
         self._last_sync = time.monotonic()
+        self._syncing = self._thread.submit(_sync, handle, journal, lines)
+
+    def _end_sync(self) -> None:
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
 
     def finish(self) -> None:
         """Write the zip's directory and give zip and index their final names."""
@@ -180,6 +196,7 @@ class StoreWriter:
 
     def close(self) -> None:
         """Close the files; a store that is not finished stays resumable."""
+        self._thread.shutdown()
         for handle in (self._zip, self._journal):
             if handle is not None:
                 handle.close()
@@ -242,6 +259,8 @@ def _opened(handle: BinaryIO | None) -> BinaryIO:
     return handle
 
 
-def _flush(handle: BinaryIO) -> None:
-    handle.flush()
-    os.fsync(handle.fileno())
+def _sync(audio: BinaryIO, journal: BinaryIO, lines: bytes) -> None:
+    os.fsync(audio.fileno())
+    journal.write(lines)
+    journal.flush()
+    os.fsync(journal.fileno())

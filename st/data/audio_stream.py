@@ -1,8 +1,7 @@
 """Recordings block by block: decoded to mono samples at one rate, and written as FLAC.
 
-Memory is taken for a block, however long the recording is; blocks that stay in the processor's cache and are used again
-also make it faster than decoding at one go. The samples are the same to the bit: soxr's stream gives what it gives for
-the whole.
+Memory is taken for a block, however long the recording is. The samples are the same to the bit as those of decoding at
+one go: soxr's stream gives what it gives for the whole.
 
 Legend: T samples, C channels.
 """
@@ -10,10 +9,11 @@ Legend: T samples, C channels.
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +28,13 @@ Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
 
 SAMPLE_RATE = 16_000
-_BLOCK_FRAMES = 1 << 15
+_BLOCK_FRAMES = 1 << 18
 _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
 _FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
+
+
+_buffers = threading.local()
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -92,7 +95,7 @@ class AudioStream:
         file = self._file
         if self._exact and file.samplerate == self._sample_rate and file.channels == 1:
             # A header may claim any length, so memory is taken only for what is really decoded.
-            parts = list(self._decode(_LONG_BLOCK_FRAMES, None))
+            parts = [block for block, _ in self._decode(_LONG_BLOCK_FRAMES, None)]
         else:
             parts = [block.copy() for block in self.blocks()]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -104,23 +107,21 @@ class AudioStream:
             AudioError: If it cannot be decoded to the end; ``reason`` is ``undecodable``, ``empty_audio``,
                 ``non_finite`` or ``too_long``.
         """
-        file = self._file
-        shape = (_BLOCK_FRAMES,) if file.channels == 1 else (_BLOCK_FRAMES, file.channels)
-        resampler, produced, finite = self._resampler(), 0, True
-        for block in self._decode(_BLOCK_FRAMES, np.empty(shape, dtype=np.float32)):
+        resampler, produced, finite = None, 0, True
+        for block, last in self._decode(_BLOCK_FRAMES, _buffer(self._file.channels)):
             # Whether the rest can be decoded is still to be found out.
             if finite:
                 samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
-                if resampler is not None:
-                    samples = resampler.resample_chunk(samples)
+                if self._file.samplerate != self._sample_rate:
+                    if last and resampler is None:  # soxr is faster at one go.
+                        samples = soxr.resample(samples, self._file.samplerate, self._sample_rate, quality="HQ")
+                    else:
+                        resampler = resampler or self._resampler()
+                        samples = resampler.resample_chunk(samples, last=last)
                 finite = self._exact or _all_finite(samples)
                 produced += len(samples)
-                yield _within_full_scale(samples)
-        if finite and resampler is not None:
-            samples = resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-            finite = self._exact or _all_finite(samples)
-            produced += len(samples)
-            yield _within_full_scale(samples)
+                if finite:
+                    yield _within_full_scale(samples)
         if not finite:
             raise AudioError(f"{self._name}: holds NaN or infinite samples", reason="non_finite")
         if not produced:
@@ -133,16 +134,15 @@ class AudioStream:
         short = self._decoded < declared or content[:4] == b"RIFF"
         return short and is_truncated(content, container=self._file.format, declared=declared, decoded=self._decoded)
 
-    def _resampler(self) -> soxr.ResampleStream | None:
-        if self._file.samplerate == self._sample_rate:
-            return None
+    def _resampler(self) -> soxr.ResampleStream:
         return soxr.ResampleStream(self._file.samplerate, self._sample_rate, 1, dtype="float32", quality="HQ")
 
-    def _decode(self, size: int, buffer: Samples | None) -> Iterator[Samples]:
-        """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if there is one."""
+    def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
+        """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
         file, limit = self._file, self._limit
         wanted = file.frames if limit is None else min(file.frames, limit + 1)
-        while wanted > 0:
+        last = wanted <= 0
+        while not last:
             count = min(wanted, size)
             try:
                 block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
@@ -150,14 +150,13 @@ class AudioStream:
                 raise self._undecodable(exc) from exc
             self._decoded += len(block)
             wanted -= len(block)
+            last = len(block) < count or wanted <= 0
             if limit is not None and self._decoded > limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
-            if len(block):
-                yield block
-            if len(block) < count:
-                if file.format == "FLAC":  # Its header always tells, where other formats may only guess.
-                    raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
-                break
+            if len(block) < count and file.format == "FLAC":  # Its header tells, where other formats may only guess.
+                raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
+            if self._decoded:
+                yield block, last
         if not self._decoded:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
 
@@ -190,7 +189,6 @@ class FlacWriter:
         Raises:
             StError: If the file takes no more.
         """
-        # A whole multiple of a FLAC block, and small enough for the processor's cache.
         for start in range(0, len(samples), _BLOCK_FRAMES):
             scaled = samples[start : start + _BLOCK_FRAMES] * np.float32(32768)
             self.silent = self.silent and is_silent(scaled, 32768)
@@ -234,6 +232,16 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
 def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:
     """Return whether every sample of ``(T,)`` is zero at 16 bits."""
     return not len(samples) or bool(max(samples.max(), -samples.min()) < 0.5 / 32768 * full_scale)
+
+
+def _buffer(channels: int) -> Samples:
+    """Return room for a block of ``(T,)`` or ``(T, C)`` frames, the same one for every recording of a thread."""
+    if channels > 1:
+        return np.empty((_BLOCK_FRAMES, channels), dtype=np.float32)
+    if not hasattr(_buffers, "mono"):
+        # Memory that is given back and taken again has to be cleared by the system, page by page.
+        _buffers.mono = np.empty(_BLOCK_FRAMES, dtype=np.float32)
+    return cast("Samples", _buffers.mono)
 
 
 def _within_full_scale(samples: Samples) -> Samples:
