@@ -11,9 +11,10 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ _LONG_BLOCK_FRAMES = 1 << 22
 _FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
 
 
-_buffers = threading.local()
+_spare = threading.local()
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -107,8 +108,12 @@ class AudioStream:
             AudioError: If it cannot be decoded to the end; ``reason`` is ``undecodable``, ``empty_audio``,
                 ``non_finite`` or ``too_long``.
         """
+        with _block_buffer(self._file.channels) as buffer:
+            yield from self._to_mono(self._decode(len(buffer), buffer))
+
+    def _to_mono(self, blocks: Iterator[tuple[Samples, bool]]) -> Iterator[Samples]:
         resampler, produced, finite = None, 0, True
-        for block, last in self._decode(_BLOCK_FRAMES, _buffer(self._file.channels)):
+        for block, last in blocks:
             # Whether the rest can be decoded is still to be found out.
             if finite:
                 samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
@@ -234,14 +239,21 @@ def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:
     return not len(samples) or bool(max(samples.max(), -samples.min()) < 0.5 / 32768 * full_scale)
 
 
-def _buffer(channels: int) -> Samples:
-    """Return room for a block of ``(T,)`` or ``(T, C)`` frames, the same one for every recording of a thread."""
-    if channels > 1:
-        return np.empty((_BLOCK_FRAMES, channels), dtype=np.float32)
-    if not hasattr(_buffers, "mono"):
-        # Memory that is given back and taken again has to be cleared by the system, page by page.
-        _buffers.mono = np.empty(_BLOCK_FRAMES, dtype=np.float32)
-    return cast("Samples", _buffers.mono)
+@contextmanager
+def _block_buffer(channels: int) -> Iterator[Samples]:
+    """Lend room for a block of ``(T,)`` or ``(T, C)`` frames, in the end for the next recording of this thread.
+
+    Memory that is given back and taken again has to be cleared by the system, page by page.
+    """
+    room: Samples | None = getattr(_spare, "room", None)
+    _spare.room = None
+    if room is None:
+        room = np.empty(_BLOCK_FRAMES, dtype=np.float32)
+    try:
+        frames = _BLOCK_FRAMES // channels
+        yield room if channels == 1 else room[: frames * channels].reshape(frames, channels)
+    finally:
+        _spare.room = room
 
 
 def _within_full_scale(samples: Samples) -> Samples:
