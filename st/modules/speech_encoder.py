@@ -16,6 +16,7 @@ from st.modules.config import EncoderConfig
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
 from st.modules.packed_linear import linear_activation
+from st.modules.positional_conv import PositionalConv
 from st.modules.recompute import run_layer
 
 MIN_TIME_SPANS = 2
@@ -33,29 +34,6 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0] * ctx.scale, None
-
-
-class PositionalConv(nn.Module):
-    """Grouped convolution with weight norm over the kernel, whose output stands for positions."""
-
-    def __init__(self, dim: int, kernel: int, groups: int) -> None:
-        super().__init__()
-        self.kernel = kernel
-        self.groups = groups
-        weight = torch.empty(dim, dim // groups, kernel)
-        nn.init.normal_(weight, mean=0.0, std=(4.0 / (kernel * dim)) ** 0.5)
-        # Without memory there is nothing to measure, and torch's shape-only arithmetic takes seconds to import.
-        norm = weight.new_empty(1, 1, kernel) if weight.is_meta else weight.norm(dim=(0, 1), keepdim=True)
-        self.weight_g = nn.Parameter(norm)  # (1, 1, K)
-        self.weight_v = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Convolve ``(N, S, M)`` to the same shape."""
-        weight = torch._weight_norm(self.weight_v, self.weight_g, 2)
-        output = F.conv1d(states.transpose(1, 2), weight, self.bias, padding=self.kernel // 2, groups=self.groups)
-        output = output[:, :, : states.size(1)]  # an even kernel gives one frame too many
-        return F.gelu(output).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
