@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import soundfile
 import soxr
 
+from st.data import audio
 from st.data.audio import encode_flac, read_audio, read_recording
 from st.data.audio_stream import AudioStream, FlacWriter, SequentialFile, transcode
 from st.errors import AudioError
@@ -115,3 +118,54 @@ def test_a_sequential_file_never_seeks(monkeypatch: pytest.MonkeyPatch) -> None:
         assert sum(len(block) for block in stream.blocks()) > 16_000 * 12
     with FlacWriter(io.BytesIO()) as flac:
         flac.write(np.zeros(400_000, dtype=np.float32))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> tuple[list[str], list[np.ndarray]]:
+    """FLAC files in a row, as slices and as samples."""
+    payloads = [encode_flac(speech_like(16_000, seconds=0.2 + number / 10).astype(np.float32)) for number in range(6)]
+    path = tmp_path / "store.zip"
+    path.write_bytes(b"header" + b"header".join(payloads) + b"directory")
+    places, offset = [], 6
+    for payload in payloads:
+        places.append(f"{path}:{offset}:{len(payload)}")
+        offset += len(payload) + 6
+    return places, [at_one_go(payload) for payload in payloads]
+
+
+def test_slices_are_read_where_they_lie(
+    store: tuple[list[str], list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, expected = store
+    monkeypatch.setattr(audio, "read_bytes", lambda name: pytest.fail(f"{name} was copied"))
+    for place, samples in zip(places, expected, strict=True):
+        assert np.array_equal(read_audio(place), samples)
+        assert np.array_equal(read_audio(place, sample_rate=8000), soxr.resample(samples, 16_000, 8000, quality="HQ"))
+
+
+def test_threads_and_forked_processes_read_the_same_store(store: tuple[list[str], list[np.ndarray]]) -> None:
+    places, expected = store
+
+    def check(number: int) -> bool:
+        return all(np.array_equal(read_audio(places[number]), expected[number]) for _ in range(40))
+
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if not child:
+            os._exit(0 if check(number) else 1)
+        children.append(child)
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(check, range(3, 6)))
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+
+
+def test_a_damaged_slice_is_an_error_that_names_it(store: tuple[list[str], list[np.ndarray]]) -> None:
+    places, _ = store
+    path, offset, length = places[-1].rsplit(":", 2)
+    data = bytearray(Path(path).read_bytes())
+    data[int(offset) + int(length) // 2 : int(offset) + int(length)] = bytes(int(length) - int(length) // 2)
+    Path(path).write_bytes(data)
+    with pytest.raises(AudioError, match="cannot be decoded") as caught:
+        read_audio(places[-1])
+    assert places[-1] in str(caught.value)
