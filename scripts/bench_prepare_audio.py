@@ -174,18 +174,28 @@ def run_access(folder: Path, work: Path, args: argparse.Namespace) -> list[str]:
             Path(loose[-1]).write_bytes(handle.read(int(length)))
     rows = []
     for jobs in (1, args.jobs):
+        work_items = slices * 4 * jobs, loose * 4 * jobs
+        used: dict[str, list[float]] = {"loose files, soundfile.read": [], "store, read_audio": []}
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
             sides: dict[str, Side] = {
-                "loose files, soundfile.read": partial(_read_share, pool, jobs, _read_loose, loose),
-                "store, read_audio": partial(_read_share, pool, jobs, read_audio, slices),
+                name: partial(_read_share, pool, jobs, read, names, used[name])
+                for name, read, names in zip(used, (_read_loose, read_audio), reversed(work_items), strict=True)
             }
             medians = take_turns(sides, args.rounds)
-        base = medians["loose files, soundfile.read"]
-        rows += [[jobs, name, f"{4 * len(slices) / t:.0f}", f"{base / t:.2f}"] for name, t in medians.items()]
+        cpu = {name: 1000 * statistics.median(seconds[1:]) / len(work_items[0]) for name, seconds in used.items()}
+        names = list(used)
+        rows += [
+            [
+                jobs, name, f"{len(work_items[0]) / medians[name]:.0f}", f"{medians[names[0]] / medians[name]:.2f}",
+                f"{cpu[name]:.3f}", f"{cpu[names[0]] / cpu[name]:.2f}",
+            ]
+            for name in names
+        ]  # fmt: skip
+    header = ["processes", "side", "utterances/s", "of loose files", "CPU ms per utterance", "loose files / this"]
     return [
-        f"{len(slices)} recordings, four times each, in random order; {os.cpu_count()} cores",
+        f"{len(slices)} recordings, each process four times each, in random order; {os.cpu_count()} cores",
         "",
-        *table(["processes", "side", "utterances/s", "of loose files"], rows),
+        *table(header, rows),
     ]
 
 
@@ -193,16 +203,19 @@ def _read_loose(name: str) -> object:
     return soundfile.read(name, dtype="float32")[0]
 
 
-def _read_share(pool: ProcessPoolExecutor, jobs: int, read: Callable[[str], object], names: Sequence[str]) -> float:
-    """Return the seconds until every process has read its share."""
-    order = list(names) * 4
+def _read_share(
+    pool: ProcessPoolExecutor, jobs: int, read: Callable[[str], object], names: Sequence[str], used: list[float]
+) -> float:
+    """Return the seconds until every process has read its share; add their processor time to ``used``."""
+    order = list(names)
     random.Random(0).shuffle(order)
     start = time.perf_counter()
-    for future in [pool.submit(_read_all, read, order[part::jobs]) for part in range(jobs)]:
-        future.result()
+    used.append(sum(future.result() for future in [pool.submit(_read_all, read, order[k::jobs]) for k in range(jobs)]))
     return time.perf_counter() - start
 
 
-def _read_all(read: Callable[[str], object], names: Sequence[str]) -> None:
+def _read_all(read: Callable[[str], object], names: Sequence[str]) -> float:
+    start = time.process_time()
     for name in names:
         read(name)
+    return time.process_time() - start

@@ -49,7 +49,9 @@ def _filled_up(keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tenso
     if mask is None:
         mask = torch.ones((1, 1, 1, size), dtype=torch.bool, device=keys.device)
     hidden = False if mask.dtype == torch.bool else -torch.inf
-    return F.pad(keys, (0, 0, 0, rest)), F.pad(values, (0, 0, 0, rest)), F.pad(mask, (0, rest), value=hidden)
+    blank = keys.new_zeros((*keys.shape[:2], rest, keys.size(3)))  # joined: F.pad would fill all of it first
+    filled = torch.cat([keys, blank], dim=2), torch.cat([values, blank], dim=2)
+    return *filled, F.pad(mask, (0, rest), value=hidden)
 
 
 class MultiheadAttention(nn.Module):
