@@ -177,9 +177,10 @@ def run_access(folder: Path, work: Path, args: argparse.Namespace) -> list[str]:
         work_items = slices * 4 * jobs, loose * 4 * jobs
         used: dict[str, list[float]] = {"loose files, soundfile.read": [], "store, read_audio": []}
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            reads: list[Callable[[str], object]] = [_read_loose, read_audio]
             sides: dict[str, Side] = {
                 name: partial(_read_share, pool, jobs, read, names, used[name])
-                for name, read, names in zip(used, (_read_loose, read_audio), reversed(work_items), strict=True)
+                for name, read, names in zip(used, reads, reversed(work_items), strict=True)
             }
             medians = take_turns(sides, args.rounds)
         cpu = {name: 1000 * statistics.median(seconds[1:]) / len(work_items[0]) for name, seconds in used.items()}
