@@ -64,7 +64,8 @@ sides:
 {sides}
 
 A training takes --minutes and about one more for scoring, two for the first seed, whose curve is drawn; making the
-corpus and the pilots take some minutes once. Run nothing else meanwhile: minutes that other programs take are lost.
+corpus and the pilots take some minutes once. Run nothing else while it says "pilot": that is when it measures how many
+updates fill the minutes. The trainings then make that many, however long other programs let them take.
 Other --directions, --little, --clips or --hours need another --work folder.
 """
 
@@ -149,13 +150,14 @@ class Comparison:
         took: list[dict[str, Any]] = []
         previous: Path | None = None
         for stage in side.stages:
-            updates = self.pace(run, stage, previous).updates_in(self.args.minutes * 60 * stage.share)
+            pace = self.pace(run, stage, previous)
+            updates = pace.updates_in(self.args.minutes * 60 * stage.share)
             say(f"seed {run.seed} {run.name}: {stage.name}, {updates:,} updates")
             keep = curve and stage is side.stages[-1]
             threads, here = self.args.threads, folder / stage.name
             job = Job(stage, run.directions, run.seed, threads, updates, here, previous, curve=keep)
             seconds, parameters = read_training(self._train(job, side.ours))
-            took.append({"name": stage.name, "updates": updates, "seconds": seconds})
+            took.append({"name": stage.name, "updates": updates, "seconds": pace.seconds_of(updates), "wall": seconds})
             previous = here / "checkpoint_last.pt" if side.ours else average_last(here)
         assert previous is not None  # noqa: S101 (every side has a stage)
         return took, previous, parameters

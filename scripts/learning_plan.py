@@ -129,6 +129,10 @@ class Pace:
         """Return the number of updates that take ``seconds``."""
         return max(LEAST_UPDATES, int((seconds - self.start_seconds) / self.seconds_per_update))
 
+    def seconds_of(self, updates: int) -> float:
+        """Return how long so many updates take where nothing else runs."""
+        return self.start_seconds + updates * self.seconds_per_update
+
 
 def list_runs(
     sides: Sequence[str], seeds: Sequence[int], directions: Sequence[str], little: Sequence[str]

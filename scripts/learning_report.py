@@ -114,8 +114,9 @@ def page(records: Sequence[Record], settings: Mapping[str, Any], picture: str, c
         f"\n{margin_table(records, directions)}\n",
         "## How they were trained\n",
         training_table(records),
-        "\nA pilot measures how fast each stage trains here; updates and learning-rate schedule are set to fill the "
-        "minutes, all stages counted, from the first batch to the last. Nobody is validated on the way: checkpoints "
+        "\nA pilot of each stage, alone on the machine, measures how long an update takes; as many updates, and the "
+        "learning-rate schedule over them, fill the minutes at that pace, all stages counted, from the first batch on. So "
+        "other programs could make a training last longer, but not learn less. Nobody is validated on the way: checkpoints "
         "kept from the first seed are translated afterwards with beam 1, for the curves. The model at the end counts "
         f"(fairseq's: the average of its last checkpoints, as in its recipe).{_recipe(records)}\n",
         f"![BLEU over minutes of training]({picture})\n" if picture else "",
