@@ -74,7 +74,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
     Raises:
         StError: If the FLAC of a long recording cannot be written.
     """
-    path = Path(folder, clip)
+    path = f"{folder}/{clip}"
     num_bytes = crc32 = 0
     payload, payload_file = b"", ""
     facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
@@ -84,13 +84,13 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
             if num_bytes > _LONG_BYTES:
                 crc32 = _crc32(source)
                 check_clip(folder, clip, num_bytes, crc32)
-                facts, payload_file = _decode_long(source, str(path), spill)
+                facts, payload_file = _decode_long(source, path, spill)
             else:
                 data = source[:]
                 num_bytes, crc32 = len(data), zlib.crc32(data)
                 check_clip(folder, clip, num_bytes, crc32)
                 with MemoryFile(data) as memory, MemoryFile() as flac:
-                    facts = transcode(memory.handle, data, flac.handle, str(path))
+                    facts = transcode(memory.handle, data, flac.handle, path)
                     payload = flac.content()
     except AudioError as exc:
         status, message = exc.reason, str(exc)
