@@ -6,11 +6,13 @@ medians over the rounds are what is reported.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +45,34 @@ def peak_memory() -> int:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
+
+
+def turn_arguments(
+    description: str | None, sides: Sequence[str], *, seconds: float, tokens: str, work: str, holds: str
+) -> argparse.ArgumentParser:
+    """Return the command line of a benchmark whose sides take turns.
+
+    Args:
+        description: Docstring of the script.
+        sides: Names of all sides.
+        seconds: Length of a recording, unless another is asked for.
+        tokens: Number of tokens, likewise, and what they are: ``24 target tokens of each``.
+        work: Name of the folder for files that are made once.
+        holds: What that folder holds.
+    """
+    number, _, meaning = tokens.partition(" ")
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--sides", default=",".join(sides), help=f"of: {', '.join(sides)} (default: all)")
+    add("--rounds", type=int, default=3, help="turns of each side (default: 3)")
+    add("--batch", type=int, default=8, help="recordings (default: 8)")
+    add("--seconds", type=float, default=seconds, help=f"length of each (default: {seconds:g})")
+    add("--tokens", type=int, default=int(number), help=f"{meaning} (default: {number})")
+    add("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    add("--work", type=Path, default=Path(tempfile.gettempdir()) / work,
+        help=f"folder for {holds}, made if not there (default: %(default)s)")  # fmt: skip
+    add("--worker", dest="side", help=argparse.SUPPRESS)
+    return parser
 
 
 def take_turns(worker: Sequence[str], sides: Sequence[str], rounds: int) -> dict[str, list[dict[str, Any]]]:

@@ -10,18 +10,27 @@ all sides do the same work. "tuned" gives the other side the CPU settings that t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
-import tempfile
 import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
-from bench_common import ROOT, encoder_work, markdown, matmul_rate, median, step_floor, step_work, take_turns, timed
+from bench_common import (
+    ROOT,
+    encoder_work,
+    markdown,
+    matmul_rate,
+    median,
+    step_floor,
+    step_work,
+    take_turns,
+    timed,
+    turn_arguments,
+)
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref
@@ -214,17 +223,9 @@ def report(args: Namespace, results: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Run the benchmark, or one side of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", default=",".join(SIDES), help=f"of: {', '.join(SIDES)} (default: all)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side (default: 3)")
-    parser.add_argument("--batch", type=int, default=8, help="recordings (default: 8)")
-    parser.add_argument("--seconds", type=float, default=5.5, help="length of each (default: 5.5)")
+    parser = turn_arguments(__doc__, list(SIDES), seconds=5.5, tokens="30 forced tokens of each sentence",
+                            work="st-bench-300m", holds="the model's files, 6.4 GB")  # fmt: skip
     parser.add_argument("--beam", type=int, default=5, help="default: 5")
-    parser.add_argument("--tokens", type=int, default=30, help="forced tokens of each sentence (default: 30)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "st-bench-300m",
-                        help="folder for the model's files, 6.4 GB, made if it is not there (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--worker", dest="side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         print(json.dumps(worker(args)))

@@ -10,12 +10,10 @@ gives it the CPU settings that this project makes for itself.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import statistics
 import sys
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -23,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_common import ROOT, encoder_work, markdown, matmul_rate, median, peak_memory, step_work, take_turns
+from bench_common import (
+    ROOT,
+    encoder_work,
+    markdown,
+    matmul_rate,
+    median,
+    peak_memory,
+    step_work,
+    take_turns,
+    turn_arguments,
+)
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref
@@ -197,18 +205,10 @@ def report(args: Namespace, results: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Run the benchmark, or one side of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", default=",".join(SIDES), help=f"of: {', '.join(SIDES)} (default: all)")
+    parser = turn_arguments(__doc__, list(SIDES), seconds=4.0, tokens="24 target tokens of each",
+                            work="st-bench-training", holds="the weights, 3.2 GB")  # fmt: skip
     parser.add_argument("--preset", default="300m", help="shape of the model (default: 300m)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side (default: 3)")
     parser.add_argument("--steps", type=int, default=3, help="steps of a turn, after one to warm up (default: 3)")
-    parser.add_argument("--batch", type=int, default=8, help="recordings (default: 8)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of each (default: 4)")
-    parser.add_argument("--tokens", type=int, default=24, help="target tokens of each (default: 24)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "st-bench-training",
-                        help="folder for the weights, 3.2 GB, made if they are not there (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--worker", dest="side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         print(json.dumps(worker(args)))

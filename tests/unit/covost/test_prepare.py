@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from covost.cli import main
-from st.data.audio import read_audio
+from st.data.audio import encode_flac, read_audio
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import DIRECTIONS, LANGUAGES
@@ -167,6 +167,22 @@ def test_p25_one_job_and_eight_jobs_give_the_same_bytes(full_corpus, tmp_path: P
     assert run(full_corpus, tmp_path / "one", jobs=1) == 0
     assert run(full_corpus, tmp_path / "eight", jobs=8) == 0
     assert tree(tmp_path / "one") == tree(tmp_path / "eight")
+
+
+def test_a_long_recording_is_prepared_and_what_a_killed_run_left_of_one_goes(full_corpus, tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    soundfile.write(sink, np.random.default_rng(0).uniform(-0.5, 0.5, 48_000 * 12), 48_000, format="WAV")
+    assert sink.tell() > 1 << 20
+    full_corpus.add("long.mp3", audio=sink.getvalue(), translations={"de": "lang", "ca": "llarg"})
+    full_corpus.write()
+    out = tmp_path / "data"
+    (out / ".spool").mkdir(parents=True)
+    (out / ".spool" / "long-killed.flac").write_bytes(b"fLaC")
+    assert run(full_corpus, out, jobs=2) == 0
+    assert not (out / ".spool").exists()
+    rows = {row.id: row for row in read_manifest(out / "train_en_de.tsv")}
+    assert rows["long"].n_frames == 16_000 * 12
+    assert np.array_equal(read_audio(out / rows["long"].audio), read_audio(encode_flac(read_audio(sink.getvalue()))))
 
 
 def test_a_second_run_touches_nothing(full_corpus, tmp_path: Path) -> None:
