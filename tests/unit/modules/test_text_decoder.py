@@ -67,3 +67,20 @@ def test_embeddings_and_projection_are_one_tensor():
     states = torch.randn(2, 16)
     expected = module.layer_norm(states) @ module.embed_tokens.weight.T
     torch.testing.assert_close(module.project(states), expected)
+
+
+def test_gradient_of_shared_embeddings_is_dense_and_of_both_uses():
+    module = decoder()
+    tokens, memory, lengths = batch()
+    tokens[1, 4:] = CONFIG.pad
+    module(tokens, memory, lengths).square().sum().backward()
+    table = module.embed_tokens.weight
+    found = table.grad
+    assert found.layout == torch.strided
+
+    table.grad = None
+    apart = table.detach().clone().requires_grad_()
+    module._look_up = lambda tokens: torch.nn.functional.embedding(tokens, apart, CONFIG.pad)
+    module(tokens, memory, lengths).square().sum().backward()
+    torch.testing.assert_close(found, table.grad + apart.grad)
+    assert apart.grad.abs().sum() > 0
