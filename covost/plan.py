@@ -62,6 +62,7 @@ def plan_languages(config: PrepareConfig) -> list[LanguagePlan]:
     Raises:
         ManifestError: If a table is missing, malformed or too incomplete, or no clip is left.
     """
+    config.layout.require_translations(config.directions)
     plans = [_plan_language(config, code) for code in source_languages(config.directions)]
     log_coverage(table for plan in plans for table, _ in plan.directions)
     return plans

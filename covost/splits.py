@@ -80,15 +80,44 @@ class CorpusLayout:
         Raises:
             ManifestError: If it is in none of the usual places; the message names them.
         """
+        for place in self._places(direction):
+            if place.is_file():
+                return place
+        tried = " and ".join(map(str, self._places(direction)))
+        name = self._places(direction)[0].name
+        raise ManifestError(
+            f"{name}: not found; looked for {tried}; `covost download` fetches it, --covost-root says where else it is"
+        )
+
+    def require_translations(self, directions: Sequence[str]) -> None:
+        """Look for the tables of all directions whose language is there, before anything else takes its time.
+
+        Raises:
+            ManifestError: If some are missing; the message names all of them, and the directions that could be prepared.
+        """
+        there = [d for d in directions if self._is_there(split_direction(d)[0])]
+        missing = [d for d in there if not any(place.is_file() for place in self._places(d))]
+        if len(missing) == 1:
+            self.translations(missing[0])
+        if missing:
+            found = ",".join(d for d in there if d not in missing)
+            raise ManifestError(
+                f"{len(missing)} of {len(directions)} CoVoST tables are not below {self.covost_root or self.cv_root}: "
+                f"{', '.join(missing)}; `covost download` fetches them, --covost-root says where else they are"
+                + (f", --directions {found} does without them" if found else "")
+            )
+
+    def _is_there(self, code: str) -> bool:
+        return (self.cv_root / code).is_dir() or (
+            self.work is not None and find_release(self.cv_root, code) is not None
+        )
+
+    def _places(self, direction: str) -> list[Path]:
+        """Return where the CoVoST table of a direction may be."""
         source, _ = split_direction(direction)
         name = f"covost_v2.{direction}.tsv"
         root = self.covost_root or self.cv_root
-        places = [root / source / name, root / name]
-        for place in places:
-            if place.is_file():
-                return place
-        tried = " and ".join(map(str, places))
-        raise ManifestError(f"{name}: not found; looked for {tried}; get it from CoVoST 2 or name --covost-root")
+        return [root / source / name, root / name]
 
 
 @dataclass(frozen=True, slots=True)

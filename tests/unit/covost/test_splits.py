@@ -101,6 +101,18 @@ def test_wrong_layouts_name_the_file(corpus, tmp_path: Path) -> None:
         CorpusLayout(cv_root=corpus.root, covost_root=tmp_path).translations("fr_en")
 
 
+def test_all_missing_tables_are_named_at_once(corpus) -> None:
+    corpus.add("a.mp3")
+    corpus.write()
+    (corpus.root / "en").mkdir()
+    layout = CorpusLayout(cv_root=corpus.root)
+    layout.require_translations(["fr_en", "de_en"])  # no German at all is told in its own words
+    with pytest.raises(ManifestError, match=r"covost_v2\.en_de\.tsv: not found"):
+        layout.require_translations(["fr_en", "en_de"])
+    with pytest.raises(ManifestError, match=r"^2 of 3 CoVoST tables .*: en_de, en_ja; .* --directions fr_en does"):
+        layout.require_translations(["fr_en", "en_de", "en_ja"])
+
+
 def test_tables_may_lie_in_either_place(corpus, tmp_path: Path) -> None:
     corpus.add("a.mp3")
     inside = corpus.write() / "fr" / "covost_v2.fr_en.tsv"
