@@ -37,9 +37,14 @@ def cell(values: Sequence[float], digits: int = 1) -> str:
 
 def score_table(records: Sequence[Record], directions: Sequence[str], little: Sequence[str]) -> str:
     """Return BLEU by side and direction; directions with little data are marked."""
-    header = ["", *(f"{direction} *" if direction in little else direction for direction in directions)]
-    sides = [side for side in SIDES if any(record["side"] == side for record in records)]
-    return markdown(header, [[side, *(cell(scores(records, side, d)) for d in directions)] for side in sides])
+    header = ["", "seeds", *(f"{direction} *" if direction in little else direction for direction in directions)]
+    rows = []
+    for side in dict.fromkeys(
+        record["side"] for record in sorted(records, key=lambda one: list(SIDES).index(one["side"]))
+    ):
+        seeds = {record["seed"] for record in records if record["side"] == side}
+        rows.append([side, len(seeds), *(cell(scores(records, side, d)) for d in directions)])
+    return markdown(header, rows)
 
 
 def margin_table(records: Sequence[Record], directions: Sequence[str]) -> str:
@@ -107,7 +112,7 @@ def page(records: Sequence[Record], settings: Mapping[str, Any], picture: str, c
         "# What learns better\n",
         f"One sample corpus, {asked} minutes of training for each on {threads} threads ({_processor()}), "
         f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''} ({', '.join(map(str, seeds))}). BLEU of the test set "
-        "(sacreBLEU by `st score`, beam 5), the mean over seeds and their range; unseen sentences by unseen voices.\n",
+        "(sacreBLEU by `st score`, beam 5), the mean over a side's seeds and their range; unseen sentences by unseen voices.\n",
         score_table(records, directions, little),
         f"\n\\* little data: {settings['clips']} recordings to train on. The corpus: {_corpus(settings)}.\n",
         *(f"- `{side}`: {SIDES[side].text}." for side in sides),

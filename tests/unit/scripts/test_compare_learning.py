@@ -56,6 +56,7 @@ def test_a_first_epoch_that_fills_the_cache_is_paid_once():
     assert pace.start_seconds == pytest.approx(10 * 0.5 - 10 * 0.2)
     # 100 updates: ten of half a second, ninety of a fifth.
     assert pace.updates_in(10 * 0.5 + 90 * 0.2 + 0.01) == 100
+    assert pace.seconds_of(100) == pytest.approx(10 * 0.5 + 90 * 0.2)
 
 
 def test_too_short_a_pilot_is_refused():
@@ -246,11 +247,11 @@ RECORDS = [
 
 def test_the_table_has_means_and_ranges_and_dashes():
     table = report.score_table(RECORDS, ["de_en", "id_en"], ["id_en"]).splitlines()
-    assert table[0] == "|  | de_en | id_en * |"
+    assert table[0] == "|  | seeds | de_en | id_en * |"
     assert table[2:] == [
-        "| joint | 62.0 (60.0 – 64.0) | 21.0 (20.0 – 22.0) |",
-        "| translation-only | 5.8 (5.0 – 6.5) | 12.5 (4.0 – 21.0) |",
-        "| bilingual | – | 3.2 |",
+        "| joint | 2 | 62.0 (60.0 – 64.0) | 21.0 (20.0 – 22.0) |",
+        "| translation-only | 2 | 5.8 (5.0 – 6.5) | 12.5 (4.0 – 21.0) |",
+        "| bilingual | 1 | – | 3.2 |",
     ]
 
 
@@ -317,7 +318,7 @@ def test_what_is_finished_is_not_trained_again(finished, monkeypatch, capsys):
     assert trained[3:] == [("fairseq-s2t", 1)]
     assert compare_learning.main([*line, "--minutes", "3", "--runs", "1"]) == 0
     assert trained[4:] == [("joint", 1)]
-    assert "| joint | 10.0" in capsys.readouterr().out
+    assert "| joint | 1 | 10.0" in capsys.readouterr().out
 
 
 def test_the_page_stands_with_its_picture(finished):
@@ -325,7 +326,7 @@ def test_the_page_stands_with_its_picture(finished):
     line = ["--work", str(finished), "--sides", "joint,fairseq-s2t", "--seeds", "1,2", "--report", "--out", str(out)]
     assert compare_learning.main(line) == 0
     text = out.read_text(encoding="utf-8")
-    assert "| joint | 50.0 | 50.0 | 50.0 | 50.0 |" in text
+    assert "| joint | 1 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
     assert "![BLEU over minutes of training](learning.svg)" in text
     assert "de_en 2, es_en 2" in text
     assert "python scripts/compare_learning.py --sides joint,fairseq-s2t --seeds 1,2" in text
