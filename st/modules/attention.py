@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from st.modules.packed_linear import PackedLinear
 
 KEY_MULTIPLE = 32
-MOST_SCORES = 256 * 256
-"""Of a head, which are kept for the gradient in float32: about five seconds of speech."""
 
 
 def scaled_dot_product(
@@ -21,13 +19,12 @@ def scaled_dot_product(
 ) -> Tensor:
     """Attend with heads split: queries ``(N, H, Q, D)``, keys and values ``(N, H, S, D)``; see :meth:`attend`.
 
-    torch's fused kernel, except in training on a CPU: in bfloat16 its backward pass is up to four times slower there
-    than that of the three operations it fuses, and in float32 by a quarter, for which short utterances spend the memory.
+    torch's fused kernel, except where bfloat16 is trained on a CPU: its backward pass there is up to four times
+    slower than that of the three operations it fuses.
     """
-    on_cpu, half = queries.device.type == "cpu", queries.dtype == torch.bfloat16
-    apart = half or queries.size(2) * keys.size(2) <= MOST_SCORES
-    if not (on_cpu and apart and queries.requires_grad):
-        if on_cpu and half and not causal and queries.size(2) > 1:
+    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    if not (short and queries.requires_grad):
+        if short and not causal and queries.size(2) > 1:
             keys, values, mask = _filled_up(keys, values, mask)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal

@@ -1,4 +1,4 @@
-"""Attention as three operations, as short utterances are trained in fp32, against torch's fused kernel."""
+"""Attention as three operations, as bfloat16 is trained on a CPU, against torch's fused kernel in fp32."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from st.modules.attention import MOST_SCORES, scaled_dot_product
+from st.modules.attention import scaled_dot_product
 
 LENGTHS = torch.tensor([7, 3])
 VALID = (torch.arange(7) < LENGTHS[:, None])[:, None, None]
@@ -17,28 +17,16 @@ VALID = (torch.arange(7) < LENGTHS[:, None])[:, None, None]
     [(None, False), (None, True), (VALID, False), (torch.zeros(VALID.shape).masked_fill(~VALID, -torch.inf), False)],
     ids=["all", "causal", "boolean", "additive"],
 )
-def test_short_utterances_get_the_sums_and_gradients_of_the_fused_kernel(mask, causal):
+def test_bfloat16_in_training_gets_the_sums_and_gradients_of_the_fused_kernel(mask, causal):
     torch.manual_seed(0)
-    parts = [torch.randn(2, 3, 7, 8, requires_grad=True) for _ in range(3)]
-    assert MOST_SCORES >= 7 * 7
-    found = scaled_dot_product(*parts, mask=mask, causal=causal, dropout=0.0)
-    expected = F.scaled_dot_product_attention(*parts, attn_mask=mask, is_causal=causal)
-    torch.testing.assert_close(found, expected)
-    outer = torch.randn_like(found)
+    parts = [torch.randn(2, 3, 7, 8).bfloat16().requires_grad_() for _ in range(3)]
+    exact = [part.detach().float().requires_grad_() for part in parts]
+    same = mask if mask is None or mask.dtype == torch.bool else mask.bfloat16()
+    found = scaled_dot_product(*parts, mask=same, causal=causal, dropout=0.0)
+    expected = F.scaled_dot_product_attention(*exact, attn_mask=mask, is_causal=causal)
+    torch.testing.assert_close(found.float(), expected, atol=3e-2, rtol=3e-2)
+    outer = torch.randn(found.shape).bfloat16()
     for one, other in zip(
-        torch.autograd.grad(found, parts, outer), torch.autograd.grad(expected, parts, outer), strict=True
+        torch.autograd.grad(found, parts, outer), torch.autograd.grad(expected, exact, outer.float()), strict=True
     ):
-        torch.testing.assert_close(one, other)
-
-
-def test_long_utterances_keep_no_scores():
-    torch.manual_seed(0)
-    size = 300
-    assert size * size > MOST_SCORES
-    parts = [torch.randn(1, 2, size, 4, requires_grad=True) for _ in range(3)]
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda saved: kept.append(saved.numel()) or saved, lambda saved: saved
-    ):
-        scaled_dot_product(*parts, mask=None, causal=False, dropout=0.0)
-    assert max(kept) < size * size
+        torch.testing.assert_close(one.float(), other, atol=6e-2, rtol=6e-2)
