@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from concurrency import check_at_once
 
 from st.data import audio
 from st.data.audio import encode_flac, read_audio, read_recording
@@ -149,15 +148,7 @@ def test_threads_and_forked_processes_read_the_same_store(store: tuple[list[str]
     def check(number: int) -> bool:
         return all(np.array_equal(read_audio(places[number]), expected[number]) for _ in range(40))
 
-    children = []
-    for number in range(3):
-        child = os.fork()
-        if not child:
-            os._exit(0 if check(number) else 1)
-        children.append(child)
-    with ThreadPoolExecutor(3) as pool:
-        assert all(pool.map(check, range(3, 6)))
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    check_at_once(check)
 
 
 def test_a_damaged_slice_is_an_error_that_names_it(store: tuple[list[str], list[np.ndarray]]) -> None:
