@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.recordings import add_ensemble_argument, warn_untrained
+
 if TYPE_CHECKING:
     from st.evaluation.decoder import Decoded, Decoder, Waveform
     from st.evaluation.results import JsonValue
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("--checkpoint", required=True, type=Path, help="a .pt file of a training, or a model's folder")
+    add_ensemble_argument(parser)
     parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder made by `covost prepare`")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -151,9 +154,11 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     from st.evaluation.digest import sha256_of
 
+    others = {"ensemble_sha256": ", ".join(map(sha256_of, args.ensemble))} if args.ensemble else {}
     return {
         "checkpoint": args.checkpoint.resolve().name,
         "checkpoint_sha256": sha256_of(args.checkpoint),
+        **others,
         "beam": args.beam,
         "length_penalty": args.lenpen,
         "dtype": args.dtype,
@@ -179,7 +184,6 @@ class _LateDecoder:
 
 
 def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
-    from st.commands.recordings import warn_untrained
     from st.data.languages import split_direction
     from st.inference import load_translator
     from st.runtime import tune
@@ -192,6 +196,7 @@ def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
         dtype=args.dtype,
         beam=args.beam,
         length_penalty=args.lenpen,
+        ensemble=args.ensemble,
     )
     # A target that the model has no tag for must not come up after an hour of the other directions.
     targets = [split_direction(direction)[1] for direction in directions]

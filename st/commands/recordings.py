@@ -61,6 +61,19 @@ def add_recording_arguments(
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
 
 
+def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--ensemble``, for translations."""
+    parser.add_argument(
+        "--ensemble",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="C",
+        help="another checkpoint with the same dictionary, whose probabilities are averaged with those of --checkpoint; "
+        "give it again for more",
+    )
+
+
 def check_output(args: argparse.Namespace) -> None:
     """Raise UsageError before any work if the results would have nowhere to go, or standard input is named twice."""
     from st.errors import UsageError

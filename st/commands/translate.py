@@ -6,9 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.recordings import add_recording_arguments, check_output, run_recordings, warn_untrained
+from st.commands.recordings import (
+    add_ensemble_argument,
+    add_recording_arguments,
+    check_output,
+    run_recordings,
+    warn_untrained,
+)
 
 if TYPE_CHECKING:
+    from st.decoding.options import BeamOptions
     from st.inference.rescoring import RescoreOptions
 
 DESCRIPTION = """\
@@ -21,6 +28,8 @@ examples:
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de
   st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --format tsv --out talks.tsv
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --rescore other/checkpoint_best.pt
+  st translate clip.mp3 --checkpoint a.pt --ensemble b.pt --to de
+  st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --sample --top-p 0.9 --nbest 4 --format json
   curl -s https://example.org/clip.mp3 | st translate - --checkpoint run/checkpoint_best.pt --to en
 """
 
@@ -29,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_recording_arguments(parser)
+    add_ensemble_argument(parser)
     parser.add_argument(
         "--to", required=True, metavar="LANG", help="target language, CoVoST code such as de or zh-CN; or a,b,c"
     )
@@ -50,6 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nbest", type=int, default=1, metavar="N", help="translations per language, with --format json (default: 1)"
     )
+    parser.add_argument(
+        "--sample", action="store_true", help="draw --nbest translations at random instead of searching for the best"
+    )
+    parser.add_argument("--top-k", type=int, metavar="K", help="draw among the K most probable tokens (default: all)")
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="draw among the fewest tokens that together have probability P (default: all)",
+    )
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="above 1 draws more, below 1 less at random (default: 1)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="the same draws for the same recordings (default: 0)")
     parser.add_argument(
         "--rescore", type=Path, metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
     )
@@ -80,27 +104,22 @@ def run(args: argparse.Namespace) -> int:
     if args.nbest > 1 and args.format != "json":
         raise UsageError("--nbest above 1 needs --format json")
 
-    from st.decoding.options import BeamOptions
     from st.inference import load_translator
     from st.runtime import tune
 
     try:
-        chooses = args.rescore is not None or args.length_reward
-        options = BeamOptions(
-            beam=args.beam,
-            length_penalty=args.lenpen,
-            max_len_a=args.max_len_a,
-            max_len_b=args.max_len_b,
-            no_repeat_ngram=args.no_repeat_ngram,
-            # Whoever chooses among hypotheses is given all of them.
-            nbest=args.beam if chooses else args.nbest,
-        )
+        options = _options(args)
         rescoring = _rescoring(args)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     tune(args.threads)
     translator = load_translator(
-        args.checkpoint, data_dir=args.data, device=args.device, dtype=args.dtype, options=options
+        args.checkpoint,
+        data_dir=args.data,
+        device=args.device,
+        dtype=args.dtype,
+        options=options,
+        ensemble=args.ensemble,
     )
     translator.check_languages(targets)
     warn_untrained(translator, targets)
@@ -113,6 +132,32 @@ def run(args: argparse.Namespace) -> int:
             second.check_languages(targets)
         translator.rescorer = Rescorer(rescoring, second)
     return run_recordings(args, translator, targets)
+
+
+DRAWING = ("top_k", "top_p", "temperature", "seed")
+"""Options that need ``--sample``."""
+
+
+def _options(args: argparse.Namespace) -> BeamOptions:
+    """Return how to search, or to draw."""
+    from st.decoding.options import BeamOptions
+    from st.decoding.sampling import SamplingOptions
+    from st.errors import UsageError
+
+    # Whoever chooses among hypotheses is given all of them.
+    several = args.beam if args.rescore is not None or args.length_reward else args.nbest
+    common = {
+        "length_penalty": args.lenpen,
+        "max_len_a": args.max_len_a,
+        "max_len_b": args.max_len_b,
+        "no_repeat_ngram": args.no_repeat_ngram,
+    }
+    drawing = {name: getattr(args, name) for name in DRAWING if getattr(args, name) is not None}
+    if args.sample:
+        return SamplingOptions(beam=several, nbest=several, **common, **drawing)
+    if drawing:
+        raise UsageError(f"--{next(iter(drawing)).replace('_', '-')} needs --sample")
+    return BeamOptions(beam=args.beam, nbest=several, **common)
 
 
 def _rescoring(args: argparse.Namespace) -> RescoreOptions | None:

@@ -66,7 +66,7 @@ def beam_search(
         model: The model, in evaluation mode, or several whose probabilities are averaged.
         memory: Adapted encoder states of N sentences (:meth:`SpeechTranslator.adapt`), one per model.
         forced: First target token of each sentence, the language tag, ``(N,)``; or a longer prefix ``(N, P)``, padded
-            on the right with ``pad``.
+            on the right with ``pad``; an ``eos`` in it ends the sentence there.
         options: See :class:`BeamOptions`.
         eos: End of sentence, also the first decoder input.
         pad: Never chosen.
@@ -125,7 +125,8 @@ class Search:
         self.beams = _Beams(
             sentences, start, start.new_zeros((len(sentences), 1, 0), dtype=torch.float), limits, prefix
         )
-        self.shared_steps = min(int((prefix != pad).long().cumprod(1).sum(1).min()), int(limits.min()))
+        goes_on = (prefix != pad) & (prefix != eos)
+        self.shared_steps = min(int(goes_on.long().cumprod(1).sum(1).min()), int(limits.min()))
         self.scorer = scorer(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
         self.finished: list[list[Hypothesis]] = [[] for _ in range(len(sentences))]
         # Of each row of a sentence at its limit: whether the model would rather have gone on.
@@ -201,7 +202,9 @@ class Search:
         """Turn candidates that end into hypotheses; return the positions of the sentences that go on."""
         beams = self.beams
         stay: list[int] = []
-        at_limit_list, sentences = at_limit.tolist(), beams.sentences.tolist()
+        # Behind a prefix that ends the sentence nothing goes on.
+        over = (at_limit | ~((scores > -math.inf) & ~ends).any(dim=1)).tolist()
+        sentences = beams.sentences.tolist()
         scores, origins, ends = scores[:, : self.beam], origins[:, : self.beam], ends[:, : self.beam]
         rows, ranks = (part.tolist() for part in ends.nonzero(as_tuple=True))
         for row, rank in zip(rows, ranks, strict=True):
@@ -209,7 +212,7 @@ class Search:
             if len(found) < self.beam:
                 found.append(self._hypothesis(row, int(origins[row, rank]), float(scores[row, rank])))
         for row, sentence in enumerate(sentences):
-            if len(self.finished[sentence]) < self.beam and not at_limit_list[row]:
+            if len(self.finished[sentence]) < self.beam and not over[row]:
                 stay.append(row)
         return torch.tensor(stay, dtype=torch.long, device=scores.device)
 

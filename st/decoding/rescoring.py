@@ -5,10 +5,12 @@ Legend: R targets, U tokens, S' memory states, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
+from st.decoding.beam_search import as_lists
 from st.decoding.options import BeamOptions, Hypothesis
 from st.errors import DecodingError
 from st.modules.model import Encoded, SpeechTranslator
@@ -16,8 +18,8 @@ from st.modules.model import Encoded, SpeechTranslator
 
 @torch.inference_mode()
 def score_targets(
-    model: SpeechTranslator,
-    memory: Encoded,
+    model: SpeechTranslator | Sequence[SpeechTranslator],
+    memory: Encoded | Sequence[Encoded],
     targets: Sequence[Sequence[int]],
     options: BeamOptions,
     *,
@@ -27,8 +29,8 @@ def score_targets(
     """Score targets in one pass of the decoder.
 
     Args:
-        model: In evaluation mode.
-        memory: Adapted encoder states, one row per target.
+        model: In evaluation mode; or several, whose probabilities are averaged token by token.
+        memory: Adapted encoder states, one row per target; one of them per model.
         targets: Token ids of each, language tag first, without the end of sentence.
         options: Of these, the temperature and the normalisation by length count.
         eos: End of sentence.
@@ -39,17 +41,20 @@ def score_targets(
     """
     if not targets:
         return []
+    models, memories = as_lists(model, memory)
     longest = max(map(len, targets))
-    if longest + 1 > model.config.decoder.max_positions:
-        raise DecodingError(
-            f"a target has {longest} tokens; the decoder has positions for {model.config.decoder.max_positions - 1}"
-        )
+    positions = min(each.config.decoder.max_positions for each in models)
+    if longest + 1 > positions:
+        raise DecodingError(f"a target has {longest} tokens; the decoder has positions for {positions - 1}")
     width = longest + 1
-    inputs = torch.tensor([[eos, *tokens, *[pad] * (longest - len(tokens))] for tokens in targets])
-    outputs = torch.tensor([[*tokens, eos, *[pad] * (width - 1 - len(tokens))] for tokens in targets])
-    inputs, outputs = inputs.to(memory.states.device), outputs.to(memory.states.device)
-    logits = model.decoder(inputs, memory.states, memory.lengths).float() / options.temperature  # (R, U, V)
-    scores = logits.gather(2, outputs[:, :, None])[:, :, 0] - logits.logsumexp(dim=2)
+    device = memories[0].states.device
+    inputs = torch.tensor([[eos, *tokens, *[pad] * (longest - len(tokens))] for tokens in targets]).to(device)
+    outputs = torch.tensor([[*tokens, eos, *[pad] * (width - 1 - len(tokens))] for tokens in targets]).to(device)
+    parts = []
+    for each, states in zip(models, memories, strict=True):
+        logits = each.decoder(inputs, states.states, states.lengths).float() / options.temperature  # (R, U, V)
+        parts.append(logits.gather(2, outputs[:, :, None])[:, :, 0] - logits.logsumexp(dim=2))
+    scores = torch.stack(parts).logsumexp(dim=0) - math.log(len(parts)) if len(parts) > 1 else parts[0]
     found = []
     for tokens, row in zip(targets, scores.tolist(), strict=True):
         steps = tuple(row[: len(tokens) + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def load_translator(
     padding: str | None = "masked",
     options: BeamOptions | None = None,
     transcripts: TranscriptOptions | None = None,
+    ensemble: Sequence[Path | str] = (),
     **beam_options: Any,
 ) -> Translator:
     """Load a model and everything it needs to turn audio into text.
@@ -36,11 +38,12 @@ def load_translator(
             origin's numbers in padded batches.
         options: How to search.
         transcripts: How to transcribe.
+        ensemble: More checkpoints, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
-        ConfigError: If a vocabulary is malformed or an option out of range.
+        ConfigError: If a vocabulary is malformed, an option out of range, or the dictionaries of an ensemble differ.
         UsageError: If there is no such device or number type.
     """
     from st.checkpoints import load_bundle
@@ -53,7 +56,7 @@ def load_translator(
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
     pack(bundle.model, number_type)
-    return Translator(
+    translator = Translator(
         bundle.model,
         bundle.text,
         bundle.ctc,
@@ -63,3 +66,8 @@ def load_translator(
         trained_directions=bundle.trained_directions,
         transcripts=transcripts,
     )
+    for path in ensemble:
+        translator.join(
+            load_translator(path, data_dir=data_dir, device=device, dtype=dtype, padding=padding, options=options)
+        )
+    return translator

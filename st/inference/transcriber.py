@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import joint_scorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
+from st.decoding.parts import parts, search_numbers
 from st.decoding.scorer import TokenScorer
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import possible_labels
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 IMPOSSIBLE = -1e4
 """Score of letters that another script has."""
-MAX_SCORES = 1 << 26
-"""Most scores over the vocabulary in one step of a search, for the sake of memory (256 MB)."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -127,7 +126,7 @@ class Transcriber:
         if text is None:
             raise DecodingError("this model has no text vocabulary")
         written = []
-        for part in parts(len(logits), options.beam * self.model.config.decoder.vocab_size):
+        for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
             rows = torch.arange(len(logits), device=logits.device)[part]
             scorer: Callable[..., TokenScorer] = TokenScorer
             if options.joint_ctc_weight:
@@ -175,10 +174,3 @@ def frame_seconds(model: SpeechTranslator) -> float:
     for _, _, stride in model.config.encoder.conv_layers:
         samples *= stride
     return samples / SAMPLE_RATE
-
-
-def parts(count: int, scores_per_row: int) -> Iterator[slice]:
-    """Divide rows so that one step of a search holds at most :data:`MAX_SCORES` scores."""
-    size = max(1, MAX_SCORES // scores_per_row)
-    for start in range(0, count, size):
-        yield slice(start, start + size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ from st.data.languages import language
 from st.data.text import TextVocabulary
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.parts import parts, score_numbers, search_numbers
 from st.decoding.rescoring import score_targets
-from st.errors import AudioError, DecodingError
+from st.decoding.sampling import SamplingOptions, sample
+from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
-from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds, parts
+from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
-from st.modules.config import PARTS
+from st.modules.config import PARTS, ModelConfig
 from st.modules.model import Encoded, SpeechTranslator
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,8 @@ class Translator:
 
     Attributes:
         model: In evaluation mode, on the device it computes on.
+        options: How to search; with :class:`SamplingOptions` translations are drawn at random instead.
+        ensemble: Other models, whose probabilities are averaged with this one's; see :meth:`join`.
         rescorer: What chooses anew among the translations of a batch; None for none.
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
@@ -110,6 +114,7 @@ class Translator:
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions = tuple(trained_directions)
         self._min_samples = model.encoder.feature_extractor.receptive_field
+        self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None
         if model.ctc is not None and ctc is not None:
@@ -173,6 +178,22 @@ class Translator:
         learned = {direction.partition("_")[2] for direction in self.trained_directions}
         return [code for code in dict.fromkeys(codes) if learned and code not in learned]
 
+    def join(self, other: Translator) -> None:
+        """Average the probabilities of another model with this one's from now on; transcripts stay this one's.
+
+        Raises:
+            ConfigError: If the models do not share a dictionary.
+            DecodingError: If one of them cannot translate.
+        """
+        own, its = self._text().symbols, other._text().symbols
+        if own != its:
+            raise ConfigError(
+                f"models of an ensemble must have the same dictionary; these have {len(own)} and {len(its)} symbols"
+                + ("" if len(own) != len(its) else " which differ")
+            )
+        self._min_samples = max(self._min_samples, other._min_samples)
+        self.ensemble.append(other)
+
     def check_transcribes(self) -> None:
         """Raise DecodingError unless the model has a CTC head and its vocabulary."""
         if self.model.ctc is None or self.ctc is None:
@@ -228,7 +249,8 @@ class Translator:
                 if self._transcriber is not None:
                     transcripts = dict(zip(usable, self._transcriber(encoded), strict=True))
                 rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
-                for (row, code), found in zip(rows, self._translations(encoded, rows), strict=True):
+                memories = self._memories(encoded, [waveforms[n] for n in usable]) if rows else []
+                for (row, code), found in zip(rows, self._translations(memories, rows), strict=True):
                     nbest[usable[row]][code] = found
         results = [
             self._result(transcripts.get(n), nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
@@ -272,12 +294,12 @@ class Translator:
         ]
         found: list[Hypothesis] = []
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            memory = self.model.adapt(self._encode([waveforms[number] for number in used]))
+            heard = [waveforms[number] for number in used]
+            memories = self._memories(self._encode(heard), heard)
             width = max(map(len, tokens)) + 1
-            for part in parts(len(tokens), width * self.model.config.decoder.vocab_size):
-                found += score_targets(
-                    self.model, memory.select(rows[part]), tokens[part], self.options, eos=text.eos, pad=text.pad
-                )
+            for part in parts(len(tokens), score_numbers(self._configs(), width)):
+                chosen = [memory.select(rows[part]) for memory in memories]
+                found += score_targets(self._models(), chosen, tokens[part], self.options, eos=text.eos, pad=text.pad)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def _text(self) -> TextVocabulary:
@@ -292,19 +314,31 @@ class Translator:
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
 
-    def _translations(self, encoded: Encoded, rows: Sequence[tuple[int, str]]) -> list[list[Translation]]:
+    def _models(self) -> list[SpeechTranslator]:
+        return [self.model, *(other.model for other in self.ensemble)]
+
+    def _configs(self) -> list[ModelConfig]:
+        return [model.config for model in self._models()]
+
+    def _memories(self, encoded: Encoded, waveforms: Sequence[Waveform]) -> list[Encoded]:
+        """Return what the decoder of each model attends to; ``encoded`` is this model's."""
+        return [self.model.adapt(encoded), *(other.model.adapt(other._encode(waveforms)) for other in self.ensemble)]
+
+    def _translations(self, memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
         if not rows:
             return []
-        text, memory = self._text(), self.model.adapt(encoded)
+        text, models = self._text(), self._models()
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
+        special: dict[str, Any] = {"eos": text.eos, "pad": text.pad, "unk": text.unk}
         found: list[list[Hypothesis]] = []
-        for part in parts(len(rows), self.options.beam * self.model.config.decoder.vocab_size):
-            selected = memory.select(sources[part])
-            found += beam_search(
-                self.model, selected, forced[part], self.options, eos=text.eos, pad=text.pad, unk=text.unk
-            )
+        for part in parts(len(rows), search_numbers(self._configs(), self.options.beam)):
+            chosen = [memory.select(sources[part]) for memory in memories]
+            if isinstance(self.options, SamplingOptions):
+                found += sample(models, chosen, forced[part], self.options, **special)
+            else:
+                found += beam_search(models, chosen, forced[part], self.options, **special)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

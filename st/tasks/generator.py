@@ -1,7 +1,8 @@
-"""This project's beam search behind the interface of fairseq's sequence generators."""
+"""This project's searches behind the interface of fairseq's sequence generators."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -10,6 +11,11 @@ from torch import Tensor
 from st.data.text import TextVocabulary
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.parts import parts, score_numbers, search_numbers
+from st.decoding.rescoring import score_targets
+from st.decoding.sampling import SamplingOptions
+from st.decoding.sampling import sample as draw
+from st.errors import ConfigError
 
 OPTIONS = {
     "beam": "beam",
@@ -24,46 +30,87 @@ OPTIONS = {
 }
 """fairseq's names of the generation options, and ours."""
 
+SAMPLING_OPTIONS = {"sampling_topk": "top_k", "sampling_topp": "top_p"}
+"""The same with ``--sampling``; fairseq's -1 for "all" is 0 here."""
+
+UNSUPPORTED = (
+    "match_source_len", "diverse_beam_groups", "diversity_rate", "constraints", "lm_path", "print_alignment",
+    "replace_unk", "retain_dropout", "eos_token",
+)  # fmt: skip
+"""Options of fairseq that change what is written and that there is nothing for here."""
+
 
 class FairseqGenerator:
     """Decodes a batch of :meth:`TranslationDataset.collate`; each target's language tag is forced."""
 
-    def __init__(self, text: TextVocabulary, options: BeamOptions) -> None:
+    def __init__(self, text: TextVocabulary, options: BeamOptions, *, score_reference: bool = False) -> None:
         self.text = text
         self.options = options
+        self.score_reference = score_reference
 
     @classmethod
     def from_namespace(cls, text: TextVocabulary, args: Any) -> FairseqGenerator:
-        """Build from fairseq's generation config; options it does not set keep their defaults."""
-        given = {ours: getattr(args, theirs, None) for theirs, ours in OPTIONS.items()}
-        return cls(text, BeamOptions(**{name: value for name, value in given.items() if value is not None}))
+        """Build from fairseq's generation config; options it does not set keep their defaults.
+
+        Raises:
+            ConfigError: If an option is out of range or one of :data:`UNSUPPORTED`.
+        """
+        _refuse_unsupported(args)
+        given: dict[str, Any] = _given(args, OPTIONS) | {"normalize_scores": not getattr(args, "unnormalized", False)}
+        options = BeamOptions(**given)
+        if getattr(args, "sampling", False):
+            limits = {name: max(0, value) for name, value in _given(args, SAMPLING_OPTIONS).items()}
+            options = SamplingOptions(**given, **limits)
+        return cls(text, options, score_reference=getattr(args, "score_reference", False))
 
     @property
     def symbols_to_strip_from_output(self) -> set[int]:
         """Tokens that fairseq leaves out of the printed hypothesis."""
         return {self.text.eos}
 
-    def generate(self, models: list[Any], sample: dict[str, Any], **_: Any) -> list[list[dict[str, Any]]]:
-        """Return hypotheses of every target of the batch, best first, in fairseq's form."""
+    def generate(
+        self, models: list[Any], sample: dict[str, Any], prefix_tokens: Tensor | None = None, **_: Any
+    ) -> list[list[dict[str, Any]]]:
+        """Return hypotheses of every target of the batch, best first, in fairseq's form.
+
+        Args:
+            models: One model, or several whose probabilities are averaged.
+            sample: The batch.
+            prefix_tokens: First tokens of every target ``(R, P)``, the language tag before all; None for the tag alone.
+        """
         net_input = sample["net_input"]
         rows: Tensor = net_input["source_rows"]
         memories = [
             model.translator.adapt(
                 model.encode(net_input["waveforms"], net_input["lengths"], net_input.get("utterances"))
-            ).select(rows)
+            )
             for model in models
         ]
-        forced = net_input["prev_output_tokens"][:, 1]
-        found = beam_search(
-            [model.translator for model in models],
-            memories,
-            forced,
-            self.options,
-            eos=self.text.eos,
-            pad=self.text.pad,
-            unk=self.text.unk,
-        )
+        translators = [model.translator for model in models]
+        special = {"eos": self.text.eos, "pad": self.text.pad}
+        configs = [translator.config for translator in translators]
+        found: list[list[Hypothesis]] = []
+        if self.score_reference:
+            targets = [_without(row, set(special.values())) for row in sample["target"].tolist()]
+            for part in parts(len(targets), score_numbers(configs, max(map(len, targets)) + 1)):
+                chosen = [memory.select(rows[part]) for memory in memories]
+                scored = score_targets(translators, chosen, targets[part], self.options, **special)
+                found += [[hypothesis] for hypothesis in scored]
+        else:
+            forced = net_input["prev_output_tokens"][:, 1] if prefix_tokens is None else prefix_tokens
+            for part in parts(len(rows), search_numbers(configs, self.options.beam)):
+                chosen = [memory.select(rows[part]) for memory in memories]
+                found += self._search(translators, chosen, forced[part], special | {"unk": self.text.unk})
         return [[self._as_fairseq(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+
+    def _search(
+        self, models: list[Any], memories: list[Any], forced: Tensor, special: dict[str, Any]
+    ) -> list[list[Hypothesis]]:
+        if not isinstance(self.options, SamplingOptions):
+            return beam_search(models, memories, forced, self.options, **special)
+        # From torch's generator, which fairseq seeds by --seed: other draws in every batch, the same in every run.
+        seed = int(torch.randint(2**31, ()))
+        return draw(models, memories, forced, dataclasses.replace(self.options, seed=seed), **special)
 
     def _as_fairseq(self, hypothesis: Hypothesis) -> dict[str, Any]:
         return {
@@ -73,3 +120,25 @@ class FairseqGenerator:
             "attention": None,
             "alignment": torch.empty(0),
         }
+
+
+def _given(args: Any, names: dict[str, str]) -> dict[str, Any]:
+    """Return the options that are set, under our names."""
+    values = {ours: getattr(args, theirs, None) for theirs, ours in names.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _without(tokens: list[int], dropped: set[int]) -> list[int]:
+    return [token for token in tokens if token not in dropped]
+
+
+def _refuse_unsupported(args: Any) -> None:
+    from fairseq.dataclass.configs import GenerationConfig
+
+    defaults = GenerationConfig()
+    for name in UNSUPPORTED:
+        usual = getattr(defaults, name, None)
+        if getattr(args, name, usual) != usual:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is not supported with --task speech_translation; leave it out"
+            )

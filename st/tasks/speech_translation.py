@@ -296,16 +296,17 @@ class SpeechTranslationTask(FairseqTask):
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
         return loss, sample_size, log
 
+    @clear_errors
     def build_generator(self, models: Any, args: Any, **kwargs: Any) -> FairseqGenerator:
-        """Return this project's beam search behind the interface of fairseq's generators."""
+        """Return this project's searches behind the interface of fairseq's generators."""
         return FairseqGenerator.from_namespace(self.text, args)
 
     def inference_step(
         self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None
     ) -> Any:
-        """Decode one batch; the language tag is the sample's own."""
+        """Decode one batch; the language tag is the sample's own, and the first of ``prefix_tokens`` if given."""
         with torch.no_grad(), self._precision(sample):
-            return generator.generate(models, sample)
+            return generator.generate(models, sample, prefix_tokens)
 
 
 def _without_weight(log: dict[str, Any]) -> dict[str, Any]:

@@ -64,19 +64,53 @@ def test_checkpoint_is_plain_data_and_carries_its_vocabularies(trained, data):
     assert "decoder.embed_tokens.weight" in state["model"]
 
 
-def test_fairseq_generate_decodes_every_target_once(trained, data):
-    result = run(
+def generate(folder, data, *options, paths="checkpoint_best.pt"):
+    """Run ``fairseq-generate`` over the dev set; ``paths`` are checkpoints in ``folder``."""
+    return run(
         *("fairseq-generate", data, "--user-dir", ROOT / "st", "--task", "speech_translation", "--gen-subset", "dev"),
-        *("--path", trained[0] / "checkpoint_best.pt", "--max-tokens", "600000", "--beam", "2", "--max-len-b", "10"),
-        *("--scoring", "sacrebleu", "--cpu", "--max-source-positions", "400000"),
-        cwd=trained[0],
+        *("--path", ":".join(str(folder / path) for path in paths.split(":")), "--max-tokens", "600000"),
+        *("--scoring", "sacrebleu", "--cpu", "--max-source-positions", "400000", *options),
+        cwd=folder,
     )
+
+
+def lines(output, kind):
+    """Return the lines of one kind of a generation's log, by number, without their scores."""
+    found = re.findall(rf"^{kind}-(\d+)\t(.*)$", output, flags=re.MULTILINE)
+    return {int(number): text.split("\t")[-1] for number, text in found}
+
+
+def test_fairseq_generate_decodes_every_target_once(trained, data):
+    result = generate(trained[0], data, "--beam", "2", "--max-len-b", "10")
     numbers = sorted(int(number) for number in re.findall(r"^D-(\d+)\t", result.stdout, flags=re.MULTILINE))
     rows = sum(len(path.read_text().splitlines()) - 1 for path in data.glob("dev_*.tsv"))
     assert rows > 50
     # fairseq itself would drop the last batch, that of the longest recordings, without a word.
     assert numbers == list(range(rows))
     assert "Generate dev with beam=2" in result.stdout
+
+
+def test_fairseq_generate_begins_with_the_prefix_and_ends_where_it_ends(trained, data):
+    result = generate(trained[0], data, "--beam", "2", "--max-len-b", "40", "--prefix-size", "200")
+    found, wanted = lines(result.stdout, "D"), lines(result.stdout, "T")
+    # The prefix is the whole reference: there is nothing left to decode.
+    short = [number for number, text in wanted.items() if len(text) < 30]
+    assert len(short) > 10
+    assert [found[number] for number in short] == [wanted[number] for number in short]
+
+
+def test_fairseq_generate_scores_references_with_an_ensemble(trained, data):
+    both = "checkpoint_best.pt:checkpoint_last.pt"
+    result = generate(trained[0], data, "--score-reference", paths=both)
+    assert lines(result.stdout, "D") == lines(result.stdout, "T")
+
+
+def test_fairseq_generate_draws_by_the_seed(trained, data):
+    draw = ("--sampling", "--sampling-topp", "0.9", "--beam", "1", "--max-len-b", "10", "--seed", "3")
+    first, again = (lines(generate(trained[0], data, *draw).stdout, "D") for _ in range(2))
+    assert first == again
+    # The best output of a model that has learned nothing would be much the same everywhere.
+    assert len(set(first.values())) > 0.8 * len(first)
 
 
 def test_import_st_loads_neither_fairseq_nor_torchaudio():

@@ -172,6 +172,18 @@ def test_longer_prefixes_of_different_lengths_equal_fairseqs(beam: int) -> None:
     assert_same([make_model()], make_memory(4), prefix, BeamOptions(beam=beam, max_len_b=2))
 
 
+def test_a_prefix_that_ends_the_sentence_ends_it_as_in_fairseq() -> None:
+    model, memory, eos = make_model(), make_memory(3), 2
+    prefix = torch.tensor([[7, 9, eos, 1], [8, 10, 11, 12], [9, eos, 1, 1]])
+    options = BeamOptions(beam=4, max_len_b=12)
+    expected = fairseq_search([model], memory, prefix, options)
+    found = beam_search(model, memory, prefix, options)
+    assert [one.tokens for [one] in found[::2]] == [(7, 9), (9,)]
+    for [ours], theirs in zip(found, expected, strict=True):
+        assert list(ours.tokens) == theirs[0]["tokens"][:-1].tolist()
+        assert ours.score == pytest.approx(float(theirs[0]["score"]), abs=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("length_penalty", [0.6, 1.0, 1.4])
 def test_five_hundred_sentences_equal_fairseqs(length_penalty: float) -> None:

@@ -12,6 +12,7 @@ from st.checkpoints.names import to_fairseq
 from st.data.languages import LANGUAGES
 from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
+from st.decoding.parts import search_numbers
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import Translator, load_translator
 from st.modules.config import ModelConfig
@@ -138,7 +139,7 @@ def test_targets_split_over_several_searches_give_the_same(
 ) -> None:
     targets = [["de", "fr", "en"], ["ja", "ta"]]
     whole = translator.decode_batch(waves[:2], targets)
-    monkeypatch.setattr("st.inference.transcriber.MAX_SCORES", 2 * 3 * len(translator.text))
+    monkeypatch.setattr("st.decoding.parts.MAX_NUMBERS", 2 * search_numbers([translator.model.config], 3))
     parts = translator.decode_batch(waves[:2], targets)
     assert all(_close(one, other) for one, other in zip(whole, parts, strict=True))
 

@@ -1,0 +1,135 @@
+"""Ensembles and sampling, from the translator to the command line."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from st.cli import main
+from st.data.text import TextVocabulary
+from st.decoding import BeamOptions, SamplingOptions, beam_search
+from st.errors import ConfigError
+from st.inference import Translator
+from st.modules.model import SpeechTranslator
+
+OPTIONS = BeamOptions(beam=3, nbest=3, max_len_b=20)
+
+
+@pytest.fixture(scope="module")
+def other_model(tiny_model: SpeechTranslator) -> SpeechTranslator:
+    """Like the tiny model, but of another opinion."""
+    model = copy.deepcopy(tiny_model)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def make(model: SpeechTranslator, like: Translator, options: BeamOptions = OPTIONS) -> Translator:
+    return Translator(model, like.text, like.ctc, options=options)
+
+
+def test_an_ensemble_translates_with_the_mean_of_its_models(
+    translator: Translator, other_model: SpeechTranslator, waves: list[np.ndarray]
+) -> None:
+    first, second = make(translator.model, translator), make(other_model, translator)
+    alone = [make(model, translator).decode_batch(waves, [["de"]] * 8) for model in (first.model, second.model)]
+    first.join(second)
+    found = first.decode_batch(waves, [["de"]] * 8)
+    memories = [each.model.adapt(each._encode(waves)) for each in (first, second)]
+    forced = torch.full((8,), first.text.language_id("de"))
+    expected = beam_search([first.model, second.model], memories, forced, OPTIONS)
+    assert [[one.tokens for one in result.nbest["de"]] for result in found] == [
+        [one.tokens for one in hypotheses] for hypotheses in expected
+    ]
+    texts = [[result.translations["de"] for result in results] for results in (found, *alone)]
+    assert texts[0] != texts[1]
+    assert texts[0] != texts[2]
+    # The transcript is the first model's own.
+    assert [result.transcript for result in found] == [result.transcript for result in alone[0]]
+
+
+def test_an_ensemble_scores_a_text_as_its_search_does(
+    translator: Translator, other_model: SpeechTranslator, waves: list[np.ndarray]
+) -> None:
+    ensemble = make(translator.model, translator)
+    ensemble.join(make(other_model, translator))
+    items = [(row, item) for row, found in enumerate(ensemble.decode_batch(waves, [["de"]] * 8))
+             for item in found.nbest["de"] if not item.truncated]  # fmt: skip
+    assert items
+    scored = ensemble.score_batch(waves, [(row, "de", item.tokens) for row, item in items])
+    assert [one.score for one in scored] == pytest.approx([item.score for _, item in items], abs=1e-4)
+
+
+def test_models_of_an_ensemble_must_share_the_dictionary(translator: Translator, tree: Path) -> None:
+    text = TextVocabulary.load(tree)
+    text.symbols[10], text.symbols[11] = text.symbols[11], text.symbols[10]
+    ensemble = make(translator.model, translator)
+    with pytest.raises(ConfigError, match=f"{len(text)} and {len(text)} symbols which differ"):
+        ensemble.join(Translator(translator.model, text, None))
+
+
+def test_sampling_options_make_a_translator_draw(translator: Translator, waves: list[np.ndarray]) -> None:
+    draws = SamplingOptions(beam=4, nbest=4, max_len_b=20, seed=1)
+    found = [
+        [
+            item.text
+            for item in make(translator.model, translator, options).decode_batch(waves[:1], [["de"]])[0].nbest["de"]
+        ]
+        for options in (draws, draws, SamplingOptions(beam=4, nbest=4, max_len_b=20, seed=2))
+    ]
+    assert found[0] == found[1] != found[2]
+    assert len(set(found[0])) > 1
+    greedy = make(translator.model, translator, BeamOptions(beam=1, max_len_b=20)).decode_batch(waves[:1], [["de"]])
+    drawn = make(translator.model, translator, SamplingOptions(beam=1, max_len_b=20, top_k=1))
+    assert drawn.decode_batch(waves[:1], [["de"]])[0].translations == greedy[0].translations
+
+
+@pytest.fixture
+def run(checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+    common = ["translate", str(recordings / "a.wav"), "--to", "de", "--device", "cpu", "--max-len-b", "20"]
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        code = main([*common, "--checkpoint", str(checkpoint), *map(str, arguments)])
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def test_a_model_twice_translates_as_it_does_alone(run, checkpoint: Path) -> None:
+    assert run("--ensemble", checkpoint, "--ensemble", checkpoint)[:2] == run()[:2]
+
+
+def test_draws_of_the_command_follow_the_seed(run) -> None:
+    def draws(*arguments: str) -> list[str]:
+        code, out, _ = run("--sample", "--nbest", "4", "--format", "json", *arguments)
+        assert code == 0
+        return [item["text"] for item in json.loads(out)["nbest"]["de"]]
+
+    first = draws("--temperature", "2")
+    assert len(first) == 4
+    assert first == draws("--temperature", "2", "--seed", "0")
+    assert first != draws("--temperature", "2", "--seed", "7")
+    assert len(set(draws("--top-k", "1"))) == 1
+    assert len(set(draws("--top-p", "0.000001"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--top-k", "3"), "--top-k needs --sample"),
+        (("--seed", "3"), "--seed needs --sample"),
+        (("--sample", "--top-p", "1.5"), "top_p is 1.5; expected from 0 to 1"),
+    ],
+)
+def test_options_of_drawing_that_make_no_sense_are_refused(run, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
