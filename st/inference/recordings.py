@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
-from st.inference.translator import DecodedUtterance, Translator
+from st.inference.translator import DecodedUtterance, Translation, Translator
 
 CHUNK = 16
 """Recordings read before they are decoded together, sorted by length."""
@@ -105,13 +105,17 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
     if targets:
         content["translations"] = dict(decoded.translations)
         content["nbest"] = {
-            code: [{"text": item.text, "score": round(item.score, 6), "truncated": item.truncated} for item in items]
-            for code, items in decoded.nbest.items()
+            code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()
         }
     content["empty_because"] = decoded.reason
     line = json.dumps(content, ensure_ascii=False, allow_nan=False)
     # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
     return line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def _json_of(item: Translation) -> dict[str, object]:
+    pieces = [[piece, round(score, 4)] for piece, score in zip(item.pieces, item.piece_scores, strict=True)]
+    return {"text": item.text, "score": round(item.score, 6), "truncated": item.truncated, "pieces": pieces}
 
 
 FORMATS: dict[str, Formatter] = {"text": format_text, "tsv": format_tsv, "json": format_json}

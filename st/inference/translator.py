@@ -48,6 +48,10 @@ class Translation:
     """Whether the length limit cut it off."""
     tokens: tuple[int, ...] = ()
     """As :class:`Hypothesis`."""
+    pieces: tuple[str, ...] = ()
+    """The same as pieces of the vocabulary, and the end of sentence last."""
+    piece_scores: tuple[float, ...] = ()
+    """Log-probability of every piece, by the model that translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,8 +346,15 @@ class Translator:
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:
-        text = self._text().decode(hypothesis.tokens)
-        return Translation(text, hypothesis.score, hypothesis.truncated, hypothesis.tokens)
+        vocabulary = self._text()
+        return Translation(
+            vocabulary.decode(hypothesis.tokens),
+            hypothesis.score,
+            hypothesis.truncated,
+            hypothesis.tokens,
+            tuple(vocabulary.symbols[token] for token in (*hypothesis.tokens, vocabulary.eos)),
+            hypothesis.token_scores,
+        )
 
     @staticmethod
     def _result(transcript: Transcript | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:

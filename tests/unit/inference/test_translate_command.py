@@ -71,6 +71,12 @@ def test_tsv_and_json_agree(run) -> None:
     assert all(
         len(found) == 2 and found[0]["score"] >= found[1]["score"] for o in objects for found in o["nbest"].values()
     )
+    for found in (item for o in objects for items in o["nbest"].values() for item in items):
+        pieces, scores = zip(*found["pieces"], strict=True)
+        assert pieces[0].startswith("<lang:")
+        assert pieces[-1] == "</s>"
+        assert sum(scores) / len(scores) == pytest.approx(found["score"], abs=1e-4)
+        assert "".join(pieces[1:-1]).replace("▁", " ").strip() == found["text"]
 
 
 def test_i13_bad_files_are_listed_the_others_done_and_exit_is_3(run) -> None:
