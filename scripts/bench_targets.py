@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import filecmp
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -59,7 +60,7 @@ def make_checkpoint(work: Path, name: str) -> Path:
     decoder = dataclasses.replace(config.decoder, vocab_size=len(text))
     torch.manual_seed(0)
     model = SpeechTranslator(dataclasses.replace(config, decoder=decoder, ctc_vocab_size=len(ctc)))
-    save_training(ref.sharpen(ref.perturb(model), eos_bias=6.5), data, path)
+    save_training(ref.sharpen(ref.perturb(model), eos_bias=7.0), data, path)
     return path
 
 
@@ -83,11 +84,11 @@ def main() -> None:
         names = [f"en_{code}" for code in TARGETS]
         files = [(out / "all", out / name.removeprefix("en_"), f"hypotheses/{name}.tsv") for name in names]
         same = sum(filecmp.cmp(one / name, other / name, shallow=False) for one, other, name in files)
-        words = sum(len(Path(one / name).read_text(encoding="utf-8").split()) for one, _, name in files)
+        rows = [row.split("\t") for one, _, name in files for row in (one / name).read_text("utf-8").splitlines()[1:]]
     print(
         f"{args.preset} {args.dtype}, {args.threads} threads: all {len(TARGETS)} targets in one run {together:.1f} s, "
         f"one run each {sum(single):.1f} s: {sum(single) / together:.2f} ×; "
-        f"{same} of {len(TARGETS)} files of hypotheses the same ({words} words in all)"
+        f"{same} of {len(TARGETS)} files of hypotheses the same ({statistics.mean(len(row[1]) for row in rows):.0f} characters each)"
     )
 
 

@@ -39,11 +39,6 @@ examples:
   st evaluate --shard 2/3 --checkpoint run/checkpoint_best.pt --data DATA --out results   # and 1/3 and 3/3
 """
 
-NORMALISATION = (
-    "NFC, lower case, punctuation and symbols to spaces, digits as written; Arabic script without vowel marks and "
-    "tatweel (st.data.ctc_vocabulary.normalise)"
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -152,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
+    from st.data.ctc_vocabulary import NORMALISATION
     from st.evaluation.digest import sha256_of
 
     others = {"ensemble_sha256": ", ".join(map(sha256_of, args.ensemble))} if args.ensemble else {}

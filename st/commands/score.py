@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
+With --transcripts, score transcripts instead: word and character error rates.
 Files with ids on both sides are joined by id, all others row by row; a row that is missing or doubled is an error.
 With --latency, score a log of simultaneous translation instead: AL, LAAL, AP and the delay of the first unit.
 """
@@ -24,6 +25,7 @@ EXAMPLES = """\
 examples:
   st score --hyp out/hypotheses/fr_en.tsv --ref DATA/test_fr_en.tsv --target en
   st score --hyp generate-test.txt --ref test.zh --target zh-CN --json
+  st score --hyp out/transcripts/fr.tsv --transcripts --target fr
   st score --latency instances.log --target de
 """
 
@@ -47,7 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="references; default: the reference column of --hyp, if that is a table of `st evaluate`",
     )
     parser.add_argument(
-        "--target", required=True, metavar="LANG", help="target language as CoVoST writes it (en, zh-CN, …)"
+        "--target", required=True, metavar="LANG", help="language of the texts as CoVoST writes it (en, zh-CN, …)"
+    )
+    parser.add_argument(
+        "--transcripts",
+        action="store_true",
+        help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states",
     )
     table = "tsv: columns id and hypothesis, reference or tgt_text"
     parser.add_argument(
@@ -73,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    if args.transcripts and (args.comet or args.latency is not None):
+        from st.errors import UsageError
+
+        raise UsageError("--transcripts goes with neither --comet nor --latency, which are of translations")
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scores import score_translations
@@ -81,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     hypotheses = read_segments(args.hyp, HYPOTHESIS_COLUMNS, args.hyp_format)
     references = read_segments(args.ref or args.hyp, REFERENCE_COLUMNS, args.ref_format if args.ref else "tsv")
     pairs = pair_segments(hypotheses, references)
+    if args.transcripts:
+        return _run_transcripts(args, pairs)
     result = score_translations(args.target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
     comet = None
     if args.comet:
@@ -124,6 +137,28 @@ def _comet(args: argparse.Namespace, pairs: Sequence[Pair]) -> tuple[float | Non
     ]
     scores, used = comet_scores(args.comet, {"all": rows})
     return scores.get("all"), used
+
+
+def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
+    from st.data.ctc_vocabulary import NORMALISATION, normalise
+    from st.data.languages import language
+    from st.evaluation.error_rates import score_transcripts
+
+    language(args.target)
+    heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
+    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp))
+    if args.json:
+        record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
+        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+        return 0
+    lines = [
+        f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
+        f"{'CER':<14} {result.cer:>6.2f}  of {result.num_characters} characters",
+        f"{'recordings':<14} {result.n:>6}",
+        f"normalised: {NORMALISATION}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
 
 
 def _run_latency(args: argparse.Namespace) -> int:

@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-repeat-ngram", type=int, default=0, metavar="N", help="no n-gram of this size twice; 0: any (default: 0)"
     )
     parser.add_argument(
-        "--nbest", type=int, default=1, metavar="N", help="translations per language, in --format json, with the score of every piece (default: 1)"
+        "--nbest",
+        type=int,
+        default=1,
+        metavar="N",
+        help="translations per language, in --format json, with the score of every piece (default: 1)",
     )
     parser.add_argument(
         "--sample", action="store_true", help="draw --nbest translations at random instead of searching for the best"

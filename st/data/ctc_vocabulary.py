@@ -22,6 +22,13 @@ _ARABIC_DROPPED = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x06
 _ZERO_WIDTH_NON_JOINER = "\u200c"
 
 
+NORMALISATION = (
+    "NFC, lower case, punctuation and symbols to spaces, digits as written; Arabic script without vowel marks and "
+    "tatweel (st.data.ctc_vocabulary.normalise)"
+)
+"""What :func:`normalise` does, for reports."""
+
+
 def normalise(text: str) -> str:
     """Bring a transcript to what is heard: words of letters, marks and digits, separated by single spaces.
 
