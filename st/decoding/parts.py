@@ -1,10 +1,20 @@
-"""How many sentences are decoded at a time, so that a search of any beam and vocabulary fits into memory."""
+"""Decode or score any number of targets, as many at a time as fit into memory with any beam and vocabulary.
+
+Legend: N recordings, R targets, each of one of the recordings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from torch import Tensor
+
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.rescoring import score_targets
+from st.decoding.sampling import SamplingOptions, sample
 from st.modules.config import ModelConfig
+from st.modules.model import Encoded, SpeechTranslator
 
 MAX_NUMBERS = 1 << 29
 """Numbers that the searches of one part hold together, about: 2 GB of float32."""
@@ -31,3 +41,58 @@ def parts(count: int, numbers: int) -> Iterator[slice]:
     size = max(1, MAX_NUMBERS // numbers)
     for start in range(0, count, size):
         yield slice(start, start + size)
+
+
+def decode_rows(
+    models: Sequence[SpeechTranslator],
+    memories: Sequence[Encoded],
+    rows: Tensor,
+    forced: Tensor,
+    options: BeamOptions,
+    *,
+    eos: int,
+    pad: int,
+    unk: int,
+) -> list[list[Hypothesis]]:
+    """Search, or draw if the options are :class:`SamplingOptions`; errors as :func:`beam_search`.
+
+    Args:
+        models: As for :func:`beam_search`.
+        memories: Of the N recordings, one per model.
+        rows: The recording of each target, ``(R,)``.
+        forced: As for :func:`beam_search`, of each target.
+        options: How to decode.
+        eos: As for :func:`beam_search`.
+        pad: As for :func:`beam_search`.
+        unk: As for :func:`beam_search`.
+
+    Returns:
+        Hypotheses of each target.
+    """
+    found: list[list[Hypothesis]] = []
+    for part in parts(len(rows), search_numbers([model.config for model in models], options.beam)):
+        chosen = [memory.select(rows[part]) for memory in memories]
+        if isinstance(options, SamplingOptions):
+            found += sample(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
+        else:
+            found += beam_search(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
+    return found
+
+
+def score_rows(
+    models: Sequence[SpeechTranslator],
+    memories: Sequence[Encoded],
+    rows: Tensor,
+    targets: Sequence[Sequence[int]],
+    options: BeamOptions,
+    *,
+    eos: int,
+    pad: int,
+) -> list[Hypothesis]:
+    """Score given targets; arguments as for :func:`decode_rows` and :func:`score_targets`, errors as the latter."""
+    found: list[Hypothesis] = []
+    width = max(map(len, targets), default=0) + 1
+    for part in parts(len(targets), score_numbers([model.config for model in models], width)):
+        chosen = [memory.select(rows[part]) for memory in memories]
+        found += score_targets(models, chosen, targets[part], options, eos=eos, pad=pad)
+    return found

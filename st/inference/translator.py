@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,17 +18,14 @@ from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import pad_rows, standardize
 from st.data.languages import language
 from st.data.text import TextVocabulary
-from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
-from st.decoding.parts import parts, score_numbers, search_numbers
-from st.decoding.rescoring import score_targets
-from st.decoding.sampling import SamplingOptions, sample
+from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
 from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
-from st.modules.config import PARTS, ModelConfig
+from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 
 logger = logging.getLogger(__name__)
@@ -84,7 +81,7 @@ class Translator:
 
     Attributes:
         model: In evaluation mode, on the device it computes on.
-        options: How to search; with :class:`SamplingOptions` translations are drawn at random instead.
+        options: How to search; with :class:`st.decoding.sampling.SamplingOptions` translations are drawn at random instead.
         ensemble: Other models, whose probabilities are averaged with this one's; see :meth:`join`.
         rescorer: What chooses anew among the translations of a batch; None for none.
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
@@ -296,14 +293,10 @@ class Translator:
             (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
             for _, code, target in targets
         ]
-        found: list[Hypothesis] = []
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
             memories = self._memories(self._encode(heard), heard)
-            width = max(map(len, tokens)) + 1
-            for part in parts(len(tokens), score_numbers(self._configs(), width)):
-                chosen = [memory.select(rows[part]) for memory in memories]
-                found += score_targets(self._models(), chosen, tokens[part], self.options, eos=text.eos, pad=text.pad)
+            found = score_rows(self._models(), memories, rows, tokens, self.options, eos=text.eos, pad=text.pad)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def _text(self) -> TextVocabulary:
@@ -321,9 +314,6 @@ class Translator:
     def _models(self) -> list[SpeechTranslator]:
         return [self.model, *(other.model for other in self.ensemble)]
 
-    def _configs(self) -> list[ModelConfig]:
-        return [model.config for model in self._models()]
-
     def _memories(self, encoded: Encoded, waveforms: Sequence[Waveform]) -> list[Encoded]:
         """Return what the decoder of each model attends to; ``encoded`` is this model's."""
         return [self.model.adapt(encoded), *(other.model.adapt(other._encode(waveforms)) for other in self.ensemble)]
@@ -332,17 +322,12 @@ class Translator:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
         if not rows:
             return []
-        text, models = self._text(), self._models()
+        text = self._text()
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
-        special: dict[str, Any] = {"eos": text.eos, "pad": text.pad, "unk": text.unk}
-        found: list[list[Hypothesis]] = []
-        for part in parts(len(rows), search_numbers(self._configs(), self.options.beam)):
-            chosen = [memory.select(sources[part]) for memory in memories]
-            if isinstance(self.options, SamplingOptions):
-                found += sample(models, chosen, forced[part], self.options, **special)
-            else:
-                found += beam_search(models, chosen, forced[part], self.options, **special)
+        found = decode_rows(
+            self._models(), memories, sources, forced, self.options, eos=text.eos, pad=text.pad, unk=text.unk
+        )
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

@@ -23,9 +23,9 @@ def scaled_dot_product(
     torch's fused kernel, except where bfloat16 is trained on a CPU: its backward pass there is up to four times
     slower than that of the three operations it fuses.
     """
-    short = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
-    if not (short and queries.requires_grad):
-        if short and not causal and queries.size(2) >= KEY_MULTIPLE:
+    low = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    if not (low and queries.requires_grad):
+        if low and not causal and queries.size(2) >= KEY_MULTIPLE:
             keys, values, mask = _filled_up(keys, values, mask)
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal

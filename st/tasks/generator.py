@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from st.data.text import TextVocabulary
-from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
-from st.decoding.parts import parts, score_numbers, search_numbers
-from st.decoding.rescoring import score_targets
+from st.decoding.parts import decode_rows, score_rows
 from st.decoding.sampling import SamplingOptions
-from st.decoding.sampling import sample as draw
 from st.errors import ConfigError
 
 OPTIONS = {
@@ -87,30 +84,18 @@ class FairseqGenerator:
             for model in models
         ]
         translators = [model.translator for model in models]
-        special = {"eos": self.text.eos, "pad": self.text.pad}
-        configs = [translator.config for translator in translators]
-        found: list[list[Hypothesis]] = []
+        eos, pad = self.text.eos, self.text.pad
         if self.score_reference:
-            targets = [_without(row, set(special.values())) for row in sample["target"].tolist()]
-            for part in parts(len(targets), score_numbers(configs, max(map(len, targets)) + 1)):
-                chosen = [memory.select(rows[part]) for memory in memories]
-                scored = score_targets(translators, chosen, targets[part], self.options, **special)
-                found += [[hypothesis] for hypothesis in scored]
-        else:
-            forced = net_input["prev_output_tokens"][:, 1] if prefix_tokens is None else prefix_tokens
-            for part in parts(len(rows), search_numbers(configs, self.options.beam)):
-                chosen = [memory.select(rows[part]) for memory in memories]
-                found += self._search(translators, chosen, forced[part], special | {"unk": self.text.unk})
+            targets = [[token for token in row if token not in (eos, pad)] for row in sample["target"].tolist()]
+            scored = score_rows(translators, memories, rows, targets, self.options, eos=eos, pad=pad)
+            return [[self._as_fairseq(hypothesis)] for hypothesis in scored]
+        options = self.options
+        if isinstance(options, SamplingOptions):
+            # From torch's generator, which fairseq seeds by --seed: other draws in every batch, the same in every run.
+            options = dataclasses.replace(options, seed=int(torch.randint(2**31, ())))
+        forced = net_input["prev_output_tokens"][:, 1] if prefix_tokens is None else prefix_tokens
+        found = decode_rows(translators, memories, rows, forced, options, eos=eos, pad=pad, unk=self.text.unk)
         return [[self._as_fairseq(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
-
-    def _search(
-        self, models: list[Any], memories: list[Any], forced: Tensor, special: dict[str, Any]
-    ) -> list[list[Hypothesis]]:
-        if not isinstance(self.options, SamplingOptions):
-            return beam_search(models, memories, forced, self.options, **special)
-        # From torch's generator, which fairseq seeds by --seed: other draws in every batch, the same in every run.
-        seed = int(torch.randint(2**31, ()))
-        return draw(models, memories, forced, dataclasses.replace(self.options, seed=seed), **special)
 
     def _as_fairseq(self, hypothesis: Hypothesis) -> dict[str, Any]:
         return {
@@ -126,10 +111,6 @@ def _given(args: Any, names: dict[str, str]) -> dict[str, Any]:
     """Return the options that are set, under our names."""
     values = {ours: getattr(args, theirs, None) for theirs, ours in names.items()}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _without(tokens: list[int], dropped: set[int]) -> list[int]:
-    return [token for token in tokens if token not in dropped]
 
 
 def _refuse_unsupported(args: Any) -> None:
