@@ -61,6 +61,7 @@ setup(
         "polars>=1.20",
         "babel>=2.16",
         "espeakng-loader>=0.2.4",
+        "lameenc>=1.7",
         "tqdm>=4.66",
     ],
     extras_require={"train": TRAIN, "serve": SERVE, "lm": LM, "dev": TRAIN + DEV},

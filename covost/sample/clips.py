@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import lameenc
 import numpy as np
 import soundfile
 import soxr
@@ -19,7 +20,11 @@ from st.files import atomic_write
 CLIP_SAMPLE_RATE = 48000
 """Hz, as in Common Voice."""
 
-_MP3_COMPRESSION = 0.7  # of 0 (best) to 1 (smallest); about 60 kbit/s
+_MP3_KBITS = 64
+_MP3_QUALITY = 7  # of 0 (best) to 9: four times as fast as the default
+_FRAME_SAMPLES = 1152
+_FRAME_BYTES = _FRAME_SAMPLES * _MP3_KBITS * 1000 // 8 // CLIP_SAMPLE_RATE
+_ENCODER_DELAY = 576  # samples of silence that LAME begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +48,29 @@ def to_clip_rate(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 
 
 def encode_mp3(samples: NDArray[np.float32]) -> bytes:
-    """Encode samples of shape ``(T,)`` at 48 kHz as a variable bit rate MP3; equal samples give equal bytes."""
-    buffer = io.BytesIO()
-    soundfile.write(
-        buffer,
-        samples,
-        CLIP_SAMPLE_RATE,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        bitrate_mode="VARIABLE",
-        compression_level=_MP3_COMPRESSION,
-    )
-    return buffer.getvalue()
+    """Encode samples of shape ``(T,)`` at 48 kHz as an MP3 of 64 kbit/s; equal samples give equal bytes."""
+    encoder = lameenc.Encoder()
+    encoder.set_in_sample_rate(CLIP_SAMPLE_RATE)
+    encoder.set_channels(1)
+    encoder.set_bit_rate(_MP3_KBITS)
+    encoder.set_quality(_MP3_QUALITY)
+    encoder.silence()
+    integers = np.rint(samples * 32767).astype(np.int16)
+    frames = bytes(encoder.encode(integers.tobytes()) + encoder.flush())
+    return _info_frame(frames, len(samples)) + frames
+
+
+def _info_frame(frames: bytes, num_samples: int) -> bytes:
+    """Return the frame in front of an MP3 that says how long the recording is, which players would else have to guess.
+
+    A silent frame with LAME's extension of the Xing header in it: http://gabriel.mp3-tech.org/mp3infotag.html.
+    """
+    num_frames = len(frames) // _FRAME_BYTES
+    padding = num_frames * _FRAME_SAMPLES - num_samples - _ENCODER_DELAY
+    header = frames[:4] + bytes(17)  # a mono frame's side information
+    xing = struct.pack(">4sLLL", b"Info", 3, num_frames, _FRAME_BYTES * (num_frames + 1))
+    lame = struct.pack(">9s12xL", b"LAME3.100", _ENCODER_DELAY << 20 | padding << 8)
+    return (header + xing + lame).ljust(_FRAME_BYTES, b"\0")
 
 
 def make_clip(clip: Clip) -> float:
