@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from st.commands.recordings import add_ensemble_argument, warn_untrained
 
 if TYPE_CHECKING:
+    from st.decoding.options import BeamOptions
     from st.evaluation.decoder import Decoded, Decoder, Waveform
     from st.evaluation.results import JsonValue
 
@@ -21,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
-CER of the CTC head for every spoken language. Each recording is encoded once for all its target languages. An
-interrupted evaluation goes on where it stopped when the same command is given again.
+CER for every spoken language, of the CTC head or, with --joint-ctc-weight, of decoder and CTC head together. Each
+recording is encoded once for all its target languages. An interrupted evaluation goes on where it stopped when the same
+command is given again.
 
 The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
 on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte.
@@ -59,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", type=int, default=5, metavar="N", help="hypotheses kept; 1 is greedy (default: 5)")
     parser.add_argument(
         "--lenpen", type=float, default=1.0, metavar="X", help="length penalty; above 1 favours long (default: 1.0)"
+    )
+    parser.add_argument(
+        "--joint-ctc-weight",
+        type=float,
+        metavar="W",
+        help="let the decoder write the transcripts, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; "
+        "for models trained with --add-transcripts (default: the CTC head's best path)",
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
     parser.add_argument(
@@ -121,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     subset_files(args.data, args.subset, directions)
     if args.threads is not None and args.threads < 1:
         raise UsageError(f"--threads is {args.threads}; expected at least 1")
+    options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
     config = EvaluationConfig(
         normalise=normalise,
@@ -135,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
         train_logs=args.train_log or find_logs(args.checkpoint),
     )
     with connection(shard):
-        report = evaluate(_LateDecoder(args, directions), args.data, directions, args.out, config)
+        report = evaluate(_LateDecoder(args, directions, options), args.data, directions, args.out, config)
     if report is None:
         return 0
     sys.stdout.write(terminal_summary(report) + "\n")
@@ -151,6 +161,8 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     from st.evaluation.digest import sha256_of
 
     others = {"ensemble_sha256": ", ".join(map(sha256_of, args.ensemble))} if args.ensemble else {}
+    if args.joint_ctc_weight is not None:
+        others["joint_ctc_weight"] = args.joint_ctc_weight
     return {
         "checkpoint": args.checkpoint.resolve().name,
         "checkpoint_sha256": sha256_of(args.checkpoint),
@@ -166,22 +178,32 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
 class _LateDecoder:
     """Loads the model when the first batch is there: bringing shards together needs none."""
 
-    def __init__(self, args: argparse.Namespace, directions: Sequence[str]) -> None:
-        self._args, self._directions = args, directions
+    def __init__(self, args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> None:
+        self._args, self._directions, self._options = args, directions, options
         self._decoder: Decoder | None = None
 
     def decode_batch(
-        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]
+        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]], spoken: Sequence[str]
     ) -> Sequence[Decoded]:
         """Decode a batch with the model of the command line."""
         if self._decoder is None:
-            self._decoder = _load(self._args, self._directions)
-        return self._decoder.decode_batch(waveforms, target_languages)
+            self._decoder = _load(self._args, self._directions, self._options)
+        return self._decoder.decode_batch(waveforms, target_languages, spoken)
 
 
-def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
+def _beam_options(args: argparse.Namespace) -> BeamOptions:
+    from st.decoding.options import BeamOptions
+    from st.errors import ConfigError, UsageError
+
+    try:
+        return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+
+
+def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:
     from st.data.languages import split_direction
-    from st.inference import load_translator
+    from st.inference import TranscriptOptions, load_translator
     from st.runtime import tune
 
     tune(args.threads)
@@ -190,10 +212,15 @@ def _load(args: argparse.Namespace, directions: Sequence[str]) -> Decoder:
         data_dir=args.data,
         device=own_device(args.device, os.environ),
         dtype=args.dtype,
-        beam=args.beam,
-        length_penalty=args.lenpen,
+        options=options,
         ensemble=args.ensemble,
+        transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options),
     )
+    if args.joint_ctc_weight is not None:
+        translator.check_transcribes()
+        spoken = [split_direction(direction)[0] for direction in directions]
+        translator.check_languages(spoken)
+        warn_untrained(translator, spoken)
     # A target that the model has no tag for must not come up after an hour of the other directions.
     targets = [split_direction(direction)[1] for direction in directions]
     translator.check_languages(targets)

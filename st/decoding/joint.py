@@ -14,7 +14,7 @@ Legend: N utterances, R rows (hypotheses), S frames, C labels, K candidates, V v
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -56,7 +56,7 @@ def joint_scorer(
     *,
     weight: float,
     candidates: int,
-    always: Iterable[int],
+    always: Sequence[Sequence[int]],
     eos: int = 2,
 ) -> Callable[..., TokenScorer]:
     """Return what :func:`beam_search` takes as ``scorer``, for a batch with these CTC scores.
@@ -67,17 +67,17 @@ def joint_scorer(
         labels_of: From tokens to labels.
         weight: Of the CTC head, from 0 to 1.
         candidates: Tokens of each hypothesis that are tried; at least twice the beam for a full one.
-        always: Tokens that are tried in any case: those that the search may force, such as language tags.
+        always: For each sentence the same number of tokens that are tried in any case: those that the search may force,
+            such as its language tag.
         eos: End of sentence; tried in any case.
     """
-    extra = sorted({eos, *always})
     return partial(
         JointScorer,
         ctc=CtcPrefixScorer(logits, lengths),
         labels_of=labels_of,
         weight=weight,
         candidates=candidates,
-        always=extra,
+        always=[(eos, *tokens) for tokens in always],
         eos=eos,
     )
 
@@ -96,12 +96,12 @@ class JointScorer(TokenScorer):
         labels_of: LabelsOf,
         weight: float,
         candidates: int,
-        always: Sequence[int],
+        always: Sequence[Sequence[int]],
         eos: int,
     ) -> None:
         super().__init__(models, memories, max_length=max_length, temperature=temperature)
         self._ctc, self._labels_of, self._weight, self._eos = ctc, labels_of, weight, eos
-        self._candidates, self._always = candidates, always
+        self._candidates, self._always = candidates, torch.tensor(always)
         self._roots = ctc.empty()
         self._num_sentences = len(self._roots)
         self._rows = [_Row(utterance) for utterance in range(len(self._roots))]
@@ -113,7 +113,7 @@ class JointScorer(TokenScorer):
         self._advance(tokens.tolist())
         logits, log_norm = super().step(tokens)
         chosen = top_tokens(logits, min(self._candidates, logits.size(1)))[1]
-        always = torch.tensor(self._always, device=chosen.device).expand(len(chosen), -1)
+        always = self._always.to(chosen.device)[self._utterances().to(chosen.device)]
         chosen = torch.cat([always, chosen], dim=1)  # (R, K)
         attention = logits.gather(1, chosen) - log_norm[:, None]
         gains = torch.tensor(self._gains(chosen.tolist()), device=logits.device)

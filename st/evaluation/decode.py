@@ -66,7 +66,9 @@ def decode_utterances(
         smoothing=0.05,
     ) as bar:
         for batch, waveforms in _read_ahead(pending, Path(data_dir)):
-            results = decoder.decode_batch(waveforms, [item.targets for item in batch])
+            results = decoder.decode_batch(
+                waveforms, [item.targets for item in batch], [item.language for item in batch]
+            )
             _check(batch, results)
             partial.add(batch, results)
             bar.update(round(_seconds(batch)))

@@ -16,7 +16,7 @@ class Decoded(Protocol):
 
     @property
     def transcript(self) -> str | None:
-        """Return what the CTC head heard, or None if the model has no such head."""
+        """Return what was said, or None if the model does not transcribe."""
 
     @property
     def translations(self) -> Mapping[str, str]:
@@ -27,13 +27,14 @@ class Decoder(Protocol):
     """A loaded model with its decoding options; every utterance is encoded once for all its targets."""
 
     def decode_batch(
-        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]
+        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]], spoken: Sequence[str]
     ) -> Sequence[Decoded]:
         """Decode a batch.
 
         Args:
             waveforms: Mono samples at 16 kHz, one array of shape ``(T,)`` per utterance, float32 in [-1, 1].
             target_languages: For each utterance the CoVoST codes to translate it into.
+            spoken: For each utterance the CoVoST code of what is said.
 
         Returns:
             One result per utterance, in the order given, with a translation for each of its targets.

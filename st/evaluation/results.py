@@ -130,7 +130,7 @@ class Report:
     directions: Mapping[str, DirectionResult]
     """By direction, in the order of the language table."""
     asr: Mapping[str, AsrResult]
-    """By spoken language; empty if the model has no CTC head."""
+    """By spoken language; empty if the model does not transcribe."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """What was evaluated and how: checkpoint, decoding options, normalisation, versions."""
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -125,7 +125,9 @@ def asr_table(report: Report) -> TextTable:
         total = str(sum(result.n for result in report.asr.values()))
         rows.append(("average", "", score_text(report.average_wer), score_text(report.average_cer), total))
     columns = ("language", "name", "WER %", "CER %", "recordings")
-    return TextTable("Recognition (CTC head)", columns, tuple(rows), frozenset({"WER %", "CER %", "recordings"}))
+    weight = report.settings.get("joint_ctc_weight")
+    heads = "CTC head" if weight is None else f"decoder and CTC head, weight {weight:g}"
+    return TextTable(f"Recognition ({heads})", columns, tuple(rows), frozenset({"WER %", "CER %", "recordings"}))
 
 
 def methods(report: Report) -> list[tuple[str, str]]:

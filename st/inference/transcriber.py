@@ -41,7 +41,7 @@ class TranscriptOptions:
     """How to transcribe; the default is the CTC head's best path."""
 
     language: str | None = None
-    """What is spoken (CoVoST code): leaves out the letters of other scripts, and names the decoder's tag."""
+    """What is spoken everywhere (CoVoST code): leaves out the letters of other scripts, and names the decoder's tag."""
     times: bool = False
     """Whether to find out when each word was said."""
     search: PrefixOptions | None = None
@@ -49,7 +49,8 @@ class TranscriptOptions:
     lm: Path | None = None
     """n-gram language model for the search (ARPA or KenLM binary)."""
     decoder: BeamOptions | None = None
-    """Let the decoder write, with the CTC head's part in ``joint_ctc_weight``; for models that were trained to."""
+    """Let the decoder write, with the CTC head's part in ``joint_ctc_weight``; for models that were trained to. Without
+    ``language``, whoever transcribes has to say what is spoken in each recording."""
     data_dir: Path | None = None
     """Prepared tree whose letters of the language are allowed, rather than those of its script."""
 
@@ -59,8 +60,6 @@ class TranscriptOptions:
         Raises:
             ConfigError: If two contradict each other.
         """
-        if self.decoder is not None and self.language is None:
-            raise ConfigError("the decoder needs to know the language that is spoken")
         if self.decoder is not None and (self.search is not None or self.lm is not None):
             raise ConfigError("the decoder does not go together with a search over the CTC head alone")
         if self.lm is not None and self.search is None:
@@ -94,37 +93,52 @@ class Transcriber:
         if options.language is not None:
             self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
         self._lm = None if options.lm is None else NgramModel(options.lm, ctc.symbols, ctc.delimiter)
-        if options.decoder is not None and options.language is not None:
+        if options.decoder is not None:
             if text is None or "decoder" not in model.config.parts:
                 raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")
-            self._tag = text.language_id(options.language)
+            if options.language is not None:
+                text.language_id(options.language)
 
-    def __call__(self, encoded: Encoded) -> list[Transcript]:
-        """Transcribe a batch."""
+    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[Transcript]:
+        """Transcribe a batch.
+
+        Args:
+            encoded: What the encoder made of it.
+            spoken: Language of each utterance (CoVoST codes), which the decoder needs unless the options have one.
+
+        Raises:
+            ConfigError: If the decoder has no tag for a language.
+            DecodingError: If it is to write and nobody says in which language.
+        """
         logits = self.model.ctc_logits(encoded)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
-        texts = self._texts(encoded, logits)
+        texts = self._texts(encoded, logits, spoken)
         if not self.options.times:
             return [Transcript(text) for text in texts]
         lengths = encoded.lengths.tolist()
         return [self._timed(text, logits[row, : lengths[row]]) for row, text in enumerate(texts)]
 
-    def _texts(self, encoded: Encoded, logits: Tensor) -> list[str]:
+    def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[str]:
         options = self.options
         if options.decoder is not None:
-            return self._written(encoded, logits, options.decoder)
+            if options.language is not None:
+                spoken = [options.language] * len(logits)
+            if spoken is None:
+                raise DecodingError("the decoder needs to know the language that is spoken")
+            return self._written(encoded, logits, spoken, options.decoder)
         if options.search is not None:
             found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
             return [self.ctc.decode(hypotheses[0].labels, collapse=False) for hypotheses in found]
         labels = ctc_greedy(logits, encoded.lengths)
         return [self.ctc.decode(sequence, collapse=False) for sequence in labels]
 
-    def _written(self, encoded: Encoded, logits: Tensor, options: BeamOptions) -> list[str]:
+    def _written(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions) -> list[str]:
         """Let the decoder write, judged by the CTC head."""
         text, memory = self.text, self.model.adapt(encoded)
         if text is None:
             raise DecodingError("this model has no text vocabulary")
+        tags = torch.tensor([text.language_id(code) for code in spoken], device=logits.device)
         written = []
         for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
             rows = torch.arange(len(logits), device=logits.device)[part]
@@ -136,14 +150,13 @@ class Transcriber:
                     self._labels_of,
                     weight=options.joint_ctc_weight,
                     candidates=2 * options.beam,
-                    always=[self._tag],
+                    always=tags[part][:, None].tolist(),
                     eos=text.eos,
                 )
-            forced = torch.full_like(rows, self._tag)
             found = beam_search(
                 self.model,
                 memory.select(rows),
-                forced,
+                tags[part],
                 dataclasses.replace(options, nbest=1),
                 eos=text.eos,
                 pad=text.pad,

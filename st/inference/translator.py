@@ -219,13 +219,17 @@ class Translator:
         return [results[index] for index in range(len(waveforms))]
 
     def decode_batch(
-        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]
+        self,
+        waveforms: Sequence[Waveform],
+        target_languages: Sequence[Sequence[str]],
+        spoken: Sequence[str] | None = None,
     ) -> list[DecodedUtterance]:
         """Decode a batch; every utterance is encoded once for all its targets and its transcript.
 
         Args:
             waveforms: Mono samples at 16 kHz, one array ``(T,)`` per utterance, of any length.
             target_languages: For each utterance the CoVoST codes to translate it into; none to transcribe only.
+            spoken: For each utterance the CoVoST code of what is spoken; see :class:`TranscriptOptions`.
 
         Returns:
             One result per utterance, in order. Utterances too short for one frame are empty and say why.
@@ -248,7 +252,8 @@ class Translator:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 encoded = self._encode([waveforms[n] for n in usable])
                 if self._transcriber is not None:
-                    transcripts = dict(zip(usable, self._transcriber(encoded), strict=True))
+                    languages = None if spoken is None else [spoken[n] for n in usable]
+                    transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
                 rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
                 memories = self._memories(encoded, [waveforms[n] for n in usable]) if rows else []
                 for (row, code), found in zip(rows, self._translations(memories, rows), strict=True):

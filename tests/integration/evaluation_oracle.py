@@ -72,12 +72,13 @@ class Oracle:
         self.wrong, self.dies_after, self.hears = wrong, dies_after, hears
         self.batches: list[list[tuple[str, int, int]]] = []
 
-    def decode_batch(self, waveforms, target_languages) -> list[Answer]:
+    def decode_batch(self, waveforms, target_languages, spoken) -> list[Answer]:
         if len(self.batches) == self.dies_after:
             raise KeyboardInterrupt
         answers, batch = [], []
-        for waveform, targets in zip(waveforms, target_languages, strict=True):
+        for waveform, targets, language in zip(waveforms, target_languages, spoken, strict=True):
             code, number = ("fr" if waveform[0] > 0 else "en"), round(abs(float(waveform[0])) * 100) - 1
+            assert code == language
             batch.append((code, number, len(waveform)))
             said = sentence(code, number).upper() if self.hears else None
             answers.append(Answer(said, {t: "" if number in self.wrong else sentence(t, number) for t in targets}))

@@ -117,10 +117,10 @@ def test_shards_that_run_at_the_same_time_find_each_others_results(data: Path, t
     class Busy(Oracle):
         """Another shard begins and ends while this one decodes its first batch."""
 
-        def decode_batch(self, waveforms, target_languages):
+        def decode_batch(self, waveforms, target_languages, spoken):
             if not self.batches:
                 assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, shard=Shard(2, 2))) is None
-            return super().decode_batch(waveforms, target_languages)
+            return super().decode_batch(waveforms, target_languages, spoken)
 
     report = evaluate(Busy(), data, DIRECTIONS, out, replace(CONFIG, shard=Shard(1, 2)))
     assert report is not None
@@ -148,8 +148,8 @@ def test_a_shard_that_ends_after_another_has_written_the_report_does_not_write_a
     out = tmp_path / "out"
 
     class Slow(Oracle):
-        def decode_batch(self, waveforms, target_languages):
-            answers = super().decode_batch(waveforms, target_languages)
+        def decode_batch(self, waveforms, target_languages, spoken):
+            answers = super().decode_batch(waveforms, target_languages, spoken)
             (out / "report.json").write_text("written by another")
             return answers
 
@@ -197,8 +197,8 @@ def test_a_model_without_a_ctc_head_has_no_recognition_scores(data: Path, tmp_pa
 @pytest.mark.parametrize("fault", ["short", "target"])
 def test_e05_a_decoder_that_skips_something_is_detected(data: Path, tmp_path: Path, fault: str) -> None:
     class Skips(Oracle):
-        def decode_batch(self, waveforms, target_languages):
-            answers = super().decode_batch(waveforms, target_languages)
+        def decode_batch(self, waveforms, target_languages, spoken):
+            answers = super().decode_batch(waveforms, target_languages, spoken)
             if fault == "short":
                 return answers[:-1]
             return [Answer(item.transcript, dict(list(item.translations.items())[:1])) for item in answers]

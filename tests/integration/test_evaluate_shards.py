@@ -81,6 +81,21 @@ def test_i06_batches_of_any_size_give_the_same_bytes(data: Path, whole, tmp_path
     assert folder(tmp_path / "out") == whole
 
 
+def test_decoder_and_ctc_head_transcribe_together(data: Path, whole, tmp_path: Path, capsys) -> None:
+    """In the language of each recording, whatever the batches are; the translations stay as they are."""
+    joint = "--joint-ctc-weight", "0.3"
+    for size in ("1", "8"):
+        assert main(command(data, tmp_path / size, *joint, "--batch-size", size)) == 0
+    written = folder(tmp_path / "1")
+    assert b"decoder and CTC head, weight 0.3" in written["report.md"]
+    assert written == folder(tmp_path / "8")
+    changed = {name for name in whole if written[name] != whole[name]}
+    assert {"transcripts/de.tsv", "transcripts/en.tsv"} <= changed
+    assert not {"hypotheses/de_en.tsv", "hypotheses/en_de.tsv"} & changed
+    assert main(command(data, tmp_path / "out", "--joint-ctc-weight", "1.5")) == 2
+    assert "joint_ctc_weight is 1.5" in capsys.readouterr().err
+
+
 def test_three_shards_one_after_the_other_give_the_same_bytes(data: Path, whole, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     for number, shard in enumerate(("2/3", "3/3", "1/3"), start=1):

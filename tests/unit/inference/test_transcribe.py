@@ -71,6 +71,20 @@ def test_decoder_transcribes_as_its_beam_search_does(
     assert alone == _texts(writer, waves)
 
 
+def test_decoder_writes_each_recording_in_its_own_language(translator: Translator, waves: list[np.ndarray]) -> None:
+    options = BeamOptions(beam=3, max_len_b=20, joint_ctc_weight=0.4)
+    writer = _with(translator, decoder=options)
+    codes = [("fr", "de", "ja")[number % 3] for number in range(len(waves))]
+    found = writer.decode_batch(waves, [["de"]] * len(waves), codes)
+    alone = [writer.decode_batch([wave], [[]], [code])[0] for wave, code in zip(waves, codes, strict=True)]
+    assert [result.transcript for result in found] == [result.transcript for result in alone]
+    assert [result.transcript for result in found] != [
+        result.transcript for result in writer.decode_batch(waves, [[]] * len(waves), codes[1:] + codes[:1])
+    ]
+    with pytest.raises(DecodingError, match="language that is spoken"):
+        writer.decode_batch(waves, [[]] * len(waves))
+
+
 def test_joint_scores_are_those_of_both_heads(
     translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +115,6 @@ def test_joint_scores_are_those_of_both_heads(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder": BeamOptions()}, "language that is spoken"),
         ({"decoder": BeamOptions(), "language": "fr", "search": PrefixOptions()}, "does not go together"),
         ({"lm": Path("lm.arpa")}, "needs a search"),
         ({"lm": Path("none.arpa"), "search": PrefixOptions()}, "no such language model"),
