@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from covost.decode import DecodedClip, Decoder
+from covost.clips import read_clip
+from covost.decode import UNREADABLE, DecodedClip, Decoder
 from covost.releases import is_catalogue, unchanged_clips
-from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from covost.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
 from st.data.audio import read_bytes
+from st.errors import AudioError, ManifestError
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +31,24 @@ class StorePlan:
 
 
 def build_store(
-    plan: StorePlan, decoder: Decoder, *, before_change: Callable[[], None], on_clip: Callable[[], object]
+    plan: StorePlan,
+    decoder: Decoder,
+    *,
+    before_change: Callable[[], None],
+    on_clip: Callable[[], object],
+    check_audio: bool = False,
 ) -> list[StoreRecord]:
     """Make the store of a plan.
+
+    A finished store is used again as far as it is sound: what is cut off, or does not have the CRC-32 of its table when
+    the store is written anew, is decoded again.
 
     Args:
         plan: The clips wanted.
         decoder: Where decoding happens.
         before_change: Called once before the finished store is touched; not at all if it is up to date.
         on_clip: Called for each clip that is done, for progress.
+        check_audio: Read a finished store from end to end, too, rather than look at its size.
 
     Returns:
         One record per clip of the plan, in its order.
@@ -50,7 +61,10 @@ def build_store(
     _complete_renaming(paths)
     finished = read_records(paths.index) if paths.zip.is_file() else []
     fresh = unchanged_records(finished, plan.clips_folder, paths.index)
-    if finished and [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished):
+    if check_audio:
+        fresh = _sound_records(paths.zip, fresh)
+    complete = [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished)
+    if finished and complete and _has_right_size(paths.zip, finished):
         for _ in plan.clips:
             on_clip()
         paths.journal.unlink(missing_ok=True)
@@ -59,11 +73,14 @@ def build_store(
     before_change()
     writer = StoreWriter(paths)
     resumed = _resumable(plan)
+    left = plan.clips[len(resumed) :]
+    if not check_audio:
+        fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
     writer.open(resumed)
     for _ in resumed:
         on_clip()
     try:
-        num_decoded = _fill(writer, plan.clips[len(resumed) :], plan, decoder, fresh, on_clip)
+        num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
     except BaseException:
         _sync_quietly(writer)
         raise
@@ -86,8 +103,7 @@ def _fill(
     for clip in clips:
         if clip in fresh:
             record = fresh[clip]
-            location = f"{plan.paths.zip}:{record.offset}:{record.length}"
-            writer.append(record, read_bytes(location) if record.length else b"")
+            writer.append(record, read_payload(plan.paths.zip, record))
         else:
             result = next(decoded)
             if result.message:
@@ -105,6 +121,45 @@ def _record(result: DecodedClip) -> StoreRecord:
     return StoreRecord(
         result.clip, 0, 0, 0, result.n_frames, result.status, result.flags, result.source_bytes, result.source_crc32
     )
+
+
+def read_payload(path: Path, record: StoreRecord) -> bytes:
+    """Return the FLAC file of a clip from its store; nothing if it has none.
+
+    Raises:
+        ManifestError: If the store is cut short, or the clip damaged.
+        AudioError: If there is no store.
+    """
+    if not record.length:
+        return b""
+    payload = read_bytes(f"{path}:{record.offset}:{record.length}")
+    if zlib.crc32(payload) != record.crc32:
+        raise ManifestError(f"{path}: clip {record.clip} is damaged")
+    return payload
+
+
+def _sound_records(path: Path, records: Mapping[str, StoreRecord]) -> dict[str, StoreRecord]:
+    """Return the records whose audio is in the store as it was written; warn of the others."""
+    sound = {}
+    for clip, record in records.items():
+        try:
+            read_payload(path, record)
+        except (AudioError, ManifestError) as exc:
+            logger.warning("%s; it is decoded again", exc)
+        else:
+            sound[clip] = record
+    return sound
+
+
+def _has_right_size(path: Path, records: Sequence[StoreRecord]) -> bool:
+    try:
+        expected, found = store_size(records), path.stat().st_size
+    except ManifestError as exc:
+        logger.warning("%s: %s; the store is made anew", path, exc)
+        return False
+    if found != expected:
+        logger.warning("%s: found %d bytes, expected %d; the store is made anew", path, found, expected)
+    return found == expected
 
 
 def _complete_renaming(paths: StorePaths) -> None:
@@ -129,7 +184,11 @@ def _resumable(plan: StorePlan) -> list[StoreRecord]:
 
 
 def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Path) -> dict[str, StoreRecord]:
-    """Return the records whose clip has the size it had, and is older than the table or has the same content."""
+    """Return the records whose clip is as it was: of the same size, and older than the table or of the same content.
+
+    A clip that could not be read counts if that is still so. What is older is told by the time of the last change, too:
+    a file that is moved or copied here keeps the time of its last writing.
+    """
     if not records:
         return {}
     if is_catalogue(folder):
@@ -141,13 +200,24 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
         try:
             stat = os.stat(path)  # noqa: PTH116
             same = stat.st_size == record.source_bytes and (
-                stat.st_mtime_ns < written_ns or zlib.crc32(Path(path).read_bytes()) == record.source_crc32
+                max(stat.st_mtime_ns, stat.st_ctime_ns) < written_ns
+                or zlib.crc32(Path(path).read_bytes()) == record.source_crc32
             )
         except OSError:
-            same = False
+            same = record.status == UNREADABLE
+        else:
+            same = same or (record.status == UNREADABLE and not _can_be_read(folder, record.clip))
         if same:
             fresh[record.clip] = record
     return fresh
+
+
+def _can_be_read(folder: Path, clip: str) -> bool:
+    try:
+        read_clip(folder, clip)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_quietly(writer: StoreWriter) -> None:

@@ -24,6 +24,9 @@ from st.data.audio_stream import Transcoded, transcode
 from st.data.memory_file import MemoryFile
 from st.errors import AudioError, StError
 
+UNREADABLE = "unreadable"
+"""Status of a clip that cannot be read from disk; the others are reasons of :class:`AudioError`."""
+
 _CLIPS_PER_TASK = 16
 _LONG_BYTES = 1 << 20
 """A recording of more bytes is read from its file, and its FLAC goes to another file."""
@@ -72,7 +75,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
         spill: Folder for the FLAC of a long recording; None is the system's for temporary files.
 
     Raises:
-        StError: If the FLAC of a long recording cannot be written.
+        StError: If the FLAC of a long recording cannot be written, or memory does not suffice.
     """
     path = f"{folder}/{clip}"
     num_bytes = crc32 = 0
@@ -94,10 +97,12 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
                     payload = flac.content()
     except AudioError as exc:
         status, message = exc.reason, str(exc)
+    except MemoryError:
+        raise StError(f"{path}: not enough memory to decode it; try fewer --jobs") from None
     except OSError as exc:
         # Without a size, so that the next run tries again.
         num_bytes = crc32 = 0
-        status, message = "unreadable", f"{path}: {exc.strerror}"
+        status, message = UNREADABLE, f"{path}: {exc.strerror}"
     flags = ",".join(name for name in ("truncated", "silent") if status == "ok" and getattr(facts, name))
     return DecodedClip(clip, payload, facts.n_frames, status, flags, num_bytes, crc32, message, payload_file)
 

@@ -76,8 +76,22 @@ def _plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
     clips = pl.concat(usable).unique()
     if not len(clips):
         raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
+    _warn_of_overlap(code, clips)
     by_split = {split: clips.filter(pl.col("split") == split)["clip"].sort().to_list() for split in SPLITS}
     return LanguagePlan(code, spoken.clips_folder, directions, by_split, spoken.duplicates)
+
+
+def _warn_of_overlap(code: str, clips: pl.DataFrame) -> None:
+    """Tell of clips that one direction trains on and another tests with; CoVoST 2's own tables have none."""
+    several = clips.filter(pl.col("clip").is_duplicated())["clip"].unique().sort()
+    if len(several):
+        logger.warning(
+            "%s: %d clips are in different splits of different directions, such as %s; whoever trains on all of them "
+            "hears recordings of the test set",
+            code,
+            len(several),
+            several[0],
+        )
 
 
 def _plan_direction(
@@ -104,9 +118,15 @@ Part = Callable[[list[str]], list[str]]
 
 
 def build_stores(
-    plan: LanguagePlan, root: Path, decoder: Decoder, before_change: Callable[[], None], part: Part = list
+    plan: LanguagePlan,
+    root: Path,
+    decoder: Decoder,
+    before_change: Callable[[], None],
+    part: Part = list,
+    *,
+    check_audio: bool = False,
 ) -> pl.DataFrame:
-    """Bring the stores of a language below ``root`` up to date.
+    """Bring the stores of a language below ``root`` up to date; see :func:`covost.build.build_store`.
 
     Returns:
         The index of all of them: ``split clip audio n_frames status flags``.
@@ -118,7 +138,9 @@ def build_stores(
             name = store_name(plan.code, split)
             store = StorePlan(StorePaths(root / name), plan.clips_folder, clips)
             with tqdm(total=len(clips), desc=f"audio {plan.code} {split}", unit="clip", disable=None) as bar:
-                records = build_store(store, decoder, before_change=before_change, on_clip=bar.update)
+                records = build_store(
+                    store, decoder, before_change=before_change, on_clip=bar.update, check_audio=check_audio
+                )
             frames.append(_index_frame(split, name, records))
     return pl.concat(frames) if frames else _index_frame("", "", [])
 

@@ -79,7 +79,8 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
         indices = []
         for plan in plans:
             decoder = spools.decoder(pool, {split: shard.part(clips) for split, clips in plan.clips.items()})
-            indices.append(build_stores(plan, root, decoder, tree.invalidate, shard.part))
+            # A merge may have found a clip damaged and asked for the shard to be made again.
+            indices.append(build_stores(plan, root, decoder, tree.invalidate, shard.part, check_audio=True))
         statuses = pl.concat(indices)["status"]
         write_shard_record(tree, shard, fingerprint(plans))
     return PrepareSummary({}, len(statuses), int(statuses.is_in(UNUSABLE).sum()))
@@ -89,7 +90,7 @@ def merge(config: PrepareConfig) -> PrepareSummary:
     """Make the tree that :func:`prepare` would, from the audio of finished shards.
 
     Raises:
-        ManifestError: If a shard is missing, unfinished, damaged, or was made of other clips.
+        ManifestError: If a shard is missing, unfinished, damaged, or was made of other clips. A finished tree needs none.
         ConfigError: As for :func:`prepare`.
         OSError: As for :func:`prepare`.
     """

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from covost.build import unchanged_records
-from covost.decode import DecodedClip
+from covost.build import read_payload, unchanged_records
+from covost.decode import UNREADABLE, DecodedClip
 from covost.plan import LanguagePlan, store_name
 from covost.store import StorePaths, StoreRecord, read_records
 from covost.tree import PreparedTree
-from st.data.audio import read_bytes
+from st.data.config import CONFIG_FILENAME
 from st.errors import AudioError, ManifestError, UsageError
 
 SHARDS_FOLDER = "shards"
+_DELETED_FOLDER = ".shards.deleted"
 _FOLDER_NAME = re.compile(r"(\d+)-of-(\d+)")
 
 
@@ -84,7 +85,7 @@ def write_shard_record(tree: PreparedTree, shard: Shard, clips: str) -> None:
 
 
 def finished_shards(out: Path) -> list[Shard]:
-    """Return the shards of an output folder.
+    """Return the shards of an output folder; none if they were deleted behind a finished tree.
 
     Raises:
         ManifestError: If there are none, or one is missing or unfinished; the message names all of them.
@@ -93,6 +94,8 @@ def finished_shards(out: Path) -> list[Shard]:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found = {Shard(int(m[2]), int(m[1])) for m in map(_FOLDER_NAME.fullmatch, names) if m}
     totals = sorted({shard.total for shard in found})
+    if not totals and (out / CONFIG_FILENAME).is_file():
+        return []
     if not totals:
         raise ManifestError(f"{folder}: no shards; prepare them first: covost prepare --shard 1/n …, to n/n")
     if len(totals) > 1:
@@ -106,6 +109,15 @@ def finished_shards(out: Path) -> list[Shard]:
         )
         raise ManifestError(f"{folder}: {'; '.join(parts)}; run covost prepare with --shard for each of them")
     return wanted
+
+
+def delete_shards(out: Path) -> None:
+    """Remove the shards of an output folder, all at once for whoever looks, and what a killed run left of others."""
+    deleted = out / _DELETED_FOLDER
+    shutil.rmtree(deleted, ignore_errors=True)
+    if (out / SHARDS_FOLDER).is_dir():
+        (out / SHARDS_FOLDER).rename(deleted)
+        shutil.rmtree(deleted)
 
 
 class PartReader:
@@ -127,9 +139,14 @@ class PartReader:
             return
         if self._clips is None:
             self._clips = self._read_parts(folder)
+        if clips[0] not in self._clips:
+            raise ManifestError(f"{folder / clips[0]}: not in the tree, and there are no shards any more")
         for clip in clips:
             shard, path, record = self._clips[clip]
-            payload = _read_payload(shard, path, record)
+            try:
+                payload = read_payload(path, record)
+            except (AudioError, ManifestError) as exc:
+                raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
             yield DecodedClip(
                 clip,
                 payload,
@@ -151,7 +168,8 @@ class PartReader:
                     if [record.clip for record in records] != wanted:
                         raise ManifestError(f"{paths.index}: not the clips of the shard; run it again: --shard {shard}")
                     fresh = unchanged_records(records, folder, paths.index)
-                    stale = [record.clip for record in records if record.clip not in fresh]
+                    # What that machine could not read it could not look at, so there is nothing to compare.
+                    stale = [r.clip for r in records if r.clip not in fresh and r.status != UNREADABLE]
                     if stale:
                         raise ManifestError(
                             f"{folder / stale[0]}: changed since shard {shard} was made ({len(stale)} such clips); "
@@ -159,15 +177,3 @@ class PartReader:
                         )
                     parts.update((record.clip, (shard, paths.zip, record)) for record in records)
         return parts
-
-
-def _read_payload(shard: Shard, path: Path, record: StoreRecord) -> bytes:
-    if not record.length:
-        return b""
-    try:
-        payload = read_bytes(f"{path}:{record.offset}:{record.length}")
-    except (AudioError, ManifestError) as exc:
-        raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
-    if zlib.crc32(payload) != record.crc32:
-        raise ManifestError(f"{path}: clip {record.clip} is damaged; copy or make the shard again: --shard {shard}")
-    return payload

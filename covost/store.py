@@ -243,6 +243,22 @@ def central_directory(records: Sequence[StoreRecord], start: int) -> bytes:
     return directory + end64 + end
 
 
+def store_size(records: Sequence[StoreRecord]) -> int:
+    """Return the bytes of the zip that a table describes.
+
+    Raises:
+        ManifestError: If its clips do not lie one behind the other.
+    """
+    position = 0
+    for record in records:
+        if record.length:
+            position += len(local_header(record.clip, record.crc32, record.length))
+            if record.offset != position:
+                raise ManifestError(f"clip {record.clip} begins at {record.offset}; expected {position}")
+            position += record.length
+    return position + len(central_directory(records, position))
+
+
 def _parts(payload: bytes | Path) -> Iterator[bytes]:
     """Yield a payload in parts of bounded size."""
     if isinstance(payload, bytes):

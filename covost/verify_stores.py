@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from covost.store import StorePaths, StoreRecord, central_directory, local_header, read_records
+from covost.store import StorePaths, StoreRecord, central_directory, local_header, read_records, store_size
 from st.data.audio import SAMPLE_RATE, read_audio
 from st.errors import AudioError, ManifestError
 
@@ -35,14 +35,11 @@ def check_store_size(root: Path, name: str) -> tuple[CheckedStore, list[str]]:
     store = CheckedStore(name, records)
     if not paths.zip.is_file():
         return store, [f"{name}: missing"]
-    position = 0
-    for record in records:
-        if record.length:
-            position += len(local_header(record.clip, record.crc32, record.length))
-            if record.offset != position:
-                return store, [f"{table}: clip {record.clip} begins at {record.offset}; expected {position}"]
-            position += record.length
-    expected, found = position + len(central_directory(records, position)), paths.zip.stat().st_size
+    try:
+        expected = store_size(records)
+    except ManifestError as exc:
+        return store, [f"{table}: {exc}"]
+    found = paths.zip.stat().st_size
     if found != expected:
         return store, [f"{name}: found {found} bytes, expected {expected}; copy it again"]
     return store, []

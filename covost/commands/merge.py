@@ -38,14 +38,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the shards do not allow it.
     """
-    import shutil
-
     from covost.commands.prepare import exit_code, read_config
     from covost.prepare import merge
-    from covost.shards import SHARDS_FOLDER
+    from covost.shards import delete_shards
 
     summary = merge(read_config(args, jobs=1))
     logger.info("%s is ready: %d clips, %d without usable audio", args.out, summary.clips, summary.failed)
     if args.delete_shards:
-        shutil.rmtree(args.out / SHARDS_FOLDER)
+        delete_shards(args.out)
     return exit_code(args, summary.clips, summary.failed)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from covost.cpus import allotted_cpus
 
 if TYPE_CHECKING:
     from covost.plan import PrepareConfig
@@ -24,13 +26,22 @@ Exit code 3: the tree is complete, but more clips than --max-skipped had no usab
 """
 
 
+_RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("vocab_size", lambda value: value >= 1, "at least 1"),
+    ("vocab_sentences", lambda value: value >= 1, "at least 1"),
+    ("keep_pieces", lambda value: value >= 0, "at least 0"),
+    ("min_coverage", lambda value: 0 <= value <= 1, "from 0 to 1"),
+    ("max_skipped", lambda value: 0 <= value <= 1, "from 0 to 1"),
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     add_common_arguments(parser)
     add = parser.add_argument
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="decoding processes (default: %(default)s)")
+    add("--jobs", type=int, default=allotted_cpus(), help="decoding processes (default: %(default)s)")
     add(
         "--shard",
         metavar="I/N",
@@ -58,17 +69,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     group(
         "--vocab-type",
         "--spm-type",
-        default="unigram",
         choices=["unigram", "bpe", "char"],
-        help="how SentencePiece cuts words, trained on the train rows of all directions (default: %(default)s)",
+        help="how SentencePiece cuts words, trained on the train rows of all directions (default: unigram)",
     )
-    group("--vocab-size", type=int, help="pieces (default: 1000 plus the characters, more for a large corpus)")
+    group(
+        "--vocab-size",
+        type=int,
+        help="pieces (default: 1000 plus the characters, more for a large corpus; char has one for each character)",
+    )
     group(
         "--vocab-sentences",
         type=int,
-        default=100_000,
         help="learn pieces from a sample of at most so many distinct sentences, an equal share for every language; "
-        "characters come from all (default: %(default)s)",
+        "characters come from all (default: 100000)",
     )
     group("--spm", type=Path, help="take mBART-50's SentencePiece model instead, with its 52 language codes")
     group(
@@ -152,15 +165,19 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
     directions = parse_directions(args.directions)
     if jobs < 1:
         raise UsageError(f"--jobs is {jobs}; expected at least 1")
-    if args.spm is not None and args.vocab_size is not None:
-        raise UsageError("--spm brings its own vocabulary; leave out --vocab-size")
+    own = [name for name in ("vocab_type", "vocab_size", "vocab_sentences") if getattr(args, name) is not None]
+    if args.spm is not None and own:
+        raise UsageError(f"--spm brings its own vocabulary; leave out --{own[0].replace('_', '-')}")
+    if args.vocab_type == "char" and args.vocab_size is not None:
+        raise UsageError("--vocab-type char has a piece for every character; leave out --vocab-size")
     if args.trim_vocab and args.spm is None:
         raise UsageError("--trim-vocab cuts down a given model; name one with --spm, or leave it out")
     if not args.trim_vocab and (args.trim_sources or args.keep_pieces):
         raise UsageError("--trim-sources and --keep-pieces say how to trim; add --trim-vocab")
-    for name in ("vocab_sentences", "keep_pieces"):
-        if getattr(args, name) < (name == "vocab_sentences"):
-            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected a positive number")
+    for name, fits, expected in _RANGES:
+        value = getattr(args, name)
+        if value is not None and not fits(value):
+            raise UsageError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
 
     from covost.plan import PrepareConfig
     from covost.policy import Policy
@@ -168,6 +185,11 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
     from covost.splits import CorpusLayout
     from covost.vocabularies import VocabularyConfig
 
+    trained = {
+        "vocab_type": args.vocab_type,
+        "vocab_size": args.vocab_size,
+        "max_sentences": args.vocab_sentences,
+    }
     return PrepareConfig(
         layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root, work=args.out / ARCHIVES_FOLDER),
         out=args.out,
@@ -184,9 +206,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
             min_script_share=args.min_script_share,
         ),
         vocabulary=VocabularyConfig(
-            vocab_type=args.vocab_type,
-            vocab_size=args.vocab_size,
-            max_sentences=args.vocab_sentences,
+            **{name: value for name, value in trained.items() if value is not None},
             spm_model=args.spm,
             trim=args.trim_vocab,
             trim_sources=args.trim_sources,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
+
+from covost.cpus import allotted_cpus
 
 HELP = "make a sample corpus in the layout of Common Voice and CoVoST 2"
 
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         num_train_voices=args.voices,
     )
-    summaries = make_corpus(args.out, config, jobs=args.jobs or os.cpu_count() or 1)
+    summaries = make_corpus(args.out, config, jobs=args.jobs or allotted_cpus())
     print("language\tsplit\tclips\tspeakers\thours")
     for row in summaries:
         print(f"{row.language}\t{row.split}\t{row.num_clips}\t{row.num_speakers}\t{row.duration_s / 3600:.3f}")

@@ -29,6 +29,10 @@ Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
 
 SAMPLE_RATE = 16_000
+_LOWEST_RATE = 1000
+"""Of a recording; below, a header is wrong, and resampling would make much of little."""
+_UNKNOWN_FRAMES = (1 << 63) - 1
+"""What libsndfile says of a file whose header does not tell, such as FLAC that was written to a pipe."""
 _BLOCK_FRAMES = 1 << 18
 _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
@@ -74,6 +78,12 @@ class AudioStream:
             self._file = SequentialFile(source, closefd=False)
         except soundfile.LibsndfileError as exc:
             raise self._undecodable(exc) from exc
+        if self._file.samplerate < _LOWEST_RATE:
+            rate = self._file.samplerate
+            self._file.close()
+            raise AudioError(
+                f"{name}: cannot be decoded: says that it has {rate} samples a second", reason="undecodable"
+            )
         self._limit = None if max_seconds is None else int(max_seconds * self._file.samplerate)
         # Always finite and within [-1, 1].
         self._exact = self._file.subtype == "PCM_16"
@@ -135,6 +145,8 @@ class AudioStream:
     def is_truncated(self, content: Content) -> bool:
         """Return whether the file, whose bytes are ``content``, ends before its own header says."""
         declared = self._file.frames
+        if declared == _UNKNOWN_FRAMES:
+            return False
         # Only of files that may be short is the format looked up, which takes soundfile a while.
         short = self._decoded < declared or content[:4] == b"RIFF"
         return short and is_truncated(content, container=self._file.format, declared=declared, decoded=self._decoded)
@@ -158,7 +170,8 @@ class AudioStream:
             last = len(block) < count or wanted <= 0
             if limit is not None and self._decoded > limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
-            if len(block) < count and file.format == "FLAC":  # Its header tells, where other formats may only guess.
+            # Its header tells, where other formats may only guess.
+            if len(block) < count and file.format == "FLAC" and file.frames != _UNKNOWN_FRAMES:
                 raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
             if self._decoded:
                 yield block, last

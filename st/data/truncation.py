@@ -8,6 +8,9 @@ from typing import Protocol
 _MPEG_TOLERANCE = 2304
 """Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
 
+_UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF)
+"""What writers put into the header of a WAV that goes to a pipe, besides 0 and numbers close to 2^32."""
+
 
 class Content(Protocol):
     """The bytes of a file, in memory or not."""
@@ -56,7 +59,7 @@ def _riff_is_short(data: Content) -> bool:
     while position + 8 <= len(data):
         name, size = struct.unpack("<4sI", data[position : position + 8])
         if name == b"data":
-            # Streamed WAV files carry 0 or 2^32 - 1 because the writer could not know.
-            return bool(0 < size < 0xFFFFFF00 and position + 8 + size > len(data))
+            unknown = size == 0 or size >= 0xFFFFFF00 or size in _UNKNOWN_SIZES
+            return not unknown and position + 8 + size > len(data)
         position += 8 + size + size % 2
     return False

@@ -113,7 +113,7 @@ def test_merging_refuses_shards_of_other_clips(
 
 
 def test_merging_refuses_a_recording_that_changed_and_a_damaged_copy(
-    messy_corpus, two_shards: Path, capsys: pytest.CaptureFixture[str]
+    messy_corpus, single: dict[str, bytes], two_shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = two_shards / "shards/2-of-2/audio/en/train.zip"
     data = bytearray(store.read_bytes())
@@ -122,10 +122,39 @@ def test_merging_refuses_a_recording_that_changed_and_a_damaged_copy(
     assert run("merge", messy_corpus, two_shards, *POLICY) == 1
     assert "is damaged; copy or make the shard again: --shard 2/2" in capsys.readouterr().err
     assert not (two_shards / "config.yaml").exists()
+    # What the message asks for is what helps, and only the damaged clip is decoded.
+    assert run("prepare", messy_corpus, two_shards, "--shard", "2/2", *POLICY) == 0
+    assert "train.zip: 7 clips, 1 of them decoded now" in capsys.readouterr().err
+    assert run("merge", messy_corpus, two_shards, *POLICY) == 0
+    assert tree(two_shards) == single
+    shutil.rmtree(two_shards / "audio")
     clip = messy_corpus.clips / "clip00.mp3"
     clip.write_bytes(clip.read_bytes() + b"\0")
     assert run("merge", messy_corpus, two_shards, *POLICY) == 1
     assert "clip00.mp3: changed since shard 1/2 was made (1 such clips)" in capsys.readouterr().err
+
+
+def test_p05_a_recording_that_cannot_be_read_does_not_stop_a_merge(messy_corpus, tmp_path: Path) -> None:
+    clip = messy_corpus.clips / "clip00.mp3"
+    clip.unlink()
+    clip.symlink_to(tmp_path / "gone.mp3")
+    options = (*POLICY, "--max-skipped", "1")
+    for number in (1, 2):
+        assert run("prepare", messy_corpus, tmp_path / "data", "--shard", f"{number}/2", *options) == 0
+    assert run("merge", messy_corpus, tmp_path / "data", *options) == 0
+    assert run("prepare", messy_corpus, tmp_path / "one", *options) == 0
+    assert tree(tmp_path / "data") == tree(tmp_path / "one")
+
+
+def test_deleted_shards_are_not_asked_for_again(messy_corpus, single: dict[str, bytes], two_shards: Path) -> None:
+    merge = "merge", messy_corpus, two_shards, *POLICY, "--delete-shards"
+    assert run(*merge) == 0
+    # Killed while it deleted.
+    (two_shards / ".shards.deleted" / "2-of-2").mkdir(parents=True)
+    for _ in range(2):
+        assert run(*merge) == 0
+        assert sorted(path.name for path in two_shards.glob("*shards*")) == []
+        assert tree(two_shards) == single
 
 
 def test_an_interrupted_merge_is_resumed(
@@ -133,7 +162,7 @@ def test_an_interrupted_merge_is_resumed(
 ) -> None:
     import covost.shards
 
-    read, calls = covost.shards._read_payload, []
+    read, calls = covost.shards.read_payload, []
 
     def stop_after_seven(*args: object) -> bytes:
         calls.append(args)
@@ -141,9 +170,9 @@ def test_an_interrupted_merge_is_resumed(
             raise OSError("disk full")
         return read(*args)
 
-    monkeypatch.setattr(covost.shards, "_read_payload", stop_after_seven)
+    monkeypatch.setattr(covost.shards, "read_payload", stop_after_seven)
     assert run("merge", messy_corpus, two_shards, *POLICY) == 1
-    monkeypatch.setattr(covost.shards, "_read_payload", lambda *args: calls.append(args) or read(*args))
+    monkeypatch.setattr(covost.shards, "read_payload", lambda *args: calls.append(args) or read(*args))
     assert run("merge", messy_corpus, two_shards, *POLICY) == 0
     assert tree(two_shards) == single
     # 20 clips are in the stores; the one read twice is that at which the first attempt stopped.

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from covost.cli import main
 from covost.policy import Policy, apply_audio_policy, apply_text_policy
 from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, coverage, load_direction, require_coverage
 from st.errors import ManifestError
@@ -27,6 +28,19 @@ def test_p23_train_takes_train_covost_and_nothing_else_is_mixed(corpus) -> None:
     splits = dict(table.rows.select("id", "split").iter_rows())
     assert splits == {"train": "train", "train_covost": "train", "dev": "dev", "test": "test"}
     assert table.unused == 2
+
+
+def test_p23_clips_in_different_splits_of_two_directions_are_told_of(
+    full_corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", "--cv-root", str(full_corpus.root), "--directions", "en_de,en_ca", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
+    assert "different splits" not in capsys.readouterr().err
+    rows = full_corpus.translations["ca"]
+    rows[12] = (*rows[12][:2], "train")
+    full_corpus.write()
+    assert main([*command, "--out", str(tmp_path / "two")]) == 0
+    assert "en: 1 clips are in different splits of different directions, such as clip12.mp3" in capsys.readouterr().err
 
 
 def test_p23_a_clip_listed_in_two_splits_stays_in_one(corpus) -> None:

@@ -115,6 +115,46 @@ def test_a_changed_clip_of_the_same_size_is_decoded_again(plan: StorePlan) -> No
     assert records[2].status == "undecodable"
 
 
+def test_a_clip_replaced_by_an_older_one_of_the_same_size_is_decoded_again(plan: StorePlan) -> None:
+    build(plan)
+    path = plan.clips_folder / "clip2.mp3"
+    other = path.with_name("other")
+    other.write_bytes(b"x" * path.stat().st_size)
+    os.utime(other, (1e9, 1e9))
+    other.replace(path)
+    assert build(plan)[1] == ["clip2.mp3"]
+
+
+def test_a_clip_that_cannot_be_read_is_not_tried_for_ever(plan: StorePlan, make_recording) -> None:
+    path = plan.clips_folder / "clip2.mp3"
+    path.unlink()
+    path.symlink_to("gone.mp3")
+    records, _, _ = build(plan)
+    assert records[2].status == "unreadable"
+    assert build(plan)[1:] == ([], 0)
+    path.unlink()
+    path.write_bytes(make_recording(2, 0.2))
+    records, decoded, _ = build(plan)
+    assert (decoded, records[2].status) == (["clip2.mp3"], "ok")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut off"])
+def test_a_damaged_store_is_mended_not_copied(plan: StorePlan, damage: str) -> None:
+    records, _, _ = build(plan)
+    sound = tree(plan)
+    content = bytearray(sound["train.zip"])
+    if damage == "flipped":
+        content[records[1].offset + records[1].length // 2] ^= 1
+    else:
+        del content[records[4].offset + 10 :]
+    plan.paths.zip.write_bytes(content)
+    if damage == "flipped":  # A reason to write the store again; its size tells nothing.
+        (plan.clips_folder / "clip0.mp3").write_bytes((plan.clips_folder / "clip0.mp3").read_bytes() + b"\0" * 10)
+    _, decoded, _ = build(plan)
+    assert decoded == (["clip0.mp3", "clip1.mp3"] if damage == "flipped" else ["clip4.mp3", "clip5.mp3"])
+    assert tree(plan)["train.zip"] == sound["train.zip"]
+
+
 def test_a_touched_clip_is_not_decoded_again(plan: StorePlan) -> None:
     build(plan)
     (plan.clips_folder / "clip2.mp3").touch()

@@ -186,9 +186,32 @@ def test_slice_names_and_file_names_are_told_apart(tmp_path: Path) -> None:
     assert caught.value.reason == "missing"
 
 
-def test_streamed_wav_with_an_unknown_length_is_not_called_truncated() -> None:
+def test_streamed_flac_with_an_unknown_length_is_decoded_to_its_end() -> None:
+    """STREAMINFO ends with 36 bits that count the samples; a writer that cannot go back leaves them 0."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 40_000).astype(np.float32)
+    whole = encode_flac(samples)
+    streamed = bytearray(whole)
+    streamed[21] &= 0xF0
+    streamed[22:26] = bytes(4)
+    recording = read_recording(bytes(streamed))
+    assert np.array_equal(recording.samples, read_audio(whole))
+    assert not recording.truncated
+
+
+@pytest.mark.parametrize("rate", [1, 999])
+def test_a_header_of_an_absurd_rate_is_undecodable(rate: int) -> None:
+    """Resampled to 16 kHz it would take gigabytes."""
+    sink = io.BytesIO()
+    soundfile.write(sink, np.zeros(1 << 20, dtype=np.int16), rate, format="FLAC")
+    with pytest.raises(AudioError, match=f"{rate} samples a second") as error:
+        read_audio(sink.getvalue())
+    assert error.value.reason == "undecodable"
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF])
+def test_streamed_wav_with_an_unknown_length_is_not_called_truncated(size: int) -> None:
     data = bytearray(encoded(tone(1, 16_000), 16_000, subtype="PCM_16"))
-    data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
+    data[4:8] = data[40:44] = struct.pack("<I", size)
     assert not read_recording(bytes(data)).truncated
 
 
