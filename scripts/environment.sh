@@ -28,7 +28,8 @@ use_environment() {
     stamp="$VIRTUAL_ENV/xlsr-st-$extra-$(cksum <"$root/setup.py" | cut -d' ' -f1).$(echo "$root" | cksum | cut -d' ' -f1)"
     if [ ! -e "$stamp" ]; then
         echo "installing xlsr-st[$extra] into $VIRTUAL_ENV (a few minutes the first time: torch is large)" >&2
-        python -m pip install --quiet --disable-pip-version-check -e "$root[$extra]" || return 1
+        # Modules are compiled when they are first imported: most never are, and pip takes half a minute for all.
+        python -m pip install --quiet --disable-pip-version-check --no-compile -e "$root[$extra]" || return 1
         touch "$stamp"
     fi
 }
