@@ -45,11 +45,12 @@ def read_segments(path: Path | str, columns: Sequence[str], file_format: str = "
         file_format: One of :data:`FORMATS`; ``auto`` looks at the file.
 
     Raises:
-        EvaluationError: If the file does not have that format or is not UTF-8, or references are asked of a log.
+        EvaluationError: If the file does not have that format or is not UTF-8, looks like a table but lacks a column,
+            or references are asked of a log.
         OSError: If it cannot be read.
     """
     lines = read_lines(path)
-    chosen = _guess(lines, columns) if file_format == "auto" else file_format
+    chosen = _guess(path, lines, columns) if file_format == "auto" else file_format
     if chosen == "fairseq" and tuple(columns) != HYPOTHESIS_COLUMNS:
         # What was skipped in decoding is in neither its hypotheses nor its references, and would never be missed.
         raise EvaluationError(
@@ -76,10 +77,16 @@ def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
     return pair_by_id(hypotheses.rows, references.renumbered(), where=where)
 
 
-def _guess(lines: Sequence[str], columns: Sequence[str]) -> str:
+def _guess(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> str:
     header = lines[0].split("\t") if lines else []
     if "id" in header and any(name in header for name in columns):
         return "tsv"
+    if len(header) > 1 and "id" in [name.strip().casefold() for name in header]:
+        option = "--hyp-format" if tuple(columns) == HYPOTHESIS_COLUMNS else "--ref-format"
+        raise EvaluationError(
+            f"{path}: looks like a table with the columns {', '.join(map(repr, header))}, but has not both 'id' and "
+            f"{' or '.join(map(repr, columns))}; name them so, or give {option} text if this is no table"
+        )
     return "fairseq" if any(_LOG_LINE.match(line) for line in lines) else "text"
 
 

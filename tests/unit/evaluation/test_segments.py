@@ -125,3 +125,23 @@ def test_a_reference_that_looks_like_a_log_can_be_text(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="--ref-format text"):
         read_segments(tmp_path / "ref", REFERENCE_COLUMNS)
     assert list(read_segments(tmp_path / "ref", REFERENCE_COLUMNS, "text").rows) == [("0", "S-1\tx")]
+
+
+@pytest.mark.parametrize("header", ["id\ttranslation", "ID\tHypothesis", "text\t Id ", "id\ttext\tscore"])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (HYPOTHESIS_COLUMNS, "not both 'id' and 'hypothesis'.*--hyp-format text"),
+        (REFERENCE_COLUMNS, "not both 'id' and 'reference' or 'tgt_text'.*--ref-format text"),
+    ],
+)
+def test_a_table_with_other_column_names_is_not_scored_as_text(tmp_path: Path, header, columns, message) -> None:
+    (tmp_path / "t").write_text(f"{header}\nclip1\ta\nclip2\tb\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match=message):
+        read_segments(tmp_path / "t", columns)
+    assert len(read_segments(tmp_path / "t", columns, "text").rows) == 3
+
+
+def test_text_that_speaks_of_an_id_is_text(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("id\nan id\tand more\n", encoding="utf-8")
+    assert [text for _, text in read_segments(tmp_path / "t", HYPOTHESIS_COLUMNS).rows] == ["id", "an id\tand more"]
