@@ -77,6 +77,37 @@ def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
     return pair_by_id(hypotheses.rows, references.renumbered(), where=where)
 
 
+def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> list[str]:
+    """Return what was said in each pair, from the table of the references or else that of the hypotheses.
+
+    Raises:
+        EvaluationError: If neither is a table with a source.
+        OSError: If a table cannot be read again.
+    """
+    for segments in (references, hypotheses):
+        table = None if segments.numbered else read_table(segments.path)
+        if table and set(SOURCE_COLUMNS) & set(table.header):
+            sources = table.column(*SOURCE_COLUMNS)
+            # Pairs stand in the order of the references, and may have been joined to them without their ids.
+            by_id = dict(zip(table.column("id"), sources, strict=True))
+            return sources if segments is references else [by_id[pair.id] for pair in pairs]
+    raise EvaluationError(
+        f"{hypotheses.path} and {references.path}: no sources, which COMET reads; give a table with the columns id and "
+        f"{' or '.join(SOURCE_COLUMNS)} as --ref or --hyp"
+    )
+
+
+def has_references(path: Path | str) -> bool:
+    """Return whether a file is a table that has references of its own.
+
+    Raises:
+        EvaluationError: If the file is not UTF-8.
+        OSError: If it cannot be read.
+    """
+    header = next(iter(read_lines(path)), "").split("\t")
+    return "id" in header and any(name in header for name in REFERENCE_COLUMNS)
+
+
 def _guess(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> str:
     header = lines[0].split("\t") if lines else []
     if "id" in header and any(name in header for name in columns):

@@ -106,8 +106,35 @@ def test_table_output_and_errors_of_the_command(files, capsys) -> None:
     assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "xx"]) == 2
     assert main(["score", "--hyp", "absent.txt", "--ref", str(files["ref"]), "--target", "en"]) == 1
     assert "st: error: absent.txt: No such file" in capsys.readouterr().err
-    assert main(["score", "--hyp", str(files["text"]), "--target", "en"]) == 1
-    assert "no column id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--hyp", "text"],
+        ["--hyp", "log"],
+        ["--hyp", "table", "--hyp-format", "text"],
+        ["--hyp", "bare"],
+    ],
+)
+def test_references_are_asked_for_where_the_hypotheses_have_none(files, tmp_path, options, capsys) -> None:
+    (tmp_path / "bare").write_text("id\thypothesis\nclip0\tx\n", encoding="utf-8")
+    assert main(["score", "--target", "en", "--hyp", str(tmp_path / options[1]), *options[2:]]) == 2
+    assert "give --ref FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--ref", "x"], ["--comet", "m"], ["--hyp-format", "text"], ["--ref-format", "tsv"], ["--transcripts"]],
+)
+def test_latency_refuses_options_that_it_would_not_look_at(option, capsys) -> None:
+    assert main(["score", "--target", "en", "--latency", "absent.log", *option]) == 2
+    assert f"--latency goes without {option[0]}" in capsys.readouterr().err
+
+
+def test_a_format_of_references_needs_references(files, capsys) -> None:
+    assert main(["score", "--target", "en", "--hyp", str(files["table"]), "--ref-format", "tsv"]) == 2
+    assert "--ref-format is given without --ref" in capsys.readouterr().err
 
 
 def test_e05_a_log_is_no_reference_for_itself(files, capsys) -> None:
