@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transcripts",
         action="store_true",
-        help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states",
+        help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states; CER alone "
+        "where no spaces stand between words (zh-CN, ja)",
     )
     table = "tsv: columns id and hypothesis, reference or tgt_text"
     parser.add_argument(
@@ -149,9 +150,7 @@ def _table(result: DirectionResult, comet: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comet(
-    model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments
-) -> tuple[float | None, str]:
+def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> tuple[float | None, str]:
     """Return COMET, or why there is none."""
     from st.evaluation.comet import comet_scores, why_not
     from st.evaluation.hypotheses import HypothesisRow
@@ -170,18 +169,19 @@ def _comet(
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
     from st.data.ctc_vocabulary import NORMALISATION, normalise
-    from st.data.languages import language
-    from st.evaluation.error_rates import score_transcripts
+    from st.evaluation.error_rates import NO_WORDS, score_transcripts
+    from st.evaluation.scores import written_without_spaces
 
-    language(args.target)
+    spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
-    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp))
+    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp), spaced=spaced)
     if args.json:
         record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         return 0
+    words = NO_WORDS.format(args.target) if result.wer is None else None
     lines = [
-        f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
+        words or f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
         f"{'CER':<14} {result.cer:>6.2f}  of {result.num_characters} characters",
         f"{'recordings':<14} {result.n:>6}",
         f"normalised: {NORMALISATION}",

@@ -15,7 +15,7 @@ from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.curves import TrainingCurves, read_curves
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
-from st.evaluation.error_rates import score_transcripts
+from st.evaluation.error_rates import NO_WORDS, score_transcripts
 from st.evaluation.examples import Examples, choose_examples
 from st.evaluation.flags import count_flags, flag_hypotheses
 from st.evaluation.hypotheses import HypothesisRow
@@ -25,7 +25,7 @@ from st.evaluation.partial import PATTERN, PartialResults, run_key
 from st.evaluation.published import comparable_directions, published_json
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import checked_segments, summarise, translation_statistics
+from st.evaluation.scores import checked_segments, summarise, translation_statistics, written_without_spaces
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import write_report
 
@@ -161,10 +161,14 @@ def _score_and_write(
     if config.comet:
         comet, notes["comet"] = comet_scores(config.comet, translations)
         results = {name: replace(result, comet=comet.get(name)) for name, result in results.items()}
+    asr = {name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()}
+    without_wer = [name for name, result in asr.items() if result.wer is None]
+    if without_wer:
+        notes["word error rates"] = NO_WORDS.format(" ".join(without_wer)) + "; the average is of the other languages"
     report = Report(
         subset=config.subset,
         directions=results,
-        asr={name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()},
+        asr=asr,
         settings=config.settings,
         notes=notes,
     )
@@ -237,4 +241,4 @@ def _score_direction(
 
 def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
-    return score_transcripts(heard, said, normalise=normalise, where=code)
+    return score_transcripts(heard, said, normalise=normalise, where=code, spaced=not written_without_spaces(code))

@@ -227,3 +227,20 @@ def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path
     assert report["asr"]["fr"]["wer"] is None
     assert report["average_wer"] is None
     assert "not a number: en wer, fr wer" in capsys.readouterr().err
+
+
+def test_e10_a_language_without_spaces_is_left_out_of_the_average_word_error_rate(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import st.evaluation.evaluate as room
+
+    monkeypatch.setattr(room, "written_without_spaces", lambda code: code == "fr")
+    report = evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert (report.asr["fr"].wer, report.asr["en"].wer, report.average_wer) == (None, 0.0, 0.0)
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert (record["asr"]["fr"]["wer"], record["asr"]["fr"]["cer"]) == (None, 0.0)
+    assert record["notes"]["word error rates"].startswith("no word error rate of fr: written without spaces")
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "WER without fr" in text
+        assert record["notes"]["word error rates"] in text

@@ -117,9 +117,10 @@ def test_table_output_and_errors_of_the_command(files, capsys) -> None:
         ["--hyp", "bare"],
     ],
 )
-def test_references_are_asked_for_where_the_hypotheses_have_none(files, tmp_path, options, capsys) -> None:
-    (tmp_path / "bare").write_text("id\thypothesis\nclip0\tx\n", encoding="utf-8")
-    assert main(["score", "--target", "en", "--hyp", str(tmp_path / options[1]), *options[2:]]) == 2
+def test_references_are_asked_for_where_the_hypotheses_have_none(files, options, capsys) -> None:
+    bare = files["text"].with_name("bare")
+    bare.write_text("id\thypothesis\nclip0\tx\n", encoding="utf-8")
+    assert main(["score", "--target", "en", "--hyp", str(bare.with_name(options[1])), *options[2:]]) == 2
     assert "give --ref FILE" in capsys.readouterr().err
 
 
