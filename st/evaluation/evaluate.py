@@ -22,7 +22,7 @@ from st.evaluation.hypotheses import HypothesisRow
 from st.evaluation.language_id import LanguageGuesser
 from st.evaluation.pairing import pair_by_id
 from st.evaluation.partial import PATTERN, PartialResults, run_key
-from st.evaluation.published import comparable_directions, published_json
+from st.evaluation.published import comparable_directions, other_test_sets, published_json
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scores import checked_segments, summarise, translation_statistics, written_without_spaces
@@ -173,7 +173,10 @@ def _score_and_write(
         notes=notes,
     )
     comparable = comparable_directions(report, config.published)
-    report = replace(report, comparable=comparable, published=published_json(comparable))
+    caveat = other_test_sets({name: results[name].n for name in comparable}, config.subset)
+    if caveat:
+        notes["published"] = caveat
+    report = replace(report, comparable=comparable, published=published_json(comparable), notes=notes)
     recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
     clips = collect_clips(data_dir, examples, recordings, config.clip_megabytes)
     write_report(

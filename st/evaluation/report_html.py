@@ -45,7 +45,9 @@ def render_html(
         _section("Translation", _panels(bleu) + _table(translation_table(report)) + _table(averages_table(report))),
     ]
     if report.comparable:
-        sections += [_section(table.title, _table(table)) for table in own_comparison(report)]
+        caveat = report.notes.get("published", "")
+        note = f'<p class="note">{escape(caveat)}</p>\n' if caveat else ""
+        sections += [_section(table.title, note + _table(table)) for table in own_comparison(report)]
     if report.asr:
         sections.append(_section(asr_table(report).title, _table(asr_table(report))))
     sections.append(_section(flags_table(report).title, _flags(report)))

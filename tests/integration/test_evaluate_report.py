@@ -132,10 +132,16 @@ def test_published_figures_stand_only_beside_whole_test_sets(data: Path, tmp_pat
     assert record["XLS-R 2B"]["bleu"] == {"fr_en": 37.6}
     assert record["XLS-R 2B"]["sources"] == ["arXiv:2111.09296 X-to-En table"]
     assert "XMEF-JT" not in record
+    assert "cannot be compared" not in (out / "report.md").read_text(encoding="utf-8")
     for name in ("report.html", "report.md"):
         assert "XLS-R 2B" in (out / name).read_text(encoding="utf-8")
     assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="never")).comparable == ()
     assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="always")).comparable == DIRECTIONS
+    caveat = "published ones cannot be compared: en_de (6), en_zh-CN (6)"
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["notes"]["published"].endswith(caveat)
+    page, text = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert f'{caveat}</p>\n<div class="card"><table aria-label="Beside published systems' in page
+    assert caveat.replace("_", r"\_") in text.partition("## How it was measured")[0]
 
 
 def test_e16_comet_that_is_not_installed_is_skipped_with_the_reason(
