@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from st.data.languages import LANGUAGES, split_direction
-from st.errors import EvaluationError
+from st.errors import EvaluationError, UsageError
 from st.evaluation.clips import MAX_MEGABYTES, collect_clips
 from st.evaluation.comet import comet_scores
 from st.evaluation.corpus import TestSet, load_test_set
@@ -58,7 +59,7 @@ class EvaluationConfig:
     published: str = "auto"
     """Whether published figures stand beside ours, see :func:`st.evaluation.published.comparable_directions`."""
     clip_megabytes: float = MAX_MEGABYTES
-    """Most audio in the report."""
+    """Most audio in the report; infinity for all that it has examples of."""
     comet: str | None = None
     """COMET model to score with too."""
 
@@ -66,12 +67,16 @@ class EvaluationConfig:
         """Check the values.
 
         Raises:
-            EvaluationError: If ``batch_seconds`` or ``batch_size`` is not positive.
+            UsageError: If ``batch_seconds`` or ``batch_size`` is not positive, or ``clip_megabytes`` is negative.
         """
-        if not self.batch_seconds > 0:
-            raise EvaluationError(f"--batch-seconds is {self.batch_seconds:g}; expected more than 0")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise EvaluationError(f"--batch-size is {self.batch_size}; expected at least 1")
+        checks = (
+            ("batch_seconds", 0 < self.batch_seconds < math.inf, "more than 0, and finite"),
+            ("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1"),
+            ("clip_megabytes", self.clip_megabytes >= 0, "at least 0, or inf for all clips"),
+        )
+        for name, fits, expected in checks:
+            if not fits:
+                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name):g}; expected {expected}")
 
 
 def evaluate(

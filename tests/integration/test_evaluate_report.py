@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,6 +102,8 @@ def test_the_page_is_well_formed_self_contained_and_escapes_texts(data: Path, tm
 def test_clips_can_be_left_out_and_missing_ones_do_no_harm(data: Path, tmp_path: Path, caplog) -> None:
     evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", replace(CONFIG, clip_megabytes=0.0))
     assert "<audio" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    evaluate(Oracle(), data, DIRECTIONS, tmp_path / "all", replace(CONFIG, clip_megabytes=math.inf))
+    assert (tmp_path / "all" / "report.html").read_text(encoding="utf-8").count("<audio") == 18
     examples = {"fr_en": choose_examples(read_hypotheses(tmp_path / "out" / "hypotheses" / "fr_en.tsv"))}
     names = {("fr_en", example.row.id): "audio/none.wav" for _, example in examples["fr_en"].named()}
     assert collect_clips(data, examples, names) == NO_CLIPS
@@ -192,8 +195,15 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
         (["--beam", "many"], 2, "invalid int value"),
         (["--data", "absent"], 1, "absent"),
         (["--checkpoint", "absent.pt"], 1, "absent.pt: no such checkpoint"),
-        (["--batch-seconds", "0"], 1, "--batch-seconds is 0"),
-        (["--batch-size", "0"], 1, "--batch-size is 0"),
+        (["--batch-seconds", "0"], 2, "--batch-seconds is 0"),
+        (["--batch-seconds", "-1"], 2, "--batch-seconds is -1"),
+        (["--batch-seconds", "inf"], 2, "--batch-seconds is inf"),
+        (["--batch-size", "0"], 2, "--batch-size is 0"),
+        (["--clip-megabytes", "nan"], 2, "--clip-megabytes is nan"),
+        (["--clip-megabytes", "-1"], 2, "--clip-megabytes is -1; expected at least 0, or inf for all clips"),
+        (["--lenpen", "nan"], 2, "length_penalty is nan; expected a finite number"),
+        (["--lenpen", "inf"], 2, "length_penalty is inf"),
+        (["--joint-ctc-weight", "nan"], 2, "joint_ctc_weight is nan"),
         (["--threads", "0"], 2, "--threads is 0"),
         (["--shard", "0/3"], 2, "--shard is '0/3'; expected i/n with i from 1 to n"),
         (["--shard", "4/3"], 2, "--shard is '4/3'"),
