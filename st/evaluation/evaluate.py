@@ -22,13 +22,13 @@ from st.evaluation.flags import count_flags, flag_hypotheses
 from st.evaluation.hypotheses import HypothesisRow
 from st.evaluation.language_id import LanguageGuesser
 from st.evaluation.pairing import pair_by_id
-from st.evaluation.partial import PATTERN, PartialResults, run_key
-from st.evaluation.published import comparable_directions, other_test_sets, published_json
+from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
+from st.evaluation.published import beside_published
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scores import checked_segments, summarise, translation_statistics, written_without_spaces
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
-from st.evaluation.write import write_report
+from st.evaluation.write import REPORT_FILENAME, write_report, written_run
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ def evaluate(
         config: Subset, normalisation and what to record.
 
     Returns:
-        The report, or None if other shards have not finished, or another process has written it.
+        The report, or None if other shards have not finished, or another process or an earlier run of the same shards
+        has written it.
 
     Raises:
         StError: If data are missing or malformed, or hypotheses and references do not belong together.
@@ -101,7 +102,15 @@ def evaluate(
     for log in config.train_logs:
         log.stat()  # a missing one must not come up after hours of decoding
     test_set = load_test_set(data_dir, directions, config.subset)
-    partial = PartialResults(Path(out_dir) / config.shard.filename, run_key(config.settings, test_set.utterances))
+    run = run_key(config.settings, test_set.utterances)
+    key = report_key(run, config.subset, test_set.rows)
+    if config.shard.count > 1 and not config.shard.connected and written_run(out_dir) == key:
+        # Its results were cleared away with those of all shards, and it would wait for them for ever.
+        logger.info(
+            "shard %s: %s is already written; remove it to evaluate anew", config.shard, Path(out_dir) / REPORT_FILENAME
+        )
+        return None
+    partial = PartialResults(Path(out_dir) / config.shard.filename, run)
     decode_utterances(
         decoder,
         test_set.utterances,
@@ -113,7 +122,7 @@ def evaluate(
     )
     if not _come_together(partial, test_set, config.shard):
         return None
-    report = _score_and_write(test_set, partial.items, data_dir, out_dir, config)
+    report = _score_and_write(test_set, partial.items, data_dir, out_dir, config, key=key)
     partial.remove()
     release(config.shard)
     return report
@@ -153,6 +162,8 @@ def _score_and_write(
     data_dir: Path | str,
     out_dir: Path | str,
     config: EvaluationConfig,
+    *,
+    key: str,
 ) -> Report:
     curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
     translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
@@ -176,12 +187,9 @@ def _score_and_write(
         asr=asr,
         settings=config.settings,
         notes=notes,
+        run=key,
     )
-    comparable = comparable_directions(report, config.published)
-    caveat = other_test_sets({name: results[name].n for name in comparable}, config.subset)
-    if caveat:
-        notes["published"] = caveat
-    report = replace(report, comparable=comparable, published=published_json(comparable), notes=notes)
+    report = beside_published(report, config.published)
     recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
     clips = collect_clips(data_dir, examples, recordings, config.clip_megabytes)
     write_report(

@@ -7,7 +7,7 @@ do they mean anything beside ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -95,6 +95,19 @@ def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ..
 
 def _is_published(direction: str, num_segments: int, subset: str) -> bool:
     return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
+
+
+def beside_published(report: Report, choice: str = "auto") -> Report:
+    """Set published figures beside a report's, with a note where they cannot be compared.
+
+    Args:
+        report: An evaluation.
+        choice: As for :func:`comparable_directions`.
+    """
+    names = comparable_directions(report, choice)
+    caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
+    notes = {**report.notes, "published": caveat} if caveat else report.notes
+    return replace(report, comparable=names, published=published_json(names), notes=notes)
 
 
 def is_whole_test_set(direction: str, num_segments: int) -> bool:

@@ -139,6 +139,8 @@ class Report:
     """Published figures that may stand beside ours, by system."""
     comparable: tuple[str, ...] = ()
     """Directions in which they may."""
+    run: str = ""
+    """Digest of what was evaluated on what, see :func:`st.evaluation.partial.report_key`."""
 
     @property
     def averages(self) -> dict[str, Average]:
@@ -187,6 +189,7 @@ class Report:
     def to_json(self) -> dict[str, JsonValue]:
         """Return the whole report as JSON values, equal for equal results."""
         return {
+            "run": self.run,
             "subset": self.subset,
             "settings": dict(self.settings),
             "directions": {name: result.to_json() for name, result in self.directions.items()},
