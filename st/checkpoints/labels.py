@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.fairseq_files import OWN_TRAINING
 from st.checkpoints.settings import read_json, read_json_if_any
@@ -16,6 +17,16 @@ from st.data.config import DataConfig
 from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.data.text import read_dictionary
 from st.errors import CheckpointError, ConfigError
+
+_SPECIAL_KINDS = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "pad_token",
+    "additional_special_tokens",
+    "extra_special_tokens",
+)
+"""What a tokenizer's settings call its special tokens."""
 
 # Whoever wrote the dictionary of a fairseq CTC model, its row 0 is the blank, called <s>; <pad> is never emitted.
 _FAIRSEQ_RENAMED = {"<s>": "<pad>", "<pad>": "<s>"}
@@ -89,11 +100,18 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
     size = contents.config.ctc_vocab_size
     if len(table) < size:
         table |= read_json_if_any(path.parent / "added_tokens.json")
-    # A tokenizer may know symbols that the head never had; they cannot be emitted.
-    by_row = {number: symbol for symbol, number in table.items() if number < size}
-    if sorted(by_row) != list(range(len(by_row))):
-        raise CheckpointError(f"{path}: numbers are not 0 to {len(by_row) - 1}, each once")
     tokenizer = _tokenizer_settings(path.parent)
+    # A tokenizer may know special tokens that the head never had; they cannot be emitted.
+    surplus = {symbol for symbol, number in table.items() if number >= size}
+    strangers = sorted(surplus - _dispensable(path.parent, tokenizer))
+    if strangers:
+        raise CheckpointError(
+            f"{path}: the CTC vocabulary has {len(table)} symbols, the CTC head {size}, with "
+            f"{listed('beyond it that are no special tokens', map(repr, strangers))}; they belong to different models"
+        )
+    by_row = {number: symbol for symbol, number in table.items() if number < size}
+    if sorted(by_row) != list(range(len(table) - len(surplus))):
+        raise CheckpointError(f"{path}: numbers are not 0 to {len(table) - len(surplus) - 1}, each once")
     renamed = _special_names(tokenizer)
     symbols = [renamed.get(by_row[row], by_row[row]) for row in range(len(by_row))]
     blank = contents.settings.get("pad_token_id", 0)
@@ -104,6 +122,18 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
 
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:
     return read_json_if_any(folder / "special_tokens_map.json") | read_json_if_any(folder / "tokenizer_config.json")
+
+
+def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:
+    """Return the special and added tokens of a tokenizer, which a head may have no rows for."""
+    tokens: list[object] = ["<s>", "</s>", *read_json_if_any(folder / "added_tokens.json")]
+    for kind in _SPECIAL_KINDS:
+        value = settings.get(kind)
+        tokens += value if isinstance(value, list) else [value]
+    # Symbols of several letters stand here too, but are not marked as special.
+    added = settings.get("added_tokens_decoder") or {}
+    tokens += [token for token in added.values() if isinstance(token, Mapping) and token.get("special") is True]
+    return set(map(_content, tokens))
 
 
 def _special_names(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -71,9 +71,10 @@ ENCODER_REQUIRED = (
 # What a file leaves out has these values, which our model does not have.
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 
+_FOR_CTC = "transformers Wav2Vec2ForCTC"
 _WAV2VEC2_FORMATS = (
     # a name that begins so               is of
-    ("wav2vec2.", "lm_head.", "transformers Wav2Vec2ForCTC"),
+    ("wav2vec2.", "lm_head.", _FOR_CTC),
     ("wav2vec2.", "", "transformers Wav2Vec2ForPreTraining"),
     ("", "", "transformers Wav2Vec2Model"),
 )
@@ -103,6 +104,8 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
             f"{folder / 'config.json'}: model_type is {kind!r}; expected one of: {', '.join(readers)}"
         )
     tensors, mapped = read_folder_weights(folder, sha256=sha256, verify=verify)
+    if not tensors:
+        raise CheckpointError(f"{folder}: its weights hold no tensors at all; expected those of a {kind} model")
     try:
         contents = readers[kind](folder, settings, tensors)
         if own:
@@ -175,9 +178,27 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
         name for base, head, name in _WAV2VEC2_FORMATS if _has(tensors, base) and (not head or _has(tensors, head))
     )
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
-    labels = len(tensors["lm_head.weight"]) if name.endswith("ForCTC") and "lm_head.weight" in tensors else 0
+    labels = _head_rows(folder, settings, tensors, name)
     config = ModelConfig(encoder=encoder_config(settings, str(folder)), ctc_vocab_size=labels, parts=("encoder",))
     return _contents(folder, name, config, tensors)
+
+
+def _head_rows(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> int:
+    """Return the rows of the CTC head, 0 if there is none and none is expected."""
+    head = tensors.get("lm_head.weight")
+    if head is None and (name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())):
+        raise CheckpointError(
+            f"{folder}: a Wav2Vec2ForCTC whose lm_head.weight is missing; found {len(tensors)} tensors, such as "
+            f"{min(tensors)}"
+        )
+    if head is None or name != _FOR_CTC:
+        return 0
+    if settings.get("vocab_size", len(head)) != len(head):
+        raise CheckpointError(
+            f"{folder}: config.json says vocab_size {settings['vocab_size']}, the CTC head (lm_head.weight) has "
+            f"{len(head)} rows; they belong to different models"
+        )
+    return len(head)
 
 
 def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:

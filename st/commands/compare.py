@@ -19,6 +19,8 @@ examples:
   st compare --published-only --directions x_en
 """
 
+METRICS = "bleu,chrf"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -29,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         help="folder of `st evaluate`, or one of its tables such as fr_en.tsv; the first is the baseline",
     )
-    parser.add_argument(
-        "--metrics", default="bleu,chrf", metavar="LIST", help="of bleu, chrf and ter (default: bleu,chrf)"
-    )
+    parser.add_argument("--metrics", metavar="LIST", help="of bleu, chrf and ter (default: bleu,chrf)")
     parser.add_argument(
         "--published",
         action="store_true",
@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--published-only", action="store_true", help="print the published figures and compare nothing")
     parser.add_argument(
-        "--directions", default="all", metavar="LIST", help="of --published-only: fr_en,en_de, x_en … (default: all)"
+        "--directions",
+        default="all",
+        metavar="LIST",
+        help="compare in these alone, averages included: fr_en,en_de, x_en … (default: all that the systems have in common)",
     )
     parser.add_argument(
         "--format", default="text", choices=("text", "markdown", "json"), help="of the output (default: text)"
@@ -54,18 +57,22 @@ def run(args: argparse.Namespace) -> int:
     if args.published_only:
         if args.systems:
             raise UsageError("--published-only takes no systems; leave it out to compare yours with --published")
+        if args.published or args.metrics is not None:
+            raise UsageError("--published-only prints published BLEU alone; leave out --published and --metrics")
         sys.stdout.write(_published(args.directions, args.format))
         return 0
-    metrics = [name.strip() for name in args.metrics.split(",") if name.strip()]
+    metrics = [name.strip() for name in (METRICS if args.metrics is None else args.metrics).split(",") if name.strip()]
     if args.published and "bleu" not in metrics:
         raise UsageError("--published needs bleu among --metrics: nothing else has been published for all systems")
-    comparison = compare([read_system(text) for text in args.systems], metrics)
+    comparison = compare([read_system(text) for text in args.systems], metrics, args.directions)
     if args.format == "json":
-        from st.evaluation.published import published_json
+        from st.evaluation.published import other_test_sets, published_json
 
         record = comparison.to_json()
         if args.published:
             record["published"] = published_json(tuple(comparison.outcomes))
+            caveat = other_test_sets(comparison.sizes)
+            record["notes"] = {"published": caveat} if caveat else {}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
         return 0
     from st.evaluation.compare_tables import comparison_text

@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=4.0,
         metavar="MB",
-        help="recordings of examples to put into report.html, 0 for none (default: 4)",
+        help="recordings of examples to put into report.html, 0 for none, inf for all (default: 4)",
     )
     parser.add_argument(
         "--comet",

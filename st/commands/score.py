@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from st.evaluation.pairing import Pair
     from st.evaluation.results import DirectionResult
+    from st.evaluation.segments import Segments
 
 DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transcripts",
         action="store_true",
-        help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states",
+        help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states; CER alone "
+        "where no spaces stand between words (zh-CN, ja)",
     )
     table = "tsv: columns id and hypothesis, reference or tgt_text"
     parser.add_argument(
@@ -73,17 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--comet",
         metavar="MODEL",
         help="score with COMET too, such as Unbabel/wmt22-comet-da; needs unbabel-comet, is skipped without it, and "
-        "reads the sources from the column source or src_text of a table",
+        "reads the sources from the column source or src_text of --ref's table or else --hyp's",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table (default: a table)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    if args.transcripts and (args.comet or args.latency is not None):
-        from st.errors import UsageError
-
-        raise UsageError("--transcripts goes with neither --comet nor --latency, which are of translations")
+    _check_options(args)
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scores import score_translations
@@ -97,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     result = score_translations(args.target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
     comet = None
     if args.comet:
-        found, comet = _comet(args, pairs)
+        found, comet = _comet(args.comet, pairs, hypotheses, references)
         result = replace(result, comet=found)
     if args.json:
         record = result.to_json() | ({"comet_model": comet} if comet else {})
@@ -105,6 +104,34 @@ def run(args: argparse.Namespace) -> int:
         return 0
     sys.stdout.write(_table(result, comet))
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that would not be looked at."""
+    from st.errors import UsageError
+    from st.evaluation.segments import has_references
+
+    given = {
+        "--ref": args.ref is not None,
+        "--ref-format": args.ref_format != "auto",
+        "--hyp-format": args.hyp_format != "auto",
+        "--comet": args.comet is not None,
+        "--transcripts": args.transcripts,
+    }
+    kinds = {
+        "--latency": (args.latency is not None, tuple(given), "the log has everything that it scores"),
+        "--transcripts": (args.transcripts, ("--comet",), "COMET is of translations"),
+    }
+    for kind, (chosen, refused, reason) in kinds.items():
+        idle = [option for option in refused if given[option]]
+        if chosen and idle:
+            raise UsageError(f"{kind} goes without {', '.join(idle)}: {reason}; leave one of them out")
+    if args.latency is not None or args.ref is not None:
+        return
+    if args.ref_format != "auto":
+        raise UsageError("--ref-format is given without --ref; give --ref FILE, or leave --ref-format out")
+    if args.hyp_format not in ("auto", "tsv") or not has_references(args.hyp):
+        raise UsageError(f"{args.hyp}: no table with the columns id and reference or tgt_text; give --ref FILE")
 
 
 def _table(result: DirectionResult, comet: str | None) -> str:
@@ -123,36 +150,38 @@ def _table(result: DirectionResult, comet: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _comet(args: argparse.Namespace, pairs: Sequence[Pair]) -> tuple[float | None, str]:
+def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> tuple[float | None, str]:
     """Return COMET, or why there is none."""
-    from st.evaluation.comet import comet_scores
+    from st.evaluation.comet import comet_scores, why_not
     from st.evaluation.hypotheses import HypothesisRow
-    from st.evaluation.segments import SOURCE_COLUMNS, read_segments
+    from st.evaluation.segments import read_sources
 
-    # Pairs stand in the order of the references.
-    sources = read_segments(args.ref or args.hyp, SOURCE_COLUMNS, "tsv").rows
+    missing = why_not()
+    if missing:
+        return None, missing
     rows = [
         HypothesisRow(pair.id, pair.hypothesis, pair.reference, source)
-        for pair, (_, source) in zip(pairs, sources, strict=True)
+        for pair, source in zip(pairs, read_sources(pairs, hypotheses, references), strict=True)
     ]
-    scores, used = comet_scores(args.comet, {"all": rows})
+    scores, used = comet_scores(model, {"all": rows})
     return scores.get("all"), used
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
     from st.data.ctc_vocabulary import NORMALISATION, normalise
-    from st.data.languages import language
-    from st.evaluation.error_rates import score_transcripts
+    from st.evaluation.error_rates import NO_WORDS, score_transcripts
+    from st.evaluation.scores import written_without_spaces
 
-    language(args.target)
+    spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
-    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp))
+    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp), spaced=spaced)
     if args.json:
         record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         return 0
+    words = NO_WORDS.format(args.target) if result.wer is None else None
     lines = [
-        f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
+        words or f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
         f"{'CER':<14} {result.cer:>6.2f}  of {result.num_characters} characters",
         f"{'recordings':<14} {result.n:>6}",
         f"normalised: {NORMALISATION}",

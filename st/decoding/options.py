@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from st.errors import ConfigError
@@ -44,11 +45,13 @@ class BeamOptions:
         checks = (
             ("beam", self.beam >= 1, "at least 1"),
             ("nbest", 1 <= self.nbest <= self.beam, f"from 1 to the beam ({self.beam})"),
-            ("max_len_a", self.max_len_a >= 0, "at least 0"),
+            ("length_penalty", math.isfinite(self.length_penalty), "a finite number"),
+            ("max_len_a", 0 <= self.max_len_a < math.inf, "at least 0, and finite"),
             ("max_len_b", self.max_len_b >= 0, "at least 0"),
             ("min_len", self.min_len >= 0, "at least 0"),
             ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
-            ("temperature", self.temperature > 0, "above 0"),
+            ("unk_penalty", math.isfinite(self.unk_penalty), "a finite number"),
+            ("temperature", 0 < self.temperature < math.inf, "above 0, and finite"),
             ("joint_ctc_weight", 0 <= self.joint_ctc_weight <= 1, "from 0 to 1"),
         )
         for name, fits, expected in checks:

@@ -52,12 +52,12 @@ def collect_clips(
         data_dir: The prepared tree.
         examples: By direction.
         recordings: Path or slice relative to the tree, by direction and id.
-        max_megabytes: Most audio in all, of files as they are.
+        max_megabytes: Most audio in all, of files as they are; infinity for all.
     """
     names: dict[tuple[str, str], str] = {}
     known: dict[str, str] = {}
     data: dict[str, str] = {}
-    left = int(max_megabytes * 1e6)
+    left = max_megabytes * 1e6
     for direction, identifier in _by_rank(examples):
         audio = recordings.get((direction, identifier))
         if audio is None or left <= 0:

@@ -20,6 +20,15 @@ PACKAGE = "unbabel-comet"
 BATCH_SIZE = 16
 
 
+def why_not() -> str | None:
+    """Return why COMET is skipped whatever the texts are, or None if its package is there."""
+    try:
+        importlib.import_module("comet")
+    except ImportError as error:
+        return _skipped(f"{error}; install it with: pip install {PACKAGE}")
+    return None
+
+
 def comet_scores(model: str, tables: Mapping[str, Sequence[HypothesisRow]]) -> tuple[dict[str, float], str]:
     """Score directions with a COMET model.
 
@@ -30,13 +39,14 @@ def comet_scores(model: str, tables: Mapping[str, Sequence[HypothesisRow]]) -> t
     Returns:
         COMET by direction, in percent, and what was used; or nothing, and why it was skipped.
     """
+    missing = why_not()
+    if missing:
+        return {}, missing
     try:
         comet = importlib.import_module("comet")
         scorer = comet.load_from_checkpoint(model if Path(model).is_file() else comet.download_model(model))
         scores = {name: _score(scorer, rows) for name, rows in tables.items()}
-    except ImportError as error:
-        return {}, _skipped(f"{error}; install it with: pip install {PACKAGE}")
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError, KeyError) as error:
         return {}, _skipped(f"{model}: {error}")
     return scores, f"{model}, {PACKAGE} {_version()}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from st.data.languages import DIRECTIONS, split_direction
+from st.data.languages import DIRECTIONS, parse_directions, split_direction
 from st.errors import EvaluationError, UsageError
 from st.evaluation.averages import Average, average_groups
 from st.evaluation.hypotheses import HypothesisRow, read_hypotheses
@@ -80,7 +80,7 @@ class Comparison:
     outcomes: Mapping[str, Mapping[str, Mapping[str, Outcome]]]
     """By direction, system and metric."""
     left_out: tuple[str, ...] = field(default=())
-    """Directions that only some of the systems have."""
+    """Directions asked for that only some of the systems have."""
 
     def averages(self, system: str) -> dict[str, Average]:
         """Return a system's macro averages of BLEU over groups of the common directions; empty without BLEU."""
@@ -153,11 +153,20 @@ def read_system(text: str) -> System:
     return System(name or (path.stem if path.is_file() else path.resolve().name), tables)
 
 
-def compare(systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf")) -> Comparison:
-    """Compare systems with the first one in all directions that they have in common.
+def compare(
+    systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf"), directions: str = "all"
+) -> Comparison:
+    """Compare systems with the first one in the directions that they have in common.
+
+    Args:
+        systems: Two or more; the first is the baseline.
+        metrics: Some of :data:`METRICS`.
+        directions: Where to compare, as for :func:`st.data.languages.parse_directions`; a group stands for its members
+            that the systems have in common, a direction named itself must be one of these.
 
     Raises:
-        UsageError: If there are fewer than two systems, two of one name, or an unknown metric.
+        UsageError: If there are fewer than two systems, two of one name, an unknown metric or direction, or a direction
+            named that not all of them have.
         EvaluationError: If they have no direction in common, or a direction's ids or references differ.
     """
     names = [system.name for system in systems]
@@ -166,9 +175,18 @@ def compare(systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
         raise UsageError(f"no metric {', '.join(unknown)}; choose from: {', '.join(METRICS)}")
-    common = [name for name in DIRECTIONS if all(name in system.tables for system in systems)]
+    wanted = parse_directions(directions)
+    shared = [name for name in DIRECTIONS if all(name in system.tables for system in systems)]
+    named = {name.strip() for name in directions.split(",")} & set(DIRECTIONS)
+    absent = [name for name in wanted if name in named and name not in shared]
+    if absent:
+        raise UsageError(f"not every system has {' '.join(absent)}; in common are: {' '.join(shared) or 'none'}")
+    common = [name for name in shared if name in wanted]
     if not common:
-        raise EvaluationError(f"{', '.join(names)} have no direction in common")
+        raise EvaluationError(
+            f"{', '.join(names)} have no direction in common in {directions}; all that they share: "
+            f"{' '.join(shared) or 'nothing'}"
+        )
     outcomes = {
         direction: _compare_direction(direction, systems, metrics)
         for direction in tqdm(common, desc="comparing", unit="direction", disable=None)
@@ -179,7 +197,7 @@ def compare(systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf")
         metrics=tuple(metrics),
         sizes={name: len(systems[0].tables[name]) for name in common},
         outcomes=outcomes,
-        left_out=tuple(name for name in DIRECTIONS if name in anywhere and name not in common),
+        left_out=tuple(name for name in wanted if name in anywhere and name not in common),
     )
 
 

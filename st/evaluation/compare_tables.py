@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from st.evaluation.compare import METRICS, SIGNIFICANT, Comparison, Outcome
-from st.evaluation.published import comparison_tables, is_whole_test_set
+from st.evaluation.published import comparison_tables, other_test_sets
 from st.evaluation.resampling import NUM_RESAMPLES, NUM_TRIALS, SEED
 from st.evaluation.tables import (
     GROUP_NAMES,
@@ -43,22 +43,11 @@ def comparison_text(comparison: Comparison, *, published: bool, markdown: bool) 
         }
         for table in comparison_tables(scores, tuple(comparison.outcomes)):
             parts += [heading.format(table.title), layout(table)]
-        parts += other_test_sets(comparison)
+        parts += filter(None, [other_test_sets(comparison.sizes)])
     if comparison.left_out:
         parts.append(f"Left out, because not every system has them: {' '.join(comparison.left_out)}")
     parts.append(EXPLANATION)
     return "\n\n".join(parts) + "\n"
-
-
-def other_test_sets(comparison: Comparison) -> list[str]:
-    """Say where published figures mean nothing beside ours; nothing to say where they do."""
-    other = [name for name, size in comparison.sizes.items() if not is_whole_test_set(name, size)]
-    if not other:
-        return []
-    return [
-        "The published figures are of the whole CoVoST 2 test sets. By their size these are not, so that scores of "
-        f"yours and published ones cannot be compared: {', '.join(f'{name} ({comparison.sizes[name]})' for name in other)}"
-    ]
 
 
 def metric_table(comparison: Comparison, metric: str) -> TextTable:

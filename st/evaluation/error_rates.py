@@ -10,9 +10,17 @@ from st.errors import EvaluationError
 from st.evaluation.results import AsrResult
 from st.evaluation.scores import checked_segments
 
+NO_WORDS = "no word error rate of {}: written without spaces between words, so that a sentence would count as one word"
+"""Said where a language has character errors only."""
+
 
 def score_transcripts(
-    hypotheses: Sequence[str], references: Sequence[str], *, normalise: Callable[[str], str], where: str
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    normalise: Callable[[str], str],
+    where: str,
+    spaced: bool = True,
 ) -> AsrResult:
     """Score transcripts of one language: errors of all recordings over the length of all references.
 
@@ -21,6 +29,7 @@ def score_transcripts(
         references: What was said, in the same order.
         normalise: Applied to both sides before they are compared.
         where: What is being scored, for messages.
+        spaced: Whether the language puts spaces between words; if not, there is no word error rate.
 
     Raises:
         EvaluationError: If nothing is given, the counts differ, or no reference has any text after normalisation.
@@ -28,18 +37,16 @@ def score_transcripts(
     hypotheses, references = checked_segments(hypotheses, references)
     heard = [_squeeze(normalise(text)) for text in hypotheses]
     said = [_squeeze(normalise(text)) for text in references]
-    num_words = sum(len(text.split()) for text in said)
-    if num_words == 0:
+    if not any(said):
         raise EvaluationError(
             f"{where}: none of the {len(said)} references has any text after normalisation, so error rates do not "
             "exist; check the src_text column and that the CTC vocabulary knows this language's letters"
         )
-    words, characters = jiwer.process_words(said, heard), jiwer.process_characters(said, heard)
     return AsrResult(
-        wer=100.0 * float(words.wer),
-        cer=100.0 * float(characters.cer),
+        wer=100.0 * float(jiwer.process_words(said, heard).wer) if spaced else None,
+        cer=100.0 * float(jiwer.process_characters(said, heard).cer),
         n=len(said),
-        num_words=num_words,
+        num_words=sum(len(text.split()) for text in said) if spaced else None,
         num_characters=sum(len(text) for text in said),
         empty_references=sum(not text for text in said),
     )

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from st.data.languages import LANGUAGES, split_direction
-from st.errors import EvaluationError
+from st.errors import EvaluationError, UsageError
 from st.evaluation.clips import MAX_MEGABYTES, collect_clips
 from st.evaluation.comet import comet_scores
 from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.curves import TrainingCurves, read_curves
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
-from st.evaluation.error_rates import score_transcripts
+from st.evaluation.error_rates import NO_WORDS, score_transcripts
 from st.evaluation.examples import Examples, choose_examples
 from st.evaluation.flags import count_flags, flag_hypotheses
 from st.evaluation.hypotheses import HypothesisRow
 from st.evaluation.language_id import LanguageGuesser
 from st.evaluation.pairing import pair_by_id
-from st.evaluation.partial import PATTERN, PartialResults, run_key
-from st.evaluation.published import comparable_directions, published_json
+from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
+from st.evaluation.published import beside_published
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import checked_segments, summarise, translation_statistics
+from st.evaluation.scores import checked_segments, summarise, translation_statistics, written_without_spaces
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
-from st.evaluation.write import write_report
+from st.evaluation.write import REPORT_FILENAME, write_report, written_run
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class EvaluationConfig:
     published: str = "auto"
     """Whether published figures stand beside ours, see :func:`st.evaluation.published.comparable_directions`."""
     clip_megabytes: float = MAX_MEGABYTES
-    """Most audio in the report."""
+    """Most audio in the report; infinity for all that it has examples of."""
     comet: str | None = None
     """COMET model to score with too."""
 
@@ -66,12 +67,16 @@ class EvaluationConfig:
         """Check the values.
 
         Raises:
-            EvaluationError: If ``batch_seconds`` or ``batch_size`` is not positive.
+            UsageError: If ``batch_seconds`` or ``batch_size`` is not positive, or ``clip_megabytes`` is negative.
         """
-        if not self.batch_seconds > 0:
-            raise EvaluationError(f"--batch-seconds is {self.batch_seconds:g}; expected more than 0")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise EvaluationError(f"--batch-size is {self.batch_size}; expected at least 1")
+        checks = (
+            ("batch_seconds", 0 < self.batch_seconds < math.inf, "more than 0, and finite"),
+            ("batch_size", self.batch_size is None or self.batch_size >= 1, "at least 1"),
+            ("clip_megabytes", self.clip_megabytes >= 0, "at least 0, or inf for all clips"),
+        )
+        for name, fits, expected in checks:
+            if not fits:
+                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name):g}; expected {expected}")
 
 
 def evaluate(
@@ -88,7 +93,8 @@ def evaluate(
         config: Subset, normalisation and what to record.
 
     Returns:
-        The report, or None if other shards have not finished, or another process has written it.
+        The report, or None if other shards have not finished, or another process or an earlier run of the same shards
+        has written it.
 
     Raises:
         StError: If data are missing or malformed, or hypotheses and references do not belong together.
@@ -96,7 +102,15 @@ def evaluate(
     for log in config.train_logs:
         log.stat()  # a missing one must not come up after hours of decoding
     test_set = load_test_set(data_dir, directions, config.subset)
-    partial = PartialResults(Path(out_dir) / config.shard.filename, run_key(config.settings, test_set.utterances))
+    run = run_key(config.settings, test_set.utterances)
+    key = report_key(run, config.subset, test_set.rows)
+    if config.shard.count > 1 and not config.shard.connected and written_run(out_dir) == key:
+        # Its results were cleared away with those of all shards, and it would wait for them for ever.
+        logger.info(
+            "shard %s: %s is already written; remove it to evaluate anew", config.shard, Path(out_dir) / REPORT_FILENAME
+        )
+        return None
+    partial = PartialResults(Path(out_dir) / config.shard.filename, run)
     decode_utterances(
         decoder,
         test_set.utterances,
@@ -108,7 +122,7 @@ def evaluate(
     )
     if not _come_together(partial, test_set, config.shard):
         return None
-    report = _score_and_write(test_set, partial.items, data_dir, out_dir, config)
+    report = _score_and_write(test_set, partial.items, data_dir, out_dir, config, key=key)
     partial.remove()
     release(config.shard)
     return report
@@ -148,6 +162,8 @@ def _score_and_write(
     data_dir: Path | str,
     out_dir: Path | str,
     config: EvaluationConfig,
+    *,
+    key: str,
 ) -> Report:
     curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
     translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
@@ -161,15 +177,19 @@ def _score_and_write(
     if config.comet:
         comet, notes["comet"] = comet_scores(config.comet, translations)
         results = {name: replace(result, comet=comet.get(name)) for name, result in results.items()}
+    asr = {name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()}
+    without_wer = [name for name, result in asr.items() if result.wer is None]
+    if without_wer:
+        notes["word error rates"] = NO_WORDS.format(" ".join(without_wer)) + "; the average is of the other languages"
     report = Report(
         subset=config.subset,
         directions=results,
-        asr={name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()},
+        asr=asr,
         settings=config.settings,
         notes=notes,
+        run=key,
     )
-    comparable = comparable_directions(report, config.published)
-    report = replace(report, comparable=comparable, published=published_json(comparable))
+    report = beside_published(report, config.published)
     recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
     clips = collect_clips(data_dir, examples, recordings, config.clip_megabytes)
     write_report(
@@ -237,4 +257,4 @@ def _score_direction(
 
 def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
-    return score_transcripts(heard, said, normalise=normalise, where=code)
+    return score_transcripts(heard, said, normalise=normalise, where=code, spaced=not written_without_spaces(code))

@@ -22,8 +22,8 @@ FLAGS: dict[str, str] = {
     "copy": "the source sentence instead of a translation",
     "script": "more than half of its letters of a script that the target language is not written in",
     "language": "by its character trigrams clearly another language of the test set",
-    "long": "more than twice as long as the reference",
-    "short": "less than half as long as the reference",
+    "long": "more than twice as long as the reference, and by more than ten characters",
+    "short": "less than half as long as the reference, and by more than ten characters",
 }
 """Kinds of signs and what they mean."""
 
@@ -54,8 +54,8 @@ def flag_hypotheses(direction: str, rows: Sequence[HypothesisRow], guesser: Lang
         "copy": lambda row: copies(row.hypothesis, row.source, row.reference),
         "script": partial(_other_script, LANGUAGES[target].script),
         "language": partial(_other_language, target, guesser),
-        "long": lambda row: _length(row.hypothesis) > 2 * _length(row.reference) + _SLACK,
-        "short": lambda row: 2 * _length(row.hypothesis) + _SLACK < _length(row.reference),
+        "long": lambda row: _is_longer(row.hypothesis, row.reference),
+        "short": lambda row: _is_longer(row.reference, row.hypothesis),
     }
     return [
         tuple(name for name, found in signs.items() if found(row)) if row.hypothesis.strip() else ("empty",)
@@ -140,6 +140,11 @@ def _other_script(script: str, row: HypothesisRow) -> bool:
 
 def _other_language(target: str, guesser: LanguageGuesser, row: HypothesisRow) -> bool:
     return guesser.guess(row.hypothesis, target) is not None and guesser.guess(row.reference, target) is None
+
+
+def _is_longer(text: str, other: str) -> bool:
+    """Return whether a text is more than twice as long as another, and by more than a few characters."""
+    return _length(text) > 2 * _length(other) and _length(text) - _length(other) > _SLACK
 
 
 def _length(text: str) -> int:

@@ -18,11 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from st.data.languages import language
 from st.errors import EvaluationError
 from st.evaluation.hypotheses import read_lines
 from st.evaluation.results import JsonValue, number
-from st.evaluation.scores import UNSEGMENTED_SCRIPTS
+from st.evaluation.scores import written_without_spaces
 
 PAST_SOURCE = "past_source"
 
@@ -81,7 +80,7 @@ def score_latency(path: Path | str, target: str) -> LatencyResult:
         UsageError: If ``target`` is not a language of CoVoST 2.
         OSError: If the file cannot be read.
     """
-    by_character = language(target).script in UNSEGMENTED_SCRIPTS
+    by_character = written_without_spaces(target)
     lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
     instances = [_read(f"{path}:{number}", line, by_character) for number, line in lines]
     written = [instance for instance in instances if instance.delays]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from st.data.manifest import ManifestRow
 from st.evaluation.corpus import Utterance
 from st.evaluation.decoder import Decoded
 from st.evaluation.results import JsonValue
@@ -36,6 +37,19 @@ def run_key(settings: Mapping[str, JsonValue], utterances: Iterable[Utterance]) 
     """Return the digest of everything that decides what will be decoded: same key, same hypotheses."""
     work = [[item.audio, item.num_samples, list(item.targets)] for item in utterances]
     text = json.dumps([dict(settings), work], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def report_key(run: str, subset: str, rows: Mapping[str, Sequence[ManifestRow]]) -> str:
+    """Return the digest of everything that decides the scores, whatever parts the run was divided into.
+
+    Args:
+        run: From :func:`run_key`.
+        subset: What is evaluated.
+        rows: Manifest rows by direction.
+    """
+    texts = {name: [[row.id, row.src_text, row.tgt_text] for row in found] for name, found in rows.items()}
+    text = json.dumps([run, subset, texts], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

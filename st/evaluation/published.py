@@ -7,7 +7,7 @@ do they mean anything beside ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -89,14 +89,47 @@ def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ..
     return tuple(
         name
         for name, result in report.directions.items()
-        if choice == "always" or (report.subset.partition("_")[0] == "test" and is_whole_test_set(name, result.n))
+        if choice == "always" or _is_published(name, result.n, report.subset)
     )
+
+
+def _is_published(direction: str, num_segments: int, subset: str) -> bool:
+    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
+
+
+def beside_published(report: Report, choice: str = "auto") -> Report:
+    """Set published figures beside a report's, with a note where they cannot be compared.
+
+    Args:
+        report: An evaluation.
+        choice: As for :func:`comparable_directions`.
+    """
+    names = comparable_directions(report, choice)
+    caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
+    notes = {**report.notes, "published": caveat} if caveat else report.notes
+    return replace(report, comparable=names, published=published_json(names), notes=notes)
 
 
 def is_whole_test_set(direction: str, num_segments: int) -> bool:
     """Return whether so many segments can be CoVoST 2's test set of a direction."""
     size = TEST_SIZES[split_direction(direction)[0]]
     return COMPLETE * size <= num_segments <= size
+
+
+def other_test_sets(sizes: Mapping[str, int], subset: str = "test") -> str | None:
+    """Say where published figures mean nothing beside ours; None where they do.
+
+    Args:
+        sizes: Segments scored, by direction that the figures stand beside.
+        subset: What was scored, as ``st evaluate`` names it.
+    """
+    other = [f"{name} ({size})" for name, size in sizes.items() if not _is_published(name, size, subset)]
+    if not other:
+        return None
+    return (
+        "The published figures are of the whole CoVoST 2 test sets. By their name or size these are not, so that scores "
+        f"of yours and published ones cannot be compared: {', '.join(other)}"
+    )
 
 
 def comparison_tables(scores: Mapping[str, Mapping[str, float]], directions: Sequence[str]) -> list[TextTable]:

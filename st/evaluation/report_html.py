@@ -45,7 +45,9 @@ def render_html(
         _section("Translation", _panels(bleu) + _table(translation_table(report)) + _table(averages_table(report))),
     ]
     if report.comparable:
-        sections += [_section(table.title, _table(table)) for table in own_comparison(report)]
+        caveat = report.notes.get("published", "")
+        note = f'<p class="note">{escape(caveat)}</p>\n' if caveat else ""
+        sections += [_section(table.title, note + _table(table)) for table in own_comparison(report)]
     if report.asr:
         sections.append(_section(asr_table(report).title, _table(asr_table(report))))
     sections.append(_section(flags_table(report).title, _flags(report)))
@@ -74,12 +76,20 @@ def _header(report: Report) -> str:
         if part.n and part.n < average.n:
             tiles.append((score_text(part.value), f"{label}, {part.n} of {part.of}"))
     if report.asr:
-        languages = _count(len(report.asr), "language")
-        tiles.append((f"{score_text(report.average_cer)} %", f"character error rate, mean of {languages}"))
-        tiles.append((f"{score_text(report.average_wer)} %", f"word error rate, mean of {languages}"))
+        tiles += _error_rate_tiles(report)
     cards = "".join(f'<div class="tile"><b>{value}</b><span>{escape(label)}</span></div>' for value, label in tiles)
     lead = f"{_count(average.n, 'direction')}, {_count(segments, 'segment')} of subset {report.subset}"
     return f'<header><h1>Speech translation</h1>\n<p class="lead">{escape(lead)}</p>\n<div class="tiles">{cards}</div></header>'
+
+
+def _error_rate_tiles(report: Report) -> list[tuple[str, str]]:
+    without = report.without_wer
+    everyone, spaced = (_count(number, "language") for number in (len(report.asr), len(report.asr) - len(without)))
+    tiles = [(f"{score_text(report.average_cer)} %", f"character error rate, mean of {everyone}")]
+    if len(without) < len(report.asr):
+        left_out = f", without {' '.join(without)}" if without else ""
+        tiles.append((f"{score_text(report.average_wer)} %", f"word error rate, mean of {spaced}{left_out}"))
+    return tiles
 
 
 def _count(number: int, noun: str) -> str:

@@ -97,14 +97,14 @@ class DirectionResult:
 class AsrResult:
     """Recognition scores of one spoken language."""
 
-    wer: float
-    """Word error rate in percent of the reference words."""
+    wer: float | None
+    """Word error rate in percent of the reference words; None of a language written without spaces between them."""
     cer: float
     """Character error rate in percent of the reference characters, spaces counted."""
     n: int
     """Recordings scored."""
-    num_words: int
-    """Reference words after normalisation."""
+    num_words: int | None
+    """Reference words after normalisation; None like ``wer``."""
     num_characters: int
     """Reference characters after normalisation."""
     empty_references: int = 0
@@ -139,6 +139,8 @@ class Report:
     """Published figures that may stand beside ours, by system."""
     comparable: tuple[str, ...] = ()
     """Directions in which they may."""
+    run: str = ""
+    """Digest of what was evaluated on what, see :func:`st.evaluation.partial.report_key`."""
 
     @property
     def averages(self) -> dict[str, Average]:
@@ -157,8 +159,13 @@ class Report:
 
     @property
     def average_wer(self) -> float | None:
-        """Return WER averaged over the spoken languages, or None without any."""
-        return mean([result.wer for result in self.asr.values()])
+        """Return WER averaged over the spoken languages that have one, or None without any."""
+        return mean([result.wer for result in self.asr.values() if result.wer is not None])
+
+    @property
+    def without_wer(self) -> tuple[str, ...]:
+        """Return the spoken languages that have no word error rate, and are not in its average."""
+        return tuple(name for name, result in self.asr.items() if result.wer is None)
 
     @property
     def average_cer(self) -> float | None:
@@ -167,7 +174,7 @@ class Report:
 
     def not_finite(self) -> list[str]:
         """Name the scores that are NaN or infinite, such as ``fr_en bleu``; they are ``null`` in the JSON."""
-        values = [
+        values: list[tuple[str, float | None]] = [
             (f"{name} {metric}", score.value)
             for name, result in self.directions.items()
             for metric, score in zip(MAIN_METRICS, (result.bleu, result.chrf, result.ter), strict=True)
@@ -177,11 +184,12 @@ class Report:
             for name, result in self.asr.items()
             for metric, value in (("wer", result.wer), ("cer", result.cer))
         ]
-        return [label for label, value in values if not math.isfinite(value)]
+        return [label for label, value in values if value is not None and not math.isfinite(value)]
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the whole report as JSON values, equal for equal results."""
         return {
+            "run": self.run,
             "subset": self.subset,
             "settings": dict(self.settings),
             "directions": {name: result.to_json() for name, result in self.directions.items()},

@@ -66,6 +66,15 @@ def summarise(
     )
 
 
+def written_without_spaces(code: str) -> bool:
+    """Return whether a language puts no spaces between its words, so that only its characters can be counted.
+
+    Raises:
+        UsageError: If ``code`` is not a language of CoVoST 2.
+    """
+    return language(code).script in UNSEGMENTED_SCRIPTS
+
+
 def metrics_for(target: str) -> dict[str, Metric]:
     """Return the metrics of a target language: ``bleu chrf ter``, then BLEU with further tokenizers by their names.
 
@@ -73,10 +82,9 @@ def metrics_for(target: str) -> dict[str, Metric]:
         EvaluationError: If a tokenizer's package is not installed.
         UsageError: If ``target`` is not a language of CoVoST 2.
     """
-    found = language(target)
-    unsegmented = found.script in UNSEGMENTED_SCRIPTS
+    unsegmented = written_without_spaces(target)
     return {
-        "bleu": bleu_metric(found.bleu_tokenizer),
+        "bleu": bleu_metric(language(target).bleu_tokenizer),
         "chrf": CHRF(word_order=2),
         # Scripts written without spaces are split into characters first, as the signature says.
         "ter": TER(normalized=unsegmented, asian_support=unsegmented),

@@ -45,11 +45,12 @@ def read_segments(path: Path | str, columns: Sequence[str], file_format: str = "
         file_format: One of :data:`FORMATS`; ``auto`` looks at the file.
 
     Raises:
-        EvaluationError: If the file does not have that format or is not UTF-8, or references are asked of a log.
+        EvaluationError: If the file does not have that format or is not UTF-8, looks like a table but lacks a column,
+            or references are asked of a log.
         OSError: If it cannot be read.
     """
     lines = read_lines(path)
-    chosen = _guess(lines, columns) if file_format == "auto" else file_format
+    chosen = _guess(path, lines, columns) if file_format == "auto" else file_format
     if chosen == "fairseq" and tuple(columns) != HYPOTHESIS_COLUMNS:
         # What was skipped in decoding is in neither its hypotheses nor its references, and would never be missed.
         raise EvaluationError(
@@ -76,10 +77,47 @@ def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
     return pair_by_id(hypotheses.rows, references.renumbered(), where=where)
 
 
-def _guess(lines: Sequence[str], columns: Sequence[str]) -> str:
+def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> list[str]:
+    """Return what was said in each pair, from the table of the references or else that of the hypotheses.
+
+    Raises:
+        EvaluationError: If neither is a table with a source.
+        OSError: If a table cannot be read again.
+    """
+    for segments in (references, hypotheses):
+        table = None if segments.numbered else read_table(segments.path)
+        if table and set(SOURCE_COLUMNS) & set(table.header):
+            sources = table.column(*SOURCE_COLUMNS)
+            # Pairs stand in the order of the references, and may have been joined to them without their ids.
+            by_id = dict(zip(table.column("id"), sources, strict=True))
+            return sources if segments is references else [by_id[pair.id] for pair in pairs]
+    raise EvaluationError(
+        f"{hypotheses.path} and {references.path}: no sources, which COMET reads; give a table with the columns id and "
+        f"{' or '.join(SOURCE_COLUMNS)} as --ref or --hyp"
+    )
+
+
+def has_references(path: Path | str) -> bool:
+    """Return whether a file is a table that has references of its own.
+
+    Raises:
+        EvaluationError: If the file is not UTF-8.
+        OSError: If it cannot be read.
+    """
+    header = next(iter(read_lines(path)), "").split("\t")
+    return "id" in header and any(name in header for name in REFERENCE_COLUMNS)
+
+
+def _guess(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> str:
     header = lines[0].split("\t") if lines else []
     if "id" in header and any(name in header for name in columns):
         return "tsv"
+    if len(header) > 1 and "id" in [name.strip().casefold() for name in header]:
+        option = "--hyp-format" if tuple(columns) == HYPOTHESIS_COLUMNS else "--ref-format"
+        raise EvaluationError(
+            f"{path}: looks like a table with the columns {', '.join(map(repr, header))}, but has not both 'id' and "
+            f"{' or '.join(map(repr, columns))}; name them so, or give {option} text if this is no table"
+        )
     return "fairseq" if any(_LOG_LINE.match(line) for line in lines) else "text"
 
 

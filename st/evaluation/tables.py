@@ -123,7 +123,8 @@ def asr_table(report: Report) -> TextTable:
     ]
     if len(rows) > 1:
         total = str(sum(result.n for result in report.asr.values()))
-        rows.append(("average", "", score_text(report.average_wer), score_text(report.average_cer), total))
+        without = f"WER without {' '.join(report.without_wer)}" if report.without_wer else ""
+        rows.append(("average", without, score_text(report.average_wer), score_text(report.average_cer), total))
     columns = ("language", "name", "WER %", "CER %", "recordings")
     weight = report.settings.get("joint_ctc_weight")
     heads = "CTC head" if weight is None else f"decoder and CTC head, weight {weight:g}"

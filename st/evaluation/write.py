@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from st.evaluation.report_html import render_html
 from st.evaluation.report_markdown import render_markdown
 from st.evaluation.results import Report
 from st.files import atomic_write, write_json, write_text
+
+REPORT_FILENAME = "report.json"
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 
@@ -59,7 +62,16 @@ def write_report(
     page = render_html(report, bleu=bleu, training=training, examples=examples, clips=clips)
     write_text(out / "report.html", page)
     # Last, so that a report.json stands for a finished evaluation.
-    write_json(out / "report.json", report.to_json())
+    write_json(out / REPORT_FILENAME, report.to_json())
+
+
+def written_run(out_dir: Path | str) -> str | None:
+    """Return the ``run`` of the finished evaluation in a folder, or None if there is none."""
+    try:
+        record = json.loads((Path(out_dir) / REPORT_FILENAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record.get("run") if isinstance(record, dict) else None
 
 
 def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,6 +102,8 @@ def test_the_page_is_well_formed_self_contained_and_escapes_texts(data: Path, tm
 def test_clips_can_be_left_out_and_missing_ones_do_no_harm(data: Path, tmp_path: Path, caplog) -> None:
     evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", replace(CONFIG, clip_megabytes=0.0))
     assert "<audio" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    evaluate(Oracle(), data, DIRECTIONS, tmp_path / "all", replace(CONFIG, clip_megabytes=math.inf))
+    assert (tmp_path / "all" / "report.html").read_text(encoding="utf-8").count("<audio") == 18
     examples = {"fr_en": choose_examples(read_hypotheses(tmp_path / "out" / "hypotheses" / "fr_en.tsv"))}
     names = {("fr_en", example.row.id): "audio/none.wav" for _, example in examples["fr_en"].named()}
     assert collect_clips(data, examples, names) == NO_CLIPS
@@ -132,10 +135,16 @@ def test_published_figures_stand_only_beside_whole_test_sets(data: Path, tmp_pat
     assert record["XLS-R 2B"]["bleu"] == {"fr_en": 37.6}
     assert record["XLS-R 2B"]["sources"] == ["arXiv:2111.09296 X-to-En table"]
     assert "XMEF-JT" not in record
+    assert "cannot be compared" not in (out / "report.md").read_text(encoding="utf-8")
     for name in ("report.html", "report.md"):
         assert "XLS-R 2B" in (out / name).read_text(encoding="utf-8")
     assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="never")).comparable == ()
     assert evaluate(Oracle(), data, DIRECTIONS, out, replace(CONFIG, published="always")).comparable == DIRECTIONS
+    caveat = "published ones cannot be compared: en_de (6), en_zh-CN (6)"
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["notes"]["published"].endswith(caveat)
+    page, text = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert f'{caveat}</p>\n<div class="card"><table aria-label="Beside published systems' in page
+    assert caveat.replace("_", r"\_") in text.partition("## How it was measured")[0]
 
 
 def test_e16_comet_that_is_not_installed_is_skipped_with_the_reason(
@@ -186,8 +195,15 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
         (["--beam", "many"], 2, "invalid int value"),
         (["--data", "absent"], 1, "absent"),
         (["--checkpoint", "absent.pt"], 1, "absent.pt: no such checkpoint"),
-        (["--batch-seconds", "0"], 1, "--batch-seconds is 0"),
-        (["--batch-size", "0"], 1, "--batch-size is 0"),
+        (["--batch-seconds", "0"], 2, "--batch-seconds is 0"),
+        (["--batch-seconds", "-1"], 2, "--batch-seconds is -1"),
+        (["--batch-seconds", "inf"], 2, "--batch-seconds is inf"),
+        (["--batch-size", "0"], 2, "--batch-size is 0"),
+        (["--clip-megabytes", "nan"], 2, "--clip-megabytes is nan"),
+        (["--clip-megabytes", "-1"], 2, "--clip-megabytes is -1; expected at least 0, or inf for all clips"),
+        (["--lenpen", "nan"], 2, "length_penalty is nan; expected a finite number"),
+        (["--lenpen", "inf"], 2, "length_penalty is inf"),
+        (["--joint-ctc-weight", "nan"], 2, "joint_ctc_weight is nan"),
         (["--threads", "0"], 2, "--threads is 0"),
         (["--shard", "0/3"], 2, "--shard is '0/3'; expected i/n with i from 1 to n"),
         (["--shard", "4/3"], 2, "--shard is '4/3'"),
@@ -227,3 +243,20 @@ def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path
     assert report["asr"]["fr"]["wer"] is None
     assert report["average_wer"] is None
     assert "not a number: en wer, fr wer" in capsys.readouterr().err
+
+
+def test_e10_a_language_without_spaces_is_left_out_of_the_average_word_error_rate(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    import st.evaluation.evaluate as room
+
+    monkeypatch.setattr(room, "written_without_spaces", lambda code: code == "fr")
+    report = evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert (report.asr["fr"].wer, report.asr["en"].wer, report.average_wer) == (None, 0.0, 0.0)
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert (record["asr"]["fr"]["wer"], record["asr"]["fr"]["cer"]) == (None, 0.0)
+    assert record["notes"]["word error rates"].startswith("no word error rate of fr: written without spaces")
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "WER without fr" in text
+        assert record["notes"]["word error rates"] in text

@@ -107,6 +107,35 @@ def test_three_shards_one_after_the_other_give_the_same_bytes(data: Path, whole,
     assert folder(out) == whole
 
 
+def test_a_shard_that_is_started_again_finds_the_report_written(
+    data: Path, whole, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    out = tmp_path / "out"
+    for shard in ("1/2", "2/2"):
+        assert main(command(data, out, "--shard", shard)) == 0
+    monkeypatch.setattr("st.inference.load_translator", None)
+    for shard in ("1/2", "3/5"):
+        assert main(command(data, out, "--shard", shard)) == 0
+        assert f"shard {shard}: {out / 'report.json'} is already written" in capsys.readouterr().err
+    assert folder(out) == whole
+
+
+def test_a_report_of_another_evaluation_stops_no_shard(data: Path, tmp_path: Path) -> None:
+    """Of other settings, of other references, or of nobody knows what."""
+    out, tree = tmp_path / "out", tmp_path / "data"
+    assert main(command(data, out)) == 0
+    shutil.copytree(data, tree)
+    manifest = tree / "test_de_en.tsv"
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("small", "little"), encoding="utf-8")
+    report = (out / "report.json").read_bytes()
+    for source, options, written in ((data, ["--lenpen", "0.5"], report), (tree, [], report), (data, [], b"?")):
+        (out / "report.json").write_bytes(written)
+        assert main(command(source, out, "--shard", "1/2", *options)) == 0
+        parts = list(out.glob("partial*"))
+        assert [part.name for part in parts] == ["partial-1-of-2.jsonl"]
+        parts[0].unlink()
+
+
 def test_shards_of_machines_without_a_common_folder_are_copied_together(
     data: Path, whole, tmp_path: Path, monkeypatch
 ) -> None:

@@ -25,6 +25,14 @@ def _log_probs(model: SpeechTranslator, memory: Encoded, row: int, tokens: tuple
         return model.decoder(inputs, one.states, one.lengths)[0].log_softmax(-1)
 
 
+@pytest.mark.parametrize("name", ["length_penalty", "unk_penalty", "temperature", "max_len_a"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_options_that_are_no_finite_numbers_are_refused(name: str, value: float) -> None:
+    for kind in (BeamOptions, SamplingOptions):
+        with pytest.raises(ConfigError, match=f"{name} is {value}; expected .*finite"):
+            kind(**{name: value})
+
+
 def test_i08_beam_1_is_greedy() -> None:
     model, memory, prefix = make_model(), make_memory(6), make_prefix(6)
     found = beam_search(model, memory, prefix, BeamOptions(beam=1, max_len_b=25))

@@ -69,3 +69,30 @@ def test_the_score_command_takes_the_sources_of_the_table(tmp_path: Path, capsys
     for options in (["--hyp", tmp_path / "fr_en.tsv"], ["--hyp", tmp_path / "hyp", "--ref", tmp_path / "fr_en.tsv"]):
         assert main(["score", *map(str, options), "--target", "en", "--comet", "some/model", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["comet"] == 50.0
+
+
+def test_e16_comet_that_is_not_installed_is_skipped_beside_texts_without_sources(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "comet", None)
+    (tmp_path / "hyp").write_text("the cat\ndog\n", encoding="utf-8")
+    arguments = ["score", "--hyp", str(tmp_path / "hyp"), "--ref", str(tmp_path / "hyp"), "--target", "en"]
+    assert main([*arguments, "--comet", "some/model", "--json"]) == 0
+    assert "pip install unbabel-comet" in json.loads(capsys.readouterr().out)["comet_model"]
+
+
+@pytest.mark.usefixtures("comet")
+def test_sources_come_from_the_hypotheses_where_the_references_have_none(tmp_path: Path, monkeypatch, capsys) -> None:
+    sources: list[str] = []
+    monkeypatch.setattr(
+        "st.evaluation.comet._score", lambda _, rows: sources.extend(row.source for row in rows) or 100.0
+    )
+    write_hypotheses(tmp_path / "hyp", ROWS[::-1])
+    (tmp_path / "ref").write_text("id\treference\na\tthe cat\nb\ta dog\n", encoding="utf-8")
+    (tmp_path / "text").write_text("the cat\na dog\n", encoding="utf-8")
+    score = ["score", "--target", "en", "--comet", "some/model", "--json"]
+    assert main([*score, "--hyp", str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref")]) == 0
+    assert sources == ["le chat", "un chien"]
+    assert json.loads(capsys.readouterr().out)["comet"] == 100.0
+    assert main([*score, "--hyp", str(tmp_path / "text"), "--ref", str(tmp_path / "text")]) == 1
+    assert "no sources, which COMET reads; give a table" in capsys.readouterr().err

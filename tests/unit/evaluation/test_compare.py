@@ -123,6 +123,7 @@ def test_the_command_in_every_format(folders, capsys, monkeypatch) -> None:
     assert "difference" not in record["directions"]["en_de"]["systems"]["base"]["bleu"]
     assert record["averages"]["better"]["all"] > record["averages"]["base"]["all"]
     assert record["published"]["XLS-R 1B"]["bleu"] == {"fr_en": 36.2, "en_de": 26.2}
+    assert record["notes"]["published"].endswith("cannot be compared: fr_en (60), en_de (60)")
     assert main(["compare", *systems, "--format", "json", "--published"]) == 0
     assert capsys.readouterr().out == first
     assert main(["compare", *systems, "--published"]) == 0
@@ -141,5 +142,26 @@ def test_published_figures_alone(capsys) -> None:
     assert main(["compare", "--published-only", "--format", "json", "--directions", "fr_en"]) == 0
     assert json.loads(capsys.readouterr().out)["XLS-R 2B"]["bleu"] == {"fr_en": 37.6}
     assert main(["compare", "a", "--published-only"]) == 2
+    assert main(["compare", "--published-only", "--metrics", "bleu"]) == 2
+    assert main(["compare", "--published-only", "--published"]) == 2
+    assert "leave out --published and --metrics" in capsys.readouterr().err
     assert main(["compare"]) == 2
     assert main(["compare", "a", "b", "--published", "--metrics", "ter"]) == 2
+
+
+def test_only_the_directions_asked_for_are_compared_and_averaged(folders, capsys) -> None:
+    systems = [str(folders["base"]), str(folders["better"])]
+    for names in ("en_de", "en_x"):
+        arguments = ["compare", *systems, "--metrics", "bleu", "--directions", names, "--format", "json", "--published"]
+        assert main(arguments) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert list(record["directions"]) == ["en_de"]
+        score = record["directions"]["en_de"]["systems"]["better"]["bleu"]["score"]
+        assert record["averages"]["better"] == {"all": score, "en_x": score}
+        assert record["published"]["XLS-R 1B"]["bleu"] == {"en_de": 26.2}
+        assert record["left_out"] == []
+    with pytest.raises(UsageError, match="not every system has de_en; in common are: fr_en en_de"):
+        compare([read_system(system) for system in systems], ["bleu"], "fr_en,de_en")
+    with pytest.raises(EvaluationError, match="no direction in common in en_x; all that they share: fr_en"):
+        compare([read_system(systems[0]), read_system(str(folders["alike"]))], ["bleu"], "en_x")
+    assert main(["compare", *systems, "--directions", "nowhere"]) == 2

@@ -52,3 +52,11 @@ def test_e08_empty_transcript_is_all_deletions() -> None:
 def test_e01_counts_differ() -> None:
     with pytest.raises(EvaluationError, match="1 hypotheses for 2 references"):
         score_transcripts(["a"], ["a", "b"], normalise=str, where="en")
+
+
+def test_e10_without_spaces_between_words_only_characters_are_counted() -> None:
+    result = score_transcripts(["今天很好"], ["今天很热"], normalise=normalise, where="zh-CN", spaced=False)
+    assert (result.wer, result.num_words) == (None, None)
+    assert result.cer == pytest.approx(25.0)
+    with pytest.raises(EvaluationError, match="none of the 1 references has any text"):
+        score_transcripts(["好"], ["。"], normalise=normalise, where="zh-CN", spaced=False)

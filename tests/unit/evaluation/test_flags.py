@@ -130,6 +130,15 @@ def test_flags_of_a_row_and_their_counts() -> None:
     assert list(counts) == list(FLAGS)
 
 
+@pytest.mark.parametrize(
+    ("longer", "shorter", "flagged"),
+    [(20, 9, True), (19, 9, False), (12, 1, True), (11, 1, False), (61, 30, True), (60, 30, False)],
+)
+def test_lengths_differ_by_more_than_half_and_more_than_ten_characters(longer, shorter, flagged) -> None:
+    assert flags("a" * longer, "b" * shorter) == (("long",) if flagged else ())
+    assert flags("b" * shorter, "a" * longer) == (("short",) if flagged else ())
+
+
 def test_words_and_characters() -> None:
     assert tokens("Well, it's 5 o'clock – now!") == ["well", "its", "5", "oclock", "now"]
     assert tokens("我有5个") == ["我", "有", "5", "个"]

@@ -10,7 +10,14 @@ import pytest
 from covost.published_sizes import PUBLISHED_SIZES
 from st.data.languages import DIRECTIONS, INTO_ENGLISH, OUT_OF_ENGLISH
 from st.evaluation.averages import AVERAGE_GROUPS
-from st.evaluation.published import CHART_SYSTEMS, TEST_SIZES, comparison_tables, is_whole_test_set, published_systems
+from st.evaluation.published import (
+    CHART_SYSTEMS,
+    TEST_SIZES,
+    comparison_tables,
+    is_whole_test_set,
+    other_test_sets,
+    published_systems,
+)
 
 SYSTEMS = {system.name: system for system in published_systems()}
 
@@ -53,6 +60,13 @@ def test_whole_test_sets_are_known_by_their_size() -> None:
     assert not is_whole_test_set("fr_en", 14000)
     assert not is_whole_test_set("fr_en", 14761)
     assert not is_whole_test_set("de_en", 100)
+
+
+def test_other_test_sets_are_named() -> None:
+    assert other_test_sets({"fr_en": 14760, "en_de": 15531}) is None
+    assert other_test_sets({"fr_en": 14760}, "test_fr_en") is None
+    assert str(other_test_sets({"fr_en": 14760, "en_de": 60})).endswith("cannot be compared: en_de (60)")
+    assert str(other_test_sets({"fr_en": 14760}, "dev")).endswith("cannot be compared: fr_en (14760)")
 
 
 def test_test_sizes_are_those_of_the_preparation() -> None:

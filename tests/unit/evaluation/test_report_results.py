@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from st.data.languages import DIRECTIONS, INTO_ENGLISH, LANGUAGES
 from st.errors import EvaluationError
 from st.evaluation.averages import AVERAGE_GROUPS, average_groups
+from st.evaluation.report_html import render_html
 from st.evaluation.results import AsrResult, DirectionResult, MetricScore, Report
+from st.evaluation.tables import asr_table
 from st.files import write_json
 
 BLEU = "nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp|version:2.6.0"
@@ -19,7 +22,7 @@ def direction(bleu: float, tokenizer: str = "13a") -> DirectionResult:
     return DirectionResult(bleu=score, chrf=score, ter=score, n=7)
 
 
-def asr(wer: float, cer: float) -> AsrResult:
+def asr(wer: float | None, cer: float) -> AsrResult:
     return AsrResult(wer=wer, cer=cer, n=3, num_words=10, num_characters=50)
 
 
@@ -93,6 +96,27 @@ def test_e14_nan_becomes_null_and_is_named() -> None:
     assert content["average_bleu"] is None
     assert content["asr"]["fr"]["wer"] is None
     assert report.not_finite() == ["fr_en bleu", "fr_en chrf", "fr_en ter", "fr wer"]
+
+
+def test_e14_a_language_without_word_errors_is_no_failure_and_not_in_their_average() -> None:
+    report = Report(
+        subset="test",
+        directions={"fr_en": direction(30.0)},
+        asr={"fr": asr(10.0, 4.0), "zh-CN": asr(None, 8.0), "ja": asr(None, 9.0)},
+    )
+    assert report.not_finite() == []
+    assert report.without_wer == ("zh-CN", "ja")
+    content = report.to_json()
+    assert content["asr"]["ja"]["wer"] is None
+    assert (content["average_wer"], content["average_cer"]) == (10.0, 7.0)
+    rows = asr_table(report).rows
+    assert [row[2] for row in rows] == ["10.0", "–", "–", "10.0"]
+    assert rows[-1][:2] == ("average", "WER without zh-CN ja")
+    page = render_html(report, bleu=(), training=(), examples={})
+    assert "word error rate, mean of 1 language, without zh-CN ja" in page
+    alone = replace(report, asr={"ja": asr(None, 9.0)})
+    assert (alone.average_wer, alone.not_finite()) == (None, [])
+    assert "word error rate" not in render_html(alone, bleu=(), training=(), examples={})
 
 
 def test_e15_equal_reports_are_equal_bytes(tmp_path) -> None:

@@ -40,7 +40,7 @@ def test_the_table_says_what_was_counted(files, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--comet", "some/model"], "goes with neither"), (["--target", "xx"], "xx")],
+    [(["--comet", "some/model"], "--transcripts goes without --comet"), (["--target", "xx"], "xx")],
 )
 def test_what_makes_no_sense_is_refused(files, arguments, message, capsys) -> None:
     assert main([*files, "--transcripts", *arguments]) == 2
@@ -51,3 +51,18 @@ def test_e01_a_missing_transcript_is_an_error(files, tmp_path, capsys) -> None:
     (tmp_path / "heard.txt").write_text("der hund bellt\n", encoding="utf-8")
     assert main([*files, "--transcripts"]) == 1
     assert "1" in capsys.readouterr().err
+
+
+def test_chinese_has_characters_only_and_the_reason_is_said(tmp_path, capsys) -> None:
+    (tmp_path / "said").write_text("今天很热。\n", encoding="utf-8")
+    (tmp_path / "heard").write_text("今天很好\n", encoding="utf-8")
+    files = ["--hyp", str(tmp_path / "heard"), "--ref", str(tmp_path / "said")]
+    score = ["score", *files, "--target", "zh-CN", "--transcripts"]
+    assert main(score) == 0
+    out = capsys.readouterr().out
+    assert "CER             25.00  of 4 characters" in out
+    assert "no word error rate of zh-CN: written without spaces" in out
+    assert "WER " not in out
+    assert main([*score, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["wer"], record["num_words"], record["cer"]) == (None, None, 25.0)

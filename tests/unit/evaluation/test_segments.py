@@ -106,8 +106,36 @@ def test_table_output_and_errors_of_the_command(files, capsys) -> None:
     assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "xx"]) == 2
     assert main(["score", "--hyp", "absent.txt", "--ref", str(files["ref"]), "--target", "en"]) == 1
     assert "st: error: absent.txt: No such file" in capsys.readouterr().err
-    assert main(["score", "--hyp", str(files["text"]), "--target", "en"]) == 1
-    assert "no column id" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--hyp", "text"],
+        ["--hyp", "log"],
+        ["--hyp", "table", "--hyp-format", "text"],
+        ["--hyp", "bare"],
+    ],
+)
+def test_references_are_asked_for_where_the_hypotheses_have_none(files, options, capsys) -> None:
+    bare = files["text"].with_name("bare")
+    bare.write_text("id\thypothesis\nclip0\tx\n", encoding="utf-8")
+    assert main(["score", "--target", "en", "--hyp", str(bare.with_name(options[1])), *options[2:]]) == 2
+    assert "give --ref FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--ref", "x"], ["--comet", "m"], ["--hyp-format", "text"], ["--ref-format", "tsv"], ["--transcripts"]],
+)
+def test_latency_refuses_options_that_it_would_not_look_at(option, capsys) -> None:
+    assert main(["score", "--target", "en", "--latency", "absent.log", *option]) == 2
+    assert f"--latency goes without {option[0]}" in capsys.readouterr().err
+
+
+def test_a_format_of_references_needs_references(files, capsys) -> None:
+    assert main(["score", "--target", "en", "--hyp", str(files["table"]), "--ref-format", "tsv"]) == 2
+    assert "--ref-format is given without --ref" in capsys.readouterr().err
 
 
 def test_e05_a_log_is_no_reference_for_itself(files, capsys) -> None:
@@ -125,3 +153,23 @@ def test_a_reference_that_looks_like_a_log_can_be_text(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="--ref-format text"):
         read_segments(tmp_path / "ref", REFERENCE_COLUMNS)
     assert list(read_segments(tmp_path / "ref", REFERENCE_COLUMNS, "text").rows) == [("0", "S-1\tx")]
+
+
+@pytest.mark.parametrize("header", ["id\ttranslation", "ID\tHypothesis", "text\t Id ", "id\ttext\tscore"])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (HYPOTHESIS_COLUMNS, "not both 'id' and 'hypothesis'.*--hyp-format text"),
+        (REFERENCE_COLUMNS, "not both 'id' and 'reference' or 'tgt_text'.*--ref-format text"),
+    ],
+)
+def test_a_table_with_other_column_names_is_not_scored_as_text(tmp_path: Path, header, columns, message) -> None:
+    (tmp_path / "t").write_text(f"{header}\nclip1\ta\nclip2\tb\n", encoding="utf-8")
+    with pytest.raises(EvaluationError, match=message):
+        read_segments(tmp_path / "t", columns)
+    assert len(read_segments(tmp_path / "t", columns, "text").rows) == 3
+
+
+def test_text_that_speaks_of_an_id_is_text(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("id\nan id\tand more\n", encoding="utf-8")
+    assert [text for _, text in read_segments(tmp_path / "t", HYPOTHESIS_COLUMNS).rows] == ["id", "an id\tand more"]
