@@ -218,9 +218,7 @@ def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOpti
     )
     if args.joint_ctc_weight is not None:
         translator.check_transcribes()
-        spoken = [split_direction(direction)[0] for direction in directions]
-        translator.check_languages(spoken)
-        warn_untrained(translator, spoken)
+        translator.check_languages([split_direction(direction)[0] for direction in directions])
     # A target that the model has no tag for must not come up after an hour of the other directions.
     targets = [split_direction(direction)[1] for direction in directions]
     translator.check_languages(targets)
