@@ -143,11 +143,17 @@ def _come_together(partial: PartialResults, test_set: TestSet, shard: Shard) -> 
         return False
     partial.refresh()
     missing = sum(item.audio not in partial.items for item in test_set.utterances)
+    for path in partial.strangers() if missing else ():
+        logger.warning(
+            "%s: does not belong to this evaluation: it was made with other options, another model or other data; make "
+            "that shard again with the options of this one",
+            path,
+        )
     if missing:
         logger.info(
-            "shard %s is done; %d of %d recordings are missing yet. The last shard to finish writes the report. If the "
-            "shards run on machines without a folder in common, copy all %s into one and give the command again "
-            "without --shard",
+            "shard %s is done; %d of %d recordings are missing yet. The last shard to finish writes the report, if all "
+            "had the same --batch-seconds and --batch-size. If the shards run on machines without a folder in common, "
+            "copy all %s into one and give the command again without --shard",
             shard,
             missing,
             len(test_set.utterances),

@@ -115,6 +115,10 @@ class PartialResults:
         for path in (self._path, *self._others()):
             path.unlink(missing_ok=True)
 
+    def strangers(self) -> list[Path]:
+        """Return the files beside this one that are of other runs: of other settings, another model or other data."""
+        return [path for path in sorted(self._path.parent.glob(PATTERN)) if _first_line(path) != self._header]
+
     def _others(self) -> list[Path]:
         """Return the files of this run by other processes."""
         found = (path for path in sorted(self._path.parent.glob(PATTERN)) if path != self._path)

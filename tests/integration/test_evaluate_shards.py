@@ -160,6 +160,14 @@ def test_an_interrupted_division_goes_on_under_another_one(data: Path, whole, tm
     assert folder(out) == whole
 
 
+def test_shards_that_do_not_belong_together_are_told_apart(data: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main(command(data, out, "--shard", "1/2")) == 0
+    assert "does not belong" not in capsys.readouterr().err
+    assert main(command(data, out, "--shard", "2/2", "--lenpen", "0.5")) == 0
+    assert f"{out / 'partial-1-of-2.jsonl'}: does not belong to this evaluation" in capsys.readouterr().err
+
+
 def test_parts_of_another_run_are_left_alone(data: Path, whole, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(command(data, out, "--shard", "1/2", "--lenpen", "0.5")) == 0
