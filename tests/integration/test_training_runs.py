@@ -254,6 +254,18 @@ def test_t01_a_foreign_st_that_was_imported_first_is_an_explicit_error(server, t
     assert f"--user-dir={ROOT / 'st'} because the corresponding module name (st) is not globally unique" in job.text()
 
 
+def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(server, tones, tmp_path):
+    command = [
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_translation"),
+        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"hydra.run.dir={tmp_path / 'hydra'}"),
+    ]
+    job = server.start(command, tmp_path)
+    assert job.wait() == 1
+    left = "checkpoint.finetune_from_model, checkpoint.save_dir"
+    assert f"fairseq-hydra-train: error: the config leaves open {left}; add checkpoint.f" in job.text()
+    assert "Traceback" not in job.text()
+
+
 @pytest.mark.slow
 def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_path):
     run = tmp_path / "run"
