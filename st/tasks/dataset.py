@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from fairseq.data import FairseqDataset
 
-from st.data.batching import make_batches
+from st.data.audio import SAMPLE_RATE
+from st.data.batching import make_batches, padding_share
 from st.data.dataset import TranslationDataset
+from st.data.epoch_plan import direction_counts
 from st.errors import ConfigError
+from st.tasks import training_log
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +126,25 @@ class FairseqTranslationDataset(FairseqDataset):
             logger.warning("%s; left out", found)
             kept &= ~beyond
         return indices[kept]
+
+    def describe_epoch(self, batches: list[list[int]], epoch: int) -> None:
+        """Log what an epoch is made of: batches, hours, padding, and the translations of each direction."""
+        inner = self.dataset
+        padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
+        counts = direction_counts(inner.plan, inner.utterances)
+        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / SAMPLE_RATE / 3600
+        logger.info(
+            "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
+            epoch,
+            len(batches),
+            hours,
+            padding,
+            ", ".join(f"{name} {count}" for name, count in counts.items()),
+        )
+        training_log.LOG.write(
+            {"dataset": "epoch", "epoch": epoch, "batches": len(batches), "hours": round(hours, 4)}
+            | {"padding_percent": round(padding, 3), "translations": counts}
+        )
 
     def names(self, indices: Iterable[int]) -> str:
         """Return the ids of items, the first few of many."""

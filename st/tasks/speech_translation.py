@@ -16,11 +16,9 @@ from omegaconf import MISSING
 
 from st.criterions.validation import bleu_counts
 from st.data.augmentation import AugmentationConfig
-from st.data.batching import padding_share
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
-from st.data.epoch_plan import direction_counts
 from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
@@ -31,6 +29,7 @@ from st.tasks.clear_errors import clear_errors
 from st.tasks.data_options import DataOptions, augmentation_config
 from st.tasks.data_options import option as _option
 from st.tasks.dataset import FairseqTranslationDataset
+from st.tasks.dictionary import FairseqDictionary
 from st.tasks.distributed import refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
@@ -154,7 +153,7 @@ class SpeechTranslationTask(FairseqTask):
             indices = dataset.within_limits(indices, longest, max_positions[1], leave_out=ignore_invalid_inputs)
         batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
         if dataset.shuffle:
-            self._describe_epoch(dataset, batches, epoch)
+            dataset.describe_epoch(batches, epoch)
         iterator = EpochIterator(
             dataset,
             batches,
@@ -171,24 +170,6 @@ class SpeechTranslationTask(FairseqTask):
             known[dataset] = iterator
         return iterator
 
-    def _describe_epoch(self, dataset: FairseqTranslationDataset, batches: list[list[int]], epoch: int) -> None:
-        inner = dataset.dataset
-        padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
-        counts = direction_counts(inner.plan, inner.utterances)
-        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / 16000 / 3600
-        logger.info(
-            "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
-            epoch,
-            len(batches),
-            hours,
-            padding,
-            ", ".join(f"{name} {count}" for name, count in counts.items()),
-        )
-        training_log.LOG.write(
-            {"dataset": "epoch", "epoch": epoch, "batches": len(batches), "hours": round(hours, 4)}
-            | {"padding_percent": round(padding, 3), "translations": counts}
-        )
-
     def max_positions(self) -> tuple[int, int]:
         """Return the longest source (samples) and target (tokens)."""
         return self.cfg.max_source_positions or int(1e9), self.cfg.max_target_positions
@@ -199,7 +180,7 @@ class SpeechTranslationTask(FairseqTask):
         return None
 
     @property
-    def target_dictionary(self) -> "FairseqDictionary":
+    def target_dictionary(self) -> FairseqDictionary:
         """The target vocabulary, as much of fairseq's dictionary as its commands ask for."""
         return FairseqDictionary(self.text)
 
@@ -312,41 +293,3 @@ class SpeechTranslationTask(FairseqTask):
 def _without_weight(log: dict[str, Any]) -> dict[str, Any]:
     """Return zeros in the form of a batch's log."""
     return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}
-
-
-class FairseqDictionary:
-    """The methods of fairseq's Dictionary that its commands call, over a :class:`TextVocabulary`."""
-
-    def __init__(self, text: TextVocabulary) -> None:
-        self.text = text
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def pad(self) -> int:
-        """Index of padding."""
-        return self.text.pad
-
-    def eos(self) -> int:
-        """Index of the end of a sentence."""
-        return self.text.eos
-
-    def unk(self) -> int:
-        """Index of what is unknown."""
-        return self.text.unk
-
-    def bos(self) -> int:
-        """Index of the beginning of a sentence."""
-        return self.text.bos
-
-    def string(
-        self,
-        tensor: Any,
-        bpe_symbol: str | None = None,
-        escape_unk: bool = False,
-        extra_symbols_to_ignore: Any = None,
-        unk_string: str | None = None,
-        **_: Any,
-    ) -> str:
-        """Return plain text: pieces joined, tags and specials left out."""
-        return self.text.decode(tensor.tolist())
