@@ -207,6 +207,11 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def directions(self) -> list[str]:
+        """Directions that the subset holds, such as ``fr_en``, in alphabetical order; ``fr_fr`` for transcripts."""
+        return sorted({f"{item.src_lang}_{target}" for item in self.utterances for _, target, _ in item.targets})
+
     def recording(self, number: int) -> npt.NDArray[np.float32]:
         """Return the samples of an utterance as recorded, float32 ``(T,)``.
 

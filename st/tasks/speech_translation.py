@@ -15,6 +15,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING
 
 from st.criterions.validation import bleu_counts
+from st.data.audio import SAMPLE_RATE
 from st.data.augmentation import AugmentationConfig
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
@@ -77,6 +78,8 @@ class SpeechTranslationTask(FairseqTask):
         self._model_config: dict[str, Any] = {}
         self._validator: FairseqGenerator | None = None
         self._checked = False
+        self._scored: list[str] = []
+        """Directions of all validation and test sets that were loaded."""
         training_log.LOG.name = cfg.jsonl_log
 
     @classmethod
@@ -117,8 +120,11 @@ class SpeechTranslationTask(FairseqTask):
             add_transcripts=training and self.cfg.add_transcripts,
         )
         self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
-        hours = dataset.sizes.sum() / 16000 / 3600
-        logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(self.directions))
+        found = dataset.directions
+        if not training:
+            self._scored = sorted({*self._scored, *found})
+        hours = dataset.sizes.sum() / SAMPLE_RATE / 3600
+        logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(found))
 
     @clear_errors
     def get_batch_iterator(
@@ -272,7 +278,7 @@ class SpeechTranslationTask(FairseqTask):
                     self._validator = self.build_generator([model], options)
                 hypotheses = self._validator.generate([model], sample)
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
-                log |= bleu_counts(texts, sample["references"], sample["directions"], self.directions)
+                log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
         if IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
         return loss, sample_size, log
