@@ -38,6 +38,9 @@ from st.tasks.termination import early_stopping_state, raise_if_requested, resto
 
 logger = logging.getLogger(__name__)
 
+TRAINING_SETS = ("train", "asr_train")
+"""How the names of subsets begin that training draws from."""
+
 
 @dataclass
 class SpeechTranslationConfig(DataOptions):
@@ -105,9 +108,12 @@ class SpeechTranslationTask(FairseqTask):
 
     @clear_errors
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
-        """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``."""
+        """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``; or transcripts.
+
+        What begins with ``train`` or ``asr_train`` is a training set: shuffled, sampled and augmented.
+        """
         directions = None if "_" in split else self.directions
-        training = split.startswith("train")
+        training = split.startswith(TRAINING_SETS)
         dataset = TranslationDataset.load(
             self.cfg.data,
             split,
@@ -117,7 +123,8 @@ class SpeechTranslationTask(FairseqTask):
             cache_audio=self.cfg.cache_audio,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
-            add_transcripts=training and self.cfg.add_transcripts,
+            # The targets of a set of transcripts are transcripts already.
+            add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
         )
         self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
         found = dataset.directions
