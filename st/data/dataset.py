@@ -129,13 +129,14 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.plan = self._whole
         self._seed = (0, 0)
 
-    def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None) -> None:
+    def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None, min_samples: int = 1) -> None:
         """Draw the items of an epoch; the same for the same seed and epoch.
 
         Args:
             seed: Seed of the training.
             epoch: From 1.
             max_samples: No item is made longer than this by augmentation.
+            min_samples: No item is made shorter than this by augmentation.
         """
         self._seed = (seed, epoch)
         self.plan = plan_epoch(
@@ -146,12 +147,18 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             seed=seed,
             epoch=epoch,
             max_samples=max_samples,
+            min_samples=min_samples,
         )
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Samples of each item."""
         return self.plan.sizes
+
+    @property
+    def recorded_sizes(self) -> npt.NDArray[np.int64]:
+        """Samples of each item as recorded; when joined, of the first recording."""
+        return self._whole.sizes[self.plan.first]
 
     @property
     def padded_sizes(self) -> npt.NDArray[np.int64]:

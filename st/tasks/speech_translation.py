@@ -20,6 +20,7 @@ from st.data.augmentation import AugmentationConfig
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
+from st.data.epoch_plan import NO_LIMIT
 from st.data.languages import parse_directions
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
@@ -79,6 +80,7 @@ class SpeechTranslationTask(FairseqTask):
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: dict[str, Any] = {}
+        self._min_samples = 1
         self._validator: FairseqGenerator | None = None
         self._checked = False
         self._scored: list[str] = []
@@ -157,13 +159,16 @@ class SpeechTranslationTask(FairseqTask):
         known: dict[Any, EpochIterator] = self.dataset_to_epoch_iter
         if dataset in known and not disable_iterator_cache:
             return known[dataset]
+        longest = self.cfg.max_source_positions or NO_LIMIT
+        shortest = self._min_samples
         if dataset.shuffle:
-            dataset.dataset.begin_epoch(seed, epoch, max_tokens)
+            dataset.dataset.begin_epoch(seed, epoch, min(longest, max_tokens or NO_LIMIT), shortest)
         with data_utils.numpy_seed(seed + epoch):
             indices = dataset.ordered_indices()
         if max_positions is not None:
-            longest = self.cfg.max_source_positions or float("inf")
-            indices = dataset.within_limits(indices, longest, max_positions[1], leave_out=ignore_invalid_inputs)
+            indices = dataset.within_limits(
+                indices, longest, max_positions[1], leave_out=ignore_invalid_inputs, min_samples=shortest
+            )
         batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
         if dataset.shuffle:
             dataset.describe_epoch(batches, epoch)
@@ -206,6 +211,7 @@ class SpeechTranslationTask(FairseqTask):
             cfg.encoder = cfg.decoder = None
         model = clear_errors(super().build_model)(cfg, from_checkpoint)
         self._model_config = model.translator.config.to_dict()
+        self._min_samples = model.translator.encoder.feature_extractor.receptive_field
         return model
 
     def state_dict(self) -> dict[str, Any]:
