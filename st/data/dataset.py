@@ -99,6 +99,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Attributes:
         utterances: All utterances of the subset.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
+        audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._longest_targets = np.array(
             [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
         )
-        self._audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
+        self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
 
@@ -226,8 +227,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             AudioError: If it cannot be read; the message names the recording.
             ManifestError: If it lies outside its store; the message names both.
         """
-        if self._audio_cache is not None and number in self._audio_cache:
-            return self._audio_cache[number].astype(np.float32) / PCM_SCALE
+        if self.audio_cache is not None and number in self.audio_cache:
+            return self.audio_cache[number].astype(np.float32) / PCM_SCALE
         name = self.data_dir / self.utterances[number].audio
         try:
             samples = read_audio(str(name))
@@ -238,8 +239,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise
-        if self._audio_cache is not None:
-            self._audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+        if self.audio_cache is not None:
+            self.audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
         return samples
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:

@@ -98,6 +98,29 @@ class FairseqTranslationDataset(FairseqDataset):
             logger.info("%s: %d utterances stand alone in their batches", self.name, len(too_long))
         return make_batches(indices, self.dataset.padded_sizes, max_tokens, max_sentences)
 
+    def expect_directions(self, expected: Iterable[str]) -> None:
+        """Warn of directions of which the set holds nothing: what is averaged over directions then leaves them out."""
+        absent = sorted({*expected} - {*self.dataset.directions})
+        if absent:
+            logger.warning(
+                "%s: holds nothing of %s, which config.yaml lists; check its manifests, or name in --directions what is meant",
+                self.name,
+                ", ".join(absent),
+            )
+
+    def forget_audio(self) -> None:
+        """Give up ``--cache-audio``, with a warning if it was asked for.
+
+        What reading processes keep goes with them at the end of each epoch of training.
+        """
+        if self.dataset.audio_cache is not None:
+            logger.warning(
+                "--cache-audio keeps nothing of %s with --num-workers 1 or more: recordings are decoded again in each epoch; "
+                "give --num-workers 0, or leave --cache-audio out",
+                self.name,
+            )
+        self.dataset.audio_cache = None
+
     def within_limits(
         self,
         indices: npt.NDArray[np.int64],

@@ -22,6 +22,7 @@ from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
 from st.data.epoch_plan import NO_LIMIT
 from st.data.languages import parse_directions
+from st.data.manifest import SPLITS
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
@@ -53,7 +54,9 @@ class SpeechTranslationConfig(DataOptions):
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
     max_target_positions: int = _option(1024, "longest target, in tokens")
-    cache_audio: bool = _option(False, "keep decoded audio in memory (16-bit: 115 MB an hour)")
+    cache_audio: bool = _option(
+        False, "keep decoded audio in memory (16-bit: 115 MB an hour); the training set's with --num-workers 0 only"
+    )
     precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
         "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
     )
@@ -134,6 +137,8 @@ class SpeechTranslationTask(FairseqTask):
             self._scored = sorted({*self._scored, *found})
         hours = dataset.sizes.sum() / SAMPLE_RATE / 3600
         logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(found))
+        if split in SPLITS:
+            self.datasets[split].expect_directions(self.directions)
 
     @clear_errors
     def get_batch_iterator(
@@ -161,6 +166,8 @@ class SpeechTranslationTask(FairseqTask):
             return known[dataset]
         longest = self.cfg.max_source_positions or NO_LIMIT
         shortest = self._min_samples
+        if dataset.shuffle and num_workers:
+            dataset.forget_audio()
         if dataset.shuffle:
             dataset.dataset.begin_epoch(seed, epoch, min(longest, max_tokens or NO_LIMIT), shortest)
         with data_utils.numpy_seed(seed + epoch):

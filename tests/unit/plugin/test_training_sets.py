@@ -7,6 +7,7 @@ import pytest
 from tone_tree import make_tree
 from trainer_in_process import make_trainer
 
+from st.data import dataset as dataset_module
 from st.data.audio import encode_flac
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import ConfigError
@@ -155,3 +156,41 @@ def test_the_log_counts_the_translations_of_the_batches(data, monkeypatch):
     batches = epoch(trainer)[1]
     assert written[-1]["translations"] == {"de_en": len(items(batches))}
     assert 0 < len(items(batches)) < len(lengths)
+
+
+@pytest.mark.parametrize(("workers", "decoded"), [(0, 1), (1, 2)])
+def test_audio_is_kept_without_reading_processes_and_otherwise_a_warning_names_both_options(
+    data, caplog, tmp_path, monkeypatch, workers, decoded
+):
+    reads = tmp_path / "reads"
+    read = dataset_module.read_audio
+
+    def counting(name):
+        with reads.open("a") as file:
+            file.write(f"{name}\n")
+        return read(name)
+
+    monkeypatch.setattr(dataset_module, "read_audio", counting)
+    trainer = make_trainer(data, cache_audio=True, train_subset="train_de_en")
+    dataset = trainer.task.datasets["train_de_en"]
+    for number in (1, 2):
+        found = trainer.task.get_batch_iterator(dataset, epoch=number, max_tokens=400_000, num_workers=workers)
+        list(found.next_epoch_itr())
+    assert len(reads.read_text().splitlines()) == 12 * decoded
+    warnings = [record.message for record in caplog.records if "--cache-audio" in record.message]
+    assert len(warnings) == decoded - 1
+    assert all("--num-workers 0" in message for message in warnings)
+
+
+@pytest.mark.parametrize("loss", ["file", "rows"])
+def test_directions_of_which_a_set_holds_nothing_are_named(tmp_path, caplog, loss):
+    data = make_tree(tmp_path / "data", train=2, dev=2)
+    manifest = data / "dev_en_de.tsv"
+    if loss == "file":
+        manifest.unlink()
+    else:
+        write_manifest(manifest, [])
+    trainer = make_trainer(data)
+    assert "holds nothing" not in caplog.text
+    trainer.task.load_dataset("dev")
+    assert "dev: holds nothing of en_de, which config.yaml lists" in caplog.text
