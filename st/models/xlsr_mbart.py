@@ -19,6 +19,7 @@ from st.modules.config import PRESETS, ModelConfig
 from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
 from st.tasks.clear_errors import clear_errors
+from st.tasks.distributed import any_process
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,19 @@ class XlsrMbartModel(BaseFairseqModel):
         check_freezing(config, freeze_encoder, cache_encoder_states, freeze_finetune_updates)
         self.translator = SpeechTranslator(config)
         self.frozen = freeze_encoder
+        self.freeze = freeze
         self.cache = EncoderStateCache() if cache_encoder_states else None
         self.freeze_finetune_updates = freeze_finetune_updates
         self.num_updates = 0
+        self._had_gradient: list[bool] = []
         parameters = dict(self.translator.named_parameters())
         frozen = frozen_names(parameters, freeze) if freeze else set()
         if freeze_encoder:
             frozen |= {name for name in parameters if name.startswith(("encoder.", "ctc."))}
+        if len(frozen) == len(parameters):
+            raise ConfigError(
+                f"--freeze-encoder and --freeze {freeze} leave no parameter to learn; leave one of them out"
+            )
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in frozen)
             # What --lr-scale goes by; fairseq's composite optimizer reads the same name.
@@ -102,13 +109,18 @@ class XlsrMbartModel(BaseFairseqModel):
         """Whether the first updates, in which the encoder stays as it is, are not over yet."""
         return self.num_updates < self.freeze_finetune_updates
 
+    def note_gradients(self) -> None:
+        """Note which parameters have a gradient after a backward pass, before processes exchange theirs."""
+        self._had_gradient = [parameter.grad is not None for parameter in self.parameters()]
+
     def drop_resting_gradients(self) -> None:
-        """Take the gradients of a resting encoder away.
+        """Take the gradients of those parameters away that had none in any process.
 
         Several processes make zeros of what is missing; an optimizer would count, decay and later move by them.
         """
-        if self.encoder_rests:
-            for parameter in self.translator.encoder.parameters():
+        parameters = list(self.parameters())
+        for parameter, had in zip(parameters, any_process(self._had_gradient, parameters[0].device), strict=True):
+            if not had:
                 parameter.grad = None
 
     @property

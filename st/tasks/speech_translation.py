@@ -36,6 +36,7 @@ from st.tasks.dictionary import FairseqDictionary
 from st.tasks.distributed import refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
+from st.tasks.learning import refuse_nothing_to_learn
 from st.tasks.termination import early_stopping_state, raise_if_requested, restore_early_stopping
 
 logger = logging.getLogger(__name__)
@@ -278,7 +279,9 @@ class SpeechTranslationTask(FairseqTask):
             loss, sample_size, log = criterion(model, sample)
         if ignore_grad or IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
+        refuse_nothing_to_learn(loss, model, criterion)
         optimizer.backward(loss)
+        model.note_gradients()
         return loss, sample_size, log
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
