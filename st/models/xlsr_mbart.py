@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
+from st.checkpoints.assemble import listed
 from st.checkpoints.names import from_fairseq, to_fairseq
 from st.errors import CheckpointError, ConfigError
 from st.models.options import XlsrMbartConfig, model_config
@@ -22,9 +23,6 @@ from st.tasks.clear_errors import clear_errors
 from st.tasks.distributed import any_process
 
 logger = logging.getLogger(__name__)
-
-MAX_LISTED = 10
-"""Tensors that an error names before it only counts."""
 
 
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
@@ -98,6 +96,18 @@ class XlsrMbartModel(BaseFairseqModel):
         total = sum(parameter.numel() for parameter in self.parameters())
         parts = ", ".join(f"{part} {count:,}" for part, count in learning.items())
         logger.info("%s of %s parameters learn: %s", f"{learning.total():,}", f"{total:,}", parts)
+
+    @clear_errors
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, model_cfg: Any = None, args: Any = None
+    ) -> Any:
+        """Load the weights of a checkpoint; called by fairseq.
+
+        Raises:
+            CheckpointError: If they are of a model of another shape.
+        """
+        require_fit(self.translator, from_fairseq(state_dict), strict=strict)
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
 
     def set_num_updates(self, num_updates: int) -> None:
         """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
@@ -229,22 +239,37 @@ def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: A
     state.update({prefix + key: value for key, value in to_fairseq(own).items()})
 
 
-@clear_errors
 def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
-    renamed = from_fairseq(own)
-    here = dict(module.translator.named_parameters())
+    state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
+
+
+def require_fit(model: SpeechTranslator, state: Mapping[str, Tensor], *, strict: bool) -> None:
+    """Compare the tensors of a checkpoint, under our names, with those of a model.
+
+    Args:
+        model: What is to take them.
+        state: The tensors.
+        strict: Whether names have to be the same, too.
+
+    Raises:
+        CheckpointError: If shapes or names differ; the message lists them.
+    """
+    here = dict(model.named_parameters())
     different = [
         f"{key} is {tuple(value.shape)} there and {tuple(here[key].shape)} here"
-        for key, value in renamed.items()
+        for key, value in state.items()
         if key in here and here[key].shape != value.shape
     ]
-    if different:
-        more = f" and {len(different) - MAX_LISTED} more" if len(different) > MAX_LISTED else ""
+    problems = [listed("different", different)]
+    if strict:
+        problems.append(listed("missing there", [key for key in here if key not in state]))
+        problems.append(listed("unknown here", [key for key in state if key not in here]))
+    if any(problems):
         raise CheckpointError(
-            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(different[:MAX_LISTED])}{more}"
+            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(filter(None, problems))}. "
+            "Give the options and the data that it was trained with (st inspect CHECKPOINT shows its shape)"
         )
-    state.update({f"{prefix}translator.{key}": value for key, value in renamed.items()})
 
 
 def _register_architecture(name: str) -> None:
