@@ -16,14 +16,20 @@ __version__ = "0.1.0"
 
 
 def register_plugins() -> None:
-    """Register what there is with fairseq, and make its checkpoints safe; calling it again changes nothing."""
+    """Register what there is with fairseq, and make its checkpoints safe; calling it again changes nothing.
+
+    Raises:
+        ConfigError: If the recipe of ``fairseq-hydra-train`` leaves an option open.
+    """
     import st.criterions.joint_ctc
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
     from st.tasks import checkpointing, clear_config, training_log
+    from st.tasks.open_options import refuse_open_options
     from st.tasks.torchrun import join_torchrun
 
+    refuse_open_options()
     join_torchrun()
     clear_config.install()
     checkpointing.install()

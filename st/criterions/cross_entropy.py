@@ -36,15 +36,22 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         logits, target, norm = ctx.saved_tensors
         result = torch.empty_like(logits)
+        in_place = result.dtype == torch.float32
         rows = _rows(logits)
         for start in range(0, len(logits), rows):
             part = slice(start, start + rows)
-            scores = logits[part].float().sub_(norm[part, None]).exp_().sub_(ctx.share)
+            if in_place:  # in the gradient's own memory, so that the given scores stay as they are
+                scores = torch.sub(logits[part], norm[part, None], out=result[part])
+            else:
+                scores = logits[part].float().sub_(norm[part, None])
+            scores.exp_().sub_(ctx.share)
             chosen = target[part, None]
             scores.scatter_add_(
                 1, chosen, torch.full_like(chosen, -(1.0 - ctx.smoothing - ctx.share), dtype=scores.dtype)
             )
-            result[part] = scores.mul_(gradients[0][part, None])
+            scores.mul_(gradients[0][part, None])
+            if not in_place:
+                result[part] = scores
         return result, None, None
 
 

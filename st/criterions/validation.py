@@ -67,20 +67,22 @@ def _bleu(counts: Tensor) -> float:
 
 
 def reduce_bleu(logging_outputs: list[dict[str, Any]]) -> None:
-    """Log BLEU of each direction and, under ``bleu``, their average."""
+    """Log BLEU of each direction and, under ``bleu``, the average of those that were scored; nothing if none was."""
     names = sorted({key for log in logging_outputs for key in log if key.startswith("bleu/")})
-    for name in names:
-        numbers = torch.stack([log[name].cpu().double() for log in logging_outputs if name in log]).sum(0)
-        if numbers[1] > 0:
-            metrics.log_scalar_sum(f"_{name}", numbers)  # a leading underscore keeps it out of the log
-            metrics.log_derived(f"bleu_{name[5:]}", lambda meters, key=f"_{name}": round(_bleu(meters[key].sum), 2))
-    if names:
+    totals = {
+        name: torch.stack([log[name].cpu().double() for log in logging_outputs if name in log]).sum(0) for name in names
+    }
+    scored = {name: numbers for name, numbers in totals.items() if numbers[1] > 0}
+    for name, numbers in scored.items():
+        metrics.log_scalar_sum(f"_{name}", numbers)  # a leading underscore keeps it out of the log
+        metrics.log_derived(f"bleu_{name[5:]}", lambda meters, key=f"_{name}": round(_bleu(meters[key].sum), 2))
+    if scored:
         metrics.log_derived("bleu", _average_bleu)
 
 
 def _average_bleu(meters: Any) -> float:
     scores = [_bleu(meter.sum) for key, meter in meters.items() if key.startswith("_bleu/")]
-    return round(sum(scores) / max(len(scores), 1), 2)
+    return round(sum(scores) / len(scores), 2)
 
 
 def reduce_error_rates(logging_outputs: list[dict[str, Any]]) -> None:

@@ -99,6 +99,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Attributes:
         utterances: All utterances of the subset.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
+        audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
 
     def __init__(
@@ -125,17 +126,18 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._longest_targets = np.array(
             [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
         )
-        self._audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
+        self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
 
-    def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None) -> None:
+    def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None, min_samples: int = 1) -> None:
         """Draw the items of an epoch; the same for the same seed and epoch.
 
         Args:
             seed: Seed of the training.
             epoch: From 1.
             max_samples: No item is made longer than this by augmentation.
+            min_samples: No item is made shorter than this by augmentation.
         """
         self._seed = (seed, epoch)
         self.plan = plan_epoch(
@@ -146,12 +148,18 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             seed=seed,
             epoch=epoch,
             max_samples=max_samples,
+            min_samples=min_samples,
         )
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Samples of each item."""
         return self.plan.sizes
+
+    @property
+    def recorded_sizes(self) -> npt.NDArray[np.int64]:
+        """Samples of each item as recorded; when joined, of the first recording."""
+        return self._whole.sizes[self.plan.first]
 
     @property
     def padded_sizes(self) -> npt.NDArray[np.int64]:
@@ -207,6 +215,11 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def directions(self) -> list[str]:
+        """Directions that the subset holds, such as ``fr_en``, in alphabetical order; ``fr_fr`` for transcripts."""
+        return sorted({f"{item.src_lang}_{target}" for item in self.utterances for _, target, _ in item.targets})
+
     def recording(self, number: int) -> npt.NDArray[np.float32]:
         """Return the samples of an utterance as recorded, float32 ``(T,)``.
 
@@ -214,8 +227,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             AudioError: If it cannot be read; the message names the recording.
             ManifestError: If it lies outside its store; the message names both.
         """
-        if self._audio_cache is not None and number in self._audio_cache:
-            return self._audio_cache[number].astype(np.float32) / PCM_SCALE
+        if self.audio_cache is not None and number in self.audio_cache:
+            return self.audio_cache[number].astype(np.float32) / PCM_SCALE
         name = self.data_dir / self.utterances[number].audio
         try:
             samples = read_audio(str(name))
@@ -226,8 +239,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise
-        if self._audio_cache is not None:
-            self._audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+        if self.audio_cache is not None:
+            self.audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
         return samples
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:

@@ -8,7 +8,7 @@ Legend: I items of the epoch, P translations (pairs of an utterance and a target
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.int64]
 ALONE = -1
 """In place of the second utterance of an item that is not joined."""
+
+NO_LIMIT = int(1e12)
+"""More samples than any recording has."""
 
 _SAMPLING, _SPEED, _JOINING = 1, 2, 3  # separate streams of chance, so that one option does not shift another's draws
 
@@ -74,6 +77,7 @@ def plan_epoch(
     seed: int,
     epoch: int,
     max_samples: int | None = None,
+    min_samples: int = 1,
 ) -> EpochPlan:
     """Draw the items of an epoch.
 
@@ -84,24 +88,26 @@ def plan_epoch(
         alpha: Exponent of the sampling of directions; 1 takes every translation once.
         seed: Seed of the training.
         epoch: Number of the epoch, from 1.
-        max_samples: No item is made longer than this by a slower speed or by joining.
+        max_samples: No item is made longer than this by a slower speed or by joining, and no recording that is longer
+            is joined.
+        min_samples: No item is made shorter than this by a faster speed.
     """
     plan = whole
+    longest = NO_LIMIT if max_samples is None else max_samples
     if alpha != 1.0:
         plan = _sample(plan, utterances, alpha, np.random.default_rng((seed, epoch, _SAMPLING)))
     if config.speed_factors:
         factors = np.random.default_rng((seed, epoch, _SPEED)).choice(config.speed_factors, len(plan))
-        plan = _at_speed(plan, factors, max_samples)
+        plan = _at_speed(plan, factors, min_samples, longest)
     if config.concat_prob:
-        limit = min(round(config.concat_max_seconds * SAMPLE_RATE), max_samples or int(1e12))
-        plan = _join(plan, utterances, config, limit, np.random.default_rng((seed, epoch, _JOINING)))
+        plan = _join(plan, utterances, config, longest, np.random.default_rng((seed, epoch, _JOINING)))
     return plan
 
 
-def direction_counts(plan: EpochPlan, utterances: Sequence[Utterance]) -> dict[str, int]:
-    """Return the translations of each direction in an epoch; those of joined utterances count singly."""
+def direction_counts(plan: EpochPlan, utterances: Sequence[Utterance], items: Iterable[int]) -> dict[str, int]:
+    """Return the translations of each direction in some items of an epoch; those of joined utterances count singly."""
     counts: dict[str, int] = {}
-    for item in range(len(plan)):
+    for item in items:
         utterance = utterances[int(plan.first[item])]
         for place in plan.places(item):
             name = f"{utterance.src_lang}_{utterance.targets[place][1]}"
@@ -134,23 +140,22 @@ def _sample(
     )
 
 
-def _at_speed(plan: EpochPlan, factors: npt.NDArray[np.float64], max_samples: int | None) -> EpochPlan:
+def _at_speed(plan: EpochPlan, factors: npt.NDArray[np.float64], shortest: int, longest: int) -> EpochPlan:
     # The arithmetic of change_speed: half to even, as round() does.
     sizes = np.maximum(np.rint(plan.sizes / factors), 1).astype(np.int64)
-    if max_samples is not None:
-        factors = np.where((sizes > max_samples) & (sizes > plan.sizes), 1.0, factors)
-        sizes = np.where(factors == 1.0, plan.sizes, sizes)
-    return replace(plan, speed=factors, sizes=sizes)
+    beyond = ((sizes > longest) & (sizes > plan.sizes)) | ((sizes < shortest) & (sizes < plan.sizes))
+    return replace(plan, speed=np.where(beyond, 1.0, factors), sizes=np.where(beyond, plan.sizes, sizes))
 
 
 def _join(
     plan: EpochPlan,
     utterances: Sequence[Utterance],
     config: AugmentationConfig,
-    limit: int,
+    longest: int,
     generator: np.random.Generator,
 ) -> EpochPlan:
     """Join a share of the items in pairs; each goes at the first one's speed."""
+    limit = min(round(config.concat_max_seconds * SAMPLE_RATE), longest)
     order = generator.permutation(len(plan))
     wanted = generator.random(len(plan)) < config.concat_prob
     waiting: dict[tuple[str, str, int, tuple[str, ...]], int] = {}
@@ -158,6 +163,8 @@ def _join(
     absorbed = np.zeros(len(plan), dtype=bool)
     for item in order[wanted[order]].tolist():
         utterance = utterances[int(plan.first[item])]
+        if utterance.num_samples > longest:
+            continue
         languages = tuple(utterance.targets[place][1] for place in plan.places(item))
         # Targets of the second are found by the first's places, so both lists must agree there.
         speaker = "" if config.concat_any_speaker else utterance.speaker

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor
 
+from st.checkpoints.assemble import listed
 from st.checkpoints.names import from_fairseq, to_fairseq
 from st.errors import CheckpointError, ConfigError
 from st.models.options import XlsrMbartConfig, model_config
@@ -19,11 +20,9 @@ from st.modules.config import PRESETS, ModelConfig
 from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
 from st.tasks.clear_errors import clear_errors
+from st.tasks.distributed import any_process
 
 logger = logging.getLogger(__name__)
-
-MAX_LISTED = 10
-"""Tensors that an error names before it only counts."""
 
 
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
@@ -43,13 +42,19 @@ class XlsrMbartModel(BaseFairseqModel):
         check_freezing(config, freeze_encoder, cache_encoder_states, freeze_finetune_updates)
         self.translator = SpeechTranslator(config)
         self.frozen = freeze_encoder
+        self.freeze = freeze
         self.cache = EncoderStateCache() if cache_encoder_states else None
         self.freeze_finetune_updates = freeze_finetune_updates
         self.num_updates = 0
+        self._had_gradient: list[bool] = []
         parameters = dict(self.translator.named_parameters())
         frozen = frozen_names(parameters, freeze) if freeze else set()
         if freeze_encoder:
             frozen |= {name for name in parameters if name.startswith(("encoder.", "ctc."))}
+        if len(frozen) == len(parameters):
+            raise ConfigError(
+                f"--freeze-encoder and --freeze {freeze} leave no parameter to learn; leave one of them out"
+            )
         for name, parameter in parameters.items():
             parameter.requires_grad_(name not in frozen)
             # What --lr-scale goes by; fairseq's composite optimizer reads the same name.
@@ -92,6 +97,18 @@ class XlsrMbartModel(BaseFairseqModel):
         parts = ", ".join(f"{part} {count:,}" for part, count in learning.items())
         logger.info("%s of %s parameters learn: %s", f"{learning.total():,}", f"{total:,}", parts)
 
+    @clear_errors
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, model_cfg: Any = None, args: Any = None
+    ) -> Any:
+        """Load the weights of a checkpoint; called by fairseq.
+
+        Raises:
+            CheckpointError: If they are of a model of another shape.
+        """
+        require_fit(self.translator, from_fairseq(state_dict), strict=strict)
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
+
     def set_num_updates(self, num_updates: int) -> None:
         """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
         super().set_num_updates(num_updates)
@@ -102,13 +119,18 @@ class XlsrMbartModel(BaseFairseqModel):
         """Whether the first updates, in which the encoder stays as it is, are not over yet."""
         return self.num_updates < self.freeze_finetune_updates
 
+    def note_gradients(self) -> None:
+        """Note which parameters have a gradient after a backward pass, before processes exchange theirs."""
+        self._had_gradient = [parameter.grad is not None for parameter in self.parameters()]
+
     def drop_resting_gradients(self) -> None:
-        """Take the gradients of a resting encoder away.
+        """Take the gradients of those parameters away that had none in any process.
 
         Several processes make zeros of what is missing; an optimizer would count, decay and later move by them.
         """
-        if self.encoder_rests:
-            for parameter in self.translator.encoder.parameters():
+        parameters = list(self.parameters())
+        for parameter, had in zip(parameters, any_process(self._had_gradient, parameters[0].device), strict=True):
+            if not had:
                 parameter.grad = None
 
     @property
@@ -217,22 +239,37 @@ def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: A
     state.update({prefix + key: value for key, value in to_fairseq(own).items()})
 
 
-@clear_errors
 def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
-    renamed = from_fairseq(own)
-    here = dict(module.translator.named_parameters())
+    state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
+
+
+def require_fit(model: SpeechTranslator, state: Mapping[str, Tensor], *, strict: bool) -> None:
+    """Compare the tensors of a checkpoint, under our names, with those of a model.
+
+    Args:
+        model: What is to take them.
+        state: The tensors.
+        strict: Whether names have to be the same, too.
+
+    Raises:
+        CheckpointError: If shapes or names differ; the message lists them.
+    """
+    here = dict(model.named_parameters())
     different = [
         f"{key} is {tuple(value.shape)} there and {tuple(here[key].shape)} here"
-        for key, value in renamed.items()
+        for key, value in state.items()
         if key in here and here[key].shape != value.shape
     ]
-    if different:
-        more = f" and {len(different) - MAX_LISTED} more" if len(different) > MAX_LISTED else ""
+    problems = [listed("different", different)]
+    if strict:
+        problems.append(listed("missing there", [key for key in here if key not in state]))
+        problems.append(listed("unknown here", [key for key in state if key not in here]))
+    if any(problems):
         raise CheckpointError(
-            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(different[:MAX_LISTED])}{more}"
+            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(filter(None, problems))}. "
+            "Give the options and the data that it was trained with (st inspect CHECKPOINT shows its shape)"
         )
-    state.update({f"{prefix}translator.{key}": value for key, value in renamed.items()})
 
 
 def _register_architecture(name: str) -> None:

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from st.errors import ConfigError
 from st.tasks.clear_errors import clear_errors
+from st.tasks.open_options import refuse_missing
 
 _MARK = "_says_which_option"
 
@@ -35,7 +36,7 @@ def checked(merge: Callable[..., Any]) -> Callable[..., Any]:
         kind = dataclass if isinstance(dataclass, type) else type(dataclass)
         if not kind.__module__.startswith("st.") or remove_missing:  # a checkpoint's may be of another version
             return merge(dataclass, cfg, remove_missing)
-        refuse_missing(cfg)
+        refuse_missing(OmegaConf.missing_keys(cfg))  # merging would quietly take the default
         try:
             return merge(dataclass, cfg, remove_missing)
         except OmegaConfBaseException as exc:
@@ -43,19 +44,6 @@ def checked(merge: Callable[..., Any]) -> Callable[..., Any]:
 
     setattr(wrapper, _MARK, True)
     return wrapper
-
-
-def refuse_missing(cfg: Any) -> None:
-    """Refuse values that a config leaves open with ``???``: merging would quietly take the default.
-
-    Raises:
-        ConfigError: The message lists them.
-    """
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ConfigError(
-            f"the config leaves open {', '.join(missing)}; add {' '.join(f'{name}=…' for name in missing)} to the command"
-        )
 
 
 def explain(error: OmegaConfBaseException, dataclass: type) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from fairseq.data import FairseqDataset
 
-from st.data.batching import make_batches
+from st.data.audio import SAMPLE_RATE
+from st.data.batching import make_batches, padding_share
 from st.data.dataset import TranslationDataset
+from st.data.epoch_plan import direction_counts
 from st.errors import ConfigError
+from st.tasks import training_log
 
 logger = logging.getLogger(__name__)
 
@@ -94,23 +98,57 @@ class FairseqTranslationDataset(FairseqDataset):
             logger.info("%s: %d utterances stand alone in their batches", self.name, len(too_long))
         return make_batches(indices, self.dataset.padded_sizes, max_tokens, max_sentences)
 
+    def expect_directions(self, expected: Iterable[str]) -> None:
+        """Warn of directions of which the set holds nothing: what is averaged over directions then leaves them out."""
+        absent = sorted({*expected} - {*self.dataset.directions})
+        if absent:
+            logger.warning(
+                "%s: holds nothing of %s, which config.yaml lists; check its manifests, or name in --directions what is meant",
+                self.name,
+                ", ".join(absent),
+            )
+
+    def forget_audio(self) -> None:
+        """Give up ``--cache-audio``, with a warning if it was asked for.
+
+        What reading processes keep goes with them at the end of each epoch of training.
+        """
+        if self.dataset.audio_cache is not None:
+            logger.warning(
+                "--cache-audio keeps nothing of %s with --num-workers 1 or more: recordings are decoded again in each epoch; "
+                "give --num-workers 0, or leave --cache-audio out",
+                self.name,
+            )
+        self.dataset.audio_cache = None
+
     def within_limits(
-        self, indices: npt.NDArray[np.int64], max_samples: float, max_target: float, *, leave_out: bool
+        self,
+        indices: npt.NDArray[np.int64],
+        max_samples: float,
+        max_target: float,
+        *,
+        leave_out: bool,
+        min_samples: int = 1,
     ) -> npt.NDArray[np.int64]:
-        """Leave out what is longer than the limits, telling how many and naming some.
+        """Leave out what is beyond the limits, telling how many and naming some.
 
         Args:
             indices: Items, in order.
-            max_samples: Longest recording; does not hold for validation and test sets.
+            max_samples: Longest recording, as recorded; does not hold for validation and test sets.
             max_target: Longest target, in tokens.
             leave_out: Whether items of a validation or test set may be left out.
+            min_samples: Fewest samples that the encoder can read.
 
         Raises:
-            ConfigError: If one of them is too long and may not.
+            ConfigError: If one of them is beyond and may not be left out.
         """
-        reasons = {"targets longer than --max-target-positions": self.dataset.target_sizes[indices] > max_target}
-        if self.shuffle:
-            reasons["recordings longer than --max-source-positions"] = self.dataset.sizes[indices] > max_samples
+        inner = self.dataset
+        too_long = inner.recorded_sizes[indices] > max_samples
+        reasons = {
+            "targets longer than --max-target-positions": inner.target_sizes[indices] > max_target,
+            f"recordings shorter than the encoder's {min_samples} samples": inner.sizes[indices] < min_samples,
+            "recordings longer than --max-source-positions": too_long & self.shuffle,
+        }
         kept = np.ones(len(indices), dtype=bool)
         for reason, beyond in reasons.items():
             if not beyond.any():
@@ -118,11 +156,31 @@ class FairseqTranslationDataset(FairseqDataset):
             found = f"{self.name}: {int(beyond.sum())} of {len(indices)} with {reason}: {self.names(indices[beyond])}"
             if not self.shuffle and not leave_out:
                 raise ConfigError(
-                    f"{found}; raise the limit, or leave them out with --skip-invalid-size-inputs-valid-test"
+                    f"{found}; remove them from the set, leave them out with --skip-invalid-size-inputs-valid-test, "
+                    "or change the limit"
                 )
             logger.warning("%s; left out", found)
             kept &= ~beyond
         return indices[kept]
+
+    def describe_epoch(self, batches: list[list[int]], epoch: int) -> None:
+        """Log what an epoch is made of: batches, hours, padding, and the translations of each direction."""
+        inner = self.dataset
+        padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
+        counts = direction_counts(inner.plan, inner.utterances, chain.from_iterable(batches))
+        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / SAMPLE_RATE / 3600
+        logger.info(
+            "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
+            epoch,
+            len(batches),
+            hours,
+            padding,
+            ", ".join(f"{name} {count}" for name, count in counts.items()),
+        )
+        training_log.LOG.write(
+            {"dataset": "epoch", "epoch": epoch, "batches": len(batches), "hours": round(hours, 4)}
+            | {"padding_percent": round(padding, 3), "translations": counts}
+        )
 
     def names(self, indices: Iterable[int]) -> str:
         """Return the ids of items, the first few of many."""

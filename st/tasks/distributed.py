@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,6 +39,20 @@ def refuse_unused_parameters(model: Any, criterion: Any) -> None:
             f"with {', '.join(found)} some parameters have no gradient, which --ddp-backend pytorch_ddp, fairseq's "
             "default, cannot do; add --ddp-backend legacy_ddp, or --find-unused-parameters"
         )
+
+
+def any_process(flags: list[bool], device: torch.device) -> list[bool]:
+    """Return which of the flags are set in any process; all processes must call this equally often."""
+    if not (torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1):
+        return flags
+    votes = torch.tensor(flags, dtype=torch.uint8, device=device)
+    torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+    return [bool(vote) for vote in votes.tolist()]
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the model inside of what fairseq and torch wrap around it."""
+    return _layers(model)[-1]
 
 
 def _layers(model: Any) -> list[Any]:

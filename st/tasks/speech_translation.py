@@ -15,13 +15,14 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import MISSING
 
 from st.criterions.validation import bleu_counts
+from st.data.audio import SAMPLE_RATE
 from st.data.augmentation import AugmentationConfig
-from st.data.batching import padding_share
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
-from st.data.epoch_plan import direction_counts
+from st.data.epoch_plan import NO_LIMIT
 from st.data.languages import parse_directions
+from st.data.manifest import SPLITS
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
@@ -31,12 +32,17 @@ from st.tasks.clear_errors import clear_errors
 from st.tasks.data_options import DataOptions, augmentation_config
 from st.tasks.data_options import option as _option
 from st.tasks.dataset import FairseqTranslationDataset
+from st.tasks.dictionary import FairseqDictionary
 from st.tasks.distributed import refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
+from st.tasks.learning import refuse_nothing_to_learn
 from st.tasks.termination import early_stopping_state, raise_if_requested, restore_early_stopping
 
 logger = logging.getLogger(__name__)
+
+TRAINING_SETS = ("train", "asr_train")
+"""How the names of subsets begin that training draws from."""
 
 
 @dataclass
@@ -49,7 +55,9 @@ class SpeechTranslationConfig(DataOptions):
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
     max_target_positions: int = _option(1024, "longest target, in tokens")
-    cache_audio: bool = _option(False, "keep decoded audio in memory (16-bit: 115 MB an hour)")
+    cache_audio: bool = _option(
+        False, "keep decoded audio in memory (16-bit: 115 MB an hour); the training set's with --num-workers 0 only"
+    )
     precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
         "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
     )
@@ -76,8 +84,11 @@ class SpeechTranslationTask(FairseqTask):
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: dict[str, Any] = {}
+        self._min_samples = 1
         self._validator: FairseqGenerator | None = None
         self._checked = False
+        self._scored: list[str] = []
+        """Directions of all validation and test sets that were loaded."""
         training_log.LOG.name = cfg.jsonl_log
 
     @classmethod
@@ -103,9 +114,12 @@ class SpeechTranslationTask(FairseqTask):
 
     @clear_errors
     def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
-        """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``."""
+        """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``; or transcripts.
+
+        What begins with ``train`` or ``asr_train`` is a training set: shuffled, sampled and augmented.
+        """
         directions = None if "_" in split else self.directions
-        training = split.startswith("train")
+        training = split.startswith(TRAINING_SETS)
         dataset = TranslationDataset.load(
             self.cfg.data,
             split,
@@ -115,11 +129,17 @@ class SpeechTranslationTask(FairseqTask):
             cache_audio=self.cfg.cache_audio,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
-            add_transcripts=training and self.cfg.add_transcripts,
+            # The targets of a set of transcripts are transcripts already.
+            add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
         )
         self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
-        hours = dataset.sizes.sum() / 16000 / 3600
-        logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(self.directions))
+        found = dataset.directions
+        if not training:
+            self._scored = sorted({*self._scored, *found})
+        hours = dataset.sizes.sum() / SAMPLE_RATE / 3600
+        logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(found))
+        if split in SPLITS:
+            self.datasets[split].expect_directions(self.directions)
 
     @clear_errors
     def get_batch_iterator(
@@ -145,16 +165,21 @@ class SpeechTranslationTask(FairseqTask):
         known: dict[Any, EpochIterator] = self.dataset_to_epoch_iter
         if dataset in known and not disable_iterator_cache:
             return known[dataset]
+        longest = self.cfg.max_source_positions or NO_LIMIT
+        shortest = self._min_samples
+        if dataset.shuffle and num_workers:
+            dataset.forget_audio()
         if dataset.shuffle:
-            dataset.dataset.begin_epoch(seed, epoch, max_tokens)
+            dataset.dataset.begin_epoch(seed, epoch, min(longest, max_tokens or NO_LIMIT), shortest)
         with data_utils.numpy_seed(seed + epoch):
             indices = dataset.ordered_indices()
         if max_positions is not None:
-            longest = self.cfg.max_source_positions or float("inf")
-            indices = dataset.within_limits(indices, longest, max_positions[1], leave_out=ignore_invalid_inputs)
+            indices = dataset.within_limits(
+                indices, longest, max_positions[1], leave_out=ignore_invalid_inputs, min_samples=shortest
+            )
         batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
         if dataset.shuffle:
-            self._describe_epoch(dataset, batches, epoch)
+            dataset.describe_epoch(batches, epoch)
         iterator = EpochIterator(
             dataset,
             batches,
@@ -171,24 +196,6 @@ class SpeechTranslationTask(FairseqTask):
             known[dataset] = iterator
         return iterator
 
-    def _describe_epoch(self, dataset: FairseqTranslationDataset, batches: list[list[int]], epoch: int) -> None:
-        inner = dataset.dataset
-        padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
-        counts = direction_counts(inner.plan, inner.utterances)
-        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / 16000 / 3600
-        logger.info(
-            "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
-            epoch,
-            len(batches),
-            hours,
-            padding,
-            ", ".join(f"{name} {count}" for name, count in counts.items()),
-        )
-        training_log.LOG.write(
-            {"dataset": "epoch", "epoch": epoch, "batches": len(batches), "hours": round(hours, 4)}
-            | {"padding_percent": round(padding, 3), "translations": counts}
-        )
-
     def max_positions(self) -> tuple[int, int]:
         """Return the longest source (samples) and target (tokens)."""
         return self.cfg.max_source_positions or int(1e9), self.cfg.max_target_positions
@@ -199,7 +206,7 @@ class SpeechTranslationTask(FairseqTask):
         return None
 
     @property
-    def target_dictionary(self) -> "FairseqDictionary":
+    def target_dictionary(self) -> FairseqDictionary:
         """The target vocabulary, as much of fairseq's dictionary as its commands ask for."""
         return FairseqDictionary(self.text)
 
@@ -212,6 +219,7 @@ class SpeechTranslationTask(FairseqTask):
             cfg.encoder = cfg.decoder = None
         model = clear_errors(super().build_model)(cfg, from_checkpoint)
         self._model_config = model.translator.config.to_dict()
+        self._min_samples = model.translator.encoder.feature_extractor.receptive_field
         return model
 
     def state_dict(self) -> dict[str, Any]:
@@ -271,7 +279,9 @@ class SpeechTranslationTask(FairseqTask):
             loss, sample_size, log = criterion(model, sample)
         if ignore_grad or IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
+        refuse_nothing_to_learn(loss, model, criterion)
         optimizer.backward(loss)
+        model.note_gradients()
         return loss, sample_size, log
 
     def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
@@ -291,7 +301,7 @@ class SpeechTranslationTask(FairseqTask):
                     self._validator = self.build_generator([model], options)
                 hypotheses = self._validator.generate([model], sample)
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
-                log |= bleu_counts(texts, sample["references"], sample["directions"], self.directions)
+                log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
         if IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, _without_weight(log)
         return loss, sample_size, log
@@ -312,41 +322,3 @@ class SpeechTranslationTask(FairseqTask):
 def _without_weight(log: dict[str, Any]) -> dict[str, Any]:
     """Return zeros in the form of a batch's log."""
     return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}
-
-
-class FairseqDictionary:
-    """The methods of fairseq's Dictionary that its commands call, over a :class:`TextVocabulary`."""
-
-    def __init__(self, text: TextVocabulary) -> None:
-        self.text = text
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def pad(self) -> int:
-        """Index of padding."""
-        return self.text.pad
-
-    def eos(self) -> int:
-        """Index of the end of a sentence."""
-        return self.text.eos
-
-    def unk(self) -> int:
-        """Index of what is unknown."""
-        return self.text.unk
-
-    def bos(self) -> int:
-        """Index of the beginning of a sentence."""
-        return self.text.bos
-
-    def string(
-        self,
-        tensor: Any,
-        bpe_symbol: str | None = None,
-        escape_unk: bool = False,
-        extra_symbols_to_ignore: Any = None,
-        unk_string: str | None = None,
-        **_: Any,
-    ) -> str:
-        """Return plain text: pieces joined, tags and specials left out."""
-        return self.text.decode(tensor.tolist())

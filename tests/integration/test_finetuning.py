@@ -89,6 +89,32 @@ def test_t14_zero_gradients_of_other_processes_do_not_move_a_resting_encoder(dat
     assert any(name.startswith("encoder.") for name in step(trainer))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"freeze_encoder": True, "translation_weight": 0, "ctc_weight": 1},
+            "with --freeze-encoder, --translation-weight 0 nothing learns",
+        ),
+        (
+            {"freeze": "ctc", "freeze_finetune_updates": 2, "translation_weight": 0, "ctc_weight": 1},
+            "with --freeze ctc, --freeze-finetune-updates 2, --translation-weight 0 nothing learns",
+        ),
+        (
+            {"freeze": "adaptor,decoder", "freeze_finetune_updates": 1, "ctc_weight": 0},
+            "with --freeze adaptor,decoder, --freeze-finetune-updates 1, --ctc-weight 0 nothing learns",
+        ),
+        (
+            {"freeze": "adaptor,decoder", "freeze_encoder": True},
+            "--freeze-encoder and --freeze adaptor,decoder leave no parameter to learn",
+        ),
+    ],
+)
+def test_t23_options_that_leave_nothing_to_learn_are_named(data, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        step(make_trainer(data, save_dir=tmp_path, **options))
+
+
 def test_resume_with_another_freezing_says_so(data, tmp_path):
     trainer = make_trainer(data)
     step(trainer)

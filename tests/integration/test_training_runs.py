@@ -168,6 +168,24 @@ def test_t13_two_processes_follow_the_loss_of_one_that_accumulates_two_batches(s
         assert b["loss"] == c["loss"]
 
 
+def test_t13_what_learns_nothing_stays_as_it_is_in_two_processes_too(server, tones, tmp_path):
+    # The convolutions, the vector of masked frames and the CTC head: with weight decay, zeros would shrink them.
+    options = (*EXACT, "--weight-decay", "0.5", "--encoder-feature-grad-mult", "0", "--ctc-weight", "0", "--lr", "1e-2")
+    single = [*training(tones, tmp_path / "one", *options, "--max-update", "3"), "--update-freq", "2"]
+    server.run(single, tmp_path)
+    double = [*training(tones, tmp_path / "two", *options, "--max-update", "3"), "--ddp-backend", "legacy_ddp"]
+    server.run_group(double, tmp_path / "two")
+    one, two = (state(tmp_path / name / "checkpoint_last.pt") for name in ("one", "two"))
+    states = [part["last_optimizer_state"]["state"] for part in (one, two)]
+    assert states[0].keys() == states[1].keys()
+    resting = [name for name in one["model"] if any(part in name for part in ("feature_extractor", "mask_emb", "ctc"))]
+    assert len(resting) > 5
+    for name, tensor in one["model"].items():
+        assert torch.equal(tensor, two["model"][name]) or name not in resting, name
+        if "k_proj.bias" not in name:  # whose gradient is zero but for rounding, which Adam makes into a step
+            torch.testing.assert_close(two["model"][name], tensor, atol=1e-3, rtol=1e-3, msg=name)
+
+
 def test_early_stopping_counts_on_after_a_restart_and_the_logs_tell_all(server, tones, tmp_path, capsys):
     run = tmp_path / "run"
     command = training(
@@ -252,6 +270,18 @@ def test_t01_a_foreign_st_that_was_imported_first_is_an_explicit_error(server, t
     job = server.start(["fairseq-train", "data", "--user-dir", ROOT / "st"], tmp_path, before=before)
     assert job.wait() == 1
     assert f"--user-dir={ROOT / 'st'} because the corresponding module name (st) is not globally unique" in job.text()
+
+
+def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(server, tones, tmp_path):
+    command = [
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_translation"),
+        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"hydra.run.dir={tmp_path / 'hydra'}"),
+    ]
+    job = server.start(command, tmp_path)
+    assert job.wait() == 1
+    left = "checkpoint.finetune_from_model, checkpoint.save_dir"
+    assert f"fairseq-hydra-train: error: the config leaves open {left}; add checkpoint.f" in job.text()
+    assert "Traceback" not in job.text()
 
 
 @pytest.mark.slow

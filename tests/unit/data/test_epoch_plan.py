@@ -27,9 +27,9 @@ def utterances(sizes):
     return made
 
 
-def plan(items, config=OFF, *, alpha=1.0, seed=1, epoch=1, max_samples=None):
+def plan(items, config=OFF, *, alpha=1.0, seed=1, epoch=1, **limits):
     whole = whole_plan(np.array([item.num_samples for item in items]), np.array([len(item.targets) for item in items]))
-    return plan_epoch(items, whole, config, alpha=alpha, seed=seed, epoch=epoch, max_samples=max_samples)
+    return plan_epoch(items, whole, config, alpha=alpha, seed=seed, epoch=epoch, **limits)
 
 
 def pairs(items, drawn):
@@ -47,7 +47,7 @@ def test_without_options_every_epoch_is_every_utterance_once_with_all_targets():
     drawn = plan(items, epoch=9)
     assert drawn.first.tolist() == list(range(12))
     assert [len(drawn.places(item)) for item in range(12)] == [3] * 5 + [1] * 7
-    assert direction_counts(drawn, items) == {"de_en": 7, "en_de": 5, "en_ja": 5, "en_zh-CN": 5}
+    assert direction_counts(drawn, items, range(len(drawn))) == {"de_en": 7, "en_de": 5, "en_ja": 5, "en_zh-CN": 5}
 
 
 def test_an_utterance_whose_targets_were_drawn_stands_once_with_those_targets():
@@ -59,7 +59,7 @@ def test_an_utterance_whose_targets_were_drawn_stands_once_with_those_targets():
     english = [item for item in range(len(drawn)) if items[drawn.first[item]].src_lang == "en"]
     assert len(english) == len({int(drawn.first[item]) for item in english}), "each English utterance once"
     assert max(len(drawn.places(item)) for item in english) > 1, "with several targets where several were drawn"
-    totals = direction_counts(drawn, items)
+    totals = direction_counts(drawn, items, range(len(drawn)))
     assert sum(totals.values()) == 182
     assert set(totals.values()) <= {45, 46}
     german = [count for (number, _), count in counts.items() if items[number].src_lang == "de"]
@@ -101,6 +101,25 @@ def test_speed_is_drawn_evenly_and_never_makes_an_item_longer_than_a_batch():
     limited = plan(items, config, max_samples=120_000)
     assert limited.sizes.max() <= max(120_000, plan(items).sizes.max())
     assert (limited.sizes[limited.speed == 0.5] <= 120_000).all()
+
+
+def test_speed_makes_no_item_shorter_than_the_encoder_can_read():
+    items = utterances({"de": 60})
+    drawn = plan(items, AugmentationConfig(speed_factors=(0.8, 1.25)), min_samples=14_000)
+    assert drawn.sizes.min() >= 14_000
+    kept = [items[number].num_samples for number in np.flatnonzero(drawn.speed == 1.0)]
+    assert kept
+    assert max(kept) / 1.25 < 14_000
+
+
+def test_what_is_longer_than_the_limit_is_joined_to_nothing():
+    items = utterances({"de": 60})
+    limit = 20_000
+    config = AugmentationConfig(speed_factors=(2.0,), concat_prob=1.0, concat_any_speaker=True)
+    drawn = plan(items, config, max_samples=limit)
+    joined = [number for item in range(len(drawn)) for number in drawn.parts(item) if len(drawn.parts(item)) == 2]
+    assert joined
+    assert max(items[number].num_samples for number in joined) <= limit < items[-1].num_samples
 
 
 def test_joining_keeps_every_pair_once_and_joins_only_what_belongs_together():

@@ -35,6 +35,17 @@ def test_losses_and_gradient_are_those_of_the_definition(smoothing, dtype, limit
     assert not logits.grad[1, 2:].any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_scores_stay_as_they_are_and_a_second_backward_pass_gives_the_same(dtype):
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 11).to(dtype).requires_grad_()
+    before = logits.detach().clone()
+    loss, _ = smoothed_cross_entropy(logits, torch.randint(2, 11, (3, 4)), 0.1, 1)
+    first = torch.autograd.grad(loss, logits, retain_graph=True)[0]
+    assert logits.equal(before)
+    assert torch.autograd.grad(loss, logits)[0].equal(first)
+
+
 def test_extreme_scores_stay_finite():
     logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
     loss, _ = smoothed_cross_entropy(logits, torch.tensor([1]), 0.1, 9)

@@ -113,6 +113,23 @@ def test_t15_weights_of_another_vocabulary_are_refused_with_both_sizes():
         model(30).load_state_dict(model(20).state_dict())
 
 
+def test_t15_weights_of_another_number_of_layers_are_refused_with_their_names():
+    def model(layers):
+        cfg = XlsrMbartConfig(preset="tiny", encoder_num_layers=layers, decoder_num_layers=1)
+        return XlsrMbartModel(model_config(cfg, vocab_size=20, ctc_vocab_size=5))
+
+    small, large = model(2), model(3)
+    listed = r"16 missing there: encoder\.encoder\.layers\.2\.\S+, .* and 6 more\. Give the options"
+    with pytest.raises(CheckpointError, match=listed):
+        large.load_state_dict(small.state_dict())
+    with pytest.raises(
+        CheckpointError, match=r"16 unknown here: encoder\.encoder\.layers\.2\.\S+, .* and 6 more\. Give"
+    ):
+        small.load_state_dict(large.state_dict())
+    assert not small.load_state_dict(small.state_dict()).missing_keys
+    assert len(large.load_state_dict(small.state_dict(), strict=False).missing_keys) == 16
+
+
 def test_fairseq_sees_that_the_task_builds_from_checkpoints():
     # fairseq reads the argument list; a decorated method would hide it, and files a training began with be looked for.
     assert "from_checkpoint" in inspect.getfullargspec(SpeechTranslationTask.build_model).args

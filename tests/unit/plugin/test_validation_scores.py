@@ -1,0 +1,64 @@
+"""BLEU of validation sets: of the directions that they hold, whatever is trained; no number where nothing was scored."""
+
+import pytest
+from fairseq.logging import metrics
+from tone_tree import make_tree
+from trainer_in_process import make_trainer
+
+from st.criterions.validation import bleu_counts, reduce_bleu
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = make_tree(tmp_path_factory.mktemp("tree"), train=2, dev=4)
+    rows = (folder / "dev_de_en.tsv").read_text(encoding="utf-8").splitlines()
+    transcripts = [rows[0], *("\t".join([*row.split("\t")[:-1], "de"]) for row in rows[1:])]
+    (folder / "asr_dev_de.tsv").write_text("\n".join(transcripts) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trainer(data):
+    trainer = make_trainer(data, directions="en_de", eval_bleu=True, eval_bleu_max_len=8)
+    for subset in ("dev", "dev_de_en", "asr_dev"):
+        trainer.task.load_dataset(subset)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("subset", "directions"), [("dev", ["en_de"]), ("dev_de_en", ["de_en"]), ("asr_dev", ["de_de"])]
+)
+def test_bleu_is_of_the_directions_of_the_subset_beside_others(trainer, subset, directions):
+    dataset = trainer.task.datasets[subset]
+    batch = dataset.collater([dataset[item] for item in range(len(dataset))])
+    right = iter(batch["references"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.task.text, "decode", lambda _tokens: next(right))
+        with metrics.aggregate(new_root=True) as meters:
+            trainer.valid_step(batch)
+    found = meters.get_smoothed_values()
+    assert {name for name in found if name.startswith("bleu")} == {"bleu", *(f"bleu_{name}" for name in directions)}
+    assert found["bleu"] == pytest.approx(100)
+
+
+def test_counts_of_several_workers_add_up_though_one_has_none_of_a_direction():
+    directions = ["de_en", "en_de"]
+    logs = [
+        bleu_counts(["a b c d e"], ["a b c d e"], ["de_en"], directions),
+        bleu_counts(["a b c d x"], ["a b c d e"], ["de_en"], directions),
+    ]
+    assert [list(log) for log in logs] == [["bleu/de_en", "bleu/en_de"]] * 2
+    with metrics.aggregate(new_root=True) as meters:
+        reduce_bleu(logs)
+    found = meters.get_smoothed_values()
+    assert "bleu_en_de" not in found
+    assert found["bleu"] == found["bleu_de_en"]
+    assert 0 < found["bleu"] < 100
+
+
+def test_nothing_scored_is_no_bleu_at_all():
+    with metrics.aggregate(new_root=True) as meters:
+        reduce_bleu([bleu_counts([], [], [], ["de_en"])])
+    assert not meters.get_smoothed_values()
