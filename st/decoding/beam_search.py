@@ -118,8 +118,9 @@ class Search:
         prefix = forced[:, None] if forced.dim() == 1 else forced
         sentences = torch.arange(forced.size(0), device=forced.device)
         longest = min(model.config.decoder.max_positions for model in models) - 1
-        limits = (options.max_len_a * memories[0].lengths + options.max_len_b).long()
-        limits = limits.clamp(min=options.min_len).clamp(max=longest)
+        # Each option limited first: what it asks for may be more than an integer holds.
+        limits = (min(options.max_len_a, longest) * memories[0].lengths + min(options.max_len_b, longest)).long()
+        limits = limits.clamp(min=min(options.min_len, longest), max=longest)
         self.max_limit = int(limits.max())
         start = torch.full((len(sentences), 1, 1), eos, device=forced.device)
         self.beams = _Beams(
@@ -136,6 +137,7 @@ class Search:
         """Decode until every sentence is done."""
         for step in range(self.max_limit + 1):
             logits, log_norm = self.scorer.step(self.beams.tokens[:, :, -1].flatten())
+            logits[:, self.unk] -= self.options.unk_penalty
             if step < self.shared_steps:
                 self._follow_prefix(logits, log_norm, step)
                 continue
@@ -165,18 +167,17 @@ class Search:
         beams.scores = torch.cat([beams.scores, score[:, None]], dim=2)
 
     def _constrain(self, logits: Tensor, step: int) -> None:
-        """Give every token that may not follow a score of minus infinity, in place."""
+        """Give every token that may not follow a score of minus infinity, in place; what is forced always may."""
         beams, options = self.beams, self.options
         width = beams.tokens.size(1)
         logits[:, self.pad] = -math.inf
-        logits[:, self.unk] -= options.unk_penalty
-        if options.no_repeat_ngram:
-            ban_repeats(logits, beams.tokens.flatten(0, 1), options.no_repeat_ngram, spare=self.eos)
         only = torch.full_like(beams.sentences, -1)
         if step < beams.prefix.size(1):
             only = torch.where(beams.prefix[:, step] == self.pad, only, beams.prefix[:, step])
-        if step < options.min_len:
-            free = (only < 0).repeat_interleave(width)
+        free = (only < 0).repeat_interleave(width)
+        if options.no_repeat_ngram:
+            ban_repeats(logits, beams.tokens.flatten(0, 1), options.no_repeat_ngram, rows=free, spare=self.eos)
+        if step < min(options.min_len, self.max_limit):
             logits[:, self.eos] = logits[:, self.eos].masked_fill(free, -math.inf)
         at_limit = beams.limits <= step
         if bool(at_limit.any()):
@@ -222,9 +223,8 @@ class Search:
         truncated = length >= int(beams.limits[row]) and bool(self.cut[row * width + origin])
         sums = [0.0, *beams.scores[row, origin].tolist(), score]
         steps = tuple(after - before for before, after in pairwise(sums))
-        if self.options.normalize_scores:
-            score /= len(steps) ** self.options.length_penalty
-        return Hypothesis(tuple(beams.tokens[row, origin, 1:].tolist()), score, steps, truncated)
+        tokens = tuple(beams.tokens[row, origin, 1:].tolist())
+        return Hypothesis(tokens, self.options.normalized(score, len(steps)), steps, truncated)
 
     def _advance(self, scores: Tensor, tokens: Tensor, origins: Tensor, ends: Tensor) -> None:
         """Let the best ``beam`` candidates that do not end go on."""

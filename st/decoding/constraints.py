@@ -23,13 +23,14 @@ def allow_only(logits: Tensor, tokens: Tensor) -> None:
     logits[rows, chosen] = scores
 
 
-def ban_repeats(logits: Tensor, tokens: Tensor, size: int, *, spare: int) -> None:
+def ban_repeats(logits: Tensor, tokens: Tensor, size: int, *, rows: Tensor, spare: int) -> None:
     """Forbid, in place, tokens that would repeat an n-gram of their row.
 
     Args:
         logits: Scores ``(R, V)``.
         tokens: What each row holds so far ``(R, U)``.
         size: Length of the n-grams.
+        rows: Which rows the rule holds for, ``(R,)``, bool.
         spare: A token that is never forbidden (the end of sentence).
     """
     if tokens.size(1) < size:
@@ -37,5 +38,5 @@ def ban_repeats(logits: Tensor, tokens: Tensor, size: int, *, spare: int) -> Non
     grams = tokens.unfold(1, size, 1)  # (R, U - size + 1, size)
     context = tokens[:, tokens.size(1) - size + 1 :]  # (R, size - 1)
     repeats = (grams[:, :, :-1] == context[:, None]).all(dim=2) & (grams[:, :, -1] != spare)
-    rows, places = repeats.nonzero(as_tuple=True)
-    logits[rows, grams[rows, places, -1]] = -math.inf
+    found, places = (repeats & rows[:, None]).nonzero(as_tuple=True)
+    logits[found, grams[found, places, -1]] = -math.inf

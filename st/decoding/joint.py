@@ -2,9 +2,12 @@
 
 For a decoder that writes down what is said. The decoder emits pieces and the CTC head letters; what joins them is the
 text: the pieces of a hypothesis are turned into text, and the text into labels, as the caller's ``labels_of`` does it.
-A piece then scores what its labels add to the prefix score, which is nothing if it adds none (a language tag, a comma).
-The end of sentence adds the step from "begins so" to "is exactly this". Where a piece changes earlier labels (an accent
-that joins the letter before it), the whole text is scored anew.
+A piece then scores what its labels add to the prefix score. One that adds none (a comma) is nothing to the CTC head and
+left to the decoder: it scores ``attention`` in full. With the decoder's part alone it would cost less than any letter,
+and nothing at ``w`` 1, so that runs of commas would win. More than :data:`MOST_UNHEARD` of them in a row are not
+tried. The first piece, the given language tag, keeps its part. The end of sentence adds the step from "begins so" to "is
+exactly this". Where a piece changes earlier labels (an accent that joins the letter before it), the whole text is scored
+anew.
 
 The CTC head judges the decoder's best ``candidates`` tokens of each hypothesis, no others are tried.
 
@@ -28,6 +31,8 @@ from st.modules.model import Encoded, SpeechTranslator
 
 LabelsOf = Callable[[Sequence[int]], Sequence[int]]
 """From the tokens of a hypothesis to the labels of its text."""
+MOST_UNHEARD = 4
+"""Pieces in a row that add no label; a decoder that has lost the thread repeats such a piece without end."""
 _NONE = -1
 """Stands for the last label of an empty prefix."""
 
@@ -41,6 +46,8 @@ class _Row:
     labels: Labels = ()
     score: float = 0.0
     """Log-probability that the text begins with ``labels``."""
+    unheard: int = 0
+    """How many of the last tokens added no label; the first token does not count."""
     children: dict[int, _Row] = field(default_factory=dict)
     """What each candidate of the last step makes of it."""
 
@@ -117,7 +124,12 @@ class JointScorer(TokenScorer):
         chosen = torch.cat([always, chosen], dim=1)  # (R, K)
         attention = logits.gather(1, chosen) - log_norm[:, None]
         gains = torch.tensor(self._gains(chosen.tolist()), device=logits.device)
-        mixed = (1 - self._weight) * attention + self._weight * gains
+        unheard = torch.tensor(self._unheard(chosen.tolist()), device=logits.device)
+        mixed = torch.where(unheard > 0, attention, (1 - self._weight) * attention + self._weight * gains)
+        if self._weight > 0:
+            endless = unheard > MOST_UNHEARD
+            endless[:, : always.size(1)] = False  # what the search may force
+            mixed = mixed.masked_fill(endless, -math.inf)
         return torch.full_like(logits, -math.inf).scatter(1, chosen, mixed), torch.zeros_like(log_norm)
 
     def reorder(self, rows: Tensor, *, shared: int) -> None:
@@ -168,7 +180,16 @@ class JointScorer(TokenScorer):
 
     def _child(self, row: _Row, token: int) -> _Row:
         tokens = (*row.tokens, token)
-        return _Row(row.utterance, tokens, tuple(self._labels_of(tokens)))
+        labels = tuple(self._labels_of(tokens))
+        unheard = row.unheard + 1 if row.tokens and labels == row.labels else 0
+        return _Row(row.utterance, tokens, labels, unheard=unheard)
+
+    def _unheard(self, chosen: list[list[int]]) -> list[list[int]]:
+        """Return :attr:`_Row.unheard` of what each candidate of :meth:`_gains` makes of its row; 0 for the end."""
+        return [
+            [row.children[token].unheard if token in row.children else 0 for token in candidates]
+            for row, candidates in zip(self._rows, chosen, strict=True)
+        ]
 
     def _growth(self, number: int, labels: Labels) -> tuple[int, Labels]:
         """Return the prefix to start from and what to add; behind the rows stand the empty prefixes of each."""

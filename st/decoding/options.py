@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from st.errors import ConfigError
 
+MOST_PENALTY = 60.0
+"""Length penalties beyond this, or below its negative, count as it: powers of a length stay within a float."""
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class BeamOptions:
@@ -47,7 +50,7 @@ class BeamOptions:
             ("nbest", 1 <= self.nbest <= self.beam, f"from 1 to the beam ({self.beam})"),
             ("length_penalty", math.isfinite(self.length_penalty), "a finite number"),
             ("max_len_a", 0 <= self.max_len_a < math.inf, "at least 0, and finite"),
-            ("max_len_b", self.max_len_b >= 0, "at least 0"),
+            ("max_len_b", 0 <= self.max_len_b < math.inf, "at least 0, and finite"),
             ("min_len", self.min_len >= 0, "at least 0"),
             ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
             ("unk_penalty", math.isfinite(self.unk_penalty), "a finite number"),
@@ -57,6 +60,17 @@ class BeamOptions:
         for name, fits, expected in checks:
             if not fits:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}")
+
+    def normalized(self, total: float, length: int) -> float:
+        """Return the score of an output.
+
+        Args:
+            total: Sum of the log-probabilities of its tokens.
+            length: How many they are, end of sentence included.
+        """
+        if not self.normalize_scores:
+            return total
+        return float(total / length ** max(-MOST_PENALTY, min(self.length_penalty, MOST_PENALTY)))
 
 
 @dataclass(slots=True, frozen=True)

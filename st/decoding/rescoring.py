@@ -58,8 +58,5 @@ def score_targets(
     found = []
     for tokens, row in zip(targets, scores.tolist(), strict=True):
         steps = tuple(row[: len(tokens) + 1])
-        total = sum(steps)
-        if options.normalize_scores:
-            total /= len(steps) ** options.length_penalty
-        found.append(Hypothesis(tuple(tokens), total, steps))
+        found.append(Hypothesis(tuple(tokens), options.normalized(sum(steps), len(steps)), steps))
     return found

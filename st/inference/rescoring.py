@@ -10,6 +10,9 @@ from st.errors import ConfigError, DecodingError
 from st.inference.audio_input import Waveform
 from st.inference.translator import DecodedUtterance, Translation, Translator
 
+MOST_REWARD = 1000.0
+"""Rewards beyond it, of either sign, are refused; a token costs about 1."""
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class RescoreOptions:
@@ -30,6 +33,10 @@ class RescoreOptions:
         """
         if not 0.0 <= self.weight <= 1.0:
             raise ConfigError(f"rescore weight is {self.weight}; expected from 0 to 1")
+        if not -MOST_REWARD <= self.length_reward <= MOST_REWARD:
+            raise ConfigError(
+                f"length reward is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
+            )
         if self.keep < 1:
             raise ConfigError(f"keep is {self.keep}; expected at least 1")
 

@@ -147,6 +147,20 @@ class XlsrMbartModel(BaseFairseqModel):
         """Return the longest source (samples; no limit) and target (tokens)."""
         return int(1e9), self.translator.config.decoder.max_positions
 
+    @clear_errors
+    def prepare_for_inference_(self, cfg: Any) -> None:
+        """Prepare for decoding; called by fairseq.
+
+        Raises:
+            ConfigError: If the data are to be divided by options that ``fairseq-generate`` does not read.
+        """
+        if cfg.dataset.num_shards > 1:
+            raise ConfigError(
+                "--num-shards and --shard-id are ignored by fairseq-generate, so that every shard would decode "
+                "everything; give --distributed-world-size, --distributed-rank and --distributed-no-spawn instead"
+            )
+        super().prepare_for_inference_(cfg)
+
     def encode(self, waveforms: Tensor, lengths: Tensor, utterances: tuple[str, list[int]] | None = None) -> Encoded:
         """Encode a batch, or take its states from the cache.
 

@@ -13,6 +13,7 @@ from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
+from st.tasks.clear_errors import clear_errors
 
 OPTIONS = {
     "beam": "beam",
@@ -65,6 +66,7 @@ class FairseqGenerator:
         """Tokens that fairseq leaves out of the printed hypothesis."""
         return {self.text.eos}
 
+    @clear_errors
     def generate(
         self, models: list[Any], sample: dict[str, Any], prefix_tokens: Tensor | None = None, **_: Any
     ) -> list[list[dict[str, Any]]]:
@@ -87,7 +89,8 @@ class FairseqGenerator:
         eos, pad = self.text.eos, self.text.pad
         if self.score_reference:
             targets = [[token for token in row if token not in (eos, pad)] for row in sample["target"].tolist()]
-            scored = score_rows(translators, memories, rows, targets, self.options, eos=eos, pad=pad)
+            # As fairseq: divided by length whatever the options of a search say.
+            scored = score_rows(translators, memories, rows, targets, BeamOptions(), eos=eos, pad=pad)
             return [[self._as_fairseq(hypothesis)] for hypothesis in scored]
         options = self.options
         if isinstance(options, SamplingOptions):

@@ -315,6 +315,9 @@ class SpeechTranslationTask(FairseqTask):
         self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None
     ) -> Any:
         """Decode one batch; the language tag is the sample's own, and the first of ``prefix_tokens`` if given."""
+        if IGNORED in sample:
+            sample |= {"id": sample["id"][:0], "nsentences": 0}
+            return []
         with torch.no_grad(), self._precision(sample):
             return generator.generate(models, sample, prefix_tokens)
 

@@ -90,6 +90,18 @@ def test_fairseq_generate_decodes_every_target_once(trained, data):
     assert "Generate dev with beam=2" in result.stdout
 
 
+def test_fairseq_generate_divided_among_processes_decodes_every_target_once(trained, data):
+    # Four batches for three processes.
+    shape = ("--beam", "1", "--max-len-b", "3", "--batch-size", "13", "--max-tokens", "1600000")
+    found = []
+    for rank in "012":
+        divided = ("--distributed-world-size", "3", "--distributed-no-spawn", "--distributed-rank", rank)
+        output = generate(trained[0], data, *shape, *divided).stdout
+        found += re.findall(r"^D-(\d+)\t", output, flags=re.MULTILINE)
+    rows = sum(len(path.read_text().splitlines()) - 1 for path in data.glob("dev_*.tsv"))
+    assert sorted(int(number) for number in found) == list(range(rows))
+
+
 def test_fairseq_generate_begins_with_the_prefix_and_ends_where_it_ends(trained, data):
     result = generate(trained[0], data, "--beam", "2", "--max-len-b", "40", "--prefix-size", "200")
     found, wanted = lines(result.stdout, "D"), lines(result.stdout, "T")

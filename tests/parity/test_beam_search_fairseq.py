@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from st.modules.model import Encoded, SpeechTranslator
 fairseq_generator = pytest.importorskip("fairseq.sequence_generator")
 from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models import FairseqEncoder, FairseqEncoderDecoderModel, FairseqIncrementalDecoder  # noqa: E402
+from fairseq.sequence_scorer import SequenceScorer  # noqa: E402
+
+from st.tasks.generator import FairseqGenerator  # noqa: E402
 
 
 class MemoryEncoder(FairseqEncoder):
@@ -192,3 +196,30 @@ def test_five_hundred_sentences_equal_fairseqs(length_penalty: float) -> None:
         for beam in (1, 5, 8):
             options = BeamOptions(beam=beam, length_penalty=length_penalty, max_len_b=30)
             assert_same([model], make_memory(8, seed), make_prefix(8, seed)[:, None], options)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_scores_of_references_equal_fairseqs_whatever_a_search_is_told(count: int) -> None:
+    models, memory, dictionary = [make_model(seed) for seed in range(count)], make_memory(3), make_dictionary()
+    eos, pad = dictionary.eos(), dictionary.pad()
+    target = torch.tensor([[7, 9, 11, 13, eos], [8, 10, eos, pad, pad], [9, 30, 31, eos, pad]])
+    previous = torch.tensor([[eos, 7, 9, 11, 13], [eos, 8, 10, pad, pad], [eos, 9, 30, 31, pad]])
+    inputs = {"src_tokens": memory.states, "src_lengths": memory.lengths, "prev_output_tokens": previous}
+    adapted = [Adapted(MemoryEncoder(dictionary), WholeTargetDecoder(dictionary, model)) for model in models]
+    expected = SequenceScorer(dictionary).generate(adapted, {"net_input": inputs, "target": target})
+    ours = {"source_rows": torch.arange(3), "waveforms": memory.states, "lengths": memory.lengths}
+    sample = {"net_input": ours | {"prev_output_tokens": previous}, "target": target}
+    told = BeamOptions(length_penalty=0.3, normalize_scores=False, temperature=2.0)
+    text = SimpleNamespace(eos=eos, pad=pad, unk=dictionary.unk())
+    translators = [
+        SimpleNamespace(
+            translator=SimpleNamespace(adapt=lambda encoded: encoded, config=model.config, decoder=model.decoder),
+            encode=lambda states, lengths, _: Encoded(states, lengths),
+        )
+        for model in models
+    ]
+    found = FairseqGenerator(text, told, score_reference=True).generate(translators, sample)
+    for [one], [other] in zip(found, expected, strict=True):
+        assert one["tokens"].tolist() == other["tokens"].tolist()
+        assert one["score"] == pytest.approx(float(other["score"]), abs=1e-5)
+        assert one["positional_scores"].tolist() == pytest.approx(other["positional_scores"].tolist(), abs=1e-5)

@@ -9,6 +9,7 @@ import torch
 from decoding_models import CONFIG, make_memory, make_model, make_prefix
 
 from st.decoding import BeamOptions, beam_search
+from st.decoding.rescoring import score_targets
 from st.decoding.sampling import SamplingOptions, likely_tokens, sample
 from st.decoding.vocabulary import log_normalizer, top_tokens
 from st.errors import ConfigError, DecodingError
@@ -119,13 +120,22 @@ def test_i08_smallest_length_limits_are_safe_and_flagged(max_len: int) -> None:
         assert one.truncated
 
 
-@pytest.mark.parametrize("length_penalty", [-100.0, 0.0, 100.0])
+@pytest.mark.parametrize("length_penalty", [-1e300, -1000.0, -100.0, 0.0, 100.0, 1000.0, 1e300])
 def test_i08_extreme_length_penalties_are_safe(length_penalty: float) -> None:
     options = BeamOptions(beam=4, nbest=4, length_penalty=length_penalty, max_len_b=20)
     for hypotheses in beam_search(make_model(), make_memory(3), make_prefix(3), options):
         scores = [one.score for one in hypotheses]
-        assert not any(math.isnan(score) for score in scores)
+        assert all(math.isfinite(score) for score in scores)
         assert scores == sorted(scores, reverse=True)
+    assert next(one.score for one in score_targets(make_model(), make_memory(1), [(7, 9)], options)) < 0
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_len_b": 10**19}, {"max_len_b": 10**400}, {"max_len_a": 1e30}, {"min_len": 10**19}]
+)
+def test_i08_limits_of_any_size_end_at_the_models_positions(limits: dict[str, float]) -> None:
+    for [one] in beam_search(make_model(eos_bias=-9.0), make_memory(2), make_prefix(2), BeamOptions(beam=2, **limits)):
+        assert len(one.tokens) == CONFIG.decoder.max_positions - 1
 
 
 def test_i08_only_outputs_cut_at_the_limit_are_flagged() -> None:
@@ -169,6 +179,19 @@ def test_no_repeated_token_at_all() -> None:
         assert len(set(one.tokens)) == len(one.tokens)
 
 
+def test_forced_tokens_may_repeat_whatever_else_is_in_the_batch() -> None:
+    model, memory = make_model(), make_memory(2)
+    prefix = torch.tensor([[7, 9, 11, 9, 11, 3, 13], [8, 2, 1, 1, 1, 1, 1]])
+    options = BeamOptions(beam=4, nbest=4, max_len_b=20, no_repeat_ngram=2, unk_penalty=0.7)
+    together = beam_search(model, memory, prefix, options)
+    for row in range(2):
+        one = torch.tensor([row])
+        [alone] = beam_search(model, memory.select(one), prefix[one], options)
+        assert [item.tokens for item in alone] == [item.tokens for item in together[row]]
+        assert [item.score for item in alone] == pytest.approx([item.score for item in together[row]], abs=1e-5)
+    assert all(item.tokens[:7] == (7, 9, 11, 9, 11, 3, 13) for item in together[0])
+
+
 def test_empty_batch() -> None:
     memory = Encoded(torch.zeros(0, 5, 32), torch.zeros(0, dtype=torch.long))
     assert beam_search(make_model(), memory, torch.zeros(0, dtype=torch.long), BeamOptions()) == []
@@ -187,8 +210,10 @@ def test_models_and_memories_must_match() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"beam": 0}, {"nbest": 6}, {"max_len_b": -1}, {"no_repeat_ngram": -1}, {"temperature": 0.0}]
-)
+    "options",
+    [{"beam": 0}, {"nbest": 6}, {"max_len_b": -1}, {"no_repeat_ngram": -1}, {"temperature": 0.0},
+     {"max_len_a": math.inf}, {"max_len_a": math.nan}, {"max_len_b": math.inf}],
+)  # fmt: skip
 def test_options_out_of_range_are_named(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
         BeamOptions(**options)

@@ -15,7 +15,7 @@ from torch import Tensor
 from st.decoding import BeamOptions, Hypothesis, beam_search
 from st.decoding.ctc import collapse
 from st.decoding.ctc_prefix_score import CtcPrefixScorer
-from st.decoding.joint import joint_scorer
+from st.decoding.joint import MOST_UNHEARD, joint_scorer
 
 EOS, VOCAB = CONFIG.decoder.eos, CONFIG.decoder.vocab_size
 
@@ -142,6 +142,7 @@ def test_scores_are_the_weighted_sum_of_both_heads(weight: float) -> None:
     options = BeamOptions(beam=4, nbest=4, max_len_b=12, normalize_scores=False)
     found, logits, lengths = _joint(weight, options)
     model, memory = make_model(), make_memory(3)
+    silent = 0
     loss = torch.nn.functional.ctc_loss
     for row, hypotheses in enumerate(found):
         assert len({one.tokens for one in hypotheses}) == 4
@@ -150,11 +151,17 @@ def test_scores_are_the_weighted_sum_of_both_heads(weight: float) -> None:
             memory_row = memory.select(torch.tensor([row]))
             with torch.no_grad():
                 scores = model.decoder(torch.tensor([[EOS, *one.tokens]]), memory_row.states, memory_row.lengths)
-            attention = scores[0].log_softmax(-1)[range(len(one.tokens) + 1), [*one.tokens, EOS]].sum()
+            attention = scores[0].log_softmax(-1)[range(len(one.tokens) + 1), [*one.tokens, EOS]]
+            unheard = [
+                letters(one.tokens[: place + 1]) == letters(one.tokens[:place]) for place in range(len(one.tokens))
+            ]
+            silent += sum(unheard[1:])
+            parts = torch.tensor([1 - weight, *(1.0 if other else 1 - weight for other in unheard[1:]), 1 - weight])
             labels = torch.tensor([letters(one.tokens)])
             ctc = -loss(log_probs, labels, lengths[row : row + 1], torch.tensor([labels.size(1)]), reduction="sum")
-            assert one.score == pytest.approx(float((1 - weight) * attention + weight * ctc), abs=1e-3)
+            assert one.score == pytest.approx(float((parts * attention).sum() + weight * ctc), abs=1e-3)
             assert sum(one.token_scores) == pytest.approx(one.score, abs=1e-4)
+    assert (silent > 0) == (weight < 1)
 
 
 def test_weight_one_finds_the_ctc_optimum() -> None:
@@ -176,6 +183,28 @@ def test_weight_one_finds_the_ctc_optimum() -> None:
         assert totals[tuple(plain_letters(best.tokens))] == max(totals.values())
         assert math.exp(best.score) == pytest.approx(max(totals.values()), rel=1e-4)
     assert len(optima) > 2
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_i08_pieces_without_letters_are_no_free_ride(weight: float) -> None:
+    """Tokens 40 to 60 write nothing, and the decoder likes them no better than others."""
+
+    def some_letters(tokens: Sequence[int]) -> list[int]:
+        return [1 + token % (ALPHABET - 1) for token in tokens[1:] if token < 40]
+
+    logits = 4 * torch.randn(3, 12, ALPHABET, generator=torch.Generator().manual_seed(4))
+    scorer = joint_scorer(
+        logits, torch.tensor([12, 9, 10]), some_letters, weight=weight, candidates=12, always=[[4]] * 3
+    )
+    found = beam_search(
+        make_model(), make_memory(3), torch.tensor([4, 4, 4]), BeamOptions(beam=6, nbest=6), scorer=scorer
+    )
+    for hypotheses in found:
+        assert not hypotheses[0].truncated
+        for one in hypotheses:
+            silent = "".join("x" if token < 40 else "." for token in one.tokens)
+            assert "." * (MOST_UNHEARD + 1) not in silent
+        assert sum(token >= 40 for token in hypotheses[0].tokens) <= len(hypotheses[0].tokens) / 2
 
 
 def test_both_heads_together_write_what_neither_writes_alone() -> None:

@@ -1,6 +1,7 @@
 """The small parts of the fairseq plugin, each against an independent computation."""
 
 import inspect
+from argparse import Namespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from st.modules.attention import scaled_dot_product  # noqa: E402
 from st.modules.config import PRESETS  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 from st.optimizers.fused_adam import parse_betas  # noqa: E402
+from st.tasks.iterator import IGNORED  # noqa: E402
 from st.tasks.speech_translation import SpeechTranslationTask  # noqa: E402
 from st.tasks.torchrun import join_torchrun  # noqa: E402
 
@@ -138,3 +140,17 @@ def test_fairseq_sees_that_the_task_builds_from_checkpoints():
 def test_outside_torchrun_fairseq_is_left_alone():
     assert not join_torchrun({})
     assert not join_torchrun({"WORLD_SIZE": "1", "RANK": "0"})
+
+
+def test_a_batch_that_only_keeps_a_process_busy_is_not_decoded():
+    sample = {"id": torch.tensor([3]), "nsentences": 1, "target": torch.ones(1, 2), IGNORED: True}
+    assert SpeechTranslationTask.inference_step(None, None, [], sample) == []
+    assert (sample["id"].tolist(), sample["nsentences"]) == ([], 0)
+
+
+def test_shards_that_fairseq_generate_does_not_know_are_refused():
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    model = XlsrMbartModel(config)
+    model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=1), generation=Namespace()))
+    with pytest.raises(ConfigError, match="--num-shards and --shard-id are ignored"):
+        model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=3), generation=Namespace()))
