@@ -119,10 +119,13 @@ def test_i08_extreme_length_penalties_are_safe(length_penalty: float) -> None:
         scores = [one.score for one in hypotheses]
         assert all(math.isfinite(score) for score in scores)
         assert scores == sorted(scores, reverse=True)
-    assert [one.score for one in score_targets(make_model(), make_memory(1), [(7, 9)], options)][0] < 0
+    [one] = score_targets(make_model(), make_memory(1), [(7, 9)], options)
+    assert math.isfinite(one.score)
 
 
-@pytest.mark.parametrize("limits", [{"max_len_b": 10**19}, {"max_len_b": 10**400}, {"max_len_a": 1e30}, {"min_len": 10**19}])
+@pytest.mark.parametrize(
+    "limits", [{"max_len_b": 10**19}, {"max_len_b": 10**400}, {"max_len_a": 1e30}, {"min_len": 10**19}]
+)
 def test_i08_limits_of_any_size_end_at_the_models_positions(limits: dict[str, float]) -> None:
     for [one] in beam_search(make_model(eos_bias=-9.0), make_memory(2), make_prefix(2), BeamOptions(beam=2, **limits)):
         assert len(one.tokens) == CONFIG.decoder.max_positions - 1

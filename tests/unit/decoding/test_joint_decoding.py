@@ -152,7 +152,9 @@ def test_scores_are_the_weighted_sum_of_both_heads(weight: float) -> None:
             with torch.no_grad():
                 scores = model.decoder(torch.tensor([[EOS, *one.tokens]]), memory_row.states, memory_row.lengths)
             attention = scores[0].log_softmax(-1)[range(len(one.tokens) + 1), [*one.tokens, EOS]]
-            unheard = [letters(one.tokens[: place + 1]) == letters(one.tokens[:place]) for place in range(len(one.tokens))]
+            unheard = [
+                letters(one.tokens[: place + 1]) == letters(one.tokens[:place]) for place in range(len(one.tokens))
+            ]
             silent += sum(unheard[1:])
             parts = torch.tensor([1 - weight, *(1.0 if other else 1 - weight for other in unheard[1:]), 1 - weight])
             labels = torch.tensor([letters(one.tokens)])
@@ -191,7 +193,9 @@ def test_i08_pieces_without_letters_are_no_free_ride(weight: float) -> None:
         return [1 + token % (ALPHABET - 1) for token in tokens[1:] if token < 40]
 
     logits = 4 * torch.randn(3, 12, ALPHABET, generator=torch.Generator().manual_seed(4))
-    scorer = joint_scorer(logits, torch.tensor([12, 9, 10]), some_letters, weight=weight, candidates=12, always=[[4]] * 3)
+    scorer = joint_scorer(
+        logits, torch.tensor([12, 9, 10]), some_letters, weight=weight, candidates=12, always=[[4]] * 3
+    )
     found = beam_search(
         make_model(), make_memory(3), torch.tensor([4, 4, 4]), BeamOptions(beam=6, nbest=6), scorer=scorer
     )

@@ -142,7 +142,9 @@ def test_too_short_recordings_pass_through(translator: Translator, other: Transl
     assert fine.nbest["de"]
 
 
-@pytest.mark.parametrize("options", [{"weight": 1.2}, {"weight": -0.1}, {"keep": 0}, {"length_reward": math.nan}, {"length_reward": -1e300}])
+@pytest.mark.parametrize(
+    "options", [{"weight": 1.2}, {"weight": -0.1}, {"keep": 0}, {"length_reward": math.nan}, {"length_reward": -1e300}]
+)
 def test_rescore_options_out_of_range_are_errors(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="is"):
         RescoreOptions(**options)
