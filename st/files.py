@@ -11,20 +11,29 @@ from typing import IO, Any
 
 
 @contextmanager
-def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that takes the name ``path`` only when the block ends without an error.
+
+    What exists and is no regular file, such as a device or a pipe, is written to as it is.
 
     Args:
         path: Final name; its folder is made if missing.
         mode: ``"w"`` for UTF-8 text with Unix line ends, ``"wb"`` for bytes.
+        follow_links: Whether a symbolic link stays and its target is replaced, rather than the link.
 
     Raises:
         OSError: If the file cannot be written; nothing is left under the final name or the temporary one.
     """
     path = Path(path)
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    if path.exists() and not path.is_file():
+        with path.open(mode, **options) as handle:
+            yield handle
+        return
+    if follow_links:
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with temporary.open(mode, **options) as handle:
             yield handle

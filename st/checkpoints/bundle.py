@@ -31,6 +31,8 @@ class ModelBundle:
     """What the file was found to be."""
     trained_directions: tuple[str, ...] = ()
     """Directions that the checkpoint says it was trained on, whatever data are given now; empty if it does not say."""
+    decoder_trained: bool = True
+    """Whether that training taught the decoder; true if the checkpoint does not say."""
 
 
 def bundle_files(data_dir: Path | str) -> dict[str, bytes]:

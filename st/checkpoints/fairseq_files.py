@@ -91,7 +91,8 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     tensors = dict(content.pop("model"))
     state = content.get("task_state") or {}
     if isinstance(state, dict) and "st_bundle" in state:
-        return _read_own(path, tensors, state["st_bundle"])
+        settings = plain(content.get("cfg") or {})
+        return _read_own(path, tensors, state["st_bundle"], settings if isinstance(settings, dict) else {})
     name = next((name for name, signs in _SIGNS if all(_begins(tensors, sign) for sign in signs)), None)
     if name is None:
         raise CheckpointError(
@@ -113,7 +114,7 @@ def _begins(names: Iterable[str], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in names)
 
 
-def _read_own(path: Path, tensors: dict[str, Any], bundle: Any) -> Contents:
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
     if not isinstance(bundle, dict) or bundle.get("format") != BUNDLE_FORMAT:
         found = bundle.get("format") if isinstance(bundle, dict) else bundle
         raise CheckpointError(f"{path}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
@@ -123,7 +124,7 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any) -> Contents:
         raise CheckpointError(f"{path}: the shape of its model cannot be read: {exc}") from None
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
-    return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})))
+    return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})), settings=settings)
 
 
 def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:

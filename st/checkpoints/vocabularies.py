@@ -101,6 +101,12 @@ def trained_directions(contents: Contents) -> tuple[str, ...]:
     return _data_config(contents).directions
 
 
+def trains_translation(contents: Contents) -> bool:
+    """Return whether the training that wrote a checkpoint taught its decoder; true if it does not say."""
+    criterion = contents.settings.get("criterion")
+    return not isinstance(criterion, dict) or criterion.get("translation_weight") != 0
+
+
 def _symbols(contents: Contents, model: Path, dictionary: Path | None) -> list[str]:
     """Return the dictionary's symbols; without one, those of mBART-50 if the sizes say that it is meant."""
     size = contents.config.decoder.vocab_size

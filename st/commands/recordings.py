@@ -80,7 +80,7 @@ def check_output(args: argparse.Namespace) -> None:
 
     if args.out is not None and args.out.is_dir():
         raise UsageError(f"--out {args.out}: is a folder; name a file")
-    if args.out is not None and args.out.exists() and not args.force:
+    if args.out is not None and args.out.is_file() and not args.force:
         raise UsageError(f"--out {args.out}: exists already; add --force to replace it")
     if args.audio.count("-") > 1:
         raise UsageError("standard input (-) can be read only once")
@@ -89,7 +89,14 @@ def check_output(args: argparse.Namespace) -> None:
 
 
 def warn_untrained(translator: Translator, targets: Sequence[str]) -> None:
-    """Warn once if a target is a language that the model has a tag for but was never trained to write."""
+    """Warn if a decoder was not trained, and once if a target is a language that it was never trained to write."""
+    for number, model in enumerate([translator, *translator.ensemble], start=1):
+        if targets and not model.decoder_trained:
+            logger.warning(
+                "%s was written by a training with --translation-weight 0, which teaches the decoder nothing; expect text "
+                "of no worth unless the decoder was trained before",
+                "this checkpoint" if number == 1 else f"checkpoint {number} of the ensemble",
+            )
     strange = translator.untrained(targets)
     if strange:
         learned = dict.fromkeys(direction.partition("_")[2] for direction in translator.trained_directions)
@@ -123,7 +130,7 @@ def run_recordings(
     else:
         from tqdm import tqdm
 
-        with atomic_write(args.out) as handle:
+        with atomic_write(args.out, follow_links=True) as handle:
             bar = tqdm(results, total=len(args.audio), unit="file", disable=None)
             failed = _write(bar, args, targets, handle.write, layout)
             if len(failed) == len(args.audio):
@@ -149,7 +156,11 @@ def _all_failed(failed: Sequence[RecordingResult]) -> Exception:
 
 
 def _audio(name: str) -> AudioLike:
-    return sys.stdin.buffer.read() if name == "-" else name
+    if name != "-":
+        return name
+    from st.data.audio import read_stream
+
+    return read_stream(sys.stdin.buffer, "standard input")
 
 
 def _to_stdout(line: str) -> None:
@@ -177,6 +188,8 @@ def _write(
         if result.decoded.reason is not None:
             logger.warning("%s: no text: %s", result.name, result.decoded.reason.replace("_", " "))
         cut = [code for code, found in result.decoded.nbest.items() if found[0].truncated]
+        if result.decoded.truncated and not targets:
+            cut.append("the transcript")
         if cut:
             logger.warning("%s: cut off at the length limit: %s", result.name, " ".join(cut))
         write(first + formatter(result, targets, len(args.audio) == 1))

@@ -31,6 +31,7 @@ examples:
 
 FORMATS = ("text", "tsv", "json", "srt", "vtt")
 LM_BEAM, DECODER_BEAM = 32, 5
+LM_WEIGHT = 0.5
 LABEL_FLOOR = -12.0
 """Letters less probable than e^-12 at a frame are not tried there: the search is several times faster."""
 
@@ -56,10 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)",
     )
     parser.add_argument("--lm", type=Path, metavar="FILE", help="n-gram language model, ARPA or KenLM binary")
-    parser.add_argument("--lm-weight", type=float, default=0.5, metavar="X", help="its weight (default: 0.5)")
-    parser.add_argument(
-        "--label-bonus", type=float, default=0.0, metavar="X", help="added per letter, with --lm (default: 0)"
-    )
+    parser.add_argument("--lm-weight", type=float, metavar="X", help=f"its weight (default: {LM_WEIGHT})")
+    parser.add_argument("--label-bonus", type=float, metavar="X", help="added per letter, with --lm (default: 0)")
     parser.add_argument(
         "--joint-ctc-weight",
         type=float,
@@ -105,6 +104,9 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise UsageError("--joint-ctc-weight needs --lang: the decoder is told which language it writes")
     if args.joint_ctc_weight is not None and args.lm is not None:
         raise UsageError("--lm and --joint-ctc-weight do not go together; choose one")
+    for name in ("lm_weight", "label_bonus"):
+        if getattr(args, name) is not None and args.lm is None:
+            raise UsageError(f"--{name.replace('_', '-')} needs --lm")
     if args.lm is not None and not args.lm.is_file():
         raise UsageError(f"--lm {args.lm}: no such file")
 
@@ -120,11 +122,12 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
             beam=DECODER_BEAM if args.beam is None else args.beam, joint_ctc_weight=args.joint_ctc_weight
         )
     elif args.lm is not None or args.beam not in (None, 1):
+        weight = LM_WEIGHT if args.lm_weight is None else args.lm_weight
         search = PrefixOptions(
             beam=args.beam if args.beam is not None else LM_BEAM,
             label_floor=LABEL_FLOOR,
-            model_weight=args.lm_weight if args.lm is not None else 0.0,
-            label_bonus=args.label_bonus if args.lm is not None else 0.0,
+            model_weight=weight if args.lm is not None else 0.0,
+            label_bonus=args.label_bonus or 0.0,
         )
     return TranscriptOptions(
         language=args.lang,

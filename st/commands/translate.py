@@ -33,6 +33,8 @@ examples:
   curl -s https://example.org/clip.mp3 | st translate - --checkpoint run/checkpoint_best.pt --to en
 """
 
+BEAM, RESCORE_WEIGHT = 5, 0.5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -42,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="LANG", help="target language, CoVoST code such as de or zh-CN; or a,b,c"
     )
-    parser.add_argument("--beam", type=int, default=5, metavar="N", help="hypotheses kept; 1 is greedy (default: 5)")
+    parser.add_argument("--beam", type=int, metavar="N", help=f"hypotheses kept; 1 is greedy (default: {BEAM})")
     parser.add_argument(
         "--lenpen", type=float, default=1.0, metavar="X", help="length penalty; above 1 favours long (default: 1.0)"
     )
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rescore", type=Path, metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
     )
     parser.add_argument(
-        "--rescore-weight", type=float, default=0.5, metavar="W", help="its part in the score, 0 to 1 (default: 0.5)"
+        "--rescore-weight", type=float, metavar="W", help=f"its part in the score, 0 to 1 (default: {RESCORE_WEIGHT})"
     )
     parser.add_argument(
         "--length-reward",
@@ -109,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--nbest above 1 needs --format json")
 
     from st.inference import load_translator
+    from st.inference.load import require_checkpoint
     from st.runtime import tune
 
     try:
@@ -116,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         rescoring = _rescoring(args)
     except ConfigError as error:
         raise UsageError(str(error)) from None
+    if args.rescore is not None:
+        require_checkpoint(args.rescore)
     tune(args.threads)
     translator = load_translator(
         args.checkpoint,
@@ -148,8 +153,22 @@ def _options(args: argparse.Namespace) -> BeamOptions:
     from st.decoding.sampling import SamplingOptions
     from st.errors import UsageError
 
+    chooses = args.rescore is not None or bool(args.length_reward)
+    beam = BEAM if args.beam is None else args.beam
+    refused = {
+        "--rescore-weight needs --rescore": args.rescore_weight is not None and args.rescore is None,
+        "--beam means nothing to --sample, except with --rescore or --length-reward; --nbest tells how many to draw": (
+            args.sample and args.beam is not None and not chooses
+        ),
+        f"--nbest is {args.nbest}; expected at most the {beam} of --beam, which are chosen from": (
+            chooses and args.nbest > beam
+        ),
+    }
+    for message, wrong in refused.items():
+        if wrong:
+            raise UsageError(message)
     # Whoever chooses among hypotheses is given all of them.
-    several = args.beam if args.rescore is not None or args.length_reward else args.nbest
+    several = beam if chooses else args.nbest
     common = {
         "length_penalty": args.lenpen,
         "max_len_a": args.max_len_a,
@@ -161,7 +180,7 @@ def _options(args: argparse.Namespace) -> BeamOptions:
         return SamplingOptions(beam=several, nbest=several, **common, **drawing)
     if drawing:
         raise UsageError(f"--{next(iter(drawing)).replace('_', '-')} needs --sample")
-    return BeamOptions(beam=args.beam, nbest=several, **common)
+    return BeamOptions(beam=beam, nbest=several, **common)
 
 
 def _rescoring(args: argparse.Namespace) -> RescoreOptions | None:
@@ -170,4 +189,5 @@ def _rescoring(args: argparse.Namespace) -> RescoreOptions | None:
         return None
     from st.inference.rescoring import RescoreOptions
 
-    return RescoreOptions(weight=args.rescore_weight, length_reward=args.length_reward, keep=args.nbest)
+    weight = RESCORE_WEIGHT if args.rescore_weight is None else args.rescore_weight
+    return RescoreOptions(weight=weight, length_reward=args.length_reward, keep=args.nbest)

@@ -8,11 +8,13 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soxr
@@ -23,8 +25,11 @@ from st.errors import AudioError, ManifestError
 
 MIN_SAMPLES = 400
 """Receptive field of one XLS-R frame: anything shorter gives no frame at all."""
+MAX_STREAM_BYTES = 1 << 28
+"""Most that is read of what has no size of its own, such as standard input: two hours of WAV at 16 kHz."""
 
 __all__ = [
+    "MAX_STREAM_BYTES",
     "MIN_SAMPLES",
     "SAMPLE_RATE",
     "Recording",
@@ -34,6 +39,7 @@ __all__ = [
     "read_audio",
     "read_bytes",
     "read_recording",
+    "read_stream",
     "to_mono",
 ]
 
@@ -164,7 +170,7 @@ def read_bytes(source: str | Path) -> bytes:
     """Return the bytes of a file or of a slice of one, with one seek and one read.
 
     Raises:
-        AudioError: With reason ``missing`` if there is no such file.
+        AudioError: With reason ``missing`` if there is no such file; as :func:`read_stream` if it is no regular one.
         ManifestError: If a slice is empty or lies outside its file.
     """
     name = str(source)
@@ -176,7 +182,8 @@ def read_bytes(source: str | Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         # The name of a plain file may look like a slice.
         if path == name or not Path(name).is_file():
-            raise AudioError(f"{source}: no such file", reason="missing") from None
+            found = "is a folder; name a recording" if Path(name).is_dir() else "no such file"
+            raise AudioError(f"{source}: {found}", reason="missing") from None
         return _read_part(name, 0, -1)
     if length >= 0 and len(data) < length:
         raise ManifestError(f"{source}: the file ends {length - len(data)} bytes before the slice does; prepare again")
@@ -188,4 +195,22 @@ def _read_part(path: str, offset: int, length: int) -> bytes:
     with open(path, "rb", buffering=0) as handle:  # noqa: PTH123
         if offset:
             handle.seek(offset)
+        if length < 0 and not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            return read_stream(io.BufferedReader(handle), path)
         return handle.read(length)
+
+
+def read_stream(handle: BinaryIO, name: str) -> bytes:
+    """Return all bytes of a pipe or a device, which may have no end.
+
+    Raises:
+        AudioError: With reason ``unreadable`` if there are more than :data:`MAX_STREAM_BYTES`.
+    """
+    data = handle.read(MAX_STREAM_BYTES + 1)
+    if len(data) > MAX_STREAM_BYTES:
+        raise AudioError(
+            f"{name}: more than {MAX_STREAM_BYTES >> 20} MB, the most that is read from a pipe or a device; "
+            "write it to a file and name that",
+            reason="unreadable",
+        )
+    return data

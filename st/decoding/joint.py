@@ -126,10 +126,8 @@ class JointScorer(TokenScorer):
         gains = torch.tensor(self._gains(chosen.tolist()), device=logits.device)
         unheard = torch.tensor(self._unheard(chosen.tolist()), device=logits.device)
         mixed = torch.where(unheard > 0, attention, (1 - self._weight) * attention + self._weight * gains)
-        if self._weight > 0:
-            endless = unheard > MOST_UNHEARD
-            endless[:, : always.size(1)] = False  # what the search may force
-            mixed = mixed.masked_fill(endless, -math.inf)
+        if self._weight > 0 and len(self._rows[0].tokens) >= always.size(1) - 1:  # behind all that may be forced
+            mixed = mixed.masked_fill(unheard > MOST_UNHEARD, -math.inf)
         return torch.full_like(logits, -math.inf).scatter(1, chosen, mixed), torch.zeros_like(log_norm)
 
     def reorder(self, rows: Tensor, *, shared: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from st.decoding.options import BeamOptions
+from st.errors import CheckpointError
 from st.inference.precision import choose_device, choose_dtype, convert_products, pack
 from st.inference.transcriber import TranscriptOptions
 from st.inference.translator import Translator
@@ -52,6 +53,8 @@ def load_translator(
         raise TypeError(f"give either options or {', '.join(beam_options)}")
     options = options or BeamOptions(**beam_options)
     place, number_type = choose_device(device), choose_dtype(dtype)
+    for path in ensemble:
+        require_checkpoint(path)
     bundle = load_bundle(checkpoint, data_dir=data_dir, device=place, padding=padding)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
@@ -64,6 +67,7 @@ def load_translator(
         options=options,
         dtype=number_type,
         trained_directions=bundle.trained_directions,
+        decoder_trained=bundle.decoder_trained,
         transcripts=transcripts,
     )
     for path in ensemble:
@@ -71,3 +75,11 @@ def load_translator(
             load_translator(path, data_dir=data_dir, device=device, dtype=dtype, padding=padding, options=options)
         )
     return translator
+
+
+def require_checkpoint(checkpoint: Path | str) -> None:
+    """Raise CheckpointError if there is nothing of that name, before something else takes its time to load."""
+    from st.checkpoints.hub import looks_like_hub_id
+
+    if not Path(checkpoint).exists() and not looks_like_hub_id(str(checkpoint)):
+        raise CheckpointError(f"{checkpoint}: no such file")

@@ -36,6 +36,10 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"no device {name!r}; choose from: auto, cpu, cuda, cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here")
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(f"device {name!r} cannot be used here; choose another --device, such as cpu") from None
     return device
 
 

@@ -105,6 +105,8 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
     if targets:
         content["translations"] = dict(decoded.translations)
         content["nbest"] = {code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()}
+    else:
+        content["truncated"] = decoded.truncated
     content["empty_because"] = decoded.reason
     line = json.dumps(content, ensure_ascii=False, allow_nan=False)
     # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.

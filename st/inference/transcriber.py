@@ -73,6 +73,8 @@ class Transcript:
     text: str
     words: tuple[TimedText, ...] | None = None
     """When, if that was asked for."""
+    truncated: bool = False
+    """Whether the length limit cut off what the decoder wrote."""
 
 
 class Transcriber:
@@ -113,13 +115,16 @@ class Transcriber:
         logits = self.model.ctc_logits(encoded)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
-        texts = self._texts(encoded, logits, spoken)
+        found = self._transcripts(encoded, logits, spoken)
         if not self.options.times:
-            return [Transcript(text) for text in texts]
+            return found
         lengths = encoded.lengths.tolist()
-        return [self._timed(text, logits[row, : lengths[row]]) for row, text in enumerate(texts)]
+        return [
+            dataclasses.replace(transcript, words=self._times(transcript.text, logits[row, : lengths[row]]))
+            for row, transcript in enumerate(found)
+        ]
 
-    def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[str]:
+    def _transcripts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[Transcript]:
         options = self.options
         if options.decoder is not None:
             if options.language is not None:
@@ -129,11 +134,13 @@ class Transcriber:
             return self._written(encoded, logits, spoken, options.decoder)
         if options.search is not None:
             found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
-            return [self.ctc.decode(hypotheses[0].labels, collapse=False) for hypotheses in found]
+            return [Transcript(self.ctc.decode(hypotheses[0].labels, collapse=False)) for hypotheses in found]
         labels = ctc_greedy(logits, encoded.lengths)
-        return [self.ctc.decode(sequence, collapse=False) for sequence in labels]
+        return [Transcript(self.ctc.decode(sequence, collapse=False)) for sequence in labels]
 
-    def _written(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions) -> list[str]:
+    def _written(
+        self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
+    ) -> list[Transcript]:
         """Let the decoder write, judged by the CTC head."""
         text, memory = self.text, self.model.adapt(encoded)
         if text is None:
@@ -163,22 +170,21 @@ class Transcriber:
                 unk=text.unk,
                 scorer=scorer,
             )
-            written += [text.decode(best.tokens) for [best] in found]
+            written += [Transcript(text.decode(best.tokens), truncated=best.truncated) for [best] in found]
         return written
 
     def _labels_of(self, tokens: Sequence[int]) -> list[int]:
         """Spell the text of a hypothesis with the CTC head's letters."""
         return self.ctc.encode(self.text.decode(tokens)) if self.text is not None else []
 
-    def _timed(self, text: str, logits: Tensor) -> Transcript:
+    def _times(self, text: str, logits: Tensor) -> tuple[TimedText, ...]:
         if not self.ctc.spell(text):
-            return Transcript(text, ())
+            return ()
         try:
-            words = time_words(logits, text, self.ctc, frame_s=self._frame_s, skip_unknown=True)
+            return tuple(time_words(logits, text, self.ctc, frame_s=self._frame_s, skip_unknown=True))
         except DecodingError as error:
             logger.warning("no times: %s", error)
-            return Transcript(text, ())
-        return Transcript(text, tuple(words))
+            return ()
 
 
 def frame_seconds(model: SpeechTranslator) -> float:

@@ -65,6 +65,8 @@ class DecodedUtterance:
     """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
     words: Sequence[TimedText] | None = None
     """When each word of the transcript was said; None if that was not asked for."""
+    truncated: bool = False
+    """Whether the length limit cut the transcript off; the translations say it of themselves."""
 
 
 class Rescoring(Protocol):
@@ -86,6 +88,7 @@ class Translator:
         rescorer: What chooses anew among the translations of a batch; None for none.
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
+        decoder_trained: Whether that training taught the decoder.
 
     Raises:
         DecodingError: On construction, if the model has no speech encoder.
@@ -101,6 +104,7 @@ class Translator:
         options: BeamOptions | None = None,
         dtype: torch.dtype = torch.float32,
         trained_directions: Sequence[str] = (),
+        decoder_trained: bool = True,
         transcripts: TranscriptOptions | None = None,
     ) -> None:
         if "encoder" not in model.config.parts:
@@ -113,7 +117,7 @@ class Translator:
         self.device = next(model.parameters()).device
         translates = set(PARTS) <= set(model.config.parts)
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
-        self.trained_directions = tuple(trained_directions)
+        self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self._min_samples = model.encoder.feature_extractor.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
@@ -349,8 +353,9 @@ class Translator:
     @staticmethod
     def _result(transcript: Transcript | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
         best = {code: found[0].text for code, found in nbest.items()}
-        text, words = (None, None) if transcript is None else (transcript.text, transcript.words)
-        return DecodedUtterance(text, best, nbest, words=words)
+        if transcript is None:
+            return DecodedUtterance(None, best, nbest)
+        return DecodedUtterance(transcript.text, best, nbest, words=transcript.words, truncated=transcript.truncated)
 
     def _empty(self, waveform: Waveform, codes: Sequence[str]) -> DecodedUtterance:
         reason = "too_short" if len(waveform) else "empty_audio"

@@ -68,6 +68,9 @@ class Answer:
 class Oracle:
     """Says the reference, except that a clip in ``wrong`` is translated into nothing."""
 
+    ensemble = ()
+    decoder_trained = True
+
     def __init__(self, *, wrong: Sequence[int] = (), dies_after: int = 10**9, hears: bool = True) -> None:
         self.wrong, self.dies_after, self.hears = wrong, dies_after, hears
         self.batches: list[list[tuple[str, int, int]]] = []

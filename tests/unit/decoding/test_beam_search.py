@@ -127,7 +127,8 @@ def test_i08_extreme_length_penalties_are_safe(length_penalty: float) -> None:
         scores = [one.score for one in hypotheses]
         assert all(math.isfinite(score) for score in scores)
         assert scores == sorted(scores, reverse=True)
-    assert next(one.score for one in score_targets(make_model(), make_memory(1), [(7, 9)], options)) < 0
+    [one] = score_targets(make_model(), make_memory(1), [(7, 9)], options)
+    assert math.isfinite(one.score)
 
 
 @pytest.mark.parametrize(

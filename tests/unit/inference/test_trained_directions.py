@@ -26,6 +26,15 @@ def trained(tiny_model, tiny_config, tree: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def first_stage(trained: Path, tmp_path: Path) -> Path:
+    """A checkpoint of a training that taught the CTC head only."""
+    content = torch.load(trained, weights_only=True)
+    path = tmp_path / "first_stage.pt"
+    torch.save(content | {"cfg": {"criterion": {"_name": "translation_ctc", "translation_weight": 0.0}}}, path)
+    return path
+
+
 def test_targets_that_were_never_trained_are_known_whatever_data_are_given(trained: Path, tree: Path) -> None:
     for data_dir in (None, tree):
         translator = load_translator(trained, data_dir=data_dir, device="cpu")
@@ -50,3 +59,20 @@ def test_the_command_warns_once(trained: Path, recordings: Path, capsys, monkeyp
     error = capsys.readouterr().err
     assert error.count("never trained to translate into ja ta, only into en de") == int(warned)
     assert error.count("never trained") == int(warned)
+
+
+def test_a_decoder_that_was_not_trained_is_warned_of(
+    first_stage: Path, trained: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+    options = ["--to", "en", "--device", "cpu", "--beam", "1", "--max-len-b", "3"]
+    for first, second, expected in (
+        (first_stage, trained, "this checkpoint was written by a training with --translation-weight 0"),
+        (trained, first_stage, "checkpoint 2 of the ensemble was written"),
+        (trained, trained, None),
+    ):
+        command = ["translate", str(recordings / "a.wav"), "--checkpoint", str(first), "--ensemble", str(second)]
+        assert main([*command, *options]) == 0
+        error = capsys.readouterr().err
+        assert error.count("--translation-weight 0") == (expected is not None)
+        assert expected is None or expected in error

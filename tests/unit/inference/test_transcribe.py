@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from ngram_oracle import stand_in
 
 from st.cli import main
+from st.commands.recordings import run_recordings
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.decoding import BeamOptions, PrefixOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
@@ -71,6 +74,18 @@ def test_decoder_transcribes_as_its_beam_search_does(
     assert alone == _texts(writer, waves)
 
 
+def test_i08_transcripts_that_the_limit_cuts_off_are_flagged_and_warned_of(
+    translator: Translator, recordings: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    args = Namespace(audio=[str(recordings / "a.wav")], out=tmp_path / "out.json", format="json")
+    for limit, cut in ((2, True), (200, False)):
+        options = BeamOptions(beam=1, max_len_b=limit, joint_ctc_weight=1.0)
+        caplog.clear()
+        assert run_recordings(args, _with(translator, language="fr", decoder=options), []) == 0
+        assert json.loads(args.out.read_text(encoding="utf-8"))["truncated"] is cut
+        assert ("cut off at the length limit: the transcript" in caplog.text) is cut
+
+
 def test_decoder_writes_each_recording_in_its_own_language(translator: Translator, waves: list[np.ndarray]) -> None:
     options = BeamOptions(beam=3, max_len_b=20, joint_ctc_weight=0.4)
     writer = _with(translator, decoder=options)
@@ -100,7 +115,13 @@ def test_joint_scores_are_those_of_both_heads(
     assert best.tokens[0] == int(forced[0])
     with torch.no_grad():
         scores = model.decoder(torch.tensor([[2, *best.tokens]]), memory.states, memory.lengths)[0].log_softmax(-1)
-        attention = float(scores[range(len(best.tokens) + 1), [*best.tokens, 2]].sum())
+        spelt = [
+            translator.ctc.encode(translator.text.decode(best.tokens[:end])) for end in range(len(best.tokens) + 1)
+        ]
+        # The decoder alone judges pieces that add no letters, but for the tag.
+        alone = [place > 0 and one == two for place, (one, two) in enumerate(itertools.pairwise(spelt))]
+        parts = torch.tensor([1.0 if silent else 0.6 for silent in [*alone, False]])
+        attention = float((parts * scores[range(len(best.tokens) + 1), [*best.tokens, 2]]).sum())
         encoded = translator._encode(waves[2:3])
         possible = possible_labels(translator.ctc, "fr")
         logits = model.ctc_logits(encoded).masked_fill(~possible, -1e4)
@@ -109,7 +130,7 @@ def test_joint_scores_are_those_of_both_heads(
         logits.log_softmax(-1).transpose(0, 1), torch.tensor([labels]), encoded.lengths, torch.tensor([len(labels)]),
         reduction="sum",
     )  # fmt: skip
-    assert best.score == pytest.approx(0.6 * attention - 0.4 * float(loss), rel=1e-4)
+    assert best.score == pytest.approx(attention - 0.4 * float(loss), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +311,8 @@ def test_searches_on_the_command_line(run) -> None:
         (["a.wav", "--lm", "none.arpa"], 2, "none.arpa: no such file"),
         (["a.wav", "--lm", "page.mp3"], 1, "neither an ARPA file nor a KenLM binary"),
         (["a.wav", "--beam", "0"], 2, "beam is 0"),
+        (["a.wav", "--lm-weight", "0.7"], 2, "--lm-weight needs --lm"),
+        (["a.wav", "--label-bonus", "1"], 2, "--label-bonus needs --lm"),
         (["a.wav", "--times", "minute"], 2, "--times"),
     ],
 )

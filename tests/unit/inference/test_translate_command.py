@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,31 @@ def test_i14_existing_output_is_kept_unless_forced(run, tmp_path: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["result.tsv"]
 
 
+def test_i14_a_link_stays_and_its_target_is_written(run, tmp_path: Path) -> None:
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    target.write_text("mine")
+    link.symlink_to(target)
+    code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(link))
+    assert (code, target.read_text()) == (2, "mine")
+    assert "--force" in err
+    assert run("translate", "a.wav", "--to", "de", "--out", str(link), "--force")[0] == 0
+    assert link.is_symlink()
+    assert target.read_text(encoding="utf-8") == run("translate", "a.wav", "--to", "de")[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "target.txt"]
+
+
+def test_i14_a_pipe_is_written_to_and_needs_no_force(run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text(encoding="utf-8")), daemon=True)
+    reader.start()
+    assert run("translate", "a.wav", "--to", "de", "--out", str(pipe))[0] == 0
+    reader.join(timeout=30)
+    assert pipe.is_fifo()
+    assert got == [run("translate", "a.wav", "--to", "de")[1]]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_i14_interrupted_output_leaves_nothing(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -195,7 +221,18 @@ def test_i17_standard_input(run, recordings: Path, monkeypatch: pytest.MonkeyPat
         (["a.wav", "--to", "de", "--nbest", "2"], 2, "--format json"),
         (["a.wav", "--to", "de", "--threads", "0"], 2, "--threads is 0"),
         (["a.wav", "--to", "de", "--device", "abacus"], 2, "no device 'abacus'"),
-        (["a.wav", "--to", "de", "--out", "."], 2, "is a folder"),
+        (["a.wav", "--to", "de", "--device", "mps"], 2, "device 'mps' cannot be used here"),
+        (["a.wav", "--to", "de", "--out", "."], 2, "--out .: is a folder"),
+        ([".", "--to", "de"], 1, ".: is a folder; name a recording"),
+        (
+            ["a.wav", "--to", "de", "--nbest", "5", "--length-reward", "1", "--format", "json"],
+            2,
+            "--nbest is 5; expected",
+        ),
+        (["a.wav", "--to", "de", "--sample"], 2, "--beam means nothing to --sample"),
+        (["a.wav", "--to", "de", "--rescore-weight", "0.3"], 2, "--rescore-weight needs --rescore"),
+        (["a.wav", "--to", "de", "--length-reward", "nan"], 2, "length reward is nan"),
+        (["a.wav", "--to", "de", "--max-len-a", "inf"], 2, "max_len_a is inf"),
         (["a.wav", "--to", "de", "--checkpoint", "none.pt"], 1, "none.pt"),
     ],
 )
@@ -209,6 +246,25 @@ def test_wrong_usage_is_one_sentence(run, arguments: list[str], code: int, messa
 def test_wrong_usage_is_said_before_the_model_is_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.inference.load_translator", lambda *_, **__: pytest.fail("read the model"))
     assert run("translate", "a.wav", "--to", "xx")[0] == 2
+
+
+@pytest.mark.parametrize("option", ["--ensemble", "--rescore"])
+def test_a_second_model_that_is_missing_is_said_before_the_first_is_read(
+    run, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("st.checkpoints.load_bundle", lambda *_, **__: pytest.fail("read the model"))
+    code, _, err = run("translate", "a.wav", "--to", "de", option, "none.pt")
+    assert (code, err.splitlines()[-1]) == (1, "st: error: none.pt: no such file")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "-"])
+def test_input_without_end_is_refused(run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.data.audio.MAX_STREAM_BYTES", 1 << 20)
+    with Path("/dev/zero").open("rb") as zeros:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(zeros))
+        code, _, err = run("translate", name, "--to", "de")
+    assert code == 1
+    assert "more than 1 MB, the most that is read from a pipe or a device" in err
 
 
 def test_help_loads_no_torch() -> None:
