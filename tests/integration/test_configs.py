@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 import shlex
 from pathlib import Path
 
@@ -91,6 +92,15 @@ def test_what_the_files_of_a_recipe_say_is_what_fairseq_gets(path: Path):
     for (section, key), value in own_settings(path).items():
         # What has a type in fairseq's own sections, and a default, does not stay missing.
         assert found[section][key] == value or value == "???", f"{section}.{key}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_overrides_in_the_comments_of_a_recipe_can_be_given(path: Path):
+    """Hydra wants a plus before what the recipe does not list."""
+    comments = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    overrides = re.findall(r"(?<!\S)\+?[a-z_]+\.[a-z_]+=[^\s,]+", "\n".join(comments))
+    assert any(override.startswith("task.data=") for override in overrides)
+    composed(path.stem, *overrides)
 
 
 def test_all_configs_were_found():
