@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole job on this machine, in about 20 minutes on two cores: make a small spoken corpus, prepare it, train a
+# The whole job on this machine, in about 15 minutes on two cores: make a small spoken corpus, prepare it, train a
 # multilingual speech translation model from random weights, score it on unseen sentences by unseen voices, use it.
 # Stopped half-way, it goes on where it was when started again.
 #   scripts/demo.sh [FOLDER]     default: ./demo
