@@ -235,12 +235,17 @@ def central_directory(records: Sequence[StoreRecord], start: int) -> bytes:
     directory = b"".join(parts)
     count, size = len(parts), len(directory)
     end64 = b""
-    if count >= _MAX16 or start >= _MAX32 or size >= _MAX32:
+    if _is_large(count, start, size):
         end64 = _END64.pack(b"PK\6\6", 44, _VERSION64, _VERSION64, 0, 0, count, count, size, start)
         end64 += _LOCATOR.pack(b"PK\6\7", 0, start + size, 1)
     short_count = min(count, _MAX16)
     end = _END.pack(b"PK\5\6", 0, 0, short_count, short_count, min(size, _MAX32), min(start, _MAX32), 0)
     return directory + end64 + end
+
+
+def _is_large(count: int, start: int, size: int) -> bool:
+    """Return whether a zip of so many members, whose directory begins there and has that size, needs 64-bit numbers."""
+    return count >= _MAX16 or start >= _MAX32 or size >= _MAX32
 
 
 def store_size(records: Sequence[StoreRecord]) -> int:
@@ -249,14 +254,18 @@ def store_size(records: Sequence[StoreRecord]) -> int:
     Raises:
         ManifestError: If its clips do not lie one behind the other.
     """
-    position = 0
+    position = directory = count = 0
     for record in records:
         if record.length:
-            position += len(local_header(record.clip, record.crc32, record.length))
+            name, extra = len(member_name(record.clip)), _EXTRA64.size if position >= _MAX32 else 0
+            position += _LOCAL.size + name
             if record.offset != position:
                 raise ManifestError(f"clip {record.clip} begins at {record.offset}; expected {position}")
             position += record.length
-    return position + len(central_directory(records, position))
+            directory += _CENTRAL.size + name + extra
+            count += 1
+    end64 = _END64.size + _LOCATOR.size if _is_large(count, position, directory) else 0
+    return position + directory + end64 + _END.size
 
 
 def _parts(payload: bytes | Path) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from covost.published_sizes import PUBLISHED_SIZES
-from covost.store import INDEX_HEADER, StoreRecord
+from covost.store import INDEX_HEADER, StoreRecord, local_header, store_size
 from st.data.languages import LANGUAGES, parse_directions, split_direction
 
 SCRIPTS = {
@@ -89,15 +89,17 @@ def make_language(root: Path, out: Path, code: str) -> int:
 
 
 def make_store(folder: Path, split: str, clips: Sequence[str], frames: dict[str, int]) -> None:
-    """Write the index of a store whose zip holds nothing."""
+    """Write the index of a store and, as a hole that takes no room on disk, a zip of the size it tells of."""
     folder.mkdir(parents=True, exist_ok=True)
-    records, offset = [], 60
+    records, end = [], 0
     for clip in clips:
         length = frames[clip]
+        offset = end + len(local_header(clip, 0, length))
         records.append(StoreRecord(clip, offset, length, 0, frames[clip], "ok", "", 0, 0))
-        offset += length + 60
+        end = offset + length
+    with (folder / f"{split}.zip").open("wb") as handle:
+        handle.truncate(store_size(records))
     # Recordings must be older than the index, or they are read again.
-    (folder / f"{split}.zip").write_bytes(b"")
     (folder / f"{split}.index.tsv").write_text(INDEX_HEADER + "".join(r.to_line() for r in records), encoding="utf-8")
 
 

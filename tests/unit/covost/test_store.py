@@ -14,7 +14,7 @@ import pytest
 from covost import store as store_module
 from covost.build import StorePlan, build_store
 from covost.decode import ClipDecoder, DecodedClip, decode_clip
-from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from covost.store import StorePaths, StoreRecord, StoreWriter, central_directory, local_header, read_records, store_size
 from st.data.audio import read_audio
 from st.errors import ManifestError
 
@@ -265,6 +265,16 @@ def test_a_store_beyond_four_gigabytes_is_a_sound_zip(tmp_path: Path) -> None:
             assert archive.read(f"{name[0]}.flac") == payload
     assert writer.records[2].offset > 5 << 30
     assert writer.records[2].crc32 == zlib.crc32(payloads["c.mp3"])
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 1), (3, 7), (65_534, 1), (65_535, 1), (3, 3 << 30)])
+def test_a_table_tells_how_long_its_zip_is(count: int, length: int) -> None:
+    records, end = [], 0
+    for number in range(count):
+        offset = end + len(local_header(f"{number}.mp3", 0, min(length, 1)))
+        records.append(StoreRecord(f"{number}.mp3", offset, length, 0, 1, "ok", "", 1, 1))
+        end = offset + length
+    assert store_size(records) == end + len(central_directory(records, end))
 
 
 def test_a_store_of_more_than_65535_clips_is_a_sound_zip(tmp_path: Path) -> None:
