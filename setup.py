@@ -21,7 +21,7 @@ SERVE = ["fastapi>=0.115", "starlette>=0.49.1", "python-multipart>=0.0.18", "uvi
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
     "pytest>=8",
-    "pytest-xdist>=3.6",
+    "pytest-xdist>=3.7",
     "hypothesis>=6.100",
     # Pinned: another version formats and finds other things.
     "ruff==0.17.6",

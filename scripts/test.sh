@@ -12,4 +12,5 @@ if [[ " $* " != *" -m "* ]]; then
 fi
 # Two processes of one thread each: two cores are used, and no test fights another for them.
 export OMP_NUM_THREADS=1
-exec python -m pytest -n 2 --dist loadfile "$@"
+# Without the reordering, which starts files of many tests first, so that one process is left alone with the long ones.
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
