@@ -169,8 +169,8 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
     from st.data.ctc_vocabulary import NORMALISATION, normalise
+    from st.data.languages import written_without_spaces
     from st.evaluation.error_rates import NO_WORDS, score_transcripts
-    from st.evaluation.scores import written_without_spaces
 
     spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]

@@ -127,7 +127,8 @@ class TranslationCtcCriterion(FairseqCriterion):
                 weight = self._present_ctc_weight(model)
                 loss = loss + weight * losses.sum() / copies * (sample_size / max(labels, 1))
             if not training:
-                log |= ctc_error_counts(output["ctc_logits"], output["frames"], sample["transcripts"], self.task.ctc)
+                texts = sample["transcripts"], sample["spoken"]
+                log |= ctc_error_counts(output["ctc_logits"], output["frames"], *texts, self.task.ctc)
         log |= {"loss": loss.detach(), "sample_size": sample_size}
         return loss, sample_size, check_loss(loss, self.task, sample, log) if training else log
 

@@ -11,28 +11,33 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import language
+from st.data.languages import LANGUAGES, language, written_without_spaces
 
 MAX_NGRAM = 4
 
 
-def ctc_error_counts(logits: Tensor, lengths: Tensor, transcripts: list[str], ctc: CtcVocabulary) -> dict[str, int]:
+def ctc_error_counts(
+    logits: Tensor, lengths: Tensor, transcripts: list[str], spoken: list[str], ctc: CtcVocabulary
+) -> dict[str, int]:
     """Count word and character errors of greedy CTC decoding.
 
     Args:
         logits: ``(N, S, C)``.
         lengths: Valid frames ``(N,)``.
         transcripts: N texts.
+        spoken: N languages; words are not counted of those written without spaces.
         ctc: The vocabulary, whose normalisation applies to both sides.
     """
     best = logits.argmax(-1).cpu()
     counts = dict.fromkeys(("word_errors", "words", "char_errors", "chars"), 0)
-    for labels, length, transcript in zip(best, lengths.tolist(), transcripts, strict=True):
+    for labels, length, transcript, code in zip(best, lengths.tolist(), transcripts, spoken, strict=True):
         reference = ctc.spell(transcript)
         if not reference:
             continue
         hypothesis = ctc.decode(labels[:length].tolist())
         for unit, process in (("word", jiwer.process_words), ("char", jiwer.process_characters)):
+            if unit == "word" and code in LANGUAGES and written_without_spaces(code):
+                continue
             result = process(reference, hypothesis)
             counts[f"{unit}_errors"] += result.substitutions + result.deletions + result.insertions
             counts[f"{unit}s"] += result.hits + result.substitutions + result.deletions

@@ -283,12 +283,12 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             :attr:`utterances` (of the first, when joined); ``nsentences`` R;
             ``ntokens``; ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
             ``prev_output_tokens`` (R, U); ``target`` (R, U); ``languages`` R codes; ``references`` R texts;
-            ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts.
+            ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts; ``spoken`` N codes.
         """
         if not items:
             return {}
         numbers = [item["index"] for item in items]
-        languages = [self.utterances[int(self.plan.first[number])].src_lang for number in numbers]
+        spoken = [self.utterances[int(self.plan.first[number])].src_lang for number in numbers]
         transcripts = [self.transcript(number) for number in numbers]
         rows = [(n, *target) for n, number in enumerate(numbers) for target in self.translations(number)]
         eos, pad = self.text.eos, self.text.pad
@@ -310,9 +310,10 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             },
             "target": target,
             "languages": [lang for _, _, lang, _ in rows],
-            "directions": [f"{languages[n]}_{lang}" for n, _, lang, _ in rows],
+            "directions": [f"{spoken[n]}_{lang}" for n, _, lang, _ in rows],
             "references": [text for _, _, _, text in rows],
             "ctc_targets": pad_rows(labels, 0, torch.long),
             "ctc_lengths": torch.tensor([len(row) for row in labels]),
             "transcripts": transcripts,
+            "spoken": spoken,
         }

@@ -75,7 +75,7 @@ DIRECTIONS: tuple[str, ...] = INTO_ENGLISH + OUT_OF_ENGLISH
 """All 36 directions, written ``<source>_<target>``."""
 
 UNSPACED_SCRIPTS = ("Hans", "Jpan")
-"""Scripts that write no space between sentences."""
+"""Scripts that write no space between words nor sentences."""
 
 GROUPS: dict[str, tuple[str, ...]] = {"all": DIRECTIONS, "x_en": INTO_ENGLISH, "en_x": OUT_OF_ENGLISH}
 
@@ -99,8 +99,16 @@ def join_sentences(sentences: Sequence[str], code: str) -> str:
         sentences: At least one.
         code: CoVoST code of their language; an unknown one gets spaces.
     """
-    unspaced = code in LANGUAGES and LANGUAGES[code].script in UNSPACED_SCRIPTS
-    return ("" if unspaced else " ").join(sentences)
+    return ("" if code in LANGUAGES and written_without_spaces(code) else " ").join(sentences)
+
+
+def written_without_spaces(code: str) -> bool:
+    """Return whether a language puts no spaces between its words, so that only its characters can be counted.
+
+    Raises:
+        UsageError: If ``code`` is not a language of CoVoST 2.
+    """
+    return language(code).script in UNSPACED_SCRIPTS
 
 
 def split_direction(direction: str) -> tuple[str, str]:

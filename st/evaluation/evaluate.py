@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from st.data.languages import LANGUAGES, split_direction
+from st.data.languages import LANGUAGES, split_direction, written_without_spaces
 from st.errors import EvaluationError, UsageError
 from st.evaluation.clips import MAX_MEGABYTES, collect_clips
 from st.evaluation.comet import comet_scores
@@ -26,7 +26,7 @@ from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
 from st.evaluation.published import beside_published
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import checked_segments, summarise, translation_statistics, written_without_spaces
+from st.evaluation.scores import checked_segments, summarise, translation_statistics
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import REPORT_FILENAME, write_report, written_run
 

@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from st.data.languages import written_without_spaces
 from st.errors import EvaluationError
 from st.evaluation.hypotheses import read_lines
 from st.evaluation.results import JsonValue, number
-from st.evaluation.scores import written_without_spaces
 
 PAST_SOURCE = "past_source"
 

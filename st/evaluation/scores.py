@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from st.data.languages import language
+from st.data.languages import language, written_without_spaces
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
 from st.evaluation.resampling import confidence_intervals
@@ -15,9 +15,6 @@ from st.evaluation.statistics import Metric, Statistics, extract
 
 OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
 """Tokenizers reported beside the papers' convention, by target language."""
-
-UNSEGMENTED_SCRIPTS = ("Hans", "Jpan")
-"""Scripts written without spaces between words."""
 
 
 def score_translations(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> DirectionResult:
@@ -64,15 +61,6 @@ def summarise(
         intervals=dict(zip(statistics, intervals, strict=True)),
         length_ratio=length_ratio(hypotheses, references),
     )
-
-
-def written_without_spaces(code: str) -> bool:
-    """Return whether a language puts no spaces between its words, so that only its characters can be counted.
-
-    Raises:
-        UsageError: If ``code`` is not a language of CoVoST 2.
-    """
-    return language(code).script in UNSEGMENTED_SCRIPTS
 
 
 def metrics_for(target: str) -> dict[str, Metric]:

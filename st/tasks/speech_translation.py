@@ -118,7 +118,7 @@ class SpeechTranslationTask(FairseqTask):
 
         What begins with ``train`` or ``asr_train`` is a training set: shuffled, sampled and augmented.
         """
-        directions = None if "_" in split else self.directions
+        directions = self.directions if split.removeprefix("asr_") in SPLITS else None
         training = split.startswith(TRAINING_SETS)
         dataset = TranslationDataset.load(
             self.cfg.data,

@@ -313,6 +313,8 @@ def test_searches_on_the_command_line(run) -> None:
         (["a.wav", "--beam", "0"], 2, "beam is 0"),
         (["a.wav", "--lm-weight", "0.7"], 2, "--lm-weight needs --lm"),
         (["a.wav", "--label-bonus", "1"], 2, "--label-bonus needs --lm"),
+        (["a.wav", "--lm", __file__, "--lm-weight", "nan"], 2, "model_weight is nan; expected a finite number"),
+        (["a.wav", "--lm", __file__, "--label-bonus", "inf"], 2, "label_bonus is inf; expected a finite number"),
         (["a.wav", "--times", "minute"], 2, "--times"),
     ],
 )

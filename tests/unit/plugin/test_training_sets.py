@@ -58,6 +58,17 @@ def test_transcripts_are_not_added_to_transcripts(data):
     assert len(items(epoch(trainer)[1])) == 12
 
 
+def test_directions_narrow_transcripts_to_what_is_spoken_in_them(data):
+    english = data / "asr_train_en.tsv"
+    write_manifest(english, read_manifest(data / "train_en_de.tsv")[:2])
+    try:
+        assert len(items(epoch(make_trainer(data, train_subset="asr_train"))[1])) == 14
+        assert len(items(epoch(make_trainer(data, train_subset="asr_train", directions="de_en"))[1])) == 12
+        assert len(items(epoch(make_trainer(data, train_subset="asr_train_en", directions="de_en"))[1])) == 2
+    finally:
+        english.unlink()
+
+
 @pytest.mark.parametrize("subset", ["dev", "dev_de_en", "asr_dev", "asr_dev_de", "test"])
 def test_other_sets_stay_as_they_are(data, subset):
     trainer = make_trainer(data, noise="white", concat_prob=1.0)

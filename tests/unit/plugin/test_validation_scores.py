@@ -1,11 +1,13 @@
 """BLEU of validation sets: of the directions that they hold, whatever is trained; no number where nothing was scored."""
 
 import pytest
+import torch
 from fairseq.logging import metrics
 from tone_tree import make_tree
 from trainer_in_process import make_trainer
 
-from st.criterions.validation import bleu_counts, reduce_bleu
+from st.criterions.validation import bleu_counts, ctc_error_counts, reduce_bleu, reduce_error_rates
+from st.data.ctc_vocabulary import CtcVocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -22,13 +24,13 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trainer(data):
     trainer = make_trainer(data, directions="en_de", eval_bleu=True, eval_bleu_max_len=8)
-    for subset in ("dev", "dev_de_en", "asr_dev"):
+    for subset in ("dev", "dev_de_en", "asr_dev_de"):
         trainer.task.load_dataset(subset)
     return trainer
 
 
 @pytest.mark.parametrize(
-    ("subset", "directions"), [("dev", ["en_de"]), ("dev_de_en", ["de_en"]), ("asr_dev", ["de_de"])]
+    ("subset", "directions"), [("dev", ["en_de"]), ("dev_de_en", ["de_en"]), ("asr_dev_de", ["de_de"])]
 )
 def test_bleu_is_of_the_directions_of_the_subset_beside_others(trainer, subset, directions):
     dataset = trainer.task.datasets[subset]
@@ -62,3 +64,15 @@ def test_nothing_scored_is_no_bleu_at_all():
     with metrics.aggregate(new_root=True) as meters:
         reduce_bleu([bleu_counts([], [], [], ["de_en"])])
     assert not meters.get_smoothed_values()
+
+
+@pytest.mark.parametrize(("spoken", "wer"), [("de", 100.0), ("zh-CN", None)])
+def test_no_word_error_rate_of_languages_written_without_spaces(spoken, wer):
+    symbols = ["<pad>", "<s>", "</s>", "<unk>", "|", "a", "b"]
+    ctc = CtcVocabulary({symbol: number for number, symbol in enumerate(symbols)})
+    logits = torch.nn.functional.one_hot(torch.tensor([[5, 0, 6, 0]]), 7).float()  # "ab"
+    with metrics.aggregate(new_root=True) as meters:
+        reduce_error_rates([ctc_error_counts(logits, torch.tensor([4]), ["aa"], [spoken], ctc)])
+    found = meters.get_smoothed_values()
+    assert found.get("wer") == wer
+    assert found["cer"] == 50
