@@ -88,23 +88,25 @@ def check_output(args: argparse.Namespace) -> None:
         raise UsageError(f"--threads is {args.threads}; expected at least 1")
 
 
-def warn_untrained(translator: Translator, targets: Sequence[str]) -> None:
-    """Warn if a decoder was not trained, and once if a target is a language that it was never trained to write."""
+def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:
+    """Warn of each model whose decoder was not trained, or was never trained to write one of the targets."""
     for number, model in enumerate([translator, *translator.ensemble], start=1):
+        called = name if number == 1 else f"checkpoint {number} of the ensemble"
         if targets and not model.decoder_trained:
             logger.warning(
                 "%s was written by a training with --translation-weight 0, which teaches the decoder nothing; expect text "
                 "of no worth unless the decoder was trained before",
-                "this checkpoint" if number == 1 else f"checkpoint {number} of the ensemble",
+                called,
             )
-    strange = translator.untrained(targets)
-    if strange:
-        learned = dict.fromkeys(direction.partition("_")[2] for direction in translator.trained_directions)
-        logger.warning(
-            "this checkpoint was never trained to translate into %s, only into %s; expect text of no worth",
-            " ".join(strange),
-            " ".join(learned),
-        )
+        strange = model.untrained(targets)
+        if strange:
+            learned = dict.fromkeys(direction.partition("_")[2] for direction in model.trained_directions)
+            logger.warning(
+                "%s was never trained to translate into %s, only into %s; expect text of no worth",
+                called,
+                " ".join(strange),
+                " ".join(learned),
+            )
 
 
 def run_recordings(

@@ -139,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         if args.rescore is not None:
             second = load_translator(args.rescore, device=args.device, dtype=args.dtype, options=options)
             second.check_languages(targets)
+            warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
     return run_recordings(args, translator, targets)
 

@@ -66,12 +66,13 @@ def test_a_decoder_that_was_not_trained_is_warned_of(
 ) -> None:
     monkeypatch.setenv("ST_NO_TUNE", "1")
     options = ["--to", "en", "--device", "cpu", "--beam", "1", "--max-len-b", "3"]
-    for first, second, expected in (
-        (first_stage, trained, "this checkpoint was written by a training with --translation-weight 0"),
-        (trained, first_stage, "checkpoint 2 of the ensemble was written"),
-        (trained, trained, None),
+    for first, option, second, expected in (
+        (first_stage, "--ensemble", trained, "this checkpoint was written by a training with --translation-weight 0"),
+        (trained, "--ensemble", first_stage, "checkpoint 2 of the ensemble was written"),
+        (trained, "--rescore", first_stage, f"--rescore {first_stage} was written"),
+        (trained, "--ensemble", trained, None),
     ):
-        command = ["translate", str(recordings / "a.wav"), "--checkpoint", str(first), "--ensemble", str(second)]
+        command = ["translate", str(recordings / "a.wav"), "--checkpoint", str(first), option, str(second)]
         assert main([*command, *options]) == 0
         error = capsys.readouterr().err
         assert error.count("--translation-weight 0") == (expected is not None)
