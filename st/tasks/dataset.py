@@ -140,7 +140,7 @@ class FairseqTranslationDataset(FairseqDataset):
             min_samples: Fewest samples that the encoder can read.
 
         Raises:
-            ConfigError: If one of them is beyond and may not be left out.
+            ConfigError: If one of them is beyond and may not be left out, or nothing of a training set is left.
         """
         inner = self.dataset
         too_long = inner.recorded_sizes[indices] > max_samples
@@ -161,6 +161,10 @@ class FairseqTranslationDataset(FairseqDataset):
                 )
             logger.warning("%s; left out", found)
             kept &= ~beyond
+        if self.shuffle and len(indices) and not kept.any():
+            raise ConfigError(
+                f"{self.name}: all {len(indices)} items are left out, nothing is left to learn; change the limits"
+            )
         return indices[kept]
 
     def describe_epoch(self, batches: list[list[int]], epoch: int) -> None:

@@ -155,6 +155,12 @@ def test_the_limit_is_of_the_recording_and_no_change_leads_beyond_it(data, caplo
     assert f"{len(lengths) - within} of " in caplog.text
 
 
+def test_limits_that_leave_nothing_to_learn_are_refused(data):
+    trainer = make_trainer(data, train_subset="train_de_en", max_source_positions=100)
+    with pytest.raises(ConfigError, match="train_de_en: all 12 items are left out, nothing is left to learn"):
+        epoch(trainer)
+
+
 # -- what is logged ----------------------------------------------------------------------------------------------------
 
 
