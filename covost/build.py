@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from tqdm import tqdm
+
 from covost.clips import read_clip
 from covost.decode import UNREADABLE, DecodedClip, Decoder
 from covost.releases import is_catalogue, unchanged_clips
@@ -141,7 +143,8 @@ def read_payload(path: Path, record: StoreRecord) -> bytes:
 def _sound_records(path: Path, records: Mapping[str, StoreRecord]) -> dict[str, StoreRecord]:
     """Return the records whose audio is in the store as it was written; warn of the others."""
     sound = {}
-    for clip, record in records.items():
+    hidden = None if records else True  # None: unless nobody watches
+    for clip, record in tqdm(records.items(), desc=f"checking {path.name}", unit="clip", leave=False, disable=hidden):
         try:
             read_payload(path, record)
         except (AudioError, ManifestError) as exc:
