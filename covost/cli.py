@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from st.errors import StError
+from st.errors import StError, system_sentence
 
 COMMANDS: dict[str, str] = {
     "download": "fetch the translation tables of CoVoST 2, and say how to come by Common Voice",
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"covost: error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"covost: error: {error}", file=sys.stderr)
+        print(f"covost: error: {system_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("covost: interrupted", file=sys.stderr)

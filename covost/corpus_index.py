@@ -118,10 +118,10 @@ def read_index(data_dir: Path) -> pl.DataFrame:
         ManifestError: If there is none, or it is not one that this version wrote.
     """
     path = data_dir / INDEX_FILENAME
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?")
     try:
         table = pl.read_parquet(path)
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?") from None
     except pl.exceptions.PolarsError as exc:
         raise ManifestError(f"{path}: not a Parquet file: {exc}; prepare the tree again") from None
     if dict(table.schema) != SCHEMA:

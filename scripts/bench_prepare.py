@@ -11,7 +11,7 @@ from pathlib import Path
 
 EXAMPLES = """\
 examples:
-  covost sample --out corpus --languages en --hours 0.5
+  covost sample --out corpus --languages en --targets de --hours 0.5
   python scripts/bench_prepare.py audio corpus/en/clips
   python scripts/bench_prepare.py access corpus/en/clips
   python scripts/bench_prepare.py tables --work /tmp/full     # half an hour for the corpus, then minutes

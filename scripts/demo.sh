@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole job on this machine, in about 15 minutes on two cores: make a small spoken corpus, prepare it, train a
+# The whole job on this machine, in about a quarter of an hour on two cores: make a small spoken corpus, prepare it, train a
 # multilingual speech translation model from random weights, score it on unseen sentences by unseen voices, use it.
 # Stopped half-way, it goes on where it was when started again.
 #   scripts/demo.sh [FOLDER]     default: ./demo
@@ -10,6 +10,7 @@ out=${1:-$root/demo}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 . "$root/scripts/environment.sh"
+own_environment=${VIRTUAL_ENV:-}
 use_environment train
 
 directions=de_en,es_en,id_en,en_de,en_zh-CN,en_ja
@@ -45,3 +46,4 @@ command=(st translate "$out/corpus/de/clips/$clip" --checkpoint "$out/translatio
 printf '$ %s\n' "${command[*]}"
 "${command[@]}"
 say "done: open $out/report/report.html"
+[ -n "$own_environment" ] || echo "for st, covost and fairseq-train in your shell: . $root/.venv/bin/activate" >&2

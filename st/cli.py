@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from st.errors import StError
+from st.errors import StError, system_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"st: error: {_install_hint(error.name.split('.')[0])}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"st: error: {_sentence(error)}\n")
+        sys.stderr.write(f"st: error: {system_sentence(error)}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("st: interrupted\n")
@@ -94,7 +94,3 @@ def _install_hint(package: str) -> str:
     extra = EXTRAS.get(package)
     name = f"xlsr-st[{extra}]" if extra else "xlsr-st"
     return f"this needs the package {package}, which is not installed; pip install '{name}' brings it"
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

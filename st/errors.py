@@ -53,3 +53,17 @@ class ArchiveError(StError):
 
 class DownloadError(StError):
     """A file cannot be fetched, or what came is not what was promised."""
+
+
+_WRONG_KINDS: dict[type[OSError], str] = {
+    FileExistsError: "is a file; expected a folder",
+    NotADirectoryError: "is a file, or lies below one; expected a folder",
+    IsADirectoryError: "is a folder; expected a file",
+}
+
+
+def system_sentence(error: OSError) -> str:
+    """Return what the system could not do as one sentence that names the file."""
+    if not error.filename or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {_WRONG_KINDS.get(type(error), error.strerror)}"

@@ -19,7 +19,7 @@ reads them:
   DIR/covost2.lock.json                            SHA-256 of every archive and table
 
 Each archive is checked before it is used: it must be a sound archive with the expected table, and the table must
-have at least the published number of rows. A killed run goes on where it stopped; a further run verifies the tables.
+have the published number of rows, or up to one per cent less. A killed run goes on where it stopped; a further run verifies the tables.
 The recordings are Common Voice's and need an account there; the command ends by saying what to fetch and where to
 put it.
 """

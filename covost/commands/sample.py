@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make; must be new or empty")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder to make: new, empty, or of the same settings"
+    )
     parser.add_argument(
         "--languages",
         default="en,fr,de,es",

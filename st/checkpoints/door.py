@@ -141,6 +141,10 @@ def _readable(path: Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except pickle.UnpicklingError as exc:
+        if not _begins_as_pickle(path):
+            raise CheckpointError(
+                f"{path}: is no model; expected a .pt or .safetensors file, or a model's folder"
+            ) from exc
         reason = str(exc).replace("Weights only load failed", "refused").splitlines()
         detail = next(
             (line for line in reason if "GLOBAL" in line or "nsupported" in line), reason[-1] if reason else ""
@@ -150,6 +154,13 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except Exception as exc:  # torch's reader raises whatever the bytes lead it to
         raise CheckpointError(_corrupt(path, exc)) from exc
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    """Return whether a file, as far as it goes, begins as torch's do: a zip, or a pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return len(start) < 2 or start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _unsafe_globals(path: Path, zipped: bool) -> list[str]:

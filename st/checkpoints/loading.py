@@ -149,9 +149,11 @@ def _fairseq_file(folder: Path) -> Path:
         return folder / "model.pt"
     found = sorted(folder.glob("*.pt"))
     if len(found) != 1:
+        best = [path for path in found if path.name in ("checkpoint_best.pt", "checkpoint_last.pt")]
+        hint = f", such as {best[0]}" if best else ""
         raise CheckpointError(
             f"{folder}: is a directory with {len(found)} .pt files and no config.json; expected a folder of "
-            f"transformers (config.json), an unpacked fairseq release (model.pt), or a file"
+            f"transformers (config.json), an unpacked fairseq release (model.pt), or a file{hint}"
         )
     return found[0]
 

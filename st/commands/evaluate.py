@@ -109,8 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="logs of the training, stage by stage (fairseq's --log-format json), for the training curves "
-        "(default: *.log beside the checkpoint, or above its folder `checkpoints`)",
+        help="logs of the training, stage by stage, for the training curves (default: log.jsonl beside the checkpoint, "
+        "or *.log of fairseq's --log-format json; or above its folder `checkpoints`)",
     )
 
 

@@ -39,7 +39,9 @@ def add_recording_arguments(
         help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; - reads one from standard input; names that begin with "
         "a dash go behind --",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="C", help="a .pt file of a training")
+    parser.add_argument(
+        "--checkpoint", required=True, type=Path, metavar="C", help="a .pt file of a training, or the folder of a model"
+    )
     parser.add_argument(
         "--data",
         type=Path,

@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--times",
         choices=("word", "segment"),
-        help="when each word, or each stretch between pauses, was said, in seconds, and how sure the model is of it",
+        help="when each word, or each stretch between pauses, was said, in seconds; tsv and json also tell how sure the "
+        "model is of it",
     )
     parser.add_argument(
         "--beam",

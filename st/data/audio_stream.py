@@ -179,7 +179,9 @@ class AudioStream:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
 
     def _undecodable(self, exc: soundfile.LibsndfileError) -> AudioError:
-        return AudioError(f"{self._name}: cannot be decoded: {exc.error_string}", reason="undecodable")
+        reason = exc.error_string.rstrip(".")
+        known = "; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else ""
+        return AudioError(f"{self._name}: cannot be decoded: {reason}{known}", reason="undecodable")
 
 
 class FlacWriter:

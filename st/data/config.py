@@ -90,7 +90,9 @@ class DataConfig:
         except (yaml.YAMLError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{path}: not plain YAML: {exc}") from exc
         if not isinstance(content, dict):
-            raise ConfigError(f"{path}: found {type(content).__name__}; expected a mapping of settings")
+            raise ConfigError(
+                f"{path}: found {type(content).__name__}; expected the settings of a tree that `covost prepare` made"
+            )
         known = [item.name for item in fields(cls)]
         unknown = [str(key) for key in content if key not in known]
         if unknown:

@@ -64,7 +64,8 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
     chosen = tuple(name for name in DIRECTIONS if name in wanted and name in held and only in ("", name))
     if not chosen:
         raise UsageError(
-            f"{data_dir}: none of {names} in subset {subset!r}; this tree holds: {' '.join(held) or 'none'}"
+            f"{data_dir}: subset {subset!r} holds none of the directions {names}; this tree holds: "
+            f"{' '.join(held) or 'none'}"
         )
     return chosen
 

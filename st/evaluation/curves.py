@@ -87,14 +87,14 @@ class _Run:
 
 
 def find_logs(checkpoint: Path | str) -> list[Path]:
-    """Find the logs of the run that wrote a checkpoint: ``*.log`` beside it, oldest first, or else ``log.jsonl``.
+    """Find the logs of the run that wrote a checkpoint: ``log.jsonl`` beside it, or else ``*.log``, oldest first.
 
     If there are none and the folder is called ``checkpoints``, as fairseq does, those one folder up.
     """
     path = Path(checkpoint).resolve()
     start = path if path.is_dir() else path.parent
     for folder in (start, start.parent) if start.name.startswith("checkpoint") else (start,):
-        logs = sorted(folder.glob("*.log")) or sorted(folder.glob("log.jsonl"))
+        logs = sorted(folder.glob("log.jsonl")) or sorted(folder.glob("*.log"))
         if logs:
             return sorted(logs, key=_first_time)
     return []

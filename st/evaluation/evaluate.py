@@ -104,7 +104,10 @@ def evaluate(
     test_set = load_test_set(data_dir, directions, config.subset)
     run = run_key(config.settings, test_set.utterances)
     key = report_key(run, config.subset, test_set.rows)
-    if config.shard.count > 1 and not config.shard.connected and written_run(out_dir) == key:
+    written = written_run(out_dir)
+    if written not in (None, key):
+        logger.warning("%s: holds another evaluation, which this one will replace when it ends", out_dir)
+    if config.shard.count > 1 and not config.shard.connected and written == key:
         # Its results were cleared away with those of all shards, and it would wait for them for ever.
         logger.info(
             "shard %s: %s is already written; remove it to evaluate anew", config.shard, Path(out_dir) / REPORT_FILENAME

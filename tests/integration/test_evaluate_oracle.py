@@ -175,13 +175,15 @@ def test_results_of_another_run_are_not_taken_over(data: Path, tmp_path: Path) -
     assert report.average_bleu == pytest.approx(100.0)
 
 
-def test_e15_a_rerun_writes_the_same_bytes_and_leaves_nothing_stale(data: Path, tmp_path: Path) -> None:
+def test_e15_a_rerun_writes_the_same_bytes_and_leaves_nothing_stale(data: Path, tmp_path: Path, caplog) -> None:
     out = tmp_path / "out"
     evaluate(Oracle(wrong=[3]), data, DIRECTIONS, out, CONFIG)
     before = tree(out)
     evaluate(Oracle(wrong=[3]), data, DIRECTIONS, out, CONFIG)
     assert tree(out) == before
+    assert "holds another evaluation" not in caplog.text
     evaluate(Oracle(), data, ("fr_en",), out, CONFIG)
+    assert f"{out}: holds another evaluation, which this one will replace when it ends" in caplog.text
     assert [path.name for path in sorted((out / "hypotheses").iterdir())] == ["fr_en.tsv"]
     assert not (out / "charts" / "bleu-en_x.svg").exists()
     assert not (out / "transcripts" / "en.tsv").exists()

@@ -310,3 +310,11 @@ def test_file_with_several_models_inside_a_release_folder_is_ambiguous(tmp_path)
     save({"model": {}}, tmp_path / "b.pt")
     with pytest.raises(CheckpointError, match=r"2 \.pt files"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"some notes\n", b"ID3\x04 a song", b"\xff\xfb\x90\x00"])
+def test_a_file_of_another_kind_is_called_no_model(tmp_path, content):
+    path = tmp_path / "recording.mp3"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is no model; expected a .pt or .safetensors file"):
+        read_pickled(path)

@@ -131,5 +131,7 @@ def test_finds_logs_beside_the_checkpoint_or_above_oldest_first(tmp_path: Path) 
     beside = write(folder / "train.log", inner(10, 5))
     assert find_logs(folder / "checkpoint_best.pt") == [beside]
     assert find_logs(folder) == [beside]
+    own = write(folder / "log.jsonl", inner(10, 5))
+    assert find_logs(folder) == [own], "what is piped into a file beside it may be of another form"
     (tmp_path / "run" / "models").mkdir()
     assert find_logs(tmp_path / "run" / "models" / "checkpoint_best.pt") == []
