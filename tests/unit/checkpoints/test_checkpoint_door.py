@@ -316,5 +316,5 @@ def test_file_with_several_models_inside_a_release_folder_is_ambiguous(tmp_path)
 def test_a_file_of_another_kind_is_called_no_model(tmp_path, content):
     path = tmp_path / "recording.mp3"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is no model; expected a .pt or .safetensors file"):
+    with pytest.raises(CheckpointError, match=r"is no model; expected a \.pt or \.safetensors file"):
         read_pickled(path)
