@@ -114,14 +114,23 @@ def _begins(names: Iterable[str], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in names)
 
 
-def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
+def bundled_config(bundle: Any, source: str) -> ModelConfig:
+    """Return the shape of the model that the bundle of a training checkpoint belongs to.
+
+    Raises:
+        CheckpointError: If it is of another format or cannot be read.
+    """
     if not isinstance(bundle, dict) or bundle.get("format") != BUNDLE_FORMAT:
         found = bundle.get("format") if isinstance(bundle, dict) else bundle
-        raise CheckpointError(f"{path}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
+        raise CheckpointError(f"{source}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
     try:
-        config = ModelConfig.from_dict(bundle["model_config"])
+        return ModelConfig.from_dict(bundle["model_config"])
     except (ConfigError, KeyError, TypeError, ValueError) as exc:
-        raise CheckpointError(f"{path}: the shape of its model cannot be read: {exc}") from None
+        raise CheckpointError(f"{source}: the shape of its model cannot be read: {exc}") from None
+
+
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
+    config = bundled_config(bundle, str(path))
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
     return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})), settings=settings)

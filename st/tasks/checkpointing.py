@@ -114,16 +114,36 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     """Do what fairseq does, from a checkpoint that can be read.
 
     Raises:
-        CheckpointError: If a checkpoint was asked for, or is there, and none can be read.
+        CheckpointError: If a checkpoint was asked for, or is there, and none can be read, or it was trained with other
+            vocabularies or to be another function.
     """
     termination.watch(trainer)
     if trainer.is_data_parallel_master:
         remove_leftovers(Path(cfg.save_dir))
-    path = _agree(trainer, lambda: choose(cfg, trainer.checkpoint_suffix))
+    path = _agree(trainer, lambda: _chosen(cfg, trainer))
     if path is not None:
         cfg = copy.deepcopy(cfg)
         cfg.restore_file, cfg.finetune_from_model = path, None
     return _fairseq_load(cfg, trainer, **passthrough)
+
+
+def _chosen(cfg: Any, trainer: Any) -> str | None:
+    """Choose, and have the task look at what it is to go on with; fairseq's trainer keeps task states to itself."""
+    chosen = choose(cfg, trainer.checkpoint_suffix)
+    path = chosen or starting_point(cfg, trainer.checkpoint_suffix)
+    if path is not None and not PathManager.path_requires_pathmanager(path):
+        state = read_pickled(path, verify=False)
+        trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
+        trainer.task.require_same_function()
+    return chosen
+
+
+def starting_point(cfg: Any, suffix: str = "") -> str | None:
+    """Return the checkpoint that fairseq starts from by itself, None for none."""
+    if cfg.restore_file != LAST:
+        return str(cfg.restore_file).replace(".pt", f"{suffix}.pt")
+    last = Path(cfg.save_dir) / LAST.replace(".pt", f"{suffix}.pt")
+    return str(last) if last.exists() else getattr(cfg, "continue_once", None) or cfg.finetune_from_model
 
 
 def choose(cfg: Any, suffix: str = "") -> str | None:
