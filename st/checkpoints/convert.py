@@ -73,7 +73,18 @@ def convert(
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
     text = restore_vocabulary(contents, full_vocab, files) if full_vocab else None
-    write(contents, out, to, name=name, files=files, ctc_vocab=ctc_vocab, padding=padding, dtype=dtype, text=text)
+    write(
+        contents,
+        out,
+        to,
+        name=name,
+        files=files,
+        ctc_vocab=ctc_vocab,
+        padding=padding,
+        dtype=dtype,
+        text=text,
+        overwrite=overwrite,
+    )
     return contents.format
 
 
@@ -98,6 +109,7 @@ def write(
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
     text: TextVocabulary | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write what a checkpoint holds in another format; arguments as for :func:`convert`, ``text`` a given vocabulary.
 
@@ -122,4 +134,4 @@ def write(
         data=data,
         mapped=contents.mapped,
     )
-    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype))
+    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype), overwrite=overwrite)

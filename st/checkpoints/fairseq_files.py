@@ -22,6 +22,8 @@ from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, En
 from st.modules.text_decoder import POSITION_OFFSET
 
 BUNDLE_FORMAT = 1
+SYMBOLS_KEY = "ctc_symbols"
+"""Entry of the task state of a CTC model that we wrote: its symbols by row, under fairseq's names."""
 OWN_TRAINING = "training checkpoint of this project"
 
 # How a file is recognised: the first row whose every prefix begins a name of the state is its format.
@@ -243,10 +245,12 @@ def _named(table: tuple[tuple[str, str], ...], settings: Mapping[str, Any]) -> d
 
 
 def _dictionary(task_state: Any) -> list[str] | None:
-    """Return the symbols of the dictionary that a CTC fine-tuning kept in its task state."""
-    kept = task_state.get("target_dictionary") if isinstance(task_state, dict) else None
-    if isinstance(kept, Standin) and isinstance(kept.state, dict):
-        symbols = kept.state.get("symbols")
-        if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
-            return list(symbols)
+    """Return the symbols that a CTC model kept in its task state: plainly, or in the dictionary of a fine-tuning."""
+    if not isinstance(task_state, dict):
+        return None
+    symbols, dictionary = task_state.get(SYMBOLS_KEY), task_state.get("target_dictionary")
+    if isinstance(dictionary, Standin) and isinstance(dictionary.state, dict):
+        symbols = dictionary.state.get("symbols")
+    if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
+        return list(symbols)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,31 @@ from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
-from st.errors import CheckpointError
+from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text
 from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
 
 FOLDER_FORMAT = 1
+CONFIG_FILENAME = "config.json"
 DICT_FILENAME = "dict.txt"
 SPM_FILENAME = "sentencepiece.bpe.model"
+
+_MODEL_FILES = (
+    "*config.json",
+    "*.index.json",
+    "model*.safetensors",
+    "pytorch_model*.bin",
+    OWN_FILENAME,
+    DICT_FILENAME,
+    SPM_FILENAME,
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    f"{CTC_FOLDER}/*.json",
+    f"{CTC_FOLDER}/*.safetensors",
+)
+"""What belongs to a model of a folder, whoever wrote it: what is not written anew would be read with the new one."""
 
 # Which model of transformers has which of our parts.
 _KINDS: dict[tuple[bool, bool, bool], str] = {
@@ -59,7 +78,9 @@ class Exported:
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
 
 
-def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtype | None = None) -> None:
+def write_transformers(
+    model: Exported, folder: Path | str, *, dtype: torch.dtype | None = None, overwrite: bool = True
+) -> None:
     """Write a model folder.
 
     A translation model becomes a ``SpeechEncoderDecoderModel`` with its CTC head under ``ctc/``; an encoder with a CTC
@@ -67,14 +88,41 @@ def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtyp
 
     Args:
         model: What to write.
-        folder: Made if missing; existing files of the same names are replaced.
+        folder: Made if missing.
         dtype: Type to write floating tensors as; None for their own.
+        overwrite: Whether the files of a model that is there may be replaced; other files stay in any case.
 
     Raises:
         CheckpointError: If transformers has no model of these parts.
-        OSError: If a file cannot be written.
+        UsageError: If there are files of a model and they may not be replaced.
+        OSError: If a file cannot be written; what was there is as it was.
     """
     folder = Path(folder)
+    if not overwrite and (found := model_files(folder)):
+        raise UsageError(f"{found[0]}: exists; choose another folder, or add --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".st-new-", dir=folder) as new:
+        _write(model, Path(new), dtype)
+        _replace_model(folder, Path(new))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of a folder by which this project or transformers would open a model."""
+    return sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)})
+
+
+def _replace_model(folder: Path, new: Path) -> None:
+    """Move new files in; until the last, ``config.json``, the folder opens as nothing rather than as a mixture."""
+    for path in sorted(model_files(folder), key=lambda path: path.name != CONFIG_FILENAME):
+        path.unlink()
+    files = [path for path in sorted(new.rglob("*")) if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == CONFIG_FILENAME):
+        target = folder / path.relative_to(new)
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+
+
+def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     config = model.config
     key = ("encoder" in config.parts, "decoder" in config.parts, config.ctc_vocab_size > 0)
     if key not in _KINDS:
@@ -94,7 +142,7 @@ def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtyp
     else:
         labels = {"vocab_size": config.ctc_vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
         extra = labels | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"} if key[2] else {}
-        write_json(folder / "config.json", common | speech_settings(config) | extra)
+        write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
     write_json(folder / "preprocessor_config.json", _processor(model.data))
@@ -104,7 +152,7 @@ def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dty
     settings = common | {"model_type": "speech-encoder-decoder", "is_encoder_decoder": True} | _TOKENS
     settings |= {"decoder_start_token_id": 2, "tie_word_embeddings": False}
     settings |= {"encoder": speech_settings(model.config), "decoder": text_settings(model.config.decoder)}
-    write_json(folder / "config.json", settings)
+    write_json(folder / CONFIG_FILENAME, settings)
     write_json(folder / "generation_config.json", _generation(model.text, model.data))
     if model.text is not None:
         _write_tokenizer(model.text, folder)

@@ -34,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_existing(args.out, args.overwrite)
     contents = average(args.checkpoints)
-    write(contents, args.out, args.to, name=args.checkpoints[0])
+    write(contents, args.out, args.to, name=args.checkpoints[0], overwrite=args.overwrite)
     sys.stdout.write(f"{args.out}: mean of {len(args.checkpoints)} checkpoints\n")
     return 0
