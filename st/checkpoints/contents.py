@@ -37,6 +37,10 @@ class Contents:
     """Symbols of the CTC head by row, if the file says so."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the file says about itself, as plain values."""
+    language_ids: dict[str, int] = field(default_factory=dict)
+    """Ids of language tags by CoVoST code, where they are not those of the vocabulary."""
+    decoder_trained: bool = True
+    """Whether the training that wrote it taught the decoder; true if it does not say."""
 
     @property
     def folder(self) -> Path:
@@ -78,6 +82,21 @@ def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) 
             raise CheckpointError(
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
+
+
+def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
+    """Take over what a file of ours says beside shape and vocabularies: moved languages, whether the decoder learnt.
+
+    Raises:
+        CheckpointError: If the ids of languages are no table of codes and numbers.
+    """
+    ids = notes.get("language_ids", {})
+    if not isinstance(ids, dict) or any(type(key) is not str or type(ids[key]) is not int for key in ids):
+        raise CheckpointError(
+            f"{contents.path}: language_ids is {ids!r:.100}; expected a table of languages and numbers"
+        )
+    contents.language_ids = dict(ids)
+    contents.decoder_trained = notes.get("decoder_trained") is not False
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from st.checkpoints.to_fairseq import write_fairseq
 from st.checkpoints.to_transformers import Exported, write_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.data.text import TextVocabulary
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
@@ -72,7 +74,10 @@ def convert(
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
-    text = restore_vocabulary(contents, full_vocab, files) if full_vocab else None
+    text = None
+    if full_vocab:
+        text = restore_vocabulary(contents, full_vocab, files)
+        files = dataclasses.replace(files, language_ids=None)
     write(
         contents,
         out,
@@ -132,6 +137,8 @@ def write(
         text=text,
         ctc=ctc,
         data=data,
+        trim=contents.files.get(TRIM_FILENAME),
+        decoder_trained=contents.decoder_trained,
         mapped=contents.mapped,
     )
     TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype), overwrite=overwrite)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, take_names
+from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.standins import Standin, plain
@@ -135,7 +135,11 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[s
     config = bundled_config(bundle, str(path))
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
-    return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})), settings=settings)
+    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})))
+    criterion = settings.get("criterion")
+    untaught = isinstance(criterion, dict) and criterion.get("translation_weight") == 0
+    take_notes(contents, {"decoder_trained": not untaught} | bundle)
+    return contents
 
 
 def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:

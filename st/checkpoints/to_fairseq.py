@@ -13,12 +13,13 @@ from torch import Tensor
 from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOLS_KEY
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.names import to_fairseq
-from st.checkpoints.to_transformers import DICT_FILENAME, Exported
+from st.checkpoints.to_transformers import DICT_FILENAME, Exported, notes
 from st.data.config import CONFIG_FILENAME
 from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_text
 from st.modules.config import ModelConfig
@@ -84,7 +85,7 @@ def _translator(model: Exported) -> dict[str, Any]:
     if model.text is None:
         raise CheckpointError("a translation model without a dictionary cannot be written as a training checkpoint")
     files = _bundle_files(model, model.text)
-    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files}
+    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files} | notes(model)
     task = {"_name": "speech_translation", "data": ""}
     content = _frame(plugin_settings(model.config), task)
     return content | {"model": to_fairseq(model.state), "task_state": {"st_bundle": bundle}}
@@ -147,6 +148,8 @@ def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:
     }
     if model.ctc is not None:
         files[data.ctc_vocab_filename] = model.ctc.to_json().encode("utf-8")
+    if model.trim is not None:
+        files[TRIM_FILENAME] = model.trim
     return files
 
 

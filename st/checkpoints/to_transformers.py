@@ -28,6 +28,7 @@ from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text
 from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
@@ -43,6 +44,7 @@ _MODEL_FILES = (
     "model*.safetensors",
     "pytorch_model*.bin",
     OWN_FILENAME,
+    TRIM_FILENAME,
     DICT_FILENAME,
     SPM_FILENAME,
     "tokenizer.json",
@@ -74,6 +76,10 @@ class Exported:
     text: TextVocabulary | None
     ctc: CtcVocabulary | None
     data: DataConfig
+    trim: bytes | None = None
+    """Table of the rows that a trimmed vocabulary kept, as ``trim.json`` has it."""
+    decoder_trained: bool = True
+    """Whether a training has taught the decoder."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
 
@@ -139,6 +145,8 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     if key[1]:
         _write_translator(model, folder, common, dtype)
         write_json(folder / OWN_FILENAME, _own(model, digest))
+        if model.trim is not None:
+            write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     else:
         labels = {"vocab_size": config.ctc_vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
         extra = labels | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"} if key[2] else {}
@@ -252,6 +260,13 @@ def _processor(data: DataConfig) -> dict[str, Any]:
     }
 
 
+def notes(model: Exported) -> dict[str, Any]:
+    """Return what a file of ours says beside shape and vocabularies, which both formats carry."""
+    slots = getattr(model.text, "slots", {})
+    ids = {code: slots[code] for code in LANGUAGES if code in slots}
+    return {"language_ids": ids, "decoder_trained": model.decoder_trained}
+
+
 def _own(model: Exported, digest: str) -> dict[str, Any]:
     """Return what transformers has no place for."""
     data = dataclasses.asdict(model.data) | {"directions": list(model.data.directions)}
@@ -261,11 +276,10 @@ def _own(model: Exported, digest: str) -> dict[str, Any]:
         "bpe_tokenizer": tokenizer,
         "ctc_vocab_filename": f"{CTC_FOLDER}/vocab.json",
     }
-    slots = getattr(model.text, "slots", {})
     return {
         "format": FOLDER_FORMAT,
         "model_config": model.config.to_dict(),
         "data_config": data | files,
-        "language_ids": {code: slots[code] for code in LANGUAGES if code in slots},
+        **notes(model),
         "sha256": digest,
     }

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, take_names
+from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.settings import read_json, read_json_if_any, require
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 
@@ -218,9 +219,12 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
 
 
 def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
-    """Add what only our folders have: exact shape, CTC head."""
+    """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
     contents.config = ModelConfig.from_dict(own["model_config"])
+    take_notes(contents, own)
+    if (table := contents.path / TRIM_FILENAME).is_file():
+        contents.files[TRIM_FILENAME] = table.read_bytes()
     head = contents.path / CTC_FOLDER / "model.safetensors"
     if contents.config.ctc_vocab_size:
         weights = read_safetensors(head)[0]

@@ -216,6 +216,45 @@ def test_languages_stand_on_their_slots_and_can_be_moved(tmp_path, spm):
         load(folder, language_ids={"lv": size})
 
 
+@pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"], ["fairseq", "hf"]], ids="-".join)
+def test_languages_that_were_moved_stay_there_whatever_the_format(training, tree, tmp_path, way):
+    _, path = training
+    place = load(path).text.language_id("en")
+    assert place != 20
+    assert load(path, language_ids={"en": 20}).text.language_id("en") == 20
+    assert load(path, language_ids={"en": 20}, data_dir=tree).text.language_id("en") == 20
+    out, given = path, {"en": 20, "de": 21}
+    for number, target in enumerate(way):
+        source, out = out, tmp_path / f"{number}.{target}"
+        convert(source, out, target, language_ids=given)
+        given = None
+        text = load(out).text
+        assert [text.language_id(code) for code in ("en", "de", "fr")] == [20, 21, load(path).text.language_id("fr")]
+    assert load(out, language_ids={"en": place}).text.language_id("en") == place
+
+
+@pytest.mark.parametrize("ids", [[1], {"en": "1"}, {1: 1}])
+def test_ids_of_languages_that_are_no_table_are_an_error(training, tree, tmp_path, ids):
+    model, _ = training
+    path = save_training(model, tree, tmp_path / "ids.pt", language_ids=ids)
+    with pytest.raises(CheckpointError, match=r"language_ids is .*; expected a table of languages and numbers"):
+        load(path)
+
+
+@pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"]], ids="-".join)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight, way):
+    _, path = training
+    content = torch.load(path)
+    content["cfg"] = {"criterion": {"translation_weight": weight}}
+    torch.save(content, path)
+    assert load(path).decoder_trained is (weight > 0)
+    for number, target in enumerate(way):
+        source, path = path, tmp_path / f"{number}.{target}"
+        convert(source, path, target)
+        assert load(path).decoder_trained is (weight > 0)
+
+
 def test_foreign_architectures_are_refused_with_what_differs(tmp_path):
     import transformers
 
