@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import reference_models as ref
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,9 @@ from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert, write
 from st.checkpoints.safetensors_file import write_safetensors
+from st.cli import main
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError, UsageError
 from st.modules.config import ModelConfig
 
@@ -120,6 +124,46 @@ def test_k13_integers_stay_those_of_the_first():
     from st.checkpoints.average import _mean
 
     assert torch.equal(_mean([torch.tensor([3]), torch.tensor([8])]), torch.tensor([3]))
+
+
+def reverse_some(path, first, last):
+    lines = path.read_text().splitlines()
+    lines[first:last] = lines[first:last][::-1]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def another_dictionary(tree):
+    reverse_some(tree / "dict.txt", 5, 20)
+
+
+def other_letters(tree):
+    vocabulary = CtcVocabulary.load(tree / "ctc_vocab.json").symbols
+    vocabulary[6:9] = vocabulary[6:9][::-1]
+    CtcVocabulary({symbol: row for row, symbol in enumerate(vocabulary)}).save(tree / "ctc_vocab.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(another_dictionary, "its dictionary differs .* from row 9"), (other_letters, "CTC vocabulary differs .* row 6")],
+)
+def test_k13_differing_vocabularies_of_one_size_are_refused_by_name(training, tree, tmp_path, change, message):
+    model, path = training
+    change(tree)
+    other = save_training(model, tree, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=message):
+        average([path, other])
+    assert average([other, other]).config == model.config
+
+
+def test_k13_vocabularies_that_files_lack_may_be_given(tmp_path):
+    spm = ref.make_spm()
+    model = ref.speech_translator(len(model_pieces(spm)) + 4 + len(mbart50_tags()))
+    folder = ref.save_speech_translator(model, tmp_path / "hf", spm)
+    (folder / "sentencepiece.bpe.model").rename(tmp_path / "elsewhere.model")
+    command = ["average", str(folder), str(folder), "--out", str(tmp_path / "mean.pt")]
+    assert main(command) == 1
+    assert main([*command, "--spm", str(tmp_path / "elsewhere.model")]) == 0
+    assert_same(load(folder, spm=tmp_path / "elsewhere.model").model, load(tmp_path / "mean.pt").model)
 
 
 def test_k13_differing_architectures_are_refused_with_the_difference(training, tree, tmp_path):
