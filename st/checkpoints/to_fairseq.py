@@ -13,6 +13,7 @@ from torch import Tensor
 from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOLS_KEY
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.names import to_fairseq
+from st.checkpoints.pickled_file import write_pickled
 from st.checkpoints.to_transformers import DICT_FILENAME, Exported, notes
 from st.data.config import CONFIG_FILENAME
 from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
@@ -21,7 +22,7 @@ from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
 from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
-from st.files import atomic_write, write_text
+from st.files import write_text
 from st.modules.config import ModelConfig
 
 SPM_FILENAME = "spm.model"
@@ -49,9 +50,9 @@ def write_fairseq(
         overwrite: Whether the ``dict.ltr.txt`` of another model may be replaced.
 
     Raises:
-        CheckpointError: If fairseq has no model of these parts, or a vocabulary is missing.
+        CheckpointError: If fairseq has no model of these parts, a vocabulary is missing, or the file cannot be written.
         UsageError: If there is a ``dict.ltr.txt`` with other symbols and it may not be replaced.
-        OSError: If the file cannot be written.
+        OSError: If ``dict.ltr.txt`` cannot be written.
     """
     path = Path(path)
     parts = set(model.config.parts)
@@ -75,8 +76,7 @@ def write_fairseq(
             raise UsageError(
                 f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add --overwrite"
             )
-    with atomic_write(path, "wb") as handle:
-        torch.save(content, handle)
+    write_pickled(path, content)
     if letters:
         write_text(beside, dictionary)
 

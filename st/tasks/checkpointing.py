@@ -31,6 +31,7 @@ from fairseq.file_io import PathManager
 
 from st.checkpoints.checksums import verify_zip
 from st.checkpoints.door import read_pickled, require_file
+from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
 from st.tasks import termination
@@ -65,14 +66,9 @@ def save(state: Any, filename: str, async_write: bool = False) -> None:
         _fairseq_save(state, filename, async_write)
         return
     try:
-        with atomic_write(filename, "wb") as handle:
-            torch.save(state, handle)
-    except (OSError, RuntimeError) as exc:
-        cause = exc.__context__ if isinstance(exc.__context__, OSError) else exc
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause).splitlines()[0]
-        raise CheckpointError(
-            f"{filename}: cannot be saved: {reason}. Training stops here; the checkpoints saved before are as they were"
-        ) from exc
+        write_pickled(filename, state)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{exc}. Training stops here; the checkpoints saved before are as they were") from exc
 
 
 class _AtomicPathManager(PathManager):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from st.checkpoints import load
 from st.checkpoints.convert import convert
+from st.cli import main
 from st.errors import CheckpointError, UsageError
 
 
@@ -95,6 +98,34 @@ def test_a_folder_that_was_left_half_replaced_does_not_open(letters, training, t
         convert(translator, out, "hf", overwrite=True)
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load(out)
+
+
+@contextmanager
+def no_room_beyond(size):
+    """Let no file grow beyond so many bytes: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "message"),
+    [("fairseq", "out.pt", "cannot be saved: File too large"), ("hf", "out", "File too large")],
+)
+def test_t09_a_disk_without_room_is_one_sentence_with_the_name(letters, tmp_path, capsys, target, name, message):
+    out = tmp_path / name
+    with no_room_beyond(20_000):
+        code = main(["convert", str(letters[0]), str(out), "--to", target])
+    error = capsys.readouterr().err
+    assert code == 1
+    assert error.count("\n") == 1
+    assert error.startswith(f"st: error: {out}")
+    assert message in error
+    assert not names(tmp_path) & {name, f"{name}/config.json"}
+    assert not [file for file in names(tmp_path) if "tmp" in file or ".st-new" in file]
 
 
 def test_a_model_stays_as_it_was_when_the_new_one_cannot_be_written(letters, training, tmp_path, monkeypatch):
