@@ -14,6 +14,7 @@ from torch import Tensor
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.keymaps import KeyMap
+from st.data.config import CONFIG_FILENAME, DataConfig
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 
@@ -104,12 +105,34 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
     """Lay out the files that a training checkpoint carries in a folder that lasts as long as the block.
 
     Raises:
-        CheckpointError: If a name is not a plain file name.
+        CheckpointError: If a name is not a plain file name, or the config among them names a file that is not there.
+        ConfigError: If that config is malformed.
     """
     with tempfile.TemporaryDirectory(prefix="st-bundle-") as name:
         folder = Path(name)
         for filename, content in files.items():
-            if Path(filename).name != filename or not isinstance(content, bytes):
-                raise CheckpointError(f"the checkpoint carries a file named {filename!r}; expected a plain file name")
+            if not isinstance(content, bytes):
+                raise CheckpointError(f"the checkpoint carries {filename!r:.100}, which holds no bytes")
+            require_plain(filename, "the checkpoint carries a file")
             (folder / filename).write_bytes(content)
+        if CONFIG_FILENAME in files:
+            _require_carried(DataConfig.load(folder), files)
         yield folder
+
+
+def require_plain(name: object, source: str) -> None:
+    """Refuse a name that leads out of the folder it is used in.
+
+    Raises:
+        CheckpointError: If it is not the plain name of a file.
+    """
+    if not isinstance(name, str) or "\0" in name or name in ("", ".", "..") or Path(name).name != name:
+        raise CheckpointError(f"{source} named {name!r:.100}; expected a plain file name")
+
+
+def _require_carried(config: DataConfig, files: Mapping[str, bytes]) -> None:
+    """Check that a training checkpoint has the files that its config names; of the CTC head's vocabulary only the name."""
+    require_plain(config.ctc_vocab_filename, f"the checkpoint's {CONFIG_FILENAME} asks for a file")
+    for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
+        if name not in files:
+            raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {name!r:.100}, which it does not carry")

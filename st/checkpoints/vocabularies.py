@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.contents import Contents, require_plain, unpacked
 from st.checkpoints.fairseq_files import OWN_TRAINING
 from st.checkpoints.settings import read_json_if_any, refuse_builders
 from st.checkpoints.transformers_files import OWN_FILENAME, OWN_FOLDER
@@ -133,8 +133,10 @@ def _data_config(contents: Contents) -> DataConfig:
     """Return how the files beside a checkpoint say that audio and text are to be handled."""
     folder = contents.folder
     if contents.format == OWN_FOLDER:
-        kept = read_json_if_any(folder / OWN_FILENAME).get("data_config", {})
-        return _known(kept)
+        data = _known(read_json_if_any(folder / OWN_FILENAME).get("data_config", {}))
+        for name in (data.vocab_filename, data.bpe_tokenizer["sentencepiece_model"]):
+            require_plain(name, f"{folder / OWN_FILENAME} asks for a file")
+        return data
     if (folder / CONFIG_FILENAME).is_file():
         return _fairseq_data_config(folder / CONFIG_FILENAME)
     processor = read_json_if_any(folder / "preprocessor_config.json")

@@ -139,6 +139,36 @@ def test_k15_both_spellings_of_weight_norm_open(training, tmp_path):
     assert_same(model, load(folder).model)
 
 
+@pytest.mark.parametrize("key", ["vocab_filename", "sentencepiece_model", "ctc_vocab_filename"])
+@pytest.mark.parametrize("where", ["absolute", "beside"])
+def test_k04_a_checkpoint_leads_to_no_file_outside_of_it(training, tree, tmp_path, key, where):
+    _, path = training
+    kept = {"vocab_filename": "dict.txt", "sentencepiece_model": "spm.model", "ctc_vocab_filename": "ctc_vocab.json"}
+    secret = (tree / kept[key]).rename(tmp_path / "secret")
+    secret = str(secret) if where == "absolute" else f"../{tmp_path.name}/secret"
+    content = torch.load(path)
+    files = content["task_state"]["st_bundle"]["files"]
+    files["config.yaml"] = files["config.yaml"].replace(kept[key].encode(), secret.encode())
+    del files[kept[key]]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"config\.yaml (names|asks for a file named) '.*secret'"):
+        load(path)
+
+
+@pytest.mark.parametrize("key", ["vocab_filename", "bpe_tokenizer"])
+def test_k04_a_folder_leads_to_no_file_outside_of_it(training, tmp_path, key):
+    _, path = training
+    convert(path, tmp_path / "out", "hf")
+    notes = json.loads((tmp_path / "out" / "st.json").read_text())
+    secret = str(tmp_path / "secret")
+    names = {"vocab_filename": secret, "bpe_tokenizer": {"bpe": "sentencepiece", "sentencepiece_model": secret}}
+    notes["data_config"][key] = names[key]
+    (tmp_path / "secret").write_text("password 1")
+    (tmp_path / "out" / "st.json").write_text(json.dumps(notes))
+    with pytest.raises(CheckpointError, match=r"st\.json asks for a file named '.*secret'; expected a plain file name"):
+        load(tmp_path / "out")
+
+
 def test_sharded_folder_with_a_missing_shard_or_tensor_is_an_error(training, tmp_path):
     _, path = training
     folder = tmp_path / "hf"
