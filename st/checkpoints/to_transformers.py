@@ -234,10 +234,10 @@ def _write_tokenizer(text: TextVocabulary, folder: Path) -> None:
     with atomic_write(folder / SPM_FILENAME, "wb") as handle:
         handle.write(model)
     write_text(folder / DICT_FILENAME, dictionary_text(text.symbols[len(SPECIALS) :], ()))
-    write_json(folder / "tokenizer_config.json", tokenizer_config(text))
     document = tokenizer_json(text)
     if document is not None:
         write_json(folder / "tokenizer.json", document)
+        write_json(folder / "tokenizer_config.json", tokenizer_config(text))
 
 
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:

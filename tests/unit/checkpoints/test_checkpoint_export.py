@@ -9,6 +9,7 @@ import reference_models as ref
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tone_tree import make_tree
 from training_checkpoints import assert_same, make_model, save_training
 
 from st.checkpoints import load
@@ -18,6 +19,7 @@ from st.checkpoints.safetensors_file import write_safetensors
 from st.cli import main
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.data.text import TextVocabulary
 from st.errors import CheckpointError, UsageError
 from st.modules.config import ModelConfig
 
@@ -69,6 +71,16 @@ def test_k11_export_round_trip_is_bit_exact_and_says_what_it_is(training, tmp_pa
         assert ModelConfig.from_dict(json.loads(metadata["st_model_config"])) == model.config
         assert len(metadata["sha256"]) == 64
         assert metadata["format"] == "pt"
+
+
+def test_a_vocabulary_that_transformers_has_no_tokenizer_for_gets_none(tmp_path, caplog):
+    tree = make_tree(tmp_path / "tree", train=1, dev=1, directions=("en_de",))
+    size, labels = len(TextVocabulary.load(tree)), len(CtcVocabulary.load(tree / "ctc_vocab.json"))
+    path = save_training(make_model(size, labels), tree, tmp_path / "checkpoint.pt")
+    convert(path, tmp_path / "out", "hf")
+    assert "no tokenizer for transformers: the SentencePiece model is of type char" in caplog.text
+    assert not list((tmp_path / "out").glob("tokenizer*"))
+    assert load(tmp_path / "out").text.encode("rot Baum") == load(path).text.encode("rot Baum")
 
 
 def test_k11_every_type_and_shape_survives_our_safetensors_writer(tmp_path):
