@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from st.checkpoints.assemble import blueprint, check_names, parse_dtype
+from st.checkpoints.assemble import fitting_blueprint, parse_dtype
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.full_vocabulary import restore_vocabulary
@@ -127,13 +127,12 @@ def write(
     ctc = find_labels(contents, data_dir=files.data_dir, given=ctc_vocab)
     config = with_padding(contents.config, padding)
     check_sizes(config, text, ctc, source=name)
-    parameters = dict(blueprint(config).named_parameters())
-    check_names(parameters, contents.state, source=name, label=contents.keymap.theirs)
+    model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)
     if config.ctc_vocab_size and ctc is None:
         raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; pass --ctc-vocab FILE")
     exported = Exported(
         config=config,
-        state={key: contents.state[key] for key in parameters},
+        state={key: contents.state[key] for key, _ in model.named_parameters()},
         text=text,
         ctc=ctc,
         data=data,

@@ -91,6 +91,8 @@ def read_fairseq(path: Path, content: Any) -> Contents:
         )
         raise CheckpointError(f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`")
     tensors = dict(content.pop("model"))
+    if strangers := [name for name in tensors if not isinstance(name, str)]:
+        raise CheckpointError(f"{path}: its tensors have names such as {strangers[0]!r:.100}; expected text")
     state = content.get("task_state") or {}
     if isinstance(state, dict) and "st_bundle" in state:
         settings = plain(content.get("cfg") or {})
@@ -135,7 +137,10 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[s
     config = bundled_config(bundle, str(path))
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
-    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})))
+    files = bundle.get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
+    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
     criterion = settings.get("criterion")
     untaught = isinstance(criterion, dict) and criterion.get("translation_weight") == 0
     take_notes(contents, {"decoder_trained": not untaught} | bundle)

@@ -150,8 +150,9 @@ def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:
         value = settings.get(kind)
         tokens += value if isinstance(value, list) else [value]
     # Symbols of several letters stand here too, but are not marked as special.
-    added = settings.get("added_tokens_decoder") or {}
-    tokens += [token for token in added.values() if isinstance(token, Mapping) and token.get("special") is True]
+    added = settings.get("added_tokens_decoder")
+    added = added.values() if isinstance(added, Mapping) else ()
+    tokens += [token for token in added if isinstance(token, Mapping) and token.get("special") is True]
     return set(map(_content, tokens))
 
 

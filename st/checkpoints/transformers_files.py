@@ -100,7 +100,7 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
         "mbart": _mbart,
     }
     kind = settings.get("model_type")
-    if kind not in readers:
+    if not isinstance(kind, str) or kind not in readers:
         raise CheckpointError(
             f"{folder / 'config.json'}: model_type is {kind!r}; expected one of: {', '.join(readers)}"
         )
@@ -153,7 +153,9 @@ def _read_weights(path: Path, sha256: str | None, verify: bool) -> dict[str, Ten
     if path.suffix == ".safetensors":
         return read_safetensors(path, sha256=sha256, verify=verify)[0]
     content = read_pickled(path, sha256=sha256, verify=verify)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise CheckpointError(f"{path}: expected a dictionary of tensors")
     return dict(content)
 
@@ -221,7 +223,7 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
 def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
     """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
-    contents.config = ModelConfig.from_dict(own["model_config"])
+    contents.config = ModelConfig.from_dict(own.get("model_config"))
     take_notes(contents, own)
     if (table := contents.path / TRIM_FILENAME).is_file():
         contents.files[TRIM_FILENAME] = table.read_bytes()
