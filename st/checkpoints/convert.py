@@ -70,7 +70,7 @@ def convert(
     if to not in TARGETS:
         raise UsageError(f"--to is {to!r}; expected one of {', '.join(TARGETS)}")
     out = Path(out)
-    refuse_existing(out, overwrite)
+    refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
@@ -93,14 +93,18 @@ def convert(
     return contents.format
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what exists.
+def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
+    """Refuse to replace what exists, and what cannot be replaced, before anything is read.
 
     Raises:
-        UsageError: If ``out`` is a file or a folder with something in it.
+        UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
+    if out.is_dir() and to == "fairseq":
+        raise UsageError(f"{out}: is a folder; --to fairseq writes a file, such as {out / 'model.pt'}")
     if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+    if out.exists() and not out.is_dir() and to == "hf":
+        raise UsageError(f"{out}: is a file; --to hf writes a folder: choose another name")
 
 
 def write(

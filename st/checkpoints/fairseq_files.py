@@ -34,6 +34,8 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
 
+_WRAPPER = "module."
+
 ENCODER_SETTINGS = (
     # ours              fairseq's
     ("dim", "encoder_embed_dim"),
@@ -89,7 +91,9 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             if isinstance(content, dict)
             else "no dictionary"
         )
-        raise CheckpointError(f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`")
+        raise CheckpointError(
+            f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`{_bare(content)}"
+        )
     tensors = dict(content.pop("model"))
     if strangers := [name for name in tensors if not isinstance(name, str)]:
         raise CheckpointError(f"{path}: its tensors have names such as {strangers[0]!r:.100}; expected text")
@@ -101,7 +105,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     if name is None:
         raise CheckpointError(
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
-            f"{', '.join(name for name, _ in _SIGNS)}"
+            f"{', '.join(name for name, _ in _SIGNS)}{_wrapped(tensors)}"
         )
     settings = _settings(content, str(path))
     keymap = KEYMAPS[name]
@@ -112,6 +116,23 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
     return Contents(path, name, config, ours, keymap, label_symbols=_dictionary(state), settings=settings)
+
+
+def _bare(content: Any) -> str:
+    """Return what to do with a file of tensors alone."""
+    if not isinstance(content, dict) or not content or not all(isinstance(item, Tensor) for item in content.values()):
+        return ""
+    return (
+        '. It holds tensors alone: save {"model": tensors, "cfg": settings} with the settings that it was trained with'
+    )
+
+
+def _wrapped(tensors: Mapping[str, Any]) -> str:
+    """Return what to do with names that a wrapper of the model gave."""
+    wrapped = bool(tensors) and all(name.startswith(_WRAPPER) for name in tensors)
+    return (
+        f". All names begin with {_WRAPPER}, which data parallelism adds: take it off and save again" if wrapped else ""
+    )
 
 
 def _begins(names: Iterable[str], prefix: str) -> bool:

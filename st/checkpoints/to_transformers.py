@@ -24,6 +24,7 @@ from st.checkpoints.transformers_files import (
     OWN_FILENAME,
 )
 from st.data.config import DataConfig
+from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import dictionary_text
@@ -64,6 +65,8 @@ _KINDS: dict[tuple[bool, bool, bool], str] = {
     (True, False, False): "transformers Wav2Vec2Model",
     (True, False, True): "transformers Wav2Vec2ForCTC",
 }
+_LONGEST = 200
+"""Tokens of a translation at most, as this project's own search."""
 _TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
@@ -148,8 +151,12 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
         if model.trim is not None:
             write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     else:
-        labels = {"vocab_size": config.ctc_vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        extra = labels | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"} if key[2] else {}
+        rows = {f"{kind}_id": row for kind, row in _label_rows(model.ctc).items() if kind != "unk_token"}
+        extra = (
+            rows | {"vocab_size": config.ctc_vocab_size} | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"}
+            if key[2]
+            else {}
+        )
         write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
@@ -161,7 +168,7 @@ def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dty
     settings |= {"decoder_start_token_id": 2, "tie_word_embeddings": False}
     settings |= {"encoder": speech_settings(model.config), "decoder": text_settings(model.config.decoder)}
     write_json(folder / CONFIG_FILENAME, settings)
-    write_json(folder / "generation_config.json", _generation(model.text, model.data))
+    write_json(folder / "generation_config.json", _generation(model.text, model.data, model.config.decoder))
     if model.text is not None:
         _write_tokenizer(model.text, folder)
     if model.config.ctc_vocab_size:
@@ -217,9 +224,11 @@ def text_settings(decoder: DecoderConfig) -> dict[str, Any]:
     return settings | _TOKENS | {"decoder_start_token_id": 2}
 
 
-def _generation(text: TextVocabulary | None, data: DataConfig) -> dict[str, Any]:
+def _generation(text: TextVocabulary | None, data: DataConfig, decoder: DecoderConfig) -> dict[str, Any]:
     """Return the generation config; the language token is forced if all directions lead to one language."""
-    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": 200, **_TOKENS}
+    # The first two positions are those of </s> and the language.
+    longest = max(1, min(_LONGEST, decoder.max_positions - 2))
+    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": longest, **_TOKENS}
     if text is None:
         return settings
     settings["lang_to_id"] = {code: text.language_id(code) for code in text.languages}
@@ -242,9 +251,16 @@ def _write_tokenizer(text: TextVocabulary, folder: Path) -> None:
 
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
     ctc.save(folder / "vocab.json")
-    tokens = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokens = {kind: None if row is None else ctc.symbols[row] for kind, row in _label_rows(ctc).items()}
     more = {"word_delimiter_token": "|", "do_lower_case": False, "tokenizer_class": "Wav2Vec2CTCTokenizer"}
     write_json(folder / "tokenizer_config.json", tokens | more)
+
+
+def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
+    """Return the rows of a CTC head's special tokens; None for a token that it has no row for."""
+    symbols = CTC_SPECIALS if ctc is None else ctc.symbols
+    kinds = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return {kind: symbols.index(symbol) if symbol in symbols else None for kind, symbol in kinds.items()}
 
 
 def _processor(data: DataConfig) -> dict[str, Any]:

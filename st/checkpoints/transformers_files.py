@@ -216,7 +216,8 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
     if "encoder" in config.parts and "encoder.mask_emb" not in state:
         # Left out by transformers where its config masks nothing in training; only training with masks reads it.
-        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim)
+        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim, dtype=dtype)
     return Contents(folder, name, config, state, KEYMAPS[name])
 
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from st.checkpoints.convert import refuse_existing, write
     from st.checkpoints.vocabularies import VocabularyFiles
 
-    refuse_existing(args.out, args.overwrite)
+    refuse_existing(args.out, args.to, args.overwrite)
     files = VocabularyFiles(data_dir=args.data, spm=args.spm, dictionary=args.dict)
     contents = average(args.checkpoints, files=files, ctc_vocab=args.ctc_vocab)
     name = args.checkpoints[0]

@@ -83,6 +83,52 @@ def test_a_vocabulary_that_transformers_has_no_tokenizer_for_gets_none(tmp_path,
     assert load(tmp_path / "out").text.encode("rot Baum") == load(path).text.encode("rot Baum")
 
 
+def test_generation_in_transformers_ends_within_the_positions_of_the_decoder(training, tmp_path):
+    from transformers import SpeechEncoderDecoderModel
+
+    convert(training[1], tmp_path / "out", "hf")
+    model = SpeechEncoderDecoderModel.from_pretrained(tmp_path / "out").eval()
+    model.generation_config.eos_token_id = None  # so that nothing else ends it
+    tokens = model.generate(ref.waves([900])[0], forced_bos_token_id=7, num_beams=1)
+    assert model.config.decoder.max_position_embeddings == 32
+    assert tokens.shape[1] == 31
+
+
+def test_an_encoder_without_a_mask_vector_stays_in_its_type(tmp_path):
+    import transformers
+
+    source = transformers.Wav2Vec2Model(ref.wav2vec2_config(mask_time_prob=0.0, mask_feature_prob=0.0))
+    source.half().save_pretrained(tmp_path / "half")
+    assert "masked_spec_embed" not in load_file(tmp_path / "half" / "model.safetensors")
+    convert(tmp_path / "half", tmp_path / "out", "hf")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.float16}
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_a_ctc_model_without_sentence_marks_gets_none(tmp_path):
+    import transformers
+
+    symbols = ["|", *"etaoinshr", "[UNK]", "[PAD]"]
+    folder = tmp_path / "in"
+    config = ref.wav2vec2_config(vocab_size=len(symbols), pad_token_id=11)
+    model = ref.perturb(transformers.Wav2Vec2ForCTC(config))
+    model.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({symbol: row for row, symbol in enumerate(symbols)}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"unk_token": "[UNK]", "pad_token": "[PAD]"}))
+    convert(folder, tmp_path / "out", "hf")
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert [settings[f"{kind}_token_id"] for kind in ("pad", "bos", "eos")] == [0, None, None]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert len(tokenizer) == len(symbols)
+    waves, _ = ref.waves([16000])
+    theirs = transformers.Wav2Vec2ForCTC.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        rows, expected = theirs(waves).logits.argmax(-1), model(waves).logits.argmax(-1)
+    written = dict(enumerate(symbols)) | {10: "<unk>", 11: "<pad>"}
+    assert tokenizer.convert_ids_to_tokens(rows[0]) == [written[row] for row in expected[0].tolist()]
+    assert load(tmp_path / "out").ctc.symbols == load(folder).ctc.symbols
+
+
 def test_k11_every_type_and_shape_survives_our_safetensors_writer(tmp_path):
     whole = torch.randn(6, 4)
     tensors = {

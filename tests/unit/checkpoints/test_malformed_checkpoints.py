@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from st.checkpoints import load
 from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
+from st.cli import main
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig
 
@@ -99,6 +101,37 @@ def test_training_checkpoints_with_parts_of_another_kind_are_an_error(training, 
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["model"], r'It holds tensors alone: save \{"model": tensors'),
+        (
+            lambda content: {"model": {f"module.{name}": value for name, value in content["model"].items()}},
+            r"All names begin with module\., which data parallelism adds: take it off",
+        ),
+    ],
+)
+def test_files_that_others_wrote_in_another_way_say_what_to_do(training, tmp_path, change, message):
+    torch.save(change(torch.load(training[1])), tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=message):
+        load(tmp_path / "other.pt")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["checkpoint.pt", "out/model.safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_corrupt(tmp_path, monkeypatch, capsys, name):
+    opened, path = Path.open, tmp_path / name
+
+    def locked(self, *args, **options):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", locked)
+    assert main(["inspect", str(path)]) == 1
+    assert capsys.readouterr().err == f"st: error: {path}: Permission denied\n"
 
 
 def test_layers_that_no_tensor_belongs_to_are_not_built(training):
