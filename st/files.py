@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Failures of writing, which the system reports without the name of the file."""
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = Fals
         follow_links: Whether a symbolic link stays and its target is replaced, rather than the link.
 
     Raises:
-        OSError: If the file cannot be written; nothing is left under the final name or the temporary one.
+        OSError: If the file cannot be written, with its name; nothing is left under the final name or the temporary one.
     """
     path = Path(path)
     options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
@@ -40,8 +44,10 @@ def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = Fals
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as exc:
         temporary.unlink(missing_ok=True)
+        if isinstance(exc, OSError) and exc.errno in _NO_ROOM and exc.filename is None:
+            exc.filename = str(path)
         raise
 
 

@@ -72,8 +72,7 @@ def build_model(
         CheckpointError: If a tensor is missing, unexpected or of another shape; the message lists them.
     """
     wanted = parse_dtype(dtype)
-    model = blueprint(config)
-    check_names(dict(model.named_parameters()), state, source=source, label=label)
+    model = fitting_blueprint(config, state, source=source, label=label)
     take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
     return model.eval()
 
@@ -82,6 +81,26 @@ def blueprint(config: ModelConfig) -> SpeechTranslator:
     """Return a model of a shape without memory for its parameters."""
     with torch.device("meta"), _NoDraws():
         return SpeechTranslator(config)
+
+
+def fitting_blueprint(
+    config: ModelConfig, state: Mapping[str, Tensor], *, source: str, label: Callable[[str], str | None] = str
+) -> SpeechTranslator:
+    """Return a model without memory that has exactly the parameters of ``state``; arguments as for :func:`build_model`.
+
+    Raises:
+        CheckpointError: If a tensor is missing, unexpected or of another shape.
+    """
+    for part in config.parts:
+        layers = getattr(config, part).num_layers
+        # Layers without memory take time all the same; a config may ask for any number of them.
+        if layers > len(state):
+            raise CheckpointError(
+                f"{source}: does not fit the model: {part} of {layers:,} layers, but only {len(state):,} tensors"
+            )
+    model = blueprint(config)
+    check_names(dict(model.named_parameters()), state, source=source, label=label)
+    return model
 
 
 def check_names(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -10,24 +11,31 @@ from torch import Tensor
 
 from st.checkpoints.assemble import check_names
 from st.checkpoints.contents import Contents
+from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
+from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
 
 
-def average(paths: Sequence[Path | str]) -> Contents:
+def average(
+    paths: Sequence[Path | str], *, files: VocabularyFiles | None = None, ctc_vocab: Path | None = None
+) -> Contents:
     """Read checkpoints and return the mean of their weights.
 
     Sums are taken in fp32 and given back in the type of the first file; tensors of integers are those of the first.
 
     Args:
-        paths: Files or folders that :func:`st.checkpoints.load` opens, of one architecture and one format.
+        paths: Files or folders that :func:`st.checkpoints.load` opens, of one architecture, one format, and one
+            vocabulary.
+        files: Vocabularies that the files lack.
+        ctc_vocab: Vocabulary of the CTC head, where the files have none.
 
     Returns:
         What the first holds, with averaged weights.
 
     Raises:
         UsageError: If there is none.
-        CheckpointError: If a file cannot be read, or the shapes or names differ; the message names them.
+        CheckpointError: If a file cannot be read, or shapes, names or vocabularies differ; the message names them.
     """
     if not paths:
         raise UsageError("no checkpoint to average")
@@ -39,11 +47,35 @@ def average(paths: Sequence[Path | str]) -> Contents:
                 f"{other.path}: its architecture differs from that of {first.path}: {_differences(first, other)}"
             )
         check_names(first.state, other.state, source=str(other.path), label=other.keymap.theirs)
+        _require_same_symbols(first, other, files or VocabularyFiles(), ctc_vocab)
     if others:
         for name, tensor in first.state.items():
             first.state[name] = _mean([tensor, *(other.state[name] for other in others)])
         first.mapped = False
     return first
+
+
+def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFiles, ctc_vocab: Path | None) -> None:
+    """Compare vocabularies: rows of different symbols have no mean.
+
+    Raises:
+        CheckpointError: If one differs; the message names it and the first row that does.
+    """
+    mine, theirs = (_symbols(contents, files, ctc_vocab) for contents in (first, other))
+    for name in mine:
+        pairs = zip_longest(mine[name], theirs[name])
+        row = next((row for row, (one, two) in enumerate(pairs) if one != two), None)
+        if row is not None:
+            raise CheckpointError(
+                f"{other.path}: its {name} differs from that of {first.path}, from row {row} on; only checkpoints of one "
+                "training, or of trainings on one prepared tree, can be averaged"
+            )
+
+
+def _symbols(contents: Contents, files: VocabularyFiles, ctc_vocab: Path | None) -> dict[str, list[str]]:
+    text, _ = find_text(contents, files)
+    labels = label_symbols(contents, data_dir=files.data_dir, given=ctc_vocab)
+    return {"dictionary": [] if text is None else text.symbols, "CTC vocabulary": labels or []}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

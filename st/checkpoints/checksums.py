@@ -69,11 +69,14 @@ def verify_safetensors(path: Path) -> None:
         ValueError: If the header cannot be read.
     """
     header, start = read_header(path)
-    recorded = json.loads(header.get("__metadata__", {}).get(CRC_KEY, "{}"))
-    spans = []
-    for name, crc in recorded.items():
-        first, last = header[name]["data_offsets"]
-        spans.append(Span(name, start + first, last - first, int(crc, 16)))
+    try:
+        recorded = json.loads(header.get("__metadata__", {}).get(CRC_KEY, "{}"))
+        places = {name: range(*header[name]["data_offsets"]) for name in recorded}
+        spans = [
+            Span(name, start + at.start, at.stop - at.start, int(recorded[name], 16)) for name, at in places.items()
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as exc:
+        raise ValueError(f"its table of checksums cannot be read ({type(exc).__name__}: {exc})") from None
     verify_spans(path, spans)
 
 
@@ -87,7 +90,10 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         size = int.from_bytes(handle.read(8), "little")
         if size > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"header of {size:,} bytes")
-        header = json.loads(handle.read(size))
+        try:
+            header = json.loads(handle.read(size))
+        except RecursionError:
+            raise ValueError("header is nested too deep") from None
     if not isinstance(header, dict):
         raise ValueError("header is not an object")
     return header, 8 + size

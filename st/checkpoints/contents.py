@@ -14,6 +14,7 @@ from torch import Tensor
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.keymaps import KeyMap
+from st.data.config import CONFIG_FILENAME, DataConfig
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 
@@ -37,6 +38,10 @@ class Contents:
     """Symbols of the CTC head by row, if the file says so."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What the file says about itself, as plain values."""
+    language_ids: dict[str, int] = field(default_factory=dict)
+    """Ids of language tags by CoVoST code, where they are not those of the vocabulary."""
+    decoder_trained: bool = True
+    """Whether the training that wrote it taught the decoder; true if it does not say."""
 
     @property
     def folder(self) -> Path:
@@ -80,17 +85,54 @@ def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) 
             )
 
 
+def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
+    """Take over what a file of ours says beside shape and vocabularies: moved languages, whether the decoder learnt.
+
+    Raises:
+        CheckpointError: If the ids of languages are no table of codes and numbers.
+    """
+    ids = notes.get("language_ids", {})
+    if not isinstance(ids, dict) or any(type(key) is not str or type(ids[key]) is not int for key in ids):
+        raise CheckpointError(
+            f"{contents.path}: language_ids is {ids!r:.100}; expected a table of languages and numbers"
+        )
+    contents.language_ids = dict(ids)
+    contents.decoder_trained = notes.get("decoder_trained") is not False
+
+
 @contextmanager
 def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
     """Lay out the files that a training checkpoint carries in a folder that lasts as long as the block.
 
     Raises:
-        CheckpointError: If a name is not a plain file name.
+        CheckpointError: If a name is not a plain file name, or the config among them names a file that is not there.
+        ConfigError: If that config is malformed.
     """
     with tempfile.TemporaryDirectory(prefix="st-bundle-") as name:
         folder = Path(name)
         for filename, content in files.items():
-            if Path(filename).name != filename or not isinstance(content, bytes):
-                raise CheckpointError(f"the checkpoint carries a file named {filename!r}; expected a plain file name")
+            if not isinstance(content, bytes):
+                raise CheckpointError(f"the checkpoint carries {filename!r:.100}, which holds no bytes")
+            require_plain(filename, "the checkpoint carries a file")
             (folder / filename).write_bytes(content)
+        if CONFIG_FILENAME in files:
+            _require_carried(DataConfig.load(folder), files)
         yield folder
+
+
+def require_plain(name: object, source: str) -> None:
+    """Refuse a name that leads out of the folder it is used in.
+
+    Raises:
+        CheckpointError: If it is not the plain name of a file.
+    """
+    if not isinstance(name, str) or "\0" in name or name in ("", ".", "..") or Path(name).name != name:
+        raise CheckpointError(f"{source} named {name!r:.100}; expected a plain file name")
+
+
+def _require_carried(config: DataConfig, files: Mapping[str, bytes]) -> None:
+    """Check that a training checkpoint has the files that its config names; of the CTC head's vocabulary only the name."""
+    require_plain(config.ctc_vocab_filename, f"the checkpoint's {CONFIG_FILENAME} asks for a file")
+    for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
+        if name not in files:
+            raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {name!r:.100}, which it does not carry")

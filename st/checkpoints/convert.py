@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from st.checkpoints.assemble import blueprint, check_names, parse_dtype
+from st.checkpoints.assemble import fitting_blueprint, parse_dtype
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.full_vocabulary import restore_vocabulary
@@ -17,6 +18,7 @@ from st.checkpoints.to_fairseq import write_fairseq
 from st.checkpoints.to_transformers import Exported, write_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.data.text import TextVocabulary
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
@@ -68,23 +70,41 @@ def convert(
     if to not in TARGETS:
         raise UsageError(f"--to is {to!r}; expected one of {', '.join(TARGETS)}")
     out = Path(out)
-    refuse_existing(out, overwrite)
+    refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
-    text = restore_vocabulary(contents, full_vocab, files) if full_vocab else None
-    write(contents, out, to, name=name, files=files, ctc_vocab=ctc_vocab, padding=padding, dtype=dtype, text=text)
+    text = None
+    if full_vocab:
+        text = restore_vocabulary(contents, full_vocab, files)
+        files = dataclasses.replace(files, language_ids=None)
+    write(
+        contents,
+        out,
+        to,
+        name=name,
+        files=files,
+        ctc_vocab=ctc_vocab,
+        padding=padding,
+        dtype=dtype,
+        text=text,
+        overwrite=overwrite,
+    )
     return contents.format
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse to replace what exists.
+def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
+    """Refuse to replace what exists, and what cannot be replaced, before anything is read.
 
     Raises:
-        UsageError: If ``out`` is a file or a folder with something in it.
+        UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
+    if out.is_dir() and to == "fairseq":
+        raise UsageError(f"{out}: is a folder; --to fairseq writes a file, such as {out / 'model.pt'}")
     if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+    if out.exists() and not out.is_dir() and to == "hf":
+        raise UsageError(f"{out}: is a file; --to hf writes a folder: choose another name")
 
 
 def write(
@@ -98,6 +118,7 @@ def write(
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
     text: TextVocabulary | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write what a checkpoint holds in another format; arguments as for :func:`convert`, ``text`` a given vocabulary.
 
@@ -110,16 +131,17 @@ def write(
     ctc = find_labels(contents, data_dir=files.data_dir, given=ctc_vocab)
     config = with_padding(contents.config, padding)
     check_sizes(config, text, ctc, source=name)
-    parameters = dict(blueprint(config).named_parameters())
-    check_names(parameters, contents.state, source=name, label=contents.keymap.theirs)
+    model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)
     if config.ctc_vocab_size and ctc is None:
         raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; pass --ctc-vocab FILE")
     exported = Exported(
         config=config,
-        state={key: contents.state[key] for key in parameters},
+        state={key: contents.state[key] for key, _ in model.named_parameters()},
         text=text,
         ctc=ctc,
         data=data,
+        trim=contents.files.get(TRIM_FILENAME),
+        decoder_trained=contents.decoder_trained,
         mapped=contents.mapped,
     )
-    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype))
+    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype), overwrite=overwrite)

@@ -90,6 +90,8 @@ def read_safetensors(
             verify_safetensors(path)
         with safe_open(path, framework="pt", device="cpu") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+    except PermissionError:
+        raise
     except (SafetensorError, OSError, ValueError) as exc:
         raise CheckpointError(_corrupt(path, exc)) from exc
 
@@ -150,7 +152,7 @@ def _readable(path: Path) -> Iterator[None]:
             (line for line in reason if "GLOBAL" in line or "nsupported" in line), reason[-1] if reason else ""
         )
         raise CheckpointError(f"{path}: refused, or corrupt or incomplete: {detail.strip()}") from exc
-    except MemoryError:
+    except (MemoryError, PermissionError):
         raise
     except Exception as exc:  # torch's reader raises whatever the bytes lead it to
         raise CheckpointError(_corrupt(path, exc)) from exc

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, take_names
+from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.standins import Standin, plain
@@ -22,6 +22,8 @@ from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, En
 from st.modules.text_decoder import POSITION_OFFSET
 
 BUNDLE_FORMAT = 1
+SYMBOLS_KEY = "ctc_symbols"
+"""Entry of the task state of a CTC model that we wrote: its symbols by row, under fairseq's names."""
 OWN_TRAINING = "training checkpoint of this project"
 
 # How a file is recognised: the first row whose every prefix begins a name of the state is its format.
@@ -31,6 +33,8 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
+
+_WRAPPER = "module."
 
 ENCODER_SETTINGS = (
     # ours              fairseq's
@@ -87,8 +91,12 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             if isinstance(content, dict)
             else "no dictionary"
         )
-        raise CheckpointError(f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`")
+        raise CheckpointError(
+            f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`{_bare(content)}"
+        )
     tensors = dict(content.pop("model"))
+    if strangers := [name for name in tensors if not isinstance(name, str)]:
+        raise CheckpointError(f"{path}: its tensors have names such as {strangers[0]!r:.100}; expected text")
     state = content.get("task_state") or {}
     if isinstance(state, dict) and "st_bundle" in state:
         settings = plain(content.get("cfg") or {})
@@ -97,7 +105,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     if name is None:
         raise CheckpointError(
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
-            f"{', '.join(name for name, _ in _SIGNS)}"
+            f"{', '.join(name for name, _ in _SIGNS)}{_wrapped(tensors)}"
         )
     settings = _settings(content, str(path))
     keymap = KEYMAPS[name]
@@ -110,21 +118,54 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     return Contents(path, name, config, ours, keymap, label_symbols=_dictionary(state), settings=settings)
 
 
+def _bare(content: Any) -> str:
+    """Return what to do with a file of tensors alone."""
+    if not isinstance(content, dict) or not content or not all(isinstance(item, Tensor) for item in content.values()):
+        return ""
+    return (
+        '. It holds tensors alone: save {"model": tensors, "cfg": settings} with the settings that it was trained with'
+    )
+
+
+def _wrapped(tensors: Mapping[str, Any]) -> str:
+    """Return what to do with names that a wrapper of the model gave."""
+    wrapped = bool(tensors) and all(name.startswith(_WRAPPER) for name in tensors)
+    return (
+        f". All names begin with {_WRAPPER}, which data parallelism adds: take it off and save again" if wrapped else ""
+    )
+
+
 def _begins(names: Iterable[str], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in names)
 
 
-def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
+def bundled_config(bundle: Any, source: str) -> ModelConfig:
+    """Return the shape of the model that the bundle of a training checkpoint belongs to.
+
+    Raises:
+        CheckpointError: If it is of another format or cannot be read.
+    """
     if not isinstance(bundle, dict) or bundle.get("format") != BUNDLE_FORMAT:
         found = bundle.get("format") if isinstance(bundle, dict) else bundle
-        raise CheckpointError(f"{path}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
+        raise CheckpointError(f"{source}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
     try:
-        config = ModelConfig.from_dict(bundle["model_config"])
+        return ModelConfig.from_dict(bundle["model_config"])
     except (ConfigError, KeyError, TypeError, ValueError) as exc:
-        raise CheckpointError(f"{path}: the shape of its model cannot be read: {exc}") from None
+        raise CheckpointError(f"{source}: the shape of its model cannot be read: {exc}") from None
+
+
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
+    config = bundled_config(bundle, str(path))
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
-    return Contents(path, OWN_TRAINING, config, state, keymap, files=dict(bundle.get("files", {})), settings=settings)
+    files = bundle.get("files")
+    if not isinstance(files, dict):
+        raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
+    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
+    criterion = settings.get("criterion")
+    untaught = isinstance(criterion, dict) and criterion.get("translation_weight") == 0
+    take_notes(contents, {"decoder_trained": not untaught} | bundle)
+    return contents
 
 
 def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -234,10 +275,12 @@ def _named(table: tuple[tuple[str, str], ...], settings: Mapping[str, Any]) -> d
 
 
 def _dictionary(task_state: Any) -> list[str] | None:
-    """Return the symbols of the dictionary that a CTC fine-tuning kept in its task state."""
-    kept = task_state.get("target_dictionary") if isinstance(task_state, dict) else None
-    if isinstance(kept, Standin) and isinstance(kept.state, dict):
-        symbols = kept.state.get("symbols")
-        if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
-            return list(symbols)
+    """Return the symbols that a CTC model kept in its task state: plainly, or in the dictionary of a fine-tuning."""
+    if not isinstance(task_state, dict):
+        return None
+    symbols, dictionary = task_state.get(SYMBOLS_KEY), task_state.get("target_dictionary")
+    if isinstance(dictionary, Standin) and isinstance(dictionary.state, dict):
+        symbols = dictionary.state.get("symbols")
+    if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
+        return list(symbols)
     return None

@@ -26,8 +26,8 @@ def restore_vocabulary(contents: Contents, original: Path | str, files: Vocabula
     Args:
         contents: The trained model; embeddings and vocabulary size are replaced.
         original: Checkpoint with the decoder and all of its embeddings.
-        files: Prepared tree, if the model does not carry its table of kept rows, and SentencePiece model, if none lies
-            beside the original.
+        files: Prepared tree, if the model does not carry its table of kept rows; SentencePiece model, if none lies beside
+            the original; ids of languages in the original.
 
     Returns:
         The vocabulary that the model has now.
@@ -36,7 +36,7 @@ def restore_vocabulary(contents: Contents, original: Path | str, files: Vocabula
         CheckpointError: If the model was not trimmed, or not from this original.
     """
     trim = _table(contents, files.data_dir)
-    trained, _ = find_text(contents, dataclasses.replace(files, spm=None))
+    trained, _ = find_text(contents, dataclasses.replace(files, spm=None, language_ids=None))
     path, name = resolve(original)
     whole = read_contents(path)
     size = whole.config.decoder.vocab_size if "decoder" in whole.config.parts else 0
@@ -56,8 +56,9 @@ def restore_vocabulary(contents: Contents, original: Path | str, files: Vocabula
     contents.state[EMBEDDINGS] = embeddings
     decoder = dataclasses.replace(contents.config.decoder, vocab_size=size)
     contents.config = dataclasses.replace(contents.config, decoder=decoder)
+    contents.files.pop(TRIM_FILENAME, None)
     # A language speaks from the row that it was trained on, wherever the original would look for it.
-    slots = {code: trim.rows[trained.language_id(code)] for code in trained.languages}
+    slots = {code: trim.rows[trained.language_id(code)] for code in trained.languages} | dict(files.language_ids or {})
     with unpacked({"spm.model": text.model_bytes()}) as folder:
         return SlottedVocabulary(folder / "spm.model", text.symbols[len(SPECIALS) :], text.lang_tag_format, slots)
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.door import check_sha256
+from st.checkpoints.transformers_files import CTC_FOLDER
 from st.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml")
+# Of weights below the top folder only the CTC head of a folder of ours.
+_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.safetensors")
 # Preferred first: of several kinds of weights only the first that a repository has is fetched.
 _WEIGHTS = (("model*.safetensors",), ("pytorch_model*.bin",), ("*.pt",))
 

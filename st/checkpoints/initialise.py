@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from st.checkpoints.assemble import check_names, give_back, listed
+from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
@@ -26,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 EMBEDDINGS = "embed_tokens.weight"
 POSITIONS = "embed_positions.weight"
-
-# Settings of the encoder that leave no trace in its tensors' shapes.
-_ENCODER_BEHAVIOUR = ("num_heads", "conv_layers")
 
 
 def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
@@ -46,7 +44,7 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
     mine, theirs = model.config.encoder, contents.config.encoder
     wrong = [
         f"{field} is {getattr(theirs, field)}, expected {getattr(mine, field)}"
-        for field in _ENCODER_BEHAVIOUR
+        for field in BEHAVIOUR["encoder"]
         if getattr(theirs, field) != getattr(mine, field)
     ]
     if wrong:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from st.checkpoints.assemble import blueprint, check_names
+from st.checkpoints.assemble import fitting_blueprint
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
@@ -74,12 +74,7 @@ def _vocabularies(contents: Contents, name: str) -> dict[str, Any]:
     problems: list[str] = []
     text = ctc = None
     try:
-        check_names(
-            dict(blueprint(contents.config).named_parameters()),
-            contents.state,
-            source=name,
-            label=contents.keymap.theirs,
-        )
+        fitting_blueprint(contents.config, contents.state, source=name, label=contents.keymap.theirs)
         text, _ = find_text(contents, VocabularyFiles())
     except StError as exc:
         problems.append(str(exc))

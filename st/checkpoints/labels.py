@@ -46,12 +46,8 @@ def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None
     size = contents.config.ctc_vocab_size
     if not size:
         return None
-    if data_dir is not None:
-        return CtcVocabulary.load(data_dir / DataConfig.load(data_dir).ctc_vocab_filename)
-    if contents.format == OWN_TRAINING:
-        return _carried(contents)
-    if contents.format == OWN_FOLDER:
-        return CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")
+    if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
+        return _own_vocabulary(contents, data_dir, given)
     symbols = _foreign_symbols(contents, given)
     if len(symbols) != size:
         raise CheckpointError(
@@ -62,6 +58,29 @@ def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None
         return _in_our_order(contents, symbols)
     except ConfigError as exc:
         raise CheckpointError(f"{contents.path}: {exc}; found symbols {' '.join(symbols[:8])} …") from None
+
+
+def label_symbols(contents: Contents, *, data_dir: Path | None, given: Path | None) -> list[str] | None:
+    """Return the symbols of the CTC head by row, as the file has them; None without a head or a vocabulary.
+
+    Raises:
+        CheckpointError: As for :func:`find_labels`, whose arguments these are; the head's rows stay in their order.
+    """
+    if not contents.config.ctc_vocab_size:
+        return None
+    if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
+        vocabulary = _own_vocabulary(contents, data_dir, given)
+        return None if vocabulary is None else vocabulary.symbols
+    return _foreign_symbols(contents, given)
+
+
+def _own_vocabulary(contents: Contents, data_dir: Path | None, given: Path | None) -> CtcVocabulary | None:
+    """Return a vocabulary in our form, in whose order the head's rows are."""
+    if data_dir is not None:
+        return CtcVocabulary.load(data_dir / DataConfig.load(data_dir).ctc_vocab_filename)
+    if contents.format == OWN_TRAINING:
+        return _carried(contents)
+    return CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")
 
 
 def _carried(contents: Contents) -> CtcVocabulary | None:
@@ -131,8 +150,9 @@ def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:
         value = settings.get(kind)
         tokens += value if isinstance(value, list) else [value]
     # Symbols of several letters stand here too, but are not marked as special.
-    added = settings.get("added_tokens_decoder") or {}
-    tokens += [token for token in added.values() if isinstance(token, Mapping) and token.get("special") is True]
+    added = settings.get("added_tokens_decoder")
+    added = added.values() if isinstance(added, Mapping) else ()
+    tokens += [token for token in added if isinstance(token, Mapping) and token.get("special") is True]
     return set(map(_content, tokens))
 
 

@@ -17,7 +17,7 @@ from st.checkpoints.fairseq_files import read_fairseq
 from st.checkpoints.hub import looks_like_hub_id, snapshot
 from st.checkpoints.labels import find_labels
 from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
-from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions, trains_translation
+from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig, ModelConfig
 
@@ -92,8 +92,8 @@ def load(
         mapped=contents.mapped,
     )
     logger.info("%s: %s", name, contents.format)
-    trained = trained_directions(contents), trains_translation(contents)
-    return ModelBundle(model, text, ctc, data, name, contents.format, *trained)
+    trained = trained_directions(contents)
+    return ModelBundle(model, text, ctc, data, name, contents.format, trained, contents.decoder_trained)
 
 
 def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:

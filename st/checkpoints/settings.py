@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CheckpointError(f"{path}: corrupt or incomplete: not JSON: {exc}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: found a JSON {type(content).__name__}; expected an object")

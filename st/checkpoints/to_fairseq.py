@@ -10,43 +10,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS
+from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOLS_KEY
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.names import to_fairseq
-from st.checkpoints.to_transformers import DICT_FILENAME, Exported
+from st.checkpoints.pickled_file import write_pickled
+from st.checkpoints.to_transformers import DICT_FILENAME, Exported, notes
 from st.data.config import CONFIG_FILENAME
 from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
-from st.errors import CheckpointError
-from st.files import atomic_write, write_text
+from st.data.trimming import TRIM_FILENAME
+from st.errors import CheckpointError, UsageError
+from st.files import write_text
 from st.modules.config import ModelConfig
 
 SPM_FILENAME = "spm.model"
 LETTERS_FILENAME = "dict.ltr.txt"
 """Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
-
+_FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 # Fields of the shape that follow from others or from the vocabulary, so that the plugin has no option for them.
 _NO_OPTIONS = frozenset(["project", "vocab_size", "pad", "bos", "eos"])
 
 
-def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | None = None) -> None:
+def write_fairseq(
+    model: Exported, path: Path | str, *, dtype: torch.dtype | None = None, overwrite: bool = True
+) -> None:
     """Write a file that ``fairseq`` loads.
 
     A translation model becomes a training checkpoint of this project, complete with its vocabularies, whose tensors
     carry the names of fairseq's ``xm_transformer``; an encoder becomes a file like ``xlsr2_300m.pt``; an encoder with a
-    CTC head one of ``wav2vec_ctc`` with ``dict.ltr.txt`` beside it.
+    CTC head one of ``wav2vec_ctc`` with its symbols inside, and in ``dict.ltr.txt`` beside it for stock fairseq.
 
     Args:
         model: What to write.
         path: File to write; replaced if it exists.
         dtype: Type to write floating tensors as; None for their own.
+        overwrite: Whether the ``dict.ltr.txt`` of another model may be replaced.
 
     Raises:
-        CheckpointError: If fairseq has no model of these parts, or a vocabulary is missing.
-        OSError: If the file cannot be written.
+        CheckpointError: If fairseq has no model of these parts, a vocabulary is missing, or the file cannot be written.
+        UsageError: If there is a ``dict.ltr.txt`` with other symbols and it may not be replaced.
+        OSError: If ``dict.ltr.txt`` cannot be written.
     """
     path = Path(path)
     parts = set(model.config.parts)
@@ -61,18 +67,25 @@ def write_fairseq(model: Exported, path: Path | str, *, dtype: torch.dtype | Non
         # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
         embeddings = content["model"]["decoder.embed_tokens.weight"]
         content["model"] |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
-    letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else None
-    with atomic_write(path, "wb") as handle:
-        torch.save(content, handle)
-    if letters is not None:
-        write_text(path.parent / LETTERS_FILENAME, letters)
+    letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else []
+    beside = path.parent / LETTERS_FILENAME
+    dictionary = "".join(f"{symbol} 1\n" for symbol in letters)
+    if letters:
+        content["task_state"] = {SYMBOLS_KEY: [*_FAIRSEQ_SPECIALS, *letters]}
+        if not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
+            raise UsageError(
+                f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add --overwrite"
+            )
+    write_pickled(path, content)
+    if letters:
+        write_text(beside, dictionary)
 
 
 def _translator(model: Exported) -> dict[str, Any]:
     if model.text is None:
         raise CheckpointError("a translation model without a dictionary cannot be written as a training checkpoint")
     files = _bundle_files(model, model.text)
-    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files}
+    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files} | notes(model)
     task = {"_name": "speech_translation", "data": ""}
     content = _frame(plugin_settings(model.config), task)
     return content | {"model": to_fairseq(model.state), "task_state": {"st_bundle": bundle}}
@@ -135,16 +148,18 @@ def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:
     }
     if model.ctc is not None:
         files[data.ctc_vocab_filename] = model.ctc.to_json().encode("utf-8")
+    if model.trim is not None:
+        files[TRIM_FILENAME] = model.trim
     return files
 
 
-def _letters(ctc: CtcVocabulary) -> str:
-    """Return the CTC vocabulary as a fairseq dictionary: its row 0 is the blank, which fairseq calls ``<s>``."""
+def _letters(ctc: CtcVocabulary) -> list[str]:
+    """Return what a fairseq dictionary of the CTC vocabulary lists: all but the specials; the blank is its ``<s>``."""
     if ctc.symbols[:4] != list(CTC_SPECIALS[:4]):
         raise CheckpointError(
             f"the CTC vocabulary begins with {' '.join(ctc.symbols[:4])}; fairseq needs {' '.join(CTC_SPECIALS[:4])}"
         )
-    return "".join(f"{symbol} 1\n" for symbol in ctc.symbols[4:])
+    return ctc.symbols[4:]
 
 
 def _standing_alone(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

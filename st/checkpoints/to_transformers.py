@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,38 @@ from st.checkpoints.transformers_files import (
     OWN_FILENAME,
 )
 from st.data.config import DataConfig
+from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import dictionary_text
 from st.data.text import SPECIALS, TextVocabulary
-from st.errors import CheckpointError
+from st.data.trimming import TRIM_FILENAME
+from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text
 from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
 
 FOLDER_FORMAT = 1
+CONFIG_FILENAME = "config.json"
 DICT_FILENAME = "dict.txt"
 SPM_FILENAME = "sentencepiece.bpe.model"
+
+_MODEL_FILES = (
+    "*config.json",
+    "*.index.json",
+    "model*.safetensors",
+    "pytorch_model*.bin",
+    OWN_FILENAME,
+    TRIM_FILENAME,
+    DICT_FILENAME,
+    SPM_FILENAME,
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    f"{CTC_FOLDER}/*.json",
+    f"{CTC_FOLDER}/*.safetensors",
+)
+"""What belongs to a model of a folder, whoever wrote it: what is not written anew would be read with the new one."""
 
 # Which model of transformers has which of our parts.
 _KINDS: dict[tuple[bool, bool, bool], str] = {
@@ -43,6 +65,8 @@ _KINDS: dict[tuple[bool, bool, bool], str] = {
     (True, False, False): "transformers Wav2Vec2Model",
     (True, False, True): "transformers Wav2Vec2ForCTC",
 }
+_LONGEST = 200
+"""Tokens of a translation at most, as this project's own search."""
 _TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
@@ -55,11 +79,17 @@ class Exported:
     text: TextVocabulary | None
     ctc: CtcVocabulary | None
     data: DataConfig
+    trim: bytes | None = None
+    """Table of the rows that a trimmed vocabulary kept, as ``trim.json`` has it."""
+    decoder_trained: bool = True
+    """Whether a training has taught the decoder."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
 
 
-def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtype | None = None) -> None:
+def write_transformers(
+    model: Exported, folder: Path | str, *, dtype: torch.dtype | None = None, overwrite: bool = True
+) -> None:
     """Write a model folder.
 
     A translation model becomes a ``SpeechEncoderDecoderModel`` with its CTC head under ``ctc/``; an encoder with a CTC
@@ -67,14 +97,41 @@ def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtyp
 
     Args:
         model: What to write.
-        folder: Made if missing; existing files of the same names are replaced.
+        folder: Made if missing.
         dtype: Type to write floating tensors as; None for their own.
+        overwrite: Whether the files of a model that is there may be replaced; other files stay in any case.
 
     Raises:
         CheckpointError: If transformers has no model of these parts.
-        OSError: If a file cannot be written.
+        UsageError: If there are files of a model and they may not be replaced.
+        OSError: If a file cannot be written; what was there is as it was.
     """
     folder = Path(folder)
+    if not overwrite and (found := model_files(folder)):
+        raise UsageError(f"{found[0]}: exists; choose another folder, or add --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".st-new-", dir=folder) as new:
+        _write(model, Path(new), dtype)
+        _replace_model(folder, Path(new))
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of a folder by which this project or transformers would open a model."""
+    return sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)})
+
+
+def _replace_model(folder: Path, new: Path) -> None:
+    """Move new files in; until the last, ``config.json``, the folder opens as nothing rather than as a mixture."""
+    for path in sorted(model_files(folder), key=lambda path: path.name != CONFIG_FILENAME):
+        path.unlink()
+    files = [path for path in sorted(new.rglob("*")) if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == CONFIG_FILENAME):
+        target = folder / path.relative_to(new)
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
+
+
+def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     config = model.config
     key = ("encoder" in config.parts, "decoder" in config.parts, config.ctc_vocab_size > 0)
     if key not in _KINDS:
@@ -91,10 +148,16 @@ def write_transformers(model: Exported, folder: Path | str, *, dtype: torch.dtyp
     if key[1]:
         _write_translator(model, folder, common, dtype)
         write_json(folder / OWN_FILENAME, _own(model, digest))
+        if model.trim is not None:
+            write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     else:
-        labels = {"vocab_size": config.ctc_vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        extra = labels | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"} if key[2] else {}
-        write_json(folder / "config.json", common | speech_settings(config) | extra)
+        rows = {f"{kind}_id": row for kind, row in _label_rows(model.ctc).items() if kind != "unk_token"}
+        extra = (
+            rows | {"vocab_size": config.ctc_vocab_size} | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"}
+            if key[2]
+            else {}
+        )
+        write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
     write_json(folder / "preprocessor_config.json", _processor(model.data))
@@ -104,8 +167,8 @@ def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dty
     settings = common | {"model_type": "speech-encoder-decoder", "is_encoder_decoder": True} | _TOKENS
     settings |= {"decoder_start_token_id": 2, "tie_word_embeddings": False}
     settings |= {"encoder": speech_settings(model.config), "decoder": text_settings(model.config.decoder)}
-    write_json(folder / "config.json", settings)
-    write_json(folder / "generation_config.json", _generation(model.text, model.data))
+    write_json(folder / CONFIG_FILENAME, settings)
+    write_json(folder / "generation_config.json", _generation(model.text, model.data, model.config.decoder))
     if model.text is not None:
         _write_tokenizer(model.text, folder)
     if model.config.ctc_vocab_size:
@@ -161,9 +224,11 @@ def text_settings(decoder: DecoderConfig) -> dict[str, Any]:
     return settings | _TOKENS | {"decoder_start_token_id": 2}
 
 
-def _generation(text: TextVocabulary | None, data: DataConfig) -> dict[str, Any]:
+def _generation(text: TextVocabulary | None, data: DataConfig, decoder: DecoderConfig) -> dict[str, Any]:
     """Return the generation config; the language token is forced if all directions lead to one language."""
-    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": 200, **_TOKENS}
+    # The first two positions are those of </s> and the language.
+    longest = max(1, min(_LONGEST, decoder.max_positions - 2))
+    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": longest, **_TOKENS}
     if text is None:
         return settings
     settings["lang_to_id"] = {code: text.language_id(code) for code in text.languages}
@@ -178,17 +243,24 @@ def _write_tokenizer(text: TextVocabulary, folder: Path) -> None:
     with atomic_write(folder / SPM_FILENAME, "wb") as handle:
         handle.write(model)
     write_text(folder / DICT_FILENAME, dictionary_text(text.symbols[len(SPECIALS) :], ()))
-    write_json(folder / "tokenizer_config.json", tokenizer_config(text))
     document = tokenizer_json(text)
     if document is not None:
         write_json(folder / "tokenizer.json", document)
+        write_json(folder / "tokenizer_config.json", tokenizer_config(text))
 
 
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
     ctc.save(folder / "vocab.json")
-    tokens = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokens = {kind: None if row is None else ctc.symbols[row] for kind, row in _label_rows(ctc).items()}
     more = {"word_delimiter_token": "|", "do_lower_case": False, "tokenizer_class": "Wav2Vec2CTCTokenizer"}
     write_json(folder / "tokenizer_config.json", tokens | more)
+
+
+def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
+    """Return the rows of a CTC head's special tokens; None for a token that it has no row for."""
+    symbols = CTC_SPECIALS if ctc is None else ctc.symbols
+    kinds = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    return {kind: symbols.index(symbol) if symbol in symbols else None for kind, symbol in kinds.items()}
 
 
 def _processor(data: DataConfig) -> dict[str, Any]:
@@ -204,6 +276,13 @@ def _processor(data: DataConfig) -> dict[str, Any]:
     }
 
 
+def notes(model: Exported) -> dict[str, Any]:
+    """Return what a file of ours says beside shape and vocabularies, which both formats carry."""
+    slots = getattr(model.text, "slots", {})
+    ids = {code: slots[code] for code in LANGUAGES if code in slots}
+    return {"language_ids": ids, "decoder_trained": model.decoder_trained}
+
+
 def _own(model: Exported, digest: str) -> dict[str, Any]:
     """Return what transformers has no place for."""
     data = dataclasses.asdict(model.data) | {"directions": list(model.data.directions)}
@@ -213,11 +292,10 @@ def _own(model: Exported, digest: str) -> dict[str, Any]:
         "bpe_tokenizer": tokenizer,
         "ctc_vocab_filename": f"{CTC_FOLDER}/vocab.json",
     }
-    slots = getattr(model.text, "slots", {})
     return {
         "format": FOLDER_FORMAT,
         "model_config": model.config.to_dict(),
         "data_config": data | files,
-        "language_ids": {code: slots[code] for code in LANGUAGES if code in slots},
+        **notes(model),
         "sha256": digest,
     }

@@ -54,7 +54,8 @@ def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
     kind = _model_type(model)
     if kind != _UNIGRAM:
         logger.warning(
-            "no tokenizer.json is written: the SentencePiece model is of type %s", _MODEL_TYPES.get(kind, kind)
+            "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram",
+            _MODEL_TYPES.get(kind, kind),
         )
         return None
     scores = {piece: score for piece, _, score in _pieces(model)}

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, take_names
+from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.settings import read_json, read_json_if_any, require
+from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 
@@ -99,7 +100,7 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
         "mbart": _mbart,
     }
     kind = settings.get("model_type")
-    if kind not in readers:
+    if not isinstance(kind, str) or kind not in readers:
         raise CheckpointError(
             f"{folder / 'config.json'}: model_type is {kind!r}; expected one of: {', '.join(readers)}"
         )
@@ -152,7 +153,9 @@ def _read_weights(path: Path, sha256: str | None, verify: bool) -> dict[str, Ten
     if path.suffix == ".safetensors":
         return read_safetensors(path, sha256=sha256, verify=verify)[0]
     content = read_pickled(path, sha256=sha256, verify=verify)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise CheckpointError(f"{path}: expected a dictionary of tensors")
     return dict(content)
 
@@ -213,14 +216,18 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
     if "encoder" in config.parts and "encoder.mask_emb" not in state:
         # Left out by transformers where its config masks nothing in training; only training with masks reads it.
-        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim)
+        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim, dtype=dtype)
     return Contents(folder, name, config, state, KEYMAPS[name])
 
 
 def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
-    """Add what only our folders have: exact shape, CTC head."""
+    """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
-    contents.config = ModelConfig.from_dict(own["model_config"])
+    contents.config = ModelConfig.from_dict(own.get("model_config"))
+    take_notes(contents, own)
+    if (table := contents.path / TRIM_FILENAME).is_file():
+        contents.files[TRIM_FILENAME] = table.read_bytes()
     head = contents.path / CTC_FOLDER / "model.safetensors"
     if contents.config.ctc_vocab_size:
         weights = read_safetensors(head)[0]

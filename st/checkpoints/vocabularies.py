@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.contents import Contents, require_plain, unpacked
 from st.checkpoints.fairseq_files import OWN_TRAINING
 from st.checkpoints.settings import read_json_if_any, refuse_builders
 from st.checkpoints.transformers_files import OWN_FILENAME, OWN_FOLDER
@@ -51,6 +51,13 @@ class SlottedVocabulary(TextVocabulary):
         if wrong:
             raise ConfigError(f"language ids outside the {len(self.symbols)} symbols: {', '.join(wrong)}")
 
+    @classmethod
+    def of_tree(cls, data_dir: Path, slots: Mapping[str, int]) -> SlottedVocabulary:
+        """Read the vocabulary of a prepared tree; raises as :meth:`TextVocabulary.load`."""
+        config = DataConfig.load(data_dir)
+        symbols = read_dictionary(data_dir / config.vocab_filename)
+        return cls(data_dir / config.bpe_tokenizer["sentencepiece_model"], symbols, config.lang_tag_format, slots)
+
     def _find_tag(self, code: str) -> int | None:
         return self.slots.get(code, super()._find_tag(code))
 
@@ -62,11 +69,12 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
         CheckpointError: If a file is missing; the message names it and the argument that would give it.
         ConfigError: If a file is malformed.
     """
+    slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
-        return TextVocabulary.load(wanted.data_dir), DataConfig.load(wanted.data_dir)
+        return SlottedVocabulary.of_tree(wanted.data_dir, slots), DataConfig.load(wanted.data_dir)
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
-            return TextVocabulary.load(folder), DataConfig.load(folder)
+            return SlottedVocabulary.of_tree(folder, slots), DataConfig.load(folder)
     data = _data_config(contents)
     if "decoder" not in contents.config.parts:
         return None, data
@@ -79,7 +87,6 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     dictionary = wanted.dictionary or _beside(contents.folder, (data.vocab_filename, *DICT_FILENAMES))
     symbols = _symbols(contents, model, dictionary)
     tag_format = COVOST_TAG_FORMAT if any(symbol.startswith("<lang:") for symbol in symbols) else MBART_TAG_FORMAT
-    slots = wanted.language_ids or read_json_if_any(contents.folder / OWN_FILENAME).get("language_ids") or {}
     text = SlottedVocabulary(model, symbols, tag_format, slots)
     return text, DataConfig(
         sample_rate=data.sample_rate,
@@ -99,12 +106,6 @@ def trained_directions(contents: Contents) -> tuple[str, ...]:
         with unpacked(contents.files) as folder:
             return DataConfig.load(folder).directions if CONFIG_FILENAME in contents.files else ()
     return _data_config(contents).directions
-
-
-def trains_translation(contents: Contents) -> bool:
-    """Return whether the training that wrote a checkpoint taught its decoder; true if it does not say."""
-    criterion = contents.settings.get("criterion")
-    return not isinstance(criterion, dict) or criterion.get("translation_weight") != 0
 
 
 def _symbols(contents: Contents, model: Path, dictionary: Path | None) -> list[str]:
@@ -132,8 +133,10 @@ def _data_config(contents: Contents) -> DataConfig:
     """Return how the files beside a checkpoint say that audio and text are to be handled."""
     folder = contents.folder
     if contents.format == OWN_FOLDER:
-        kept = read_json_if_any(folder / OWN_FILENAME).get("data_config", {})
-        return _known(kept)
+        data = _known(read_json_if_any(folder / OWN_FILENAME).get("data_config", {}))
+        for name in (data.vocab_filename, data.bpe_tokenizer["sentencepiece_model"]):
+            require_plain(name, f"{folder / OWN_FILENAME} asks for a file")
+        return data
     if (folder / CONFIG_FILENAME).is_file():
         return _fairseq_data_config(folder / CONFIG_FILENAME)
     processor = read_json_if_any(folder / "preprocessor_config.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 DESCRIPTION = """\
 Average the weights of several checkpoints of one training, which often translates better than the best of them. Sums
-are taken in fp32; checkpoints of another shape are refused. Vocabularies are those of the first.
+are taken in fp32; checkpoints of another shape or with other vocabularies are refused.
 """
 
 EXAMPLES = """\
@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="FILE", help="checkpoints to average")
     parser.add_argument("--out", required=True, type=Path, help="file, or folder with --to hf")
     parser.add_argument("--to", default="fairseq", choices=("hf", "fairseq"), help="format to write (default: fairseq)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")
+    parser.add_argument("--spm", type=Path, metavar="FILE", help="SentencePiece model, if the files have none")
+    parser.add_argument("--dict", type=Path, metavar="FILE", help="fairseq dictionary of the decoder, likewise")
+    parser.add_argument("--ctc-vocab", type=Path, metavar="FILE", help="vocab.json of the CTC head, likewise")
     parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists (default: refuse)")
 
 
@@ -31,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
     """Average and write."""
     from st.checkpoints.average import average
     from st.checkpoints.convert import refuse_existing, write
+    from st.checkpoints.vocabularies import VocabularyFiles
 
-    refuse_existing(args.out, args.overwrite)
-    contents = average(args.checkpoints)
-    write(contents, args.out, args.to, name=args.checkpoints[0])
+    refuse_existing(args.out, args.to, args.overwrite)
+    files = VocabularyFiles(data_dir=args.data, spm=args.spm, dictionary=args.dict)
+    contents = average(args.checkpoints, files=files, ctc_vocab=args.ctc_vocab)
+    name = args.checkpoints[0]
+    write(contents, args.out, args.to, name=name, files=files, ctc_vocab=args.ctc_vocab, overwrite=args.overwrite)
     sys.stdout.write(f"{args.out}: mean of {len(args.checkpoints)} checkpoints\n")
     return 0

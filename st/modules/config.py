@@ -16,9 +16,18 @@ XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2
 """Convolutions of XLS-R's feature extractor as (channels, kernel, stride): 400 samples seen, one frame each 320."""
 
 
+_CONV_NUMBERS = ("channels", "kernel", "stride")
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _require_sizes(part: str, values: dict[str, object]) -> None:
+    """Refuse what is no number of things, as a file from elsewhere may have it."""
+    for name, value in values.items():
+        _require(type(value) is int and value > 0, f"{part} {name} is {value!r:.100}; expected a positive integer")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -50,12 +59,15 @@ class EncoderConfig:
     mask_channel_length: int = 64
 
     def __post_init__(self) -> None:
+        names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
+        _require_sizes("encoder", {name: getattr(self, name) for name in names})
+        for number, layer in enumerate(self.conv_layers):
+            _require_sizes(f"encoder conv_layers[{number}]", dict(zip(_CONV_NUMBERS, layer, strict=True)))
         _require(self.dim % self.num_heads == 0, f"encoder dim {self.dim} is not divisible by {self.num_heads} heads")
         _require(
             self.dim % self.pos_conv_groups == 0,
             f"encoder dim {self.dim} is not divisible by pos_conv_groups {self.pos_conv_groups}",
         )
-        _require(self.num_layers > 0, "the encoder needs at least one layer")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -75,6 +87,7 @@ class AdaptorConfig:
     off and ``legacy_padding`` on."""
 
     def __post_init__(self) -> None:
+        _require_sizes("adaptor", {name: getattr(self, name) for name in ("num_layers", "kernel_size", "stride")})
         _require(self.kernel_size % 2 == 1, f"adaptor kernel_size {self.kernel_size} is not odd")
 
 
@@ -99,6 +112,8 @@ class DecoderConfig:
     eos: int = 2
 
     def __post_init__(self) -> None:
+        names = ("vocab_size", "dim", "ffn_dim", "num_heads", "num_layers", "max_positions")
+        _require_sizes("decoder", {name: getattr(self, name) for name in names})
         _require(self.dim % self.num_heads == 0, f"decoder dim {self.dim} is not divisible by {self.num_heads} heads")
         _require(self.activation in ("relu", "gelu"), f"decoder activation {self.activation!r} is not relu or gelu")
 
@@ -136,12 +151,13 @@ class ModelConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+    def from_dict(cls, values: Any) -> ModelConfig:
         """Build from :meth:`to_dict`'s form.
 
         Raises:
-            ConfigError: If a key is unknown; the message names it.
+            ConfigError: If a key is unknown or a size is none; the message names it.
         """
+        _require(isinstance(values, dict), f"model options are {values!r:.100}; expected a table of them")
         parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
         arguments: dict[str, Any] = {name: values.get(name, 0) for name in ("ctc_vocab_size", "ctc_layer")}
         arguments["parts"] = tuple(values.get("parts", PARTS))

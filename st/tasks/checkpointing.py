@@ -31,6 +31,7 @@ from fairseq.file_io import PathManager
 
 from st.checkpoints.checksums import verify_zip
 from st.checkpoints.door import read_pickled, require_file
+from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
 from st.tasks import termination
@@ -65,14 +66,9 @@ def save(state: Any, filename: str, async_write: bool = False) -> None:
         _fairseq_save(state, filename, async_write)
         return
     try:
-        with atomic_write(filename, "wb") as handle:
-            torch.save(state, handle)
-    except (OSError, RuntimeError) as exc:
-        cause = exc.__context__ if isinstance(exc.__context__, OSError) else exc
-        reason = (cause.strerror if isinstance(cause, OSError) else None) or str(cause).splitlines()[0]
-        raise CheckpointError(
-            f"{filename}: cannot be saved: {reason}. Training stops here; the checkpoints saved before are as they were"
-        ) from exc
+        write_pickled(filename, state)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{exc}. Training stops here; the checkpoints saved before are as they were") from exc
 
 
 class _AtomicPathManager(PathManager):
@@ -114,16 +110,36 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     """Do what fairseq does, from a checkpoint that can be read.
 
     Raises:
-        CheckpointError: If a checkpoint was asked for, or is there, and none can be read.
+        CheckpointError: If a checkpoint was asked for, or is there, and none can be read, or it was trained with other
+            vocabularies or to be another function.
     """
     termination.watch(trainer)
     if trainer.is_data_parallel_master:
         remove_leftovers(Path(cfg.save_dir))
-    path = _agree(trainer, lambda: choose(cfg, trainer.checkpoint_suffix))
+    path = _agree(trainer, lambda: _chosen(cfg, trainer))
     if path is not None:
         cfg = copy.deepcopy(cfg)
         cfg.restore_file, cfg.finetune_from_model = path, None
     return _fairseq_load(cfg, trainer, **passthrough)
+
+
+def _chosen(cfg: Any, trainer: Any) -> str | None:
+    """Choose, and have the task look at what it is to go on with; fairseq's trainer keeps task states to itself."""
+    chosen = choose(cfg, trainer.checkpoint_suffix)
+    path = chosen or starting_point(cfg, trainer.checkpoint_suffix)
+    if path is not None and not PathManager.path_requires_pathmanager(path):
+        state = read_pickled(path, verify=False)
+        trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
+        trainer.task.require_same_function()
+    return chosen
+
+
+def starting_point(cfg: Any, suffix: str = "") -> str | None:
+    """Return the checkpoint that fairseq starts from by itself, None for none."""
+    if cfg.restore_file != LAST:
+        return str(cfg.restore_file).replace(".pt", f"{suffix}.pt")
+    last = Path(cfg.save_dir) / LAST.replace(".pt", f"{suffix}.pt")
+    return str(last) if last.exists() else getattr(cfg, "continue_once", None) or cfg.finetune_from_model
 
 
 def choose(cfg: Any, suffix: str = "") -> str | None:

@@ -26,6 +26,7 @@ from st.data.manifest import SPLITS
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
+from st.modules.config import ModelConfig
 from st.runtime import bfloat16_is_fast, tune
 from st.tasks import training_log
 from st.tasks.clear_errors import clear_errors
@@ -83,7 +84,9 @@ class SpeechTranslationTask(FairseqTask):
         self.ctc = CtcVocabulary.load(data_dir / self.data_config.ctc_vocab_filename)
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
-        self._model_config: dict[str, Any] = {}
+        self._model_config: ModelConfig | None = None
+        self._trained_config: ModelConfig | None = None
+        """Of the checkpoint whose task state was loaded, if it says."""
         self._min_samples = 1
         self._validator: FairseqGenerator | None = None
         self._checked = False
@@ -218,7 +221,11 @@ class SpeechTranslationTask(FairseqTask):
             # All weights come from the checkpoint; the files that training started from may be elsewhere by now.
             cfg.encoder = cfg.decoder = None
         model = clear_errors(super().build_model)(cfg, from_checkpoint)
-        self._model_config = model.translator.config.to_dict()
+        self._model_config = config = model.translator.config
+        # What the file behind --decoder decides is an option of every later command that has no such file.
+        cfg.decoder_activation, cfg.decoder_scale_embedding = config.decoder.activation, config.decoder.scale_embedding
+        if from_checkpoint:
+            self.require_same_function()
         self._min_samples = model.translator.encoder.feature_extractor.receptive_field
         return model
 
@@ -227,17 +234,23 @@ class SpeechTranslationTask(FairseqTask):
         from st.checkpoints.bundle import bundle_files
 
         files = bundle_files(self.cfg.data)
-        return {"st_bundle": {"format": 1, "model_config": self._model_config, "files": files}}
+        config = self._model_config.to_dict() if self._model_config is not None else {}
+        return {"st_bundle": {"format": 1, "model_config": config, "files": files}}
 
     @clear_errors
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check that a checkpoint was trained with these vocabularies.
+        """Check that a checkpoint was trained with these vocabularies, and remember what its model is.
 
         Raises:
             CheckpointError: If it was not.
         """
+        from st.checkpoints.fairseq_files import bundled_config
+
+        self._trained_config = None
+        if "st_bundle" not in state_dict:
+            return
         own = self.state_dict()["st_bundle"]["files"]
-        other = state_dict.get("st_bundle", {}).get("files", {})
+        other = state_dict["st_bundle"].get("files", {})
         for name in (self.data_config.vocab_filename, self.data_config.ctc_vocab_filename):
             if name in other and other[name] != own.get(name):
                 raise CheckpointError(
@@ -245,6 +258,24 @@ class SpeechTranslationTask(FairseqTask):
                     f"{self.cfg.data}/{name} has {len(own[name].splitlines())}); "
                     "prepare the data with the checkpoint's vocabularies or start anew"
                 )
+        self._trained_config = bundled_config(state_dict["st_bundle"], "the checkpoint")
+
+    @clear_errors
+    def require_same_function(self) -> None:
+        """Compare what the shapes of tensors do not show: the model built last with the task state loaded last.
+
+        Raises:
+            CheckpointError: If a checkpoint was trained with other settings than the model has.
+        """
+        from st.checkpoints.behaviour import differences
+
+        if self._model_config is None or self._trained_config is None:
+            return
+        if wrong := differences(self._trained_config, self._model_config):
+            raise CheckpointError(
+                f"the checkpoint was trained to be another function than this model: {'; '.join(wrong)}. "
+                "Give the options that it was trained with, --decoder too (st inspect CHECKPOINT shows its shape)"
+            )
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
         """Return what fairseq itself does not keep; it looks for the name of this class when loading."""

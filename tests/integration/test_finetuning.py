@@ -4,11 +4,15 @@ import json
 import logging
 
 import pytest
+import reference_models as ref
 import torch
 from conftest_integration import run, training
+from fairseq import checkpoint_utils
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
 
+from st.checkpoints import load
+from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError, ConfigError, StError
 from st.modules.freezing import frozen_names
 from st.optimizers.fused_adam import parse_scales
@@ -120,6 +124,60 @@ def test_resume_with_another_freezing_says_so(data, tmp_path):
     step(trainer)
     with pytest.raises(CheckpointError, match="what is frozen has changed"):
         resumed(trainer, data, tmp_path / "checkpoint.pt", freeze="lna")
+
+
+@pytest.fixture(scope="module")
+def gelu(data, tmp_path_factory):
+    """An mBART of random weights with the activation of facebook/mbart-large-50 and the vocabulary of the data."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("mbart")
+    spm = (data / "spm.model").read_bytes()
+    shape = {"dim": 32, "ffn": 48, "heads": 2, "layers": 2, "positions": 256}
+    size = 4 + len(model_pieces(spm)) + len(mbart50_tags())
+    settings = ref.mbart_config(size, shape, activation_function="gelu", scale_embedding=False)
+    ref.perturb(transformers.MBartForConditionalGeneration(settings)).save_pretrained(folder)
+    (folder / "sentencepiece.bpe.model").write_bytes(spm)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def from_gelu(data, gelu, tmp_path_factory):
+    """A checkpoint of a training that began with it."""
+    path = tmp_path_factory.mktemp("gelu") / "checkpoint.pt"
+    trainer = make_trainer(data, decoder=gelu)
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0, "version": 2}})
+    return path
+
+
+def test_the_function_of_the_decoder_that_training_began_with_is_kept_by_fairseq(data, from_gelu):
+    models, _, _ = checkpoint_utils.load_model_ensemble_and_task([str(from_gelu)], arg_overrides={"data": str(data)})
+    ours, found = load(from_gelu).model, models[0].translator.eval()
+    assert found.config.decoder.activation == "gelu"
+    assert not found.config.decoder.scale_embedding
+    waves, lengths = ref.waves([9000, 6000])
+    tokens = torch.tensor([[2, 5, 6], [2, 7, 8]])
+    with torch.no_grad():
+        assert torch.equal(found(waves, lengths, tokens), ours(waves, lengths, tokens))
+
+
+@pytest.mark.parametrize("option", ["restore_file", "finetune_from_model"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"activation is gelu there and relu here; decoder\.scale_embedding is False there and True here"),
+        ({"encoder_num_heads": 4}, r"encoder\.num_heads is 2 there and 4 here"),
+        ({"encoder_conv_layers": "[(24,40,10),(24,4,4),(24,4,4)]"}, r"encoder\.conv_layers is \(\(24, 40, 20\)"),
+        ({"ctc_layer": 1}, "ctc_layer is 0 there and 1 here"),
+    ],
+)
+def test_t15_weights_of_another_function_are_refused_with_both_settings(
+    data, gelu, from_gelu, tmp_path, option, changes, message
+):
+    decoder = {"decoder": gelu} if changes else {}
+    trainer = make_trainer(data, save_dir=tmp_path, **{option: from_gelu}, **changes, **decoder)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint_utils.load_checkpoint(trainer.cfg.checkpoint, trainer)
 
 
 # -- learning rates -------------------------------------------------------------------------------------------------

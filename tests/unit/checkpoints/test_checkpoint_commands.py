@@ -57,6 +57,21 @@ def test_average_of_a_checkpoint_with_itself_is_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [("hf", "file", "is a file; --to hf writes a folder"), ("fairseq", "folder", "is a folder; --to fairseq writes a")],
+)
+@pytest.mark.parametrize("command", ["convert", "average"])
+def test_a_target_of_the_wrong_kind_is_refused_before_anything_is_read(
+    tmp_path, capsys, target, kind, message, command
+):
+    out = tmp_path / kind
+    out.mkdir() if kind == "folder" else out.write_text("mine")
+    place = [str(out)] if command == "convert" else ["--out", str(out)]
+    assert main([command, "nowhere.pt", *place, "--to", target, "--overwrite"]) == 2
+    assert f"{out}: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["inspect", "none.pt"], 1, "no such checkpoint"),

@@ -139,6 +139,36 @@ def test_k15_both_spellings_of_weight_norm_open(training, tmp_path):
     assert_same(model, load(folder).model)
 
 
+@pytest.mark.parametrize("key", ["vocab_filename", "sentencepiece_model", "ctc_vocab_filename"])
+@pytest.mark.parametrize("where", ["absolute", "beside"])
+def test_k04_a_checkpoint_leads_to_no_file_outside_of_it(training, tree, tmp_path, key, where):
+    _, path = training
+    kept = {"vocab_filename": "dict.txt", "sentencepiece_model": "spm.model", "ctc_vocab_filename": "ctc_vocab.json"}
+    secret = (tree / kept[key]).rename(tmp_path / "secret")
+    secret = str(secret) if where == "absolute" else f"../{tmp_path.name}/secret"
+    content = torch.load(path)
+    files = content["task_state"]["st_bundle"]["files"]
+    files["config.yaml"] = files["config.yaml"].replace(kept[key].encode(), secret.encode())
+    del files[kept[key]]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"config\.yaml (names|asks for a file named) '.*secret'"):
+        load(path)
+
+
+@pytest.mark.parametrize("key", ["vocab_filename", "bpe_tokenizer"])
+def test_k04_a_folder_leads_to_no_file_outside_of_it(training, tmp_path, key):
+    _, path = training
+    convert(path, tmp_path / "out", "hf")
+    notes = json.loads((tmp_path / "out" / "st.json").read_text())
+    secret = str(tmp_path / "secret")
+    names = {"vocab_filename": secret, "bpe_tokenizer": {"bpe": "sentencepiece", "sentencepiece_model": secret}}
+    notes["data_config"][key] = names[key]
+    (tmp_path / "secret").write_text("password 1")
+    (tmp_path / "out" / "st.json").write_text(json.dumps(notes))
+    with pytest.raises(CheckpointError, match=r"st\.json asks for a file named '.*secret'; expected a plain file name"):
+        load(tmp_path / "out")
+
+
 def test_sharded_folder_with_a_missing_shard_or_tensor_is_an_error(training, tmp_path):
     _, path = training
     folder = tmp_path / "hf"
@@ -214,6 +244,45 @@ def test_languages_stand_on_their_slots_and_can_be_moved(tmp_path, spm):
     assert load(tmp_path / "out").text.language_id("lv") == my_slot
     with pytest.raises(Exception, match="outside"):
         load(folder, language_ids={"lv": size})
+
+
+@pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"], ["fairseq", "hf"]], ids="-".join)
+def test_languages_that_were_moved_stay_there_whatever_the_format(training, tree, tmp_path, way):
+    _, path = training
+    place = load(path).text.language_id("en")
+    assert place != 20
+    assert load(path, language_ids={"en": 20}).text.language_id("en") == 20
+    assert load(path, language_ids={"en": 20}, data_dir=tree).text.language_id("en") == 20
+    out, given = path, {"en": 20, "de": 21}
+    for number, target in enumerate(way):
+        source, out = out, tmp_path / f"{number}.{target}"
+        convert(source, out, target, language_ids=given)
+        given = None
+        text = load(out).text
+        assert [text.language_id(code) for code in ("en", "de", "fr")] == [20, 21, load(path).text.language_id("fr")]
+    assert load(out, language_ids={"en": place}).text.language_id("en") == place
+
+
+@pytest.mark.parametrize("ids", [[1], {"en": "1"}, {1: 1}])
+def test_ids_of_languages_that_are_no_table_are_an_error(training, tree, tmp_path, ids):
+    model, _ = training
+    path = save_training(model, tree, tmp_path / "ids.pt", language_ids=ids)
+    with pytest.raises(CheckpointError, match=r"language_ids is .*; expected a table of languages and numbers"):
+        load(path)
+
+
+@pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"]], ids="-".join)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight, way):
+    _, path = training
+    content = torch.load(path)
+    content["cfg"] = {"criterion": {"translation_weight": weight}}
+    torch.save(content, path)
+    assert load(path).decoder_trained is (weight > 0)
+    for number, target in enumerate(way):
+        source, path = path, tmp_path / f"{number}.{target}"
+        convert(source, path, target)
+        assert load(path).decoder_trained is (weight > 0)
 
 
 def test_foreign_architectures_are_refused_with_what_differs(tmp_path):

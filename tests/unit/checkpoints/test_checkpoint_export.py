@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 
 import pytest
+import reference_models as ref
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tone_tree import make_tree
 from training_checkpoints import assert_same, make_model, save_training
 
 from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert, write
 from st.checkpoints.safetensors_file import write_safetensors
+from st.cli import main
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.data.text import TextVocabulary
 from st.errors import CheckpointError, UsageError
 from st.modules.config import ModelConfig
 
@@ -65,6 +71,62 @@ def test_k11_export_round_trip_is_bit_exact_and_says_what_it_is(training, tmp_pa
         assert ModelConfig.from_dict(json.loads(metadata["st_model_config"])) == model.config
         assert len(metadata["sha256"]) == 64
         assert metadata["format"] == "pt"
+
+
+def test_a_vocabulary_that_transformers_has_no_tokenizer_for_gets_none(tmp_path, caplog):
+    tree = make_tree(tmp_path / "tree", train=1, dev=1, directions=("en_de",))
+    size, labels = len(TextVocabulary.load(tree)), len(CtcVocabulary.load(tree / "ctc_vocab.json"))
+    path = save_training(make_model(size, labels), tree, tmp_path / "checkpoint.pt")
+    convert(path, tmp_path / "out", "hf")
+    assert "no tokenizer for transformers: the SentencePiece model is of type char" in caplog.text
+    assert not list((tmp_path / "out").glob("tokenizer*"))
+    assert load(tmp_path / "out").text.encode("rot Baum") == load(path).text.encode("rot Baum")
+
+
+def test_generation_in_transformers_ends_within_the_positions_of_the_decoder(training, tmp_path):
+    from transformers import SpeechEncoderDecoderModel
+
+    convert(training[1], tmp_path / "out", "hf")
+    model = SpeechEncoderDecoderModel.from_pretrained(tmp_path / "out").eval()
+    model.generation_config.eos_token_id = None  # so that nothing else ends it
+    tokens = model.generate(ref.waves([900])[0], forced_bos_token_id=7, num_beams=1)
+    assert model.config.decoder.max_position_embeddings == 32
+    assert tokens.shape[1] == 31
+
+
+def test_an_encoder_without_a_mask_vector_stays_in_its_type(tmp_path):
+    import transformers
+
+    source = transformers.Wav2Vec2Model(ref.wav2vec2_config(mask_time_prob=0.0, mask_feature_prob=0.0))
+    source.half().save_pretrained(tmp_path / "half")
+    assert "masked_spec_embed" not in load_file(tmp_path / "half" / "model.safetensors")
+    convert(tmp_path / "half", tmp_path / "out", "hf")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.float16}
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_a_ctc_model_without_sentence_marks_gets_none(tmp_path):
+    import transformers
+
+    symbols = ["|", *"etaoinshr", "[UNK]", "[PAD]"]
+    folder = tmp_path / "in"
+    config = ref.wav2vec2_config(vocab_size=len(symbols), pad_token_id=11)
+    model = ref.perturb(transformers.Wav2Vec2ForCTC(config))
+    model.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({symbol: row for row, symbol in enumerate(symbols)}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"unk_token": "[UNK]", "pad_token": "[PAD]"}))
+    convert(folder, tmp_path / "out", "hf")
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert [settings[f"{kind}_token_id"] for kind in ("pad", "bos", "eos")] == [0, None, None]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert len(tokenizer) == len(symbols)
+    waves, _ = ref.waves([16000])
+    theirs = transformers.Wav2Vec2ForCTC.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        rows, expected = theirs(waves).logits.argmax(-1), model(waves).logits.argmax(-1)
+    written = dict(enumerate(symbols)) | {10: "<unk>", 11: "<pad>"}
+    assert tokenizer.convert_ids_to_tokens(rows[0]) == [written[row] for row in expected[0].tolist()]
+    assert load(tmp_path / "out").ctc.symbols == load(folder).ctc.symbols
 
 
 def test_k11_every_type_and_shape_survives_our_safetensors_writer(tmp_path):
@@ -120,6 +182,46 @@ def test_k13_integers_stay_those_of_the_first():
     from st.checkpoints.average import _mean
 
     assert torch.equal(_mean([torch.tensor([3]), torch.tensor([8])]), torch.tensor([3]))
+
+
+def reverse_some(path, first, last):
+    lines = path.read_text().splitlines()
+    lines[first:last] = lines[first:last][::-1]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def another_dictionary(tree):
+    reverse_some(tree / "dict.txt", 5, 20)
+
+
+def other_letters(tree):
+    vocabulary = CtcVocabulary.load(tree / "ctc_vocab.json").symbols
+    vocabulary[6:9] = vocabulary[6:9][::-1]
+    CtcVocabulary({symbol: row for row, symbol in enumerate(vocabulary)}).save(tree / "ctc_vocab.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(another_dictionary, "its dictionary differs .* from row 9"), (other_letters, "CTC vocabulary differs .* row 6")],
+)
+def test_k13_differing_vocabularies_of_one_size_are_refused_by_name(training, tree, tmp_path, change, message):
+    model, path = training
+    change(tree)
+    other = save_training(model, tree, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=message):
+        average([path, other])
+    assert average([other, other]).config == model.config
+
+
+def test_k13_vocabularies_that_files_lack_may_be_given(tmp_path):
+    spm = ref.make_spm()
+    model = ref.speech_translator(len(model_pieces(spm)) + 4 + len(mbart50_tags()))
+    folder = ref.save_speech_translator(model, tmp_path / "hf", spm)
+    (folder / "sentencepiece.bpe.model").rename(tmp_path / "elsewhere.model")
+    command = ["average", str(folder), str(folder), "--out", str(tmp_path / "mean.pt")]
+    assert main(command) == 1
+    assert main([*command, "--spm", str(tmp_path / "elsewhere.model")]) == 0
+    assert_same(load(folder, spm=tmp_path / "elsewhere.model").model, load(tmp_path / "mean.pt").model)
 
 
 def test_k13_differing_architectures_are_refused_with_the_difference(training, tree, tmp_path):

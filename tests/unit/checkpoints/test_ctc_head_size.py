@@ -55,6 +55,7 @@ def numbered(symbols: list[str]) -> dict[str, int]:
         (13, {"vocab.json": numbered(LETTERS), "added_tokens.json": {"<s>": 13, "</s>": 14}}),
         (13, {"vocab.json": numbered(LETTERS)}),
         (13, {"vocab.json": numbered([*LETTERS, "<s>", "</s>"])}),
+        (13, {"vocab.json": numbered([*LETTERS, "<s>"]), "special_tokens_map.json": {"added_tokens_decoder": [1]}}),
         (13, {"vocab.json": numbered([*LETTERS, "<x>"]), "added_tokens.json": {"<x>": 13}}),
         (
             13,

@@ -13,6 +13,7 @@ import reference_models as ref
 import torch
 
 from st.checkpoints import load
+from st.checkpoints.convert import convert
 from st.checkpoints.hub import looks_like_hub_id, snapshot
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError
@@ -172,6 +173,17 @@ def test_a_file_with_another_digest_than_the_hub_says_is_refused(hub, models):
     hub.lie_about = {"model.safetensors": whole[:-8] + bytes(8)}
     with pytest.raises(CheckpointError, match=r"its SHA-256 is .*; expected"):
         load("someone/model", revision=OLD)
+
+
+def test_a_folder_of_ours_comes_with_its_ctc_head(hub, training, tmp_path, monkeypatch):
+    model, path = training
+    convert(path, tmp_path / "out", "hf")
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    hub.commits = {NEW: {str(file.relative_to(tmp_path / "out")): file.read_bytes() for file in files}}
+    head = model.ctc.proj.weight
+    assert torch.equal(load("someone/model", revision=NEW).model.ctc.proj.weight, head)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert torch.equal(load("someone/model", revision=NEW).model.ctc.proj.weight, head)
 
 
 @pytest.mark.parametrize(("source", "revision"), [("nobody/nothing", None), ("someone/model", "c" * 40)])

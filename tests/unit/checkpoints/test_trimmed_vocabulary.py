@@ -131,6 +131,33 @@ def test_export_puts_the_rows_back(original, tree, trained, rows, tmp_path, to):
         assert whole.text.language_id(code) == table.rows[cut.text.language_id(code)]
 
 
+@pytest.mark.parametrize("way", [["average"], ["fairseq"], ["hf"], ["average", "hf", "fairseq"]], ids="-".join)
+def test_the_table_goes_along_until_the_rows_are_back(original, trained, tmp_path, way):
+    path = trained
+    for number, step in enumerate(way):
+        source, path = path, tmp_path / f"{number}.{step}"
+        if step == "average":
+            assert main(["average", str(source), str(source), "--out", str(path)]) == 0
+        else:
+            convert(source, path, step)
+    convert(trained, tmp_path / "direct.pt", "fairseq", full_vocab=original)
+    convert(path, tmp_path / "full.pt", "fairseq", full_vocab=original)
+    expected, found = load(tmp_path / "direct.pt"), load(tmp_path / "full.pt")
+    assert torch.equal(found.model.decoder.embed_tokens.weight, expected.model.decoder.embed_tokens.weight)
+    assert [found.text.language_id(code) for code in found.text.languages] == [
+        expected.text.language_id(code) for code in expected.text.languages
+    ]
+    with pytest.raises(CheckpointError, match=r"carries no trim\.json"):
+        convert(tmp_path / "full.pt", tmp_path / "again.pt", "fairseq", full_vocab=original)
+
+
+def test_languages_may_be_moved_while_the_rows_are_put_back(original, trained, tmp_path):
+    place = load(original).text.symbols.index("[my_MM]")
+    assert place >= load(trained).model.config.decoder.vocab_size
+    convert(trained, tmp_path / "full.pt", "fairseq", full_vocab=original, language_ids={"lv": place})
+    assert load(tmp_path / "full.pt").text.language_id("lv") == place
+
+
 def test_export_from_another_original_is_refused(original, trained, tree, tmp_path):
     with pytest.raises(CheckpointError, match=r"a decoder of .* symbols; the vocabulary was cut from"):
         convert(trained, tmp_path / "a", "hf", full_vocab=trained)

@@ -1,0 +1,23 @@
+"""What a model computes beyond the shapes of its tensors: weights fit another number of heads, and mean nothing there."""
+
+from __future__ import annotations
+
+from st.modules.config import ModelConfig
+
+BEHAVIOUR: dict[str, tuple[str, ...]] = {
+    "encoder": ("num_heads", "conv_layers"),
+    "adaptor": ("stride", "legacy_padding", "mask_input"),
+    "decoder": ("num_heads", "activation", "scale_embedding"),
+}
+"""Settings of each part that leave no trace in its tensors' shapes; dropouts and masks of a training are its own."""
+
+
+def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
+    """Return the settings by which equal weights would be another function, such as "decoder.activation is gelu, …"."""
+    pairs = [
+        (f"{part}.{name}", getattr(getattr(found, part), name), getattr(getattr(expected, part), name))
+        for part, names in BEHAVIOUR.items()
+        for name in names
+    ]
+    pairs.append(("ctc_layer", found.ctc_layer, expected.ctc_layer))
+    return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]
