@@ -9,6 +9,8 @@ What fairseq does, and what is done here instead:
 * Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
   a restart. Here an unreadable ``checkpoint_last.pt`` is replaced by the newest one that can be read, with a warning,
   and if there is none the training stops.
+* In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
+  them. Here each reads the file itself.
 
 :func:`install` puts three functions of this module in the place of fairseq's; they are looked up there by name on each
 use.
@@ -123,7 +125,19 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     if path is not None:
         cfg = copy.deepcopy(cfg)
         cfg.restore_file, cfg.finetune_from_model = path, None
+    if trainer.data_parallel_world_size > 1:
+        if not trainer.checkpoint_suffix:  # with one, each has a file of its own
+            require_same_size(start_file(cfg), trainer.device)
+        trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     return _fairseq_load(cfg, trainer, **passthrough)
+
+
+def start_file(cfg: Any) -> Path:
+    """Return the file that fairseq reads with these options, if it is there."""
+    if cfg.restore_file != LAST:
+        return Path(cfg.restore_file)
+    last = Path(cfg.save_dir, LAST)
+    return last if cfg.finetune_from_model is None or last.exists() else Path(cfg.finetune_from_model)
 
 
 def choose(cfg: Any, suffix: str = "") -> str | None:
@@ -231,3 +245,27 @@ def _agree(trainer: Any, decide: Any) -> str | None:
     if isinstance(answer[0], StError):
         raise answer[0]
     return answer[0]
+
+
+def require_same_size(path: Path, device: torch.device) -> None:
+    """Check that all processes see one file; all of them must call this.
+
+    Raises:
+        CheckpointError: If some see none, or one of another size.
+    """
+    size = -1
+    if path.is_file():
+        with path.open("rb") as handle:  # what opening finds is newer than what a network disk tells of a name
+            size = os.fstat(handle.fileno()).st_size
+    extremes = torch.tensor([size, -size], device=device)
+    torch.distributed.all_reduce(extremes, torch.distributed.ReduceOp.MAX)
+    largest, smallest = extremes[0].item(), -extremes[1].item()
+    if largest != smallest:
+        raise CheckpointError(
+            f"{path}: not the same file for all processes, each of which reads it ({_bytes(smallest)} for one, "
+            f"{_bytes(largest)} for another); put it on a disk that all machines share, or copy it to each"
+        )
+
+
+def _bytes(size: float) -> str:
+    return "missing" if size < 0 else f"{size:,.0f} bytes"

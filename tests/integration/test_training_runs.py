@@ -1,5 +1,6 @@
 """Trainings that are logged, stopped, killed, resumed and divided among processes, as real processes."""
 
+import functools
 import json
 import os
 import shutil
@@ -284,15 +285,17 @@ def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(ser
     assert "Traceback" not in job.text()
 
 
-@pytest.mark.slow
-def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_path):
+@pytest.mark.parametrize("size", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_t24_some_processes_finish_the_epoch_that_two_began(server, tones, tmp_path, size):
     run = tmp_path / "run"
     options = (*EXACT, "--ddp-backend", "legacy_ddp")
     server.run_group(training(tones, run, *options, "--max-update", "2"), tmp_path / "two", before=RECORD)
-    server.run(training(tones, run, *options, "--max-epoch", "1"), tmp_path / "one", before=RECORD)
+    go_on = functools.partial(server.run_group, size=size) if size > 1 else server.run
+    go_on(training(tones, run, *options, "--max-epoch", "1"), tmp_path / "rest", before=RECORD)
+    assert [line["update"] for line in seen(run)][:3] == [1, 2, 3]
     targets = [
         target
-        for rank in (0, 1)
+        for rank in range(max(2, size))
         for line in seen(run, rank)
         for batch in line["seen"]
         if batch != "-"
@@ -301,6 +304,15 @@ def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_pa
     rows = sum(len(read_manifest(path)) for path in tones.glob("train_*.tsv"))
     assert len(targets) == rows
     assert len(set(targets)) == rows
+
+
+def test_two_processes_start_from_the_weights_of_another_training(server, tones, whole, tmp_path):
+    start = whole / "checkpoint_2_10.pt"
+    options = (*EXACT, "--ddp-backend", "legacy_ddp", "--finetune-from-model", start, "--lr", "0", "--max-update", "1")
+    server.run_group(training(tones, tmp_path / "run", *options), tmp_path, before=RECORD)
+    before, after = state(start), state(tmp_path / "run" / "checkpoint_last.pt")
+    assert all(torch.equal(after["model"][name], before["model"][name]) for name in before["model"])
+    assert [line["update"] for line in seen(tmp_path / "run", 1)] == [1]
 
 
 @pytest.mark.slow

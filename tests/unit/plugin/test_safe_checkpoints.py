@@ -84,6 +84,25 @@ def test_t08_a_checkpoint_that_was_asked_for_must_be_there(tmp_path, option):
         checkpointing.choose(options(tmp_path, **{option: str(tmp_path / "nowhere.pt")}))
 
 
+def test_processes_that_do_not_see_one_file_are_told_so(run, monkeypatch):
+    def reduce(extremes, _operation):
+        torch.maximum(extremes, torch.tensor([-1, 1]), out=extremes)  # what a process without the file brings
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", reduce)
+    path = checkpointing.start_file(options(run))
+    assert path == run / "checkpoint_last.pt"
+    with pytest.raises(CheckpointError, match=r"checkpoint_last\.pt: not the same file.*missing for one, [\d,]+ bytes"):
+        checkpointing.require_same_size(path, torch.device("cpu"))
+
+
+def test_the_file_to_start_from_is_fairseqs(run):
+    other = str(run / "checkpoint1.pt")
+    assert checkpointing.start_file(options(run, finetune_from_model=other)) == run / "checkpoint_last.pt"
+    (run / "checkpoint_last.pt").unlink()
+    assert str(checkpointing.start_file(options(run, finetune_from_model=other))) == other
+    assert str(checkpointing.start_file(options(run, restore_file=other))) == other
+
+
 def test_torchs_old_format_may_be_started_from(tmp_path):
     torch.save({"model": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert checkpointing.choose(options(tmp_path, finetune_from_model=str(tmp_path / "old.pt"))) is None
