@@ -35,8 +35,9 @@ from st.checkpoints.checksums import verify_zip
 from st.checkpoints.door import read_pickled, require_file
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
-from st.tasks import termination
+from st.tasks import save_dir, termination
 from st.tasks.clear_errors import clear_errors
+from st.tasks.fresh_start import forget_last_training
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +119,9 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     Raises:
         CheckpointError: If a checkpoint was asked for, or is there, and none can be read.
     """
+    forget_last_training()
     termination.watch(trainer)
-    if trainer.is_data_parallel_master:
-        remove_leftovers(Path(cfg.save_dir))
-    path = _agree(trainer, lambda: choose(cfg, trainer.checkpoint_suffix))
+    path = _agree(trainer, lambda: _claim_and_choose(cfg, trainer.checkpoint_suffix))
     if path is not None:
         cfg = copy.deepcopy(cfg)
         cfg.restore_file, cfg.finetune_from_model = path, None
@@ -130,6 +130,12 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
             require_same_size(start_file(cfg), trainer.device)
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     return _fairseq_load(cfg, trainer, **passthrough)
+
+
+def _claim_and_choose(cfg: Any, suffix: str) -> str | None:
+    if not cfg.no_save and Path(cfg.save_dir).is_dir():
+        save_dir.claim(Path(cfg.save_dir))
+    return choose(cfg, suffix)
 
 
 def start_file(cfg: Any) -> Path:
@@ -222,13 +228,6 @@ def _fall_back(folder: Path, last: Path, error: CheckpointError) -> Path:
     path, updates = found
     logger.warning("%s: cannot be read (%s); going on from %s, at update %d", last, error, path, updates)
     return path
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a training that was killed while saving left under temporary names."""
-    for path in [*folder.glob(".*.pt.*.tmp"), *folder.glob("*.pt.tmp")]:
-        path.unlink(missing_ok=True)
-        logger.info("removed %s, which an interrupted save had left", path)
 
 
 def _agree(trainer: Any, decide: Any) -> str | None:

@@ -75,6 +75,12 @@ def restore_early_stopping(state: dict[str, Any]) -> None:
         vars(module.should_stop_early).update(state)
 
 
+def forget_early_stopping() -> None:
+    """Let ``--patience`` count from zero, with no score to compare with."""
+    for module in _train_modules():
+        vars(module.should_stop_early).clear()
+
+
 def _train_modules() -> list[Any]:
     return [sys.modules[name] for name in _TRAIN_MODULES if hasattr(sys.modules.get(name), "validate_and_save")]
 

@@ -374,6 +374,33 @@ def test_t07_hydra_train_exits_the_same_way(server, tones, tmp_path):
 
 
 @pytest.mark.slow
+def test_jobs_of_a_sweep_know_nothing_of_each_other(server, tones, tmp_path):
+    recipe = (
+        *("optimization.max_update=6", "dataset.num_workers=0", "dataset.max_tokens=110000"),
+        *(
+            "dataset.validate_interval_updates=3",
+            "lr_scheduler.warmup_updates=1",
+            "checkpoint.patience=9",
+            "task.threads=1",
+        ),
+        *("checkpoint.best_checkpoint_metric=loss", "optimization.lr=[5e-3],[1e-9]", "common.log_interval=1"),
+    )
+    command = [
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_ctc", *recipe),
+        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"hydra.sweep.dir={tmp_path / 'sweep'}"),
+        *("checkpoint.save_dir=" + str(tmp_path / "run${hydra:job.num}"), "--multirun"),
+    ]
+    server.run(command, tmp_path)
+    for run in (tmp_path / "run0", tmp_path / "run1"):
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [line["num_updates"] for line in lines if line["dataset"] == "train_inner"] == [1, 2, 3, 4, 5, 6]
+        scores = [line["loss"] for line in lines if line["dataset"] == "dev"]
+        extra = state(run / "checkpoint_last.pt")["extra_state"]
+        assert extra["best"] == scores[-1], "the only validation at which it saved"
+        assert extra["SpeechTranslationTask"]["early_stopping"]["best"] == min(scores)
+
+
+@pytest.mark.slow
 def test_t04_four_clips_are_learnt_by_heart(server, tmp_path):
     import sacrebleu
 

@@ -2,6 +2,10 @@
 
 import errno
 import logging
+import os
+import signal
+import subprocess
+import sys
 from argparse import Namespace
 
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
@@ -14,7 +18,7 @@ import st
 st.register_plugins()
 
 from st.errors import CheckpointError  # noqa: E402
-from st.tasks import checkpointing  # noqa: E402
+from st.tasks import checkpointing, save_dir  # noqa: E402
 
 
 def options(folder, **changes):
@@ -112,8 +116,45 @@ def test_t06_leftovers_of_killed_saves_are_removed_and_nothing_else(run):
     for name in (".checkpoint_last.pt.77.tmp", "checkpoint_best.pt.tmp"):
         (run / name).write_bytes(b"half")
     (run / "notes.tmp").write_text("mine")
-    checkpointing.remove_leftovers(run)
+    save_dir.claim(run)
+    save_dir.release()
     assert [path.name for path in run.glob("*tmp")] == ["notes.tmp"]
+
+
+def test_a_second_training_in_the_folder_is_refused_and_touches_nothing(run):
+    half = run / ".checkpoint_last.pt.77.tmp"
+    half.write_bytes(b"half")
+    code = """
+import sys, pathlib, st.folder_lock
+lock = st.folder_lock.FolderLock(pathlib.Path(sys.argv[1]))
+if st.folder_lock.os.fork():
+    print("held", flush=True)
+    input()
+else:  # a reader that outlives the training
+    import time
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(CheckpointError, match="another training is working on this folder; wait, or"):
+            save_dir.claim(run)
+        assert half.exists()
+        other.kill()
+        other.wait()
+        save_dir.claim(run)
+        assert not half.exists()
+        os.killpg(other.pid, signal.SIGKILL)
+    save_dir.release()
+
+
+def test_a_file_system_without_locks_does_not_stop_training(run, monkeypatch):
+    def unable(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unable)
+    save_dir.claim(run)
+    save_dir.release()
 
 
 @pytest.mark.parametrize(
