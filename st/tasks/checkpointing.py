@@ -129,7 +129,9 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         if not trainer.checkpoint_suffix:  # with one, each has a file of its own
             require_same_size(start_file(cfg), trainer.device)
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
-    return _fairseq_load(cfg, trainer, **passthrough)
+    extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
+    termination.note_start(extra_state)
+    return extra_state, epoch_itr
 
 
 def _claim_and_choose(cfg: Any, suffix: str) -> str | None:

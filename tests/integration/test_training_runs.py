@@ -130,6 +130,14 @@ def test_t05_t07_t17_sigterm_saves_and_ten_updates_more_equal_twenty_bit_by_bit(
     assert_equal_states(state(run / "checkpoint_last.pt"), state(whole / "checkpoint_last.pt"))
 
 
+def test_a_finished_training_started_again_changes_nothing(server, tones, whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    files = {path.name: path.read_bytes() for path in run.iterdir()}
+    job = server.run(training(tones, run, *EVERYTHING, "--max-update", "20"), tmp_path, before=RECORD)
+    assert "--max-update is 20, and 20 updates were made before: nothing is left to learn" in job.text()
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == files
+
+
 def test_t06_t08_t09_killed_while_saving_then_cut_short_then_the_disk_is_full(server, tones, whole, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(whole, run, ignore=shutil.ignore_patterns("checkpoint_3_20.pt"))
@@ -352,12 +360,17 @@ def valid_step(self, sample, *args, **kwargs):
     return step(self, sample, *args, **kwargs)
 Trainer.valid_step = valid_step
 """
-    options = ("--max-update", "9", "--validate-interval-updates", "3", "--max-tokens", "110000")
-    options += ("--batch-size-valid", "1")
-    job = server.start(training(tones, run, *options), tmp_path, before=before)
+    command = training(tones, run, "--max-update", "3", "--max-tokens", "110000", "--batch-size-valid", "1")
+    job = server.start(command, tmp_path, before=before)
     assert job.wait() == 143
     assert job.text().count("validating") == 1
-    assert state(run / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 3
+    assert not (run / "checkpoint_best.pt").exists()
+
+    for _ in range(2):  # the validation is made up for, once, without another update
+        server.run(command, tmp_path)
+        assert_equal_states(*(state(run / f"checkpoint_{name}.pt") for name in ("best", "last")))
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [line["num_updates"] for line in lines if line["dataset"] in ("train_inner", "dev")] == [1, 2, 3, 3]
 
 
 @pytest.mark.slow
