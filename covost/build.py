@@ -18,6 +18,7 @@ from covost.releases import is_catalogue, unchanged_clips
 from covost.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
 from st.data.audio import read_bytes
 from st.errors import AudioError, ManifestError
+from st.files import named_errors
 
 logger = logging.getLogger(__name__)
 
@@ -78,15 +79,16 @@ def build_store(
     left = plan.clips[len(resumed) :]
     if not check_audio:
         fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
-    writer.open(resumed)
-    for _ in resumed:
-        on_clip()
-    try:
-        num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
-    except BaseException:
-        _sync_quietly(writer)
-        raise
-    writer.finish()
+    with named_errors(paths.partial):
+        writer.open(resumed)
+        for _ in resumed:
+            on_clip()
+        try:
+            num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
+        except BaseException:
+            _sync_quietly(writer)
+            raise
+        writer.finish()
     logger.info("%s: %d clips, %d of them decoded now", paths.zip, len(plan.clips), num_decoded)
     return writer.records
 

@@ -7,10 +7,8 @@ further run verifies the tables against it, and an archive that is fetched again
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -29,6 +27,7 @@ from st.data.languages import split_direction
 from st.data.manifest import SPLITS
 from st.errors import DownloadError, ManifestError, StError
 from st.files import write_json
+from st.folder_lock import FolderLock
 
 logger = logging.getLogger(__name__)
 
@@ -92,16 +91,16 @@ def fetch_tables(
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = FolderLock(out)
+    except BlockingIOError:
+        raise StError(f"{out}: another download is working on this folder; wait for it") from None
+    try:
         for leftover in out.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
-    except BlockingIOError:
-        raise StError(f"{out}: another download is working on this folder; wait for it") from None
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def _verify_table(out: Path, direction: str, lock: _Lock) -> Table | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Container, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +14,7 @@ from st.data.config import CONFIG_FILENAME
 from st.data.manifest import SPLITS
 from st.errors import StError
 from st.files import atomic_write
+from st.folder_lock import FolderLock
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ class PreparedTree:
         self.root = root
         self._last_file = last_file
         self._digests: dict[str, Digest] = {}
-        self._lock = -1
 
     def __enter__(self) -> PreparedTree:
         """Make the folder, lock it against a second run, and remove what a killed run left.
@@ -40,11 +38,9 @@ class PreparedTree:
             StError: If another run is working on it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.root, os.O_RDONLY)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = FolderLock(self.root)
         except BlockingIOError:
-            os.close(self._lock)
             raise StError(
                 f"{self.root}: another preparation is working on this folder; wait, or use another --out"
             ) from None
@@ -55,7 +51,7 @@ class PreparedTree:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     def invalidate(self) -> None:
         """Say that the tree is about to change."""

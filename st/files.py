@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Failures of writing, which the system reports without the name of the file."""
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Add the file to errors of its disk, which the system reports of an open file without the name.
+
+    Raises:
+        OSError: The error, with ``path`` as its ``filename``.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _DISK_ERRORS and exc.filename is None:
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
+        raise
 
 
 @contextmanager
@@ -39,15 +55,13 @@ def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = Fals
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open(mode, **options) as handle:
+        with named_errors(path), temporary.open(mode, **options) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
-    except BaseException as exc:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(exc, OSError) and exc.errno in _NO_ROOM and exc.filename is None:
-            exc.filename = str(path)
         raise
 
 
@@ -64,3 +78,28 @@ def write_json(path: Path | str, value: object) -> None:
         ValueError: If ``value`` holds a number that JSON does not have.
     """
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def remove_leftovers(folder: Path, *, min_age_s: float = 0.0) -> None:
+    """Remove the temporary files of processes that were killed within :func:`atomic_write`.
+
+    Args:
+        folder: Nothing is done if it is missing.
+        min_age_s: Only what is older, where processes of other machines, which cannot be seen from here, write too.
+    """
+    for path in folder.glob(".*.*.tmp"):
+        process = path.name.split(".")[-2]
+        with contextlib.suppress(FileNotFoundError):
+            if process.isdigit() and not _runs(int(process)) and time.time() - path.stat().st_mtime >= min_age_s:
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this number may be running on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True

@@ -8,6 +8,7 @@ Legend: N utterances, T samples, R targets, U target tokens, L CTC labels.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,17 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             max_samples=max_samples,
             min_samples=min_samples,
         )
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the items of the present epoch: utterances by id, languages of their targets, sizes."""
+        content = hashlib.sha256()
+        for utterance in self.utterances:
+            languages = [language for _, language, _ in utterance.targets]
+            content.update("\t".join([utterance.id, utterance.src_lang, *languages, "\n"]).encode())
+        plan = self.plan
+        for column in (plan.first, plan.second, plan.targets, plan.speed, plan.sizes):
+            content.update(np.ascontiguousarray(column).tobytes())
+        return content.hexdigest()
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:

@@ -28,11 +28,14 @@ from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scores import checked_segments, summarise, translation_statistics
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
-from st.evaluation.write import REPORT_FILENAME, write_report, written_run
+from st.evaluation.write import REPORT_FILENAME, write_report, written_folders, written_run
+from st.files import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
 PARTIAL_FILENAME = WHOLE.filename
+_SHARD_WRITES_S = 60.0
+"""Longer than a shard on another machine takes to write one file of the report."""
 
 Tables = dict[str, list[HypothesisRow]]
 
@@ -127,6 +130,8 @@ def evaluate(
         return None
     report = _score_and_write(test_set, partial.items, data_dir, out_dir, config, key=key)
     partial.remove()
+    for folder in written_folders(out_dir):
+        remove_leftovers(folder, min_age_s=_SHARD_WRITES_S if config.shard.count > 1 else 0.0)
     release(config.shard)
     return report
 

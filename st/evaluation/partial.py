@@ -18,7 +18,7 @@ from st.data.manifest import ManifestRow
 from st.evaluation.corpus import Utterance
 from st.evaluation.decoder import Decoded
 from st.evaluation.results import JsonValue
-from st.files import write_text
+from st.files import named_errors, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class PartialResults:
         """Keep the results of one batch; they survive the death of this process."""
         for utterance, result in zip(utterances, decoded, strict=True):
             self._items[utterance.audio] = StoredItem(result.transcript, dict(result.translations))
-        with self._path.open("a", encoding="utf-8", newline="\n") as handle:
+        with named_errors(self._path), self._path.open("a", encoding="utf-8", newline="\n") as handle:
             handle.write(self.lines(item.audio for item in utterances))
             handle.flush()
             os.fsync(handle.fileno())

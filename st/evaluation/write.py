@@ -65,6 +65,11 @@ def write_report(
     write_json(out / REPORT_FILENAME, report.to_json())
 
 
+def written_folders(out_dir: Path | str) -> list[Path]:
+    """Return the folders that :func:`write_report` writes to."""
+    return [Path(out_dir, name) for name in (".", "hypotheses", "transcripts", "charts")]
+
+
 def written_run(out_dir: Path | str) -> str | None:
     """Return the ``run`` of the finished evaluation in a folder, or None if there is none."""
     try:

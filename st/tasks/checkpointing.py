@@ -9,6 +9,8 @@ What fairseq does, and what is done here instead:
 * Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
   a restart. Here an unreadable ``checkpoint_last.pt`` is replaced by the newest one that can be read, with a warning,
   and if there is none the training stops.
+* In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
+  them. Here each reads the file itself.
 
 :func:`install` puts three functions of this module in the place of fairseq's; they are looked up there by name on each
 use.
@@ -34,8 +36,9 @@ from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
-from st.tasks import termination
+from st.tasks import save_dir, termination
 from st.tasks.clear_errors import clear_errors
+from st.tasks.fresh_start import forget_last_training
 
 logger = logging.getLogger(__name__)
 
@@ -113,33 +116,45 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         CheckpointError: If a checkpoint was asked for, or is there, and none can be read, or it was trained with other
             vocabularies or to be another function.
     """
+    forget_last_training()
     termination.watch(trainer)
-    if trainer.is_data_parallel_master:
-        remove_leftovers(Path(cfg.save_dir))
-    path = _agree(trainer, lambda: _chosen(cfg, trainer))
+    path = _agree(trainer, lambda: _claim_and_choose(cfg, trainer))
     if path is not None:
         cfg = copy.deepcopy(cfg)
         cfg.restore_file, cfg.finetune_from_model = path, None
-    return _fairseq_load(cfg, trainer, **passthrough)
+    if trainer.data_parallel_world_size > 1:
+        if not trainer.checkpoint_suffix:  # with one, each has a file of its own
+            require_same_size(start_file(cfg), trainer.device)
+        trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
+    extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
+    termination.note_start(extra_state)
+    return extra_state, epoch_itr
+
+
+def _claim_and_choose(cfg: Any, trainer: Any) -> str | None:
+    if not cfg.no_save and Path(cfg.save_dir).is_dir():
+        save_dir.claim(Path(cfg.save_dir))
+    return _chosen(cfg, trainer)
 
 
 def _chosen(cfg: Any, trainer: Any) -> str | None:
     """Choose, and have the task look at what it is to go on with; fairseq's trainer keeps task states to itself."""
     chosen = choose(cfg, trainer.checkpoint_suffix)
-    path = chosen or starting_point(cfg, trainer.checkpoint_suffix)
-    if path is not None and not PathManager.path_requires_pathmanager(path):
+    path = Path(chosen) if chosen else start_file(cfg, trainer.checkpoint_suffix)
+    if path.is_file():
         state = read_pickled(path, verify=False)
         trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
         trainer.task.require_same_function()
     return chosen
 
 
-def starting_point(cfg: Any, suffix: str = "") -> str | None:
-    """Return the checkpoint that fairseq starts from by itself, None for none."""
+def start_file(cfg: Any, suffix: str = "") -> Path:
+    """Return the file that fairseq reads with these options, if it is there."""
     if cfg.restore_file != LAST:
-        return str(cfg.restore_file).replace(".pt", f"{suffix}.pt")
+        return Path(str(cfg.restore_file).replace(".pt", f"{suffix}.pt"))
     last = Path(cfg.save_dir) / LAST.replace(".pt", f"{suffix}.pt")
-    return str(last) if last.exists() else getattr(cfg, "continue_once", None) or cfg.finetune_from_model
+    other = getattr(cfg, "continue_once", None) or cfg.finetune_from_model
+    return last if other is None or last.exists() else Path(other)
 
 
 def choose(cfg: Any, suffix: str = "") -> str | None:
@@ -226,13 +241,6 @@ def _fall_back(folder: Path, last: Path, error: CheckpointError) -> Path:
     return path
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a training that was killed while saving left under temporary names."""
-    for path in [*folder.glob(".*.pt.*.tmp"), *folder.glob("*.pt.tmp")]:
-        path.unlink(missing_ok=True)
-        logger.info("removed %s, which an interrupted save had left", path)
-
-
 def _agree(trainer: Any, decide: Any) -> str | None:
     """Let the first process decide for all, as another one's view of a shared folder may be older."""
     if trainer.data_parallel_world_size == 1:
@@ -247,3 +255,27 @@ def _agree(trainer: Any, decide: Any) -> str | None:
     if isinstance(answer[0], StError):
         raise answer[0]
     return answer[0]
+
+
+def require_same_size(path: Path, device: torch.device) -> None:
+    """Check that all processes see one file; all of them must call this.
+
+    Raises:
+        CheckpointError: If some see none, or one of another size.
+    """
+    size = -1
+    if path.is_file():
+        with path.open("rb") as handle:  # what opening finds is newer than what a network disk tells of a name
+            size = os.fstat(handle.fileno()).st_size
+    extremes = torch.tensor([size, -size], device=device)
+    torch.distributed.all_reduce(extremes, torch.distributed.ReduceOp.MAX)
+    largest, smallest = extremes[0].item(), -extremes[1].item()
+    if largest != smallest:
+        raise CheckpointError(
+            f"{path}: not the same file for all processes, each of which reads it ({_bytes(smallest)} for one, "
+            f"{_bytes(largest)} for another); put it on a disk that all machines share, or copy it to each"
+        )
+
+
+def _bytes(size: float) -> str:
+    return "missing" if size < 0 else f"{size:,.0f} bytes"

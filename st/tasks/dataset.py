@@ -48,6 +48,10 @@ class FairseqTranslationDataset(FairseqDataset):
             batch["net_input"]["utterances"] = None if changed else (self.name, numbers)
         return batch
 
+    def digest(self) -> str:
+        """Return what tells the present epoch's items from others."""
+        return self.dataset.digest()
+
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Samples of each item."""

@@ -8,6 +8,8 @@ with a weight of zero; fairseq's way also drops its earlier batches of the same 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 import os
 import signal
@@ -79,6 +81,14 @@ class EpochIterator(EpochBatchIterating):
     def __len__(self) -> int:
         return math.ceil(len(self.batches) / self.num_shards)
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the epoch is made of, and in which order it comes."""
+        content = hashlib.sha256(f"{self.seed} {self.dataset.digest()}".encode())
+        for batch in self.batches:
+            content.update(np.array([len(batch), *batch], dtype="<i8").tobytes())
+        return content.hexdigest()
+
     @property
     def first_batch(self) -> str:
         """Return fairseq's stand-in where a process has no batch; never used, see :data:`IGNORED`."""
@@ -133,6 +143,7 @@ class EpochIterator(EpochBatchIterating):
             "iterations_in_epoch": 0 if finished else self.iterations_in_epoch,
             "batches_done": 0 if finished else done,
             "num_batches": len(self.batches),
+            "digest": None if finished else self.digest,
             "group_size": self.group_size,
             "shuffle": self.shuffle,
         }
@@ -150,11 +161,14 @@ class EpochIterator(EpochBatchIterating):
         if not done:
             return
         expected = state_dict.get("num_batches", len(self.batches))
-        if expected != len(self.batches) or done >= len(self.batches):
+        unchanged = state_dict.get("digest") in (None, self.digest)
+        if expected != len(self.batches) or done >= len(self.batches) or not unchanged:
+            number = len(self.batches)
+            changed = f"now has {number}" if number != expected else "other utterances are in them now"
             raise StError(
-                f"cannot resume in the middle of epoch {self.epoch}: it had {expected} batches and now has "
-                f"{len(self.batches)}. Go on with the data, --max-tokens, --batch-size, sampling and augmentation of "
-                "before, or begin the epoch again with --reset-dataloader"
+                f"cannot resume in the middle of epoch {self.epoch}: it had {expected} batches and {changed}. Go on with "
+                "the data, --seed, --max-tokens, --batch-size, sampling and augmentation of before, or begin the epoch "
+                "again with --reset-dataloader"
             )
         self.shuffle = state_dict.get("shuffle", True)
         self.group_size = state_dict.get("group_size", self.group_size)

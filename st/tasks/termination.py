@@ -1,6 +1,7 @@
 """End a training at SIGTERM without losing an update: save after the present one, then exit with 143.
 
-Here is also what ``--patience`` has counted, which fairseq keeps on a function and forgets at a restart.
+Here is also what ``--patience`` has counted, which fairseq keeps on a function and forgets at a restart, and what fairseq
+does not see before it has made one update more: that a training which is started again had reached ``--max-update``.
 
 The functions of ``fairseq_cli.train`` are wrapped where they are looked up; there is no other place between two
 updates that knows the trainer, the iterator and the options. In a group of processes all must leave after the same
@@ -27,6 +28,8 @@ _TRAIN_MODULES = ("fairseq_cli.train", "__main__")
 
 _requested = False
 _processes = 1
+_validated = True
+"""Whether the checkpoint that training goes on from was saved after a validation, not because of a SIGTERM."""
 
 
 class TerminationRequested(BaseException):
@@ -46,6 +49,12 @@ def watch(trainer: Any) -> None:
     signal.signal(signal.SIGTERM, _note)
     for module in modules:
         _wrap(module)
+
+
+def note_start(extra_state: dict[str, Any] | None) -> None:
+    """Remember whether the training goes on from a checkpoint whose validation is still to be done."""
+    global _validated
+    _validated = extra_state is None or extra_state.get("val_loss") is not None
 
 
 def raise_if_requested() -> None:
@@ -75,6 +84,12 @@ def restore_early_stopping(state: dict[str, Any]) -> None:
         vars(module.should_stop_early).update(state)
 
 
+def forget_early_stopping() -> None:
+    """Let ``--patience`` count from zero, with no score to compare with."""
+    for module in _train_modules():
+        vars(module.should_stop_early).clear()
+
+
 def _train_modules() -> list[Any]:
     return [sys.modules[name] for name in _TRAIN_MODULES if hasattr(sys.modules.get(name), "validate_and_save")]
 
@@ -95,6 +110,8 @@ def _wrap(module: Any) -> None:
         frequencies = cfg.optimization.update_freq
         epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
         try:
+            if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
+                return _finish(module, cfg, trainer, task, epoch_itr)
             return train(cfg, trainer, task, epoch_itr)
         except TerminationRequested:
             save_and_exit(module, cfg, trainer, epoch_itr)
@@ -106,6 +123,19 @@ def _wrap(module: Any) -> None:
 
     train_until_told.ends_at_sigterm = True  # type: ignore[attr-defined]
     module.train, module.validate_and_save = train_until_told, check_first
+
+
+def _finish(module: ModuleType, cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
+    """Validate if that was broken off; return what fairseq's ``train`` does at the end."""
+    logger.info(
+        "--max-update is %d, and %d updates were made before: nothing is left to learn; raise it to go on",
+        cfg.optimization.max_update,
+        trainer.get_num_updates(),
+    )
+    if _validated or cfg.dataset.disable_validation:
+        return [None], True
+    subsets = cfg.dataset.valid_subset.split(",")
+    return module.validate_and_save(cfg, trainer, task, epoch_itr, subsets, False)
 
 
 def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> None:

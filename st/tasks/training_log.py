@@ -44,6 +44,10 @@ class TrainingLog:
                 self.write(line)
         self._waiting = []
 
+    def close(self) -> None:
+        """End this log; what is written next waits for the file that is opened next."""
+        self.path, self._waiting, self._failed = None, [], False
+
     def write(self, values: Mapping[str, Any]) -> None:
         """Append a line; a disk that is full costs lines, not the training."""
         if self.path is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -157,6 +159,33 @@ def test_e16_comet_that_is_not_installed_is_skipped_with_the_reason(
     assert "pip install unbabel-comet" in record["notes"]["comet"]
     assert "COMET is skipped" in capsys.readouterr().err
     assert all("comet" not in result for result in record["directions"].values())
+
+
+def test_what_an_evaluation_that_was_killed_while_writing_left_is_removed(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        pass
+    for name in ("report.json", "hypotheses/de_en.tsv", "transcripts/de.tsv", "charts/bleu-x_en.svg"):
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f".{path.name}.{killed.pid}.tmp").touch()
+    evaluate(Oracle(), data, DIRECTIONS, out, CONFIG)
+    assert list(out.rglob("*.tmp")) == []
+
+
+def test_a_disk_that_is_full_while_decoding_is_reported_with_the_file(
+    command, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("st.evaluation.partial.write_text", lambda path, text: path.write_text(text))
+    assert main(command) == 1
+    assert capsys.readouterr().err.endswith(
+        f"st: error: {tmp_path / 'out' / 'partial.jsonl'}: No space left on device\n"
+    )
 
 
 def test_the_markdown_links_charts_that_exist(data: Path, tmp_path: Path) -> None:

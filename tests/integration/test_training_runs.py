@@ -1,5 +1,6 @@
 """Trainings that are logged, stopped, killed, resumed and divided among processes, as real processes."""
 
+import functools
 import json
 import os
 import shutil
@@ -127,6 +128,14 @@ def test_t05_t07_t17_sigterm_saves_and_ten_updates_more_equal_twenty_bit_by_bit(
     assert seen(run) == seen(whole)
     assert [line["update"] for line in seen(run)] == list(range(1, 21))
     assert_equal_states(state(run / "checkpoint_last.pt"), state(whole / "checkpoint_last.pt"))
+
+
+def test_a_finished_training_started_again_changes_nothing(server, tones, whole, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "run")
+    files = {path.name: path.read_bytes() for path in run.iterdir()}
+    job = server.run(training(tones, run, *EVERYTHING, "--max-update", "20"), tmp_path, before=RECORD)
+    assert "--max-update is 20, and 20 updates were made before: nothing is left to learn" in job.text()
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == files
 
 
 def test_t06_t08_t09_killed_while_saving_then_cut_short_then_the_disk_is_full(server, tones, whole, tmp_path):
@@ -284,15 +293,17 @@ def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(ser
     assert "Traceback" not in job.text()
 
 
-@pytest.mark.slow
-def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_path):
+@pytest.mark.parametrize("size", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_t24_some_processes_finish_the_epoch_that_two_began(server, tones, tmp_path, size):
     run = tmp_path / "run"
     options = (*EXACT, "--ddp-backend", "legacy_ddp")
     server.run_group(training(tones, run, *options, "--max-update", "2"), tmp_path / "two", before=RECORD)
-    server.run(training(tones, run, *options, "--max-epoch", "1"), tmp_path / "one", before=RECORD)
+    go_on = functools.partial(server.run_group, size=size) if size > 1 else server.run
+    go_on(training(tones, run, *options, "--max-epoch", "1"), tmp_path / "rest", before=RECORD)
+    assert [line["update"] for line in seen(run)][:3] == [1, 2, 3]
     targets = [
         target
-        for rank in (0, 1)
+        for rank in range(max(2, size))
         for line in seen(run, rank)
         for batch in line["seen"]
         if batch != "-"
@@ -301,6 +312,15 @@ def test_t24_one_process_finishes_the_epoch_that_two_began(server, tones, tmp_pa
     rows = sum(len(read_manifest(path)) for path in tones.glob("train_*.tsv"))
     assert len(targets) == rows
     assert len(set(targets)) == rows
+
+
+def test_two_processes_start_from_the_weights_of_another_training(server, tones, whole, tmp_path):
+    start = whole / "checkpoint_2_10.pt"
+    options = (*EXACT, "--ddp-backend", "legacy_ddp", "--finetune-from-model", start, "--lr", "0", "--max-update", "1")
+    server.run_group(training(tones, tmp_path / "run", *options), tmp_path, before=RECORD)
+    before, after = state(start), state(tmp_path / "run" / "checkpoint_last.pt")
+    assert all(torch.equal(after["model"][name], before["model"][name]) for name in before["model"])
+    assert [line["update"] for line in seen(tmp_path / "run", 1)] == [1]
 
 
 @pytest.mark.slow
@@ -340,12 +360,17 @@ def valid_step(self, sample, *args, **kwargs):
     return step(self, sample, *args, **kwargs)
 Trainer.valid_step = valid_step
 """
-    options = ("--max-update", "9", "--validate-interval-updates", "3", "--max-tokens", "110000")
-    options += ("--batch-size-valid", "1")
-    job = server.start(training(tones, run, *options), tmp_path, before=before)
+    command = training(tones, run, "--max-update", "3", "--max-tokens", "110000", "--batch-size-valid", "1")
+    job = server.start(command, tmp_path, before=before)
     assert job.wait() == 143
     assert job.text().count("validating") == 1
-    assert state(run / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 3
+    assert not (run / "checkpoint_best.pt").exists()
+
+    for _ in range(2):  # the validation is made up for, once, without another update
+        server.run(command, tmp_path)
+        assert_equal_states(*(state(run / f"checkpoint_{name}.pt") for name in ("best", "last")))
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [line["num_updates"] for line in lines if line["dataset"] in ("train_inner", "dev")] == [1, 2, 3, 3]
 
 
 @pytest.mark.slow
@@ -359,6 +384,33 @@ def test_t07_hydra_train_exits_the_same_way(server, tones, tmp_path):
     job = server.start(command, tmp_path, before=before)
     assert job.wait() == 143, job.text()[-3000:]
     assert (tmp_path / "run" / "checkpoint_last.pt").exists()
+
+
+@pytest.mark.slow
+def test_jobs_of_a_sweep_know_nothing_of_each_other(server, tones, tmp_path):
+    recipe = (
+        *("optimization.max_update=6", "dataset.num_workers=0", "dataset.max_tokens=110000"),
+        *(
+            "dataset.validate_interval_updates=3",
+            "lr_scheduler.warmup_updates=1",
+            "checkpoint.patience=9",
+            "task.threads=1",
+        ),
+        *("checkpoint.best_checkpoint_metric=loss", "optimization.lr=[5e-3],[1e-9]", "common.log_interval=1"),
+    )
+    command = [
+        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_ctc", *recipe),
+        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"hydra.sweep.dir={tmp_path / 'sweep'}"),
+        *("checkpoint.save_dir=" + str(tmp_path / "run${hydra:job.num}"), "--multirun"),
+    ]
+    server.run(command, tmp_path)
+    for run in (tmp_path / "run0", tmp_path / "run1"):
+        lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        assert [line["num_updates"] for line in lines if line["dataset"] == "train_inner"] == [1, 2, 3, 4, 5, 6]
+        scores = [line["loss"] for line in lines if line["dataset"] == "dev"]
+        extra = state(run / "checkpoint_last.pt")["extra_state"]
+        assert extra["best"] == scores[-1], "the only validation at which it saved"
+        assert extra["SpeechTranslationTask"]["early_stopping"]["best"] == min(scores)
 
 
 @pytest.mark.slow

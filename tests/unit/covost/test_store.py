@@ -85,6 +85,19 @@ def test_a_store_is_a_sound_zip_whose_slices_are_the_recordings(plan: StorePlan)
     assert sorted(tree(plan)) == ["train.index.tsv", "train.zip"]
 
 
+def test_p26_a_full_disk_is_reported_with_the_file(plan: StorePlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            build(plan)
+    assert caught.value.filename == str(plan.paths.partial)
+    build(plan)
+    assert read_records(plan.paths.index)
+
+
 def test_a_second_run_does_nothing(plan: StorePlan) -> None:
     build(plan)
     before = {path.name: path.stat().st_mtime_ns for path in plan.paths.zip.parent.iterdir()}

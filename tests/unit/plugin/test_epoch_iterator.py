@@ -1,5 +1,6 @@
 """Batches divided among processes, resumed, and read by other processes."""
 
+import shutil
 import subprocess
 import time
 
@@ -41,6 +42,9 @@ class Sizes:
 
     def __init__(self, count):
         self.sizes = np.arange(count) + 1
+
+    def digest(self):
+        return "one"
 
 
 def iterator(batches, shards=1, shard=0, *, epoch=1, group=1, seed=3):
@@ -130,6 +134,28 @@ def test_an_epoch_of_other_batches_cannot_be_resumed_in_its_middle():
     part._current.n = 5
     with pytest.raises(StError, match=r"it had 12 batches and now has 11.*--reset-dataloader"):
         iterator([[n] for n in range(11)]).load_state_dict(part.state_dict())
+
+
+def in_the_middle(tree, *, seed=3, **options):
+    data = dataset(tree, **options)
+    data.dataset.begin_epoch(seed, 1)
+    part = EpochIterator(data, data.batch_by_size(np.arange(len(data)), 80_000), seed=seed, epoch=1)
+    part._begin(done=0, first=0)
+    part._current.n = 3
+    return part
+
+
+def test_an_epoch_of_as_many_batches_of_other_data_cannot_be_resumed_in_its_middle(tree, tmp_path):
+    state = in_the_middle(tree).state_dict()
+    in_the_middle(tree).load_state_dict(state)
+    other = shutil.copytree(tree, tmp_path / "other")
+    for manifest in other.glob("train_*.tsv"):
+        manifest.write_text(manifest.read_text().replace("\ntrain_de_3\t", "\ntrain_de_99\t"))
+    faster = AugmentationConfig(speed_factors=(1.0001,))
+    for changed in (in_the_middle(other), in_the_middle(tree, seed=4), in_the_middle(tree, augmentation=faster)):
+        with pytest.raises(StError, match=r"cannot resume in the middle of epoch 1: it had \d+ batches.*--seed"):
+            changed.load_state_dict(state)
+    assert len(in_the_middle(other).batches) == state["num_batches"]
 
 
 @pytest.mark.parametrize(("workers", "ahead"), [(0, 0), (0, 10), (2, 10)])

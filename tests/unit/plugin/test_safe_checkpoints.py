@@ -2,6 +2,10 @@
 
 import errno
 import logging
+import os
+import signal
+import subprocess
+import sys
 from argparse import Namespace
 
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
@@ -14,7 +18,7 @@ import st
 st.register_plugins()
 
 from st.errors import CheckpointError  # noqa: E402
-from st.tasks import checkpointing  # noqa: E402
+from st.tasks import checkpointing, save_dir  # noqa: E402
 
 
 def options(folder, **changes):
@@ -84,6 +88,25 @@ def test_t08_a_checkpoint_that_was_asked_for_must_be_there(tmp_path, option):
         checkpointing.choose(options(tmp_path, **{option: str(tmp_path / "nowhere.pt")}))
 
 
+def test_processes_that_do_not_see_one_file_are_told_so(run, monkeypatch):
+    def reduce(extremes, _operation):
+        torch.maximum(extremes, torch.tensor([-1, 1]), out=extremes)  # what a process without the file brings
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", reduce)
+    path = checkpointing.start_file(options(run))
+    assert path == run / "checkpoint_last.pt"
+    with pytest.raises(CheckpointError, match=r"checkpoint_last\.pt: not the same file.*missing for one, [\d,]+ bytes"):
+        checkpointing.require_same_size(path, torch.device("cpu"))
+
+
+def test_the_file_to_start_from_is_fairseqs(run):
+    other = str(run / "checkpoint1.pt")
+    assert checkpointing.start_file(options(run, finetune_from_model=other)) == run / "checkpoint_last.pt"
+    (run / "checkpoint_last.pt").unlink()
+    assert str(checkpointing.start_file(options(run, finetune_from_model=other))) == other
+    assert str(checkpointing.start_file(options(run, restore_file=other))) == other
+
+
 def test_torchs_old_format_may_be_started_from(tmp_path):
     torch.save({"model": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert checkpointing.choose(options(tmp_path, finetune_from_model=str(tmp_path / "old.pt"))) is None
@@ -93,8 +116,45 @@ def test_t06_leftovers_of_killed_saves_are_removed_and_nothing_else(run):
     for name in (".checkpoint_last.pt.77.tmp", "checkpoint_best.pt.tmp"):
         (run / name).write_bytes(b"half")
     (run / "notes.tmp").write_text("mine")
-    checkpointing.remove_leftovers(run)
+    save_dir.claim(run)
+    save_dir.release()
     assert [path.name for path in run.glob("*tmp")] == ["notes.tmp"]
+
+
+def test_a_second_training_in_the_folder_is_refused_and_touches_nothing(run):
+    half = run / ".checkpoint_last.pt.77.tmp"
+    half.write_bytes(b"half")
+    code = """
+import sys, pathlib, st.folder_lock
+lock = st.folder_lock.FolderLock(pathlib.Path(sys.argv[1]))
+if st.folder_lock.os.fork():
+    print("held", flush=True)
+    input()
+else:  # a reader that outlives the training
+    import time
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, str(run)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(CheckpointError, match="another training is working on this folder; wait, or"):
+            save_dir.claim(run)
+        assert half.exists()
+        other.kill()
+        other.wait()
+        save_dir.claim(run)
+        assert not half.exists()
+        os.killpg(other.pid, signal.SIGKILL)
+    save_dir.release()
+
+
+def test_a_file_system_without_locks_does_not_stop_training(run, monkeypatch):
+    def unable(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unable)
+    save_dir.claim(run)
+    save_dir.release()
 
 
 @pytest.mark.parametrize(

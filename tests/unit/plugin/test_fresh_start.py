@@ -1,0 +1,60 @@
+"""A second training in one process, as in a sweep."""
+
+import json
+
+import fairseq_cli.train
+import pytest
+from fairseq import checkpoint_utils
+from fairseq.logging import progress_bar
+from tone_tree import make_tree
+from trainer_in_process import make_config, trainer_of
+
+from st.tasks.training_log import LOG
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    data = make_tree(tmp_path / "data", train=4, dev=1)
+    monkeypatch.setattr(LOG, "path", None)
+
+    def start(name, **options):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        cfg = make_config(data, save_dir=folder, disable_validation=True, **options)
+        trainer = trainer_of(cfg)
+        _, epoch_itr = checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
+        return cfg, trainer, epoch_itr
+
+    return start
+
+
+def train_as_if(score, cfg, trainer, epoch_itr):
+    bar = progress_bar.progress_bar(
+        epoch_itr.next_epoch_itr(),
+        log_format="none",
+        aim_param_checkpoint_dir=cfg.checkpoint.save_dir,
+        tensorboard_logdir=cfg.checkpoint.save_dir,
+    )
+    trainer.train_step([next(iter(bar))])
+    bar.print({"loss": score}, tag="dev", step=1)
+    checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, score)
+    return fairseq_cli.train.should_stop_early(cfg, score)
+
+
+def test_a_second_training_neither_compares_with_the_first_nor_writes_to_its_files(start, tmp_path):
+    assert not train_as_if(2.0, *start("first", patience=1))
+    assert not train_as_if(3.0, *start("second", patience=1)), "3.0 is no better than the other training's 2.0"
+    for name, score in (("first", 2.0), ("second", 3.0)):
+        lines = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        assert [line["loss"] for line in lines if line["dataset"] == "dev"] == [score]
+        assert (tmp_path / name / "checkpoint_best.pt").exists()
+        assert list((tmp_path / name / "dev").glob("events*"))
+
+
+def test_a_training_that_goes_on_compares_with_its_own_best(start):
+    assert not train_as_if(2.0, *start("first", patience=1))
+    assert not train_as_if(1.0, *start("other", patience=1))
+    resumed = start("first", patience=1)
+    assert checkpoint_utils.save_checkpoint.best == 2.0
+    train_as_if(1.5, *resumed)
+    assert checkpoint_utils.save_checkpoint.best == 1.5
