@@ -99,8 +99,8 @@ def read_recording(
         if samples is not None:
             return Recording(samples, truncated=False)
     data = source if isinstance(source, bytes) else read_bytes(source)
-    with MemoryFile(data) as memory, AudioStream(memory.handle, name, **options) as stream:
-        return Recording(stream.read(), stream.is_truncated(data))
+    with MemoryFile(data) as memory, AudioStream(memory.handle, name, data, **options) as stream:
+        return Recording(stream.read(), stream.is_truncated())
 
 
 def _read_in_place(name: str, options: dict[str, Any]) -> Samples | None:
