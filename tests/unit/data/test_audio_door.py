@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -167,12 +169,30 @@ def test_a_slice_reads_its_bytes_only(tmp_path: Path) -> None:
     assert np.array_equal(read_audio(f"{path}:6:{len(payload)}"), read_audio(payload))
 
 
-@pytest.mark.parametrize("piece", ["0:0", "0:-1", "-1:4", "8:3", "11:1", "0:11"])
+@pytest.mark.parametrize(
+    "piece", ["0:0", "0:-1", "-1:4", "8:3", "11:1", "0:11", "0:9999999999999", f"0:{10**20}", f"{10**24}:5"]
+)
 def test_p31_slice_out_of_range_or_empty_is_a_manifest_error(piece: str, tmp_path: Path) -> None:
     path = tmp_path / "store.zip"
     path.write_bytes(bytes(10))
     with pytest.raises(ManifestError, match=r"store\.zip"):
         read_bytes(f"{path}:{piece}")
+
+
+def test_of_a_long_file_no_more_is_read_than_may_be_decoded(tmp_path: Path) -> None:
+    data = encoded(np.zeros((48_000, 2)), 48_000, subtype="PCM_16")
+    path = tmp_path / "long.wav"
+    size = 1 << 28
+    path.write_bytes(data[:4] + struct.pack("<I", size + 36) + data[8:40] + struct.pack("<I", size))
+    os.truncate(path, size + 44)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioError, match="longer than 2 seconds"):
+            read_recording(path, max_seconds=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 8
 
 
 def test_slice_names_and_file_names_are_told_apart(tmp_path: Path) -> None:
