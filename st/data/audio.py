@@ -41,6 +41,7 @@ __all__ = [
     "read_bytes",
     "read_recording",
     "read_stream",
+    "source_name",
     "to_mono",
 ]
 
@@ -80,7 +81,11 @@ def read_audio(source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE) ->
 
 
 def read_recording(
-    source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
+    source: str | Path | bytes,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    max_seconds: float | None = None,
+    name: str | None = None,
 ) -> Recording:
     """Decode a recording and say whether the file was cut short.
 
@@ -88,20 +93,26 @@ def read_recording(
         source: As for :func:`read_audio`.
         sample_rate: Samples per second of the result.
         max_seconds: Stop decoding and refuse (reason ``too_long``) beyond this duration.
+        name: What messages call it; None is :func:`source_name`.
 
     Raises:
         AudioError: As for :func:`read_audio`.
         ManifestError: As for :func:`read_audio`.
     """
-    name = f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    name = name or source_name(source)
     options: dict[str, Any] = {"sample_rate": sample_rate, "max_seconds": max_seconds}
     if not isinstance(source, bytes):
-        recording = _read_in_place(name, options)
+        recording = _read_in_place(str(source), options)
         if recording is not None:
             return recording
     data = source if isinstance(source, bytes) else read_bytes(source)
     with MemoryFile(data) as memory:
         return _decode(memory.handle, name, data, options)
+
+
+def source_name(source: str | Path | bytes) -> str:
+    """Return what messages call a recording: the name of the file, or how many bytes there are."""
+    return f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
 
 
 def _decode(handle: Handle, name: str, content: Content | None, options: dict[str, Any]) -> Recording:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from st.data.audio import SAMPLE_RATE, read_recording, to_mono
+from st.data.audio import SAMPLE_RATE, read_recording, source_name, to_mono
 from st.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,11 @@ AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"
 
 
 def load_waveform(
-    audio: AudioLike, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = MAX_SECONDS
+    audio: AudioLike,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    max_seconds: float | None = MAX_SECONDS,
+    name: str | None = None,
 ) -> Waveform:
     """Return mono samples at 16 kHz.
 
@@ -36,6 +40,7 @@ def load_waveform(
             averaged.
         sample_rate: Samples per second of an array; files know their own.
         max_seconds: Longest recording accepted; None for any.
+        name: What messages call it; None is the name of the file, or how many bytes there are.
 
     Returns:
         Float32 samples ``(T,)``; none if the recording is empty.
@@ -46,9 +51,9 @@ def load_waveform(
     """
     if isinstance(audio, np.ndarray):
         samples = _from_array(audio, sample_rate)
-        name = "array"
+        name = name or "array"
     elif isinstance(audio, (str, Path, bytes)):
-        name = f"audio of {len(audio)} bytes" if isinstance(audio, bytes) else str(audio)
+        name = name or source_name(audio)
         samples = _from_file(audio, name, max_seconds)
     else:
         raise TypeError(f"audio is a {type(audio).__name__}; expected a file name, bytes or a numpy array")
@@ -66,7 +71,7 @@ def _too_long(name: str, max_seconds: float) -> AudioError:
 
 def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) -> Waveform:
     try:
-        recording = read_recording(audio, max_seconds=max_seconds)
+        recording = read_recording(audio, max_seconds=max_seconds, name=name)
     except AudioError as error:
         if error.reason == "empty_audio":
             return np.zeros(0, dtype=np.float32)
