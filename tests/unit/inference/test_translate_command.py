@@ -149,6 +149,12 @@ def test_i14_a_pipe_is_written_to_and_needs_no_force(run, tmp_path: Path) -> Non
     assert got == [run("translate", "a.wav", "--to", "de")[1]]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "日" * 85], ids=["ascii", "wide"])
+def test_i14_the_longest_names_are_written(run, tmp_path: Path, name: str) -> None:
+    assert run("transcribe", "a.wav", "--out", str(tmp_path / name))[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_i14_interrupted_output_leaves_nothing(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
