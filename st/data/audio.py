@@ -149,7 +149,7 @@ def _read_flac_slice(name: str, place: tuple[str, int, int], options: dict[str, 
                 return None
             handle.seek(offset)
             return _decode(handle.fileno(), name, None, options)
-    except (AudioError, OSError):
+    except (AudioError, OSError, ValueError):
         return None
 
 
@@ -219,8 +219,8 @@ def read_bytes(source: str | Path) -> bytes:
         raise ManifestError(f"{source}: a slice needs an offset of at least 0 and a positive length")
     try:
         return _read_part(path, offset, length)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        # The name of a plain file may look like a slice.
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        # The name of a plain file may look like a slice, and that of none has a zero or a lone surrogate in it.
         if path == name or not Path(name).is_file():
             found = "is a folder; name a recording" if Path(name).is_dir() else "no such file"
             raise AudioError(f"{source}: {found}", reason="missing") from None

@@ -57,7 +57,11 @@ class BeamOptions:
             ("min_len", self.min_len >= 0, "at least 0"),
             ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
             ("unk_penalty", math.isfinite(self.unk_penalty), "a finite number"),
-            ("temperature", LEAST_TEMPERATURE <= self.temperature < math.inf, f"at least {LEAST_TEMPERATURE}, and finite"),
+            (
+                "temperature",
+                LEAST_TEMPERATURE <= self.temperature < math.inf,
+                f"at least {LEAST_TEMPERATURE}, and finite",
+            ),
             ("joint_ctc_weight", 0 <= self.joint_ctc_weight <= 1, "from 0 to 1"),
         )
         for name, fits, expected in checks:
