@@ -21,7 +21,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from st.data.sound_file import SequentialFile, UnmeasuredMp3
+from st.data.sound_file import SequentialFile
 from st.data.truncation import Content, is_truncated
 from st.errors import AudioError, StError
 
@@ -61,7 +61,7 @@ class AudioStream:
             source: Where its bytes are.
             name: What messages call it.
             content: The same bytes, of which only those of headers are looked at; without them it is not found out
-                whether the file is cut off, or an MP3 that does not say how long it is.
+                whether the file is cut off, or its header does not say how long it is.
             sample_rate: Samples per second of the blocks.
             max_seconds: Refuse (reason ``too_long``) what is longer.
 
@@ -74,9 +74,8 @@ class AudioStream:
         self._max_seconds = max_seconds
         try:
             self._file = SequentialFile(source, closefd=False)
-            if content is not None and self._file.lacks_length(content):
-                self._file.close()
-                self._file = UnmeasuredMp3(content)
+            if content is not None:
+                self._file = self._file.to_its_end(content)
         except soundfile.LibsndfileError as exc:
             raise self._undecodable(exc) from exc
         if self._file.samplerate < _LOWEST_RATE:

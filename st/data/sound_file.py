@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from st.data.truncation import Content, tells_its_length
+from st.data.truncation import Content, tells_its_length, unfinished_header
 
 _FAR_END = 1 << 40
+_TO_THE_END = b"\xff" * 4
 _MPEG_SAMPLES = 576
 """In the smallest of MPEG's frames, and a multiple in the others."""
 _MPEG_BYTES = 2881
@@ -33,9 +34,24 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
         """Return False, which spares the seeking."""
         return False
 
-    def lacks_length(self, content: Content) -> bool:
-        """Return whether its length is only an estimate, where libsndfile would stop; ``content`` are its bytes."""
-        return self.subtype.startswith("MPEG") and not tells_its_length(content)
+    def to_its_end(self, content: Content) -> SequentialFile:
+        """Return this file or, if libsndfile would stop before its end, the same opened so that it does not.
+
+        Args:
+            content: Its bytes.
+
+        Raises:
+            soundfile.LibsndfileError: If it cannot be opened.
+        """
+        opened: SequentialFile | None = None
+        if self.subtype.startswith("MPEG") and not tells_its_length(content):
+            opened = UnmeasuredMp3(content)
+        elif self.frames == 0 and (start := unfinished_header(content)) is not None:
+            opened = SequentialFile(_ContentFile(_FinishedWav(content, start)))
+        if opened is None:
+            return self
+        self.close()
+        return opened
 
 
 class UnmeasuredMp3(SequentialFile):
@@ -79,17 +95,30 @@ class UnmeasuredMp3(SequentialFile):
         return out[:count]
 
 
-class _FarEnd(io.RawIOBase):
-    """Bytes that say that they end far away: nothing comes after the last of them."""
+class _FinishedWav:
+    """The bytes of a WAV whose header was never completed, with the sizes of what goes on to the end of the file."""
+
+    def __init__(self, content: Content, start: int) -> None:
+        """Take the bytes and where the samples begin."""
+        self._content = content
+        head = content[:start]
+        self._head = head[:4] + _TO_THE_END + head[8:-4] + _TO_THE_END
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        rest = len(self._head)
+        return self._head[start:stop] + self._content[max(start, rest) : max(stop, rest)]
+
+
+class _ContentFile(io.RawIOBase):
+    """Bytes as a file."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
         self._position = 0
-
-    @property
-    def left(self) -> int:
-        """How many bytes are still to be read."""
-        return max(len(self._content) - self._position, 0)
 
     def readable(self) -> bool:
         return True
@@ -101,9 +130,7 @@ class _FarEnd(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        # What lies before the end, where MP3s have tags, is read as it is.
-        end = len(self._content) if offset else _FAR_END
-        self._position = offset + (0, self._position, end)[whence]
+        self._position = offset + (0, self._position, len(self._content))[whence]
         return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -111,3 +138,19 @@ class _FarEnd(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+class _FarEnd(_ContentFile):
+    """Bytes that say that they end far away: nothing comes after the last of them."""
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be read."""
+        return max(len(self._content) - self._position, 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # What lies before the end, where MP3s have tags, is read as it is.
+        if (offset, whence) != (0, os.SEEK_END):
+            return super().seek(offset, whence)
+        self._position = _FAR_END
+        return self._position

@@ -58,15 +58,37 @@ def tells_its_length(data: Content) -> bool:
     return found is not None and found[1] != bytes(4)
 
 
+def unfinished_header(data: Content) -> int | None:
+    """Return where the samples of a WAV begin whose writer never came back to say how many they are.
+
+    Such a header says that the whole file is no longer than itself; None for other files, those without samples too.
+    """
+    found = _data_chunk(data)
+    if found is None or found[1] != 0:
+        return None
+    start = found[0] + 8
+    (file_size,) = struct.unpack("<I", data[4:8])
+    return start if file_size + 8 <= start < len(data) else None
+
+
 def _riff_is_short(data: Content) -> bool:
     """Return whether a chunk of a RIFF file reaches beyond the end of the file."""
-    if data[:4] != b"RIFF":
+    found = _data_chunk(data)
+    if found is None:
         return False
+    position, size = found
+    unknown = size == 0 or size >= 0xFFFFFF00 or size in _UNKNOWN_SIZES
+    return not unknown and position + 8 + size > len(data)
+
+
+def _data_chunk(data: Content) -> tuple[int, int] | None:
+    """Return where the samples' chunk of a RIFF file begins, and its size; None if there is none."""
+    if data[:4] != b"RIFF":
+        return None
     position = 12
     while position + 8 <= len(data):
         name, size = struct.unpack("<4sI", data[position : position + 8])
         if name == b"data":
-            unknown = size == 0 or size >= 0xFFFFFF00 or size in _UNKNOWN_SIZES
-            return not unknown and position + 8 + size > len(data)
+            return position, size
         position += 8 + size + size % 2
-    return False
+    return None

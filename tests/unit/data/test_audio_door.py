@@ -235,6 +235,25 @@ def test_streamed_wav_with_an_unknown_length_is_not_called_truncated(size: int) 
     assert not read_recording(bytes(data)).truncated
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_wav_whose_header_was_never_completed_is_decoded_to_its_end(channels: int, tmp_path: Path) -> None:
+    data = bytearray(encoded(tone(1, 16_000, channels), 16_000, subtype="PCM_16"))
+    whole = read_audio(bytes(data))
+    data[4:8] = data[40:44] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(data)
+    for source in (bytes(data), bytes(data) + b"x", tmp_path / "a.wav"):
+        recording = read_recording(source)
+        assert np.array_equal(recording.samples, whole)
+        assert not recording.truncated
+    assert reason_of(bytes(data[:44])) == "empty_audio"
+
+
+def test_p05_what_lies_behind_no_samples_is_not_decoded() -> None:
+    data = bytearray(encoded(np.zeros(0), 16_000)) + b"LIST" + struct.pack("<I", 1000) + bytes(1000)
+    data[4:8] = struct.pack("<I", len(data) - 8)
+    assert reason_of(bytes(data)) == "empty_audio"
+
+
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF", "AU"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_sixteen_bit_samples_become_the_floats_of_libsndfile(container: str, channels: int) -> None:
