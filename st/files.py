@@ -53,7 +53,8 @@ def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = Fals
     if follow_links:
         path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Of a long name only the end, so that this one is not too long.
+    temporary = path.with_name(f".{path.name[-60:]}.{os.getpid()}.tmp")
     try:
         with named_errors(path), temporary.open(mode, **options) as handle:
             yield handle

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from st.inference import Translator
-    from st.inference.audio_input import AudioLike
-    from st.inference.recordings import Formatter, RecordingResult
+    from st.inference.recordings import Formatter, RecordingResult, Source
 
     Layout = tuple[str, Formatter]
 
@@ -77,17 +79,34 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_output(args: argparse.Namespace) -> None:
-    """Raise UsageError before any work if the results would have nowhere to go, or standard input is named twice."""
+    """Raise UsageError before any work if the results would have nowhere to go, or only in place of what is read."""
     from st.errors import UsageError
 
+    if args.out is None and sys.stdout is None:
+        raise UsageError("standard output is closed; name a file with --out")
+    if "-" in args.audio and sys.stdin is None:
+        raise UsageError("standard input (-) is closed; name a file")
     if args.out is not None and args.out.is_dir():
         raise UsageError(f"--out {args.out}: is a folder; name a file")
+    if args.out is not None and args.out.is_file():
+        for name in (args.checkpoint, *args.audio):
+            if _is_read_from(name, args.out):
+                raise UsageError(f"--out {args.out}: would replace {name}, which is read; name another file")
     if args.out is not None and args.out.is_file() and not args.force:
         raise UsageError(f"--out {args.out}: exists already; add --force to replace it")
     if args.audio.count("-") > 1:
         raise UsageError("standard input (-) can be read only once")
     if args.threads is not None and args.threads < 1:
         raise UsageError(f"--threads is {args.threads}; expected at least 1")
+
+
+def _is_read_from(name: str | Path, file: Path) -> bool:
+    """Return whether a recording is this file, or a slice of it."""
+    from st.data.audio import parse_slice
+
+    place = parse_slice(str(name))
+    candidates = [Path(name)] if place is None else [Path(name), Path(place[0])]
+    return any(path.is_file() and path.samefile(file) for path in candidates)
 
 
 def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:
@@ -125,7 +144,7 @@ def run_recordings(
     from st.files import atomic_write
     from st.inference.recordings import decode_recordings
 
-    results = decode_recordings(translator, [(name, _audio(name)) for name in args.audio], targets)
+    results = decode_recordings(translator, [(name, _source(name)) for name in args.audio], targets)
     if args.out is None:
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:
@@ -134,7 +153,7 @@ def run_recordings(
     else:
         from tqdm import tqdm
 
-        with atomic_write(args.out, follow_links=True) as handle:
+        with _ended_by_sigterm(), atomic_write(args.out, follow_links=True) as handle:
             bar = tqdm(results, total=len(args.audio), unit="file", disable=None)
             failed = _write(bar, args, targets, handle.write, layout)
             if len(failed) == len(args.audio):
@@ -143,8 +162,7 @@ def run_recordings(
     if len(failed) == len(args.audio):
         raise _all_failed(failed)
     for result in failed:
-        reason = str(result.error).removeprefix(f"{result.name}: ")
-        sys.stderr.write(f"st: skipped {result.name}: {reason}\n")
+        sys.stderr.write(f"st: skipped {result.name}: {_reason(result)}\n")
     if failed:
         sys.stderr.write(f"st: {len(failed)} of {len(args.audio)} recordings skipped\n")
     return SKIPPED if failed else 0
@@ -155,16 +173,34 @@ def _all_failed(failed: Sequence[RecordingResult]) -> Exception:
 
     if len(failed) == 1 and failed[0].error is not None:
         return failed[0].error
-    listed = "; ".join(f"{result.name}: {result.error}" for result in failed)
+    listed = "; ".join(f"{result.name}: {_reason(result)}" for result in failed)
     return AudioError(f"none of {len(failed)} recordings can be used: {listed}")
 
 
-def _audio(name: str) -> AudioLike:
-    if name != "-":
-        return name
-    from st.data.audio import read_stream
+def _reason(result: RecordingResult) -> str:
+    """Return why there is no result, without the name that many messages begin with."""
+    return str(result.error).removeprefix(f"{result.name}: ")
 
-    return read_stream(sys.stdin.buffer, "standard input")
+
+def _source(name: str) -> Source:
+    return sys.stdin.buffer if name == "-" else name
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, with what is unfinished removed, instead of the process at once."""
+    if threading.current_thread() is not threading.main_thread():  # Only there signals can be handled.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _to_stdout(line: str) -> None:

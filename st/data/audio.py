@@ -19,8 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
-from st.data.audio_stream import SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
+from st.data.audio_stream import SAMPLE_RATE, AudioStream, FlacWriter, Handle, Samples, is_silent
 from st.data.memory_file import MemoryFile
+from st.data.truncation import Content
 from st.errors import AudioError, ManifestError
 
 MIN_SAMPLES = 400
@@ -40,10 +41,11 @@ __all__ = [
     "read_bytes",
     "read_recording",
     "read_stream",
+    "source_name",
     "to_mono",
 ]
 
-_SLICE = re.compile(r"(?P<file>.+):(?P<offset>-?\d+):(?P<length>-?\d+)", re.DOTALL)
+_SLICE = re.compile(r"(?P<file>.+):(?P<offset>-?\d{1,30}):(?P<length>-?\d{1,30})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,11 @@ def read_audio(source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE) ->
 
 
 def read_recording(
-    source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
+    source: str | Path | bytes,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    max_seconds: float | None = None,
+    name: str | None = None,
 ) -> Recording:
     """Decode a recording and say whether the file was cut short.
 
@@ -87,33 +93,53 @@ def read_recording(
         source: As for :func:`read_audio`.
         sample_rate: Samples per second of the result.
         max_seconds: Stop decoding and refuse (reason ``too_long``) beyond this duration.
+        name: What messages call it; None is :func:`source_name`.
 
     Raises:
         AudioError: As for :func:`read_audio`.
         ManifestError: As for :func:`read_audio`.
     """
-    name = f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    name = name or source_name(source)
     options: dict[str, Any] = {"sample_rate": sample_rate, "max_seconds": max_seconds}
     if not isinstance(source, bytes):
-        samples = _read_in_place(name, options)
-        if samples is not None:
-            return Recording(samples, truncated=False)
+        recording = _read_in_place(str(source), options)
+        if recording is not None:
+            return recording
     data = source if isinstance(source, bytes) else read_bytes(source)
-    with MemoryFile(data) as memory, AudioStream(memory.handle, name, **options) as stream:
-        return Recording(stream.read(), stream.is_truncated(data))
+    with MemoryFile(data) as memory:
+        return _decode(memory.handle, name, data, options)
 
 
-def _read_in_place(name: str, options: dict[str, Any]) -> Samples | None:
-    """Decode a FLAC slice of a store, which libsndfile reads where it lies, a tenth faster than from a copy.
+def source_name(source: str | Path | bytes) -> str:
+    """Return what messages call a recording: the name of the file, or how many bytes there are."""
+    return f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
 
-    How much there is to decode is said by the FLAC header, so a slice that ends too early inside its file is read too.
+
+def _decode(handle: Handle, name: str, content: Content | None, options: dict[str, Any]) -> Recording:
+    with AudioStream(handle, name, content, **options) as stream:
+        return Recording(stream.read(), stream.is_truncated())
+
+
+def _read_in_place(name: str, options: dict[str, Any]) -> Recording | None:
+    """Decode what libsndfile reads where it lies: a file, of which memory is never taken for the whole, or FLAC in a store.
 
     Returns:
-        Samples ``(T,)``; None for everything else, sound or not.
+        The recording; None for everything else, sound or not.
     """
     place = parse_slice(name)
-    if place is None:
+    if place is not None:
+        return _read_flac_slice(name, place, options)
+    if not Path(name).is_file():
         return None
+    with open(name, "rb", buffering=0) as handle:  # noqa: PTH123
+        return _decode(handle.fileno(), name, _FileContent(handle.fileno()), options)
+
+
+def _read_flac_slice(name: str, place: tuple[str, int, int], options: dict[str, Any]) -> Recording | None:
+    """Decode a FLAC slice of a store a tenth faster than from a copy.
+
+    How much there is to decode is said by the FLAC header, so a slice that ends too early inside its file is read too.
+    """
     path, offset, length = place
     try:
         # A descriptor of its own: threads and forked processes do not share its position.
@@ -122,10 +148,24 @@ def _read_in_place(name: str, options: dict[str, Any]) -> Samples | None:
             if not inside or os.pread(handle.fileno(), 4, offset) != b"fLaC":
                 return None
             handle.seek(offset)
-            with AudioStream(handle.fileno(), name, **options) as stream:
-                return stream.read()
-    except (AudioError, OSError):
+            return _decode(handle.fileno(), name, None, options)
+    except (AudioError, OSError, ValueError):
         return None
+
+
+class _FileContent:
+    """The bytes of an open file, read when they are asked for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(0, stop - start), start)
 
 
 def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Samples:
@@ -178,25 +218,27 @@ def read_bytes(source: str | Path) -> bytes:
     if path != name and (offset < 0 or length <= 0):
         raise ManifestError(f"{source}: a slice needs an offset of at least 0 and a positive length")
     try:
-        data = _read_part(path, offset, length)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        # The name of a plain file may look like a slice.
+        return _read_part(path, offset, length)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        # The name of a plain file may look like a slice, and that of none has a zero or a lone surrogate in it.
         if path == name or not Path(name).is_file():
             found = "is a folder; name a recording" if Path(name).is_dir() else "no such file"
             raise AudioError(f"{source}: {found}", reason="missing") from None
         return _read_part(name, 0, -1)
-    if length >= 0 and len(data) < length:
-        raise ManifestError(f"{source}: the file ends {length - len(data)} bytes before the slice does; prepare again")
-    return data
 
 
 def _read_part(path: str, offset: int, length: int) -> bytes:
     # Plain `open`: a training job comes here for every utterance, and pathlib costs as much as the read itself.
     with open(path, "rb", buffering=0) as handle:  # noqa: PTH123
-        if offset:
-            handle.seek(offset)
-        if length < 0 and not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+        status = os.fstat(handle.fileno())
+        if length < 0 and not stat.S_ISREG(status.st_mode):
             return read_stream(io.BufferedReader(handle), path)
+        missing = offset + length - status.st_size
+        if length >= 0 and missing > 0:
+            raise ManifestError(
+                f"{path}:{offset}:{length}: the file ends {missing} bytes before the slice does; prepare again"
+            )
+        handle.seek(offset)
         return handle.read(length)
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from st.data.sound_file import SequentialFile
 from st.data.truncation import Content, is_truncated
 from st.errors import AudioError, StError
 
@@ -42,29 +43,25 @@ _FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_lev
 _spare = threading.local()
 
 
-class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A sound file that is read or written from its beginning to its end.
-
-    A plain ``SoundFile`` seeks to where it is after every block. In FLAC that takes half as long as decoding; in MP3 the
-    decoder starts anew, and the samples at the beginning of the next block are wrong.
-    """
-
-    def seekable(self) -> bool:
-        """Return False, which spares the seeking."""
-        return False
-
-
 class AudioStream:
     """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; use as a context."""
 
     def __init__(
-        self, source: Handle, name: str, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
+        self,
+        source: Handle,
+        name: str,
+        content: Content | None = None,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        max_seconds: float | None = None,
     ) -> None:
         """Open a recording.
 
         Args:
             source: Where its bytes are.
             name: What messages call it.
+            content: The same bytes, of which only those of headers are looked at; without them it is not found out
+                whether the file is cut off, or its header does not say how long it is.
             sample_rate: Samples per second of the blocks.
             max_seconds: Refuse (reason ``too_long``) what is longer.
 
@@ -72,10 +69,13 @@ class AudioStream:
             AudioError: With reason ``undecodable``.
         """
         self._name = name
+        self._content = content
         self._sample_rate = sample_rate
         self._max_seconds = max_seconds
         try:
             self._file = SequentialFile(source, closefd=False)
+            if content is not None:
+                self._file = self._file.to_its_end(content)
         except soundfile.LibsndfileError as exc:
             raise self._undecodable(exc) from exc
         if self._file.samplerate < _LOWEST_RATE:
@@ -142,10 +142,10 @@ class AudioStream:
         if not produced:
             raise AudioError(f"{self._name}: shorter than one sample after resampling", reason="empty_audio")
 
-    def is_truncated(self, content: Content) -> bool:
-        """Return whether the file, whose bytes are ``content``, ends before its own header says."""
-        declared = self._file.frames
-        if declared == _UNKNOWN_FRAMES:
+    def is_truncated(self) -> bool:
+        """Return whether the file ends before its own header says."""
+        declared, content = self._file.frames, self._content
+        if content is None or declared == _UNKNOWN_FRAMES:
             return False
         # Only of files that may be short is the format looked up, which takes soundfile a while.
         short = self._decoded < declared or content[:4] == b"RIFF"
@@ -243,10 +243,10 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
         AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
         StError: If ``sink`` takes no more.
     """
-    with AudioStream(source, name) as stream, FlacWriter(sink) as flac:
+    with AudioStream(source, name, content) as stream, FlacWriter(sink) as flac:
         for block in stream.blocks():
             flac.write(block)
-        return Transcoded(flac.n_frames, stream.is_truncated(content), flac.silent)
+        return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)
 
 
 def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:

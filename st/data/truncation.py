@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Protocol
 
 _MPEG_TOLERANCE = 2304
 """Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
+_MPEG_SEARCHED = 2048
+_FRAME_COUNT = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
+"""What the first frame of an MP3 holds that knows the number of frames; encoders that write to a pipe leave it 0."""
 
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF)
 """What writers put into the header of a WAV that goes to a pipe, besides 0 and numbers close to 2^32."""
@@ -34,32 +38,57 @@ def is_truncated(data: Content, *, container: str, declared: int, decoded: int) 
         decoded: Frames that were really decoded.
     """
     if container == "MP3":
-        return _has_length_header(data) and declared - decoded > _MPEG_TOLERANCE
+        return tells_its_length(data) and declared - decoded > _MPEG_TOLERANCE
     if container in {"WAV", "WAVEX"}:
         return _riff_is_short(data)
     return decoded < declared
 
 
-def _has_length_header(data: Content) -> bool:
-    """Return whether an MP3 carries a Xing, Info or VBRI header; without one the length is only an estimate."""
+def tells_its_length(data: Content) -> bool:
+    """Return whether an MP3 begins with a Xing or Info frame that counts the others.
+
+    Without one its length is only an estimate; the decoder takes no notice of VBRI frames.
+    """
     start = 0
     head = data[:10]
-    if head[:3] == b"ID3" and len(data) > 10:
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        start = 10 + size
-    frame = data[start : start + 256]
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+    while head[:3] == b"ID3" and len(head) == 10:
+        start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        head = data[start : start + 10]
+    found = _FRAME_COUNT.search(data[start : start + _MPEG_SEARCHED])
+    return found is not None and found[1] != bytes(4)
+
+
+def unfinished_header(data: Content) -> int | None:
+    """Return where the samples of a WAV begin whose writer never came back to say how many they are.
+
+    Such a header says that the whole file is no longer than itself; None for other files, those without samples too.
+    """
+    found = _data_chunk(data)
+    if found is None or found[1] != 0:
+        return None
+    start = found[0] + 8
+    (file_size,) = struct.unpack("<I", data[4:8])
+    return start if file_size + 8 <= start < len(data) else None
 
 
 def _riff_is_short(data: Content) -> bool:
     """Return whether a chunk of a RIFF file reaches beyond the end of the file."""
-    if data[:4] != b"RIFF":
+    found = _data_chunk(data)
+    if found is None:
         return False
+    position, size = found
+    unknown = size == 0 or size >= 0xFFFFFF00 or size in _UNKNOWN_SIZES
+    return not unknown and position + 8 + size > len(data)
+
+
+def _data_chunk(data: Content) -> tuple[int, int] | None:
+    """Return where the samples' chunk of a RIFF file begins, and its size; None if there is none."""
+    if data[:4] != b"RIFF":
+        return None
     position = 12
     while position + 8 <= len(data):
         name, size = struct.unpack("<4sI", data[position : position + 8])
         if name == b"data":
-            unknown = size == 0 or size >= 0xFFFFFF00 or size in _UNKNOWN_SIZES
-            return not unknown and position + 8 + size > len(data)
+            return position, size
         position += 8 + size + size % 2
-    return False
+    return None

@@ -10,6 +10,9 @@ from st.errors import ConfigError
 MOST_PENALTY = 60.0
 """Length penalties beyond this, or below its negative, count as it: powers of a length stay within a float."""
 
+LEAST_TEMPERATURE = 0.0001
+"""Logits divided by less may be infinite."""
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class BeamOptions:
@@ -34,7 +37,7 @@ class BeamOptions:
     unk_penalty: float = 0.0
     """Subtracted from the log-probability of the unknown token."""
     temperature: float = 1.0
-    """Divides the logits; above 1 flattens the distribution."""
+    """Divides the logits; above 1 flattens the distribution. At :data:`LEAST_TEMPERATURE` only the best is left."""
     joint_ctc_weight: float = 0.0
     """Part of the CTC head in the scores, for a decoder that writes what is said; see :mod:`st.decoding.joint`.
     :func:`beam_search` leaves it to the scorer that it is given."""
@@ -54,7 +57,11 @@ class BeamOptions:
             ("min_len", self.min_len >= 0, "at least 0"),
             ("no_repeat_ngram", self.no_repeat_ngram >= 0, "at least 0"),
             ("unk_penalty", math.isfinite(self.unk_penalty), "a finite number"),
-            ("temperature", 0 < self.temperature < math.inf, "above 0, and finite"),
+            (
+                "temperature",
+                LEAST_TEMPERATURE <= self.temperature < math.inf,
+                f"at least {LEAST_TEMPERATURE}, and finite",
+            ),
             ("joint_ctc_weight", 0 <= self.joint_ctc_weight <= 1, "from 0 to 1"),
         )
         for name, fits, expected in checks:

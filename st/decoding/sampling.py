@@ -38,6 +38,8 @@ class SamplingOptions(BeamOptions):
             raise ConfigError(f"top_k is {self.top_k}; expected at least 0")
         if not 0.0 <= self.top_p <= 1.0:
             raise ConfigError(f"top_p is {self.top_p}; expected from 0 to 1")
+        if not -(2**63) <= self.seed < 2**64:  # as torch takes them
+            raise ConfigError(f"seed is {self.seed}; expected from -2^63 to 2^64 - 1")
 
 
 class _Sampling(Search):
@@ -53,7 +55,9 @@ class _Sampling(Search):
         """Draw one token for every row, or ``beam`` tokens while a sentence has one row only."""
         count, width = self.beams.tokens.shape[:2]
         log_probs = logits - log_norm[:, None]
-        probs, ids = likely_tokens(log_probs.exp(), top_k=self.options.top_k, top_p=self.options.top_p)
+        # Of what is still allowed, which at the length limit may be a token of no probability at all.
+        allowed = logits.softmax(dim=1).nan_to_num(0.0)
+        probs, ids = likely_tokens(allowed, top_k=self.options.top_k, top_p=self.options.top_p)
         draws = self.beam if width == 1 else 1
         dead = probs.sum(dim=1, keepdim=True) <= 0
         places = torch.multinomial(probs.masked_fill(dead, 1.0), draws, replacement=True, generator=self.generator)
@@ -80,7 +84,9 @@ def likely_tokens(probs: Tensor, *, top_k: int, top_p: float) -> tuple[Tensor, T
     best, ids = probs.topk(size, dim=1)
     if top_p > 0:
         # The token that passes the threshold belongs to the set, hence the sum before each token.
-        best = best.masked_fill(best.cumsum(dim=1) - best >= top_p, 0.0)
+        beyond = best.cumsum(dim=1) - best >= top_p
+        beyond[:, 0] = False  # However small the threshold is, even 0 as float32.
+        best = best.masked_fill(beyond, 0.0)
     return best, ids
 
 

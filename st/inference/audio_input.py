@@ -6,13 +6,14 @@ Legend: T samples, C channels.
 from __future__ import annotations
 
 import logging
+import operator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from st.data.audio import SAMPLE_RATE, read_recording, to_mono
+from st.data.audio import SAMPLE_RATE, read_recording, source_name, to_mono
 from st.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -20,13 +21,19 @@ logger = logging.getLogger(__name__)
 MAX_SECONDS = 30.0
 """Longest recording that is decoded in one piece."""
 MAX_CHANNELS = 64
+SAMPLE_RATES = (1000, 10_000_000)
+"""Least and most samples per second of an array; beyond, resampling takes for ever, or makes much of little."""
 
 Waveform = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"
 
 
 def load_waveform(
-    audio: AudioLike, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = MAX_SECONDS
+    audio: AudioLike,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    max_seconds: float | None = MAX_SECONDS,
+    name: str | None = None,
 ) -> Waveform:
     """Return mono samples at 16 kHz.
 
@@ -36,19 +43,20 @@ def load_waveform(
             averaged.
         sample_rate: Samples per second of an array; files know their own.
         max_seconds: Longest recording accepted; None for any.
+        name: What messages call it; None is the name of the file, or how many bytes there are.
 
     Returns:
         Float32 samples ``(T,)``; none if the recording is empty.
 
     Raises:
         AudioError: If a file cannot be decoded, a sample is NaN or infinite, or the recording is too long.
-        TypeError: If ``audio`` is of another type or shape.
+        TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
     if isinstance(audio, np.ndarray):
         samples = _from_array(audio, sample_rate)
-        name = "array"
+        name = name or "array"
     elif isinstance(audio, (str, Path, bytes)):
-        name = f"audio of {len(audio)} bytes" if isinstance(audio, bytes) else str(audio)
+        name = name or source_name(audio)
         samples = _from_file(audio, name, max_seconds)
     else:
         raise TypeError(f"audio is a {type(audio).__name__}; expected a file name, bytes or a numpy array")
@@ -66,7 +74,7 @@ def _too_long(name: str, max_seconds: float) -> AudioError:
 
 def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) -> Waveform:
     try:
-        recording = read_recording(audio, max_seconds=max_seconds)
+        recording = read_recording(audio, max_seconds=max_seconds, name=name)
     except AudioError as error:
         if error.reason == "empty_audio":
             return np.zeros(0, dtype=np.float32)
@@ -78,12 +86,22 @@ def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) 
     return recording.samples
 
 
+def _checked_rate(sample_rate: int) -> int:
+    least, most = SAMPLE_RATES
+    try:
+        rate = -1 if isinstance(sample_rate, bool) else operator.index(sample_rate)
+    except TypeError:
+        rate = -1
+    if not least <= rate <= most:
+        raise TypeError(f"sample_rate is {sample_rate!r}; expected an integer from {least} to {most}")
+    return rate
+
+
 def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int) or sample_rate <= 0:
-        raise TypeError(f"sample_rate is {sample_rate!r}; expected a positive integer")
+    sample_rate = _checked_rate(sample_rate)
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > MAX_CHANNELS):
         raise TypeError(f"audio has shape {samples.shape}; expected (T,) or (C, T)")
-    if samples.dtype in (np.int16, np.int32):
+    if samples.dtype.kind == "i" and samples.dtype.itemsize in (2, 4):  # in either byte order
         waveform = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     elif np.issubdtype(samples.dtype, np.floating):
         waveform = samples.astype(np.float32)

@@ -43,6 +43,16 @@ def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None 
     return torch.tensor([_fits(symbol, script) for symbol in vocabulary.symbols])
 
 
+def has_letters(vocabulary: CtcVocabulary, code: str) -> bool:
+    """Return whether the head has letters of the script that a language is written in.
+
+    Raises:
+        UsageError: If CoVoST has no such language.
+    """
+    script = _NAMES[language(code).script]
+    return any(unicodedata.name(symbol, "").startswith(script) for symbol in vocabulary.symbols if len(symbol) == 1)
+
+
 def _fits(symbol: str, script: str) -> bool:
     """Return whether a symbol is no letter of a script that only other languages use."""
     foreign = {name for other in LANGUAGES.values() for name in _NAMES[other.script]} - set(_NAMES[script])

@@ -24,7 +24,7 @@ def load_translator(
     padding: str | None = "masked",
     options: BeamOptions | None = None,
     transcripts: TranscriptOptions | None = None,
-    ensemble: Sequence[Path | str] = (),
+    ensemble: Path | str | Sequence[Path | str] = (),
     **beam_options: Any,
 ) -> Translator:
     """Load a model and everything it needs to turn audio into text.
@@ -39,7 +39,7 @@ def load_translator(
             origin's numbers in padded batches.
         options: How to search.
         transcripts: How to transcribe.
-        ensemble: More checkpoints, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
+        ensemble: Another checkpoint, or several, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
     Raises:
@@ -53,7 +53,8 @@ def load_translator(
         raise TypeError(f"give either options or {', '.join(beam_options)}")
     options = options or BeamOptions(**beam_options)
     place, number_type = choose_device(device), choose_dtype(dtype)
-    for path in ensemble:
+    others = [ensemble] if isinstance(ensemble, (str, Path)) else ensemble
+    for path in others:
         require_checkpoint(path)
     bundle = load_bundle(checkpoint, data_dir=data_dir, device=place, padding=padding)
     if number_type != torch.float32:
@@ -70,7 +71,7 @@ def load_translator(
         decoder_trained=bundle.decoder_trained,
         transcripts=transcripts,
     )
-    for path in ensemble:
+    for path in others:
         translator.join(
             load_translator(path, data_dir=data_dir, device=device, dtype=dtype, padding=padding, options=options)
         )

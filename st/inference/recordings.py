@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
+import numpy as np
+
+from st.data.audio import read_stream
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.translator import DecodedUtterance, Translation, Translator
 
+STDIN = "standard input"
+
 CHUNK = 16
 """Recordings read before they are decoded together, sorted by length."""
 
-STDIN = "-"
+Source: TypeAlias = "AudioLike | BinaryIO"
+"""What is recorded, or standard input, which is read when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class RecordingResult:
 
 
 def decode_recordings(
-    translator: Translator, sources: Sequence[tuple[str, AudioLike]], targets: Sequence[str]
+    translator: Translator, sources: Sequence[tuple[str, Source]], targets: Sequence[str]
 ) -> Iterator[RecordingResult]:
     """Decode recordings in the order given.
 
@@ -42,20 +50,22 @@ def decode_recordings(
         StError: If the model itself fails.
     """
     for start in range(0, len(sources), CHUNK):
-        read = [(name, *_read(audio)) for name, audio in sources[start : start + CHUNK]]
+        read = [(name, *_read(source)) for name, source in sources[start : start + CHUNK]]
         waveforms = [waveform for _, waveform, _ in read if waveform is not None]
         decoded = iter(translator.decode(waveforms, [targets] * len(waveforms)))
         for name, waveform, error in read:
             yield RecordingResult(name, None if waveform is None else next(decoded), error)
 
 
-def _read(audio: AudioLike) -> tuple[Waveform | None, StError | None]:
+def _read(source: Source) -> tuple[Waveform | None, StError | None]:
     try:
-        return load_waveform(audio), None
+        if isinstance(source, (str, Path, bytes, np.ndarray)):
+            return load_waveform(source), None
+        return load_waveform(read_stream(source, STDIN), name=STDIN), None
     except (AudioError, ManifestError) as error:
         return None, error
     except OSError as error:
-        return None, AudioError(f"{audio!s}: {error.strerror or error}", reason="unreadable")
+        return None, AudioError(f"{source!s}: {error.strerror or error}", reason="unreadable")
 
 
 Formatter = Callable[[RecordingResult, Sequence[str], bool], str]

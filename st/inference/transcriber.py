@@ -26,7 +26,7 @@ from st.decoding.options import BeamOptions
 from st.decoding.parts import parts, search_numbers
 from st.decoding.scorer import TokenScorer
 from st.errors import ConfigError, DecodingError
-from st.inference.letters import possible_labels
+from st.inference.letters import has_letters, possible_labels
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -94,6 +94,11 @@ class Transcriber:
         self._impossible: Tensor | None = None
         if options.language is not None:
             self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
+            if options.decoder is None and not has_letters(ctc, options.language):
+                logger.warning(
+                    "the CTC head has no letters that %s is written in; expect transcripts of no worth",
+                    options.language,
+                )
         self._lm = None if options.lm is None else NgramModel(options.lm, ctc.symbols, ctc.delimiter)
         if options.decoder is not None:
             if text is None or "decoder" not in model.config.parts:

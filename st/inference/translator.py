@@ -211,7 +211,12 @@ class Translator:
         *,
         batch_seconds: float = BATCH_SECONDS,
     ) -> list[DecodedUtterance]:
-        """Decode any number of recordings, in batches of similar length; results come in the order given."""
+        """Decode any number of recordings, in batches of similar length; results come in the order given.
+
+        Raises:
+            ValueError: If there are not as many lists of target languages as recordings.
+        """
+        _check_as_many(waveforms, target_languages)
         order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
         results: dict[int, DecodedUtterance] = {}
         while order:
@@ -243,7 +248,9 @@ class Translator:
             UsageError: If CoVoST has no such language.
             ConfigError: If the model has no tag for a language.
             DecodingError: If the scores of the model are not finite.
+            ValueError: If there are not as many lists of target languages as recordings.
         """
+        _check_as_many(waveforms, target_languages)
         for codes in target_languages:
             self.check_languages(codes)
         for number, waveform in enumerate(waveforms):
@@ -363,3 +370,10 @@ class Translator:
             return DecodedUtterance(None, dict.fromkeys(codes, ""), reason=reason)
         words = () if self._transcriber.options.times else None
         return DecodedUtterance("", dict.fromkeys(codes, ""), reason=reason, words=words)
+
+
+def _check_as_many(waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]) -> None:
+    if len(waveforms) != len(target_languages):
+        raise ValueError(
+            f"found {len(waveforms)} recordings and {len(target_languages)} lists of target languages; expected as many"
+        )

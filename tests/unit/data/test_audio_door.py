@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -167,12 +169,30 @@ def test_a_slice_reads_its_bytes_only(tmp_path: Path) -> None:
     assert np.array_equal(read_audio(f"{path}:6:{len(payload)}"), read_audio(payload))
 
 
-@pytest.mark.parametrize("piece", ["0:0", "0:-1", "-1:4", "8:3", "11:1", "0:11"])
+@pytest.mark.parametrize(
+    "piece", ["0:0", "0:-1", "-1:4", "8:3", "11:1", "0:11", "0:9999999999999", f"0:{10**20}", f"{10**24}:5"]
+)
 def test_p31_slice_out_of_range_or_empty_is_a_manifest_error(piece: str, tmp_path: Path) -> None:
     path = tmp_path / "store.zip"
     path.write_bytes(bytes(10))
     with pytest.raises(ManifestError, match=r"store\.zip"):
         read_bytes(f"{path}:{piece}")
+
+
+def test_of_a_long_file_no_more_is_read_than_may_be_decoded(tmp_path: Path) -> None:
+    data = encoded(np.zeros((48_000, 2)), 48_000, subtype="PCM_16")
+    path = tmp_path / "long.wav"
+    size = 1 << 28
+    path.write_bytes(data[:4] + struct.pack("<I", size + 36) + data[8:40] + struct.pack("<I", size))
+    os.truncate(path, size + 44)
+    tracemalloc.start()
+    try:
+        with pytest.raises(AudioError, match="longer than 2 seconds"):
+            read_recording(path, max_seconds=2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 8
 
 
 def test_slice_names_and_file_names_are_told_apart(tmp_path: Path) -> None:
@@ -213,6 +233,25 @@ def test_streamed_wav_with_an_unknown_length_is_not_called_truncated(size: int) 
     data = bytearray(encoded(tone(1, 16_000), 16_000, subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", size)
     assert not read_recording(bytes(data)).truncated
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_wav_whose_header_was_never_completed_is_decoded_to_its_end(channels: int, tmp_path: Path) -> None:
+    data = bytearray(encoded(tone(1, 16_000, channels), 16_000, subtype="PCM_16"))
+    whole = read_audio(bytes(data))
+    data[4:8] = data[40:44] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(data)
+    for source in (bytes(data), bytes(data) + b"x", tmp_path / "a.wav"):
+        recording = read_recording(source)
+        assert np.array_equal(recording.samples, whole)
+        assert not recording.truncated
+    assert reason_of(bytes(data[:44])) == "empty_audio"
+
+
+def test_p05_what_lies_behind_no_samples_is_not_decoded() -> None:
+    data = bytearray(encoded(np.zeros(0), 16_000)) + b"LIST" + struct.pack("<I", 1000) + bytes(1000)
+    data[4:8] = struct.pack("<I", len(data) - 8)
+    assert reason_of(bytes(data)) == "empty_audio"
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF", "AU"])

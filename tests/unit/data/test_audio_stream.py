@@ -13,7 +13,8 @@ from concurrency import check_at_once
 
 from st.data import audio
 from st.data.audio import encode_flac, read_audio, read_recording
-from st.data.audio_stream import AudioStream, FlacWriter, SequentialFile, transcode
+from st.data.audio_stream import AudioStream, FlacWriter, transcode
+from st.data.sound_file import SequentialFile
 from st.errors import AudioError
 
 SECONDS = 12.03  # Several blocks at 48 kHz, the last one short.

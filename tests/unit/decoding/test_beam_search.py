@@ -252,7 +252,7 @@ def test_samples_are_scored_by_the_model_and_reproducible() -> None:
 def test_sampling_from_the_best_token_only_is_greedy() -> None:
     model, memory, prefix = make_model(), make_memory(4), make_prefix(4)
     greedy = beam_search(model, memory, prefix, BeamOptions(beam=1, max_len_b=20))
-    for options in ({"top_k": 1}, {"top_p": 1e-6}):
+    for options in ({"top_k": 1}, {"top_p": 1e-6}, {"top_p": 1e-300}, {"temperature": 1e-4}):
         drawn = sample(model, memory, prefix, SamplingOptions(beam=1, max_len_b=20, **options))
         assert [one.tokens for [one] in drawn] == [one.tokens for [one] in greedy]
 

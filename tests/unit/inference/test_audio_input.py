@@ -17,11 +17,12 @@ WAVE = np.linspace(-0.5, 0.5, 3200, dtype=np.float32)
         WAVE.astype(np.float64),
         WAVE.astype(np.float16),
         (WAVE * 32768).astype(np.int16),
+        (WAVE * 32768).astype(">i2"),
         (WAVE.astype(np.float64) * 2**31).astype(np.int32),
         WAVE[None],
         np.stack([1.5 * WAVE, 0.5 * WAVE]),
     ],
-    ids=["float64", "float16", "int16", "int32", "one-channel", "two-channels"],
+    ids=["float64", "float16", "int16", "big-endian", "int32", "one-channel", "two-channels"],
 )
 def test_i05_arrays_are_converted_as_documented(audio: np.ndarray) -> None:
     waveform = load_waveform(audio)
@@ -37,7 +38,7 @@ def test_i05_channels_are_averaged() -> None:
 
 def test_i05_another_rate_is_resampled() -> None:
     times = np.arange(48_000) / 48_000
-    waveform = load_waveform(0.5 * np.sin(2 * np.pi * 440 * times), sample_rate=48_000)
+    waveform = load_waveform(0.5 * np.sin(2 * np.pi * 440 * times), sample_rate=np.int64(48_000))
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
     assert waveform.shape == (16_000,)
     assert np.abs(waveform - expected)[200:-200].max() < 1e-3
@@ -54,6 +55,9 @@ def test_i05_another_rate_is_resampled() -> None:
         (np.zeros((3200, 2)), 16_000, r"expected \(T,\) or \(C, T\)"),
         (WAVE, 0, "sample_rate is 0"),
         (WAVE, 16e3, "sample_rate is 16000.0"),
+        (WAVE, True, "sample_rate is True"),
+        (WAVE, 999, "sample_rate is 999; expected an integer from 1000 to 10000000"),
+        (WAVE, 2**53 - 1, "sample_rate is 9007199254740991"),
     ],
 )
 def test_i05_other_types_are_type_errors(audio, rate, message: str) -> None:

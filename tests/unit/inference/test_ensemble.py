@@ -118,7 +118,9 @@ def test_draws_of_the_command_follow_the_seed(run) -> None:
     assert first == draws("--temperature", "2", "--seed", "0")
     assert first != draws("--temperature", "2", "--seed", "7")
     assert len(set(draws("--top-k", "1"))) == 1
-    assert len(set(draws("--top-p", "0.000001"))) == 1
+    best = draws("--top-p", "0.000001")
+    assert len(set(best)) == 1
+    assert draws("--top-p", "1e-300") == draws("--temperature", "0.0001") == best
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,9 @@ def test_draws_of_the_command_follow_the_seed(run) -> None:
         (("--top-k", "3"), "--top-k needs --sample"),
         (("--seed", "3"), "--seed needs --sample"),
         (("--sample", "--top-p", "1.5"), "top_p is 1.5; expected from 0 to 1"),
+        (("--sample", "--temperature", "1e-40"), "temperature is 1e-40; expected at least 0.0001"),
+        (("--sample", "--seed", str(2**64)), f"seed is {2**64}; expected from -2^63 to 2^64 - 1"),
+        (("--sample", "--seed", str(-(2**63) - 1)), "expected from -2^63 to 2^64 - 1"),
     ],
 )
 def test_options_of_drawing_that_make_no_sense_are_refused(run, arguments: tuple[str, ...], message: str) -> None:

@@ -21,6 +21,7 @@ from st.inference.letters import possible_labels
 from st.inference.precision import convert_products
 from st.inference.recordings import RecordingResult
 from st.inference.timed_formats import TIMED_FORMATS, timed_pieces
+from st.inference.transcriber import Transcriber
 from st.modules.model import SpeechTranslator
 
 
@@ -192,6 +193,19 @@ def test_letters_of_other_scripts_are_left_out(translator: Translator, waves: li
     assert not set("ещднолв二つの文") & set(french)
     with pytest.raises(UsageError, match="no language 'xx'"):
         possible_labels(translator.ctc, "xx")
+
+
+def test_a_head_without_the_letters_of_the_language_is_warned_of(
+    translator: Translator, caplog: pytest.LogCaptureFixture
+) -> None:
+    _with(translator, language="ru")
+    assert not caplog.records
+    latin = CtcVocabulary.build({"xx": ["abc"]})
+    for code, found in (("fr", 0), ("ru", 1), ("ja", 1)):
+        caplog.clear()
+        Transcriber(translator.model, latin, None, TranscriptOptions(language=code))
+        assert len(caplog.records) == found
+    assert "no letters that ja is written in" in caplog.text
 
 
 def test_vocabulary_of_the_language_decides_where_the_tree_has_one(translator: Translator, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -148,6 +149,12 @@ def test_i14_a_pipe_is_written_to_and_needs_no_force(run, tmp_path: Path) -> Non
     assert got == [run("translate", "a.wav", "--to", "de")[1]]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "日" * 85], ids=["ascii", "wide"])
+def test_i14_the_longest_names_are_written(run, tmp_path: Path, name: str) -> None:
+    assert run("transcribe", "a.wav", "--out", str(tmp_path / name))[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_i14_interrupted_output_leaves_nothing(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -207,6 +214,59 @@ def test_i17_standard_input(run, recordings: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((recordings / "b.mp3").read_bytes())))
     code, out, _ = run("translate", "-", "--to", "de")
     assert (code, out) == (0, expected)
+
+
+def test_i13_what_cannot_be_read_stops_no_other(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("st.data.audio.MAX_STREAM_BYTES", 1 << 10)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(2000))))
+    code, out, err = run("transcribe", "a.wav", "-", "c.flac:0:9999999999999", f"c.flac:{10**24}:5", "c.flac")
+    assert code == 3
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["a.wav", "c.flac"]
+    assert "3 of 5 recordings skipped" in err
+
+
+def test_i13_names_are_written_once(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, err = run("transcribe", "page.mp3", "missing.wav")
+    assert err.count("page.mp3") == err.count("missing.wav") == 1
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    _, _, err = run("transcribe", "-")
+    assert "standard input: cannot be decoded" in err
+
+
+@pytest.mark.parametrize("recording", ["copy.wav", "copy.wav:0:100", "link.wav"])
+def test_i14_what_is_read_is_not_replaced(run, recordings: Path, recording: str) -> None:
+    shutil.copy(recordings / "a.wav", recordings / "copy.wav")
+    (recordings / "link.wav").unlink(missing_ok=True)
+    (recordings / "link.wav").symlink_to("copy.wav")
+    code, out, err = run("transcribe", "a.wav", recording, "--out", "copy.wav", "--force")
+    assert (code, out) == (2, "")
+    assert f"--out copy.wav: would replace {recording}, which is read" in err
+    assert (recordings / "copy.wav").read_bytes() == (recordings / "a.wav").read_bytes()
+
+
+def test_i14_sigterm_leaves_nothing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminate(*_: object) -> str:
+        assert list(tmp_path.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ""
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("st.inference.recordings.FORMATS", {"text": terminate})
+    assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 143
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("stream", "message"), [("stdin", "(-) is closed"), ("stdout", "output is closed")])
+def test_closed_streams_are_one_sentence(stream: str, message: str, checkpoint: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["transcribe", "-", "--checkpoint", str(checkpoint)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_closed_standard_error_stops_nothing(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run("transcribe", "a.wav", "page.mp3")[0] == 3
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from st.data.languages import LANGUAGES
 from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
 from st.decoding.parts import search_numbers
-from st.errors import AudioError, ConfigError, DecodingError, UsageError
+from st.errors import AudioError, CheckpointError, ConfigError, DecodingError, UsageError
 from st.inference import Translator, load_translator
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
@@ -277,6 +277,26 @@ def test_load_translator_takes_everything_from_the_checkpoint(
 def test_bad_options_are_named(checkpoint: Path, options: dict, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         load_translator(checkpoint, **options)
+
+
+def test_there_must_be_target_languages_for_each_recording(translator: Translator, waves: list[np.ndarray]) -> None:
+    for decode in (translator.decode, translator.decode_batch):
+        for targets in ([], [["de"]], [["de"]] * 9):
+            with pytest.raises(ValueError, match=f"found 8 recordings and {len(targets)} lists"):
+                decode(waves, targets)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0b:1:5", "\ud800", "\ud800:1:5"])
+def test_names_that_no_file_can_have_are_missing(translator: Translator, name: str) -> None:
+    with pytest.raises(AudioError, match="no such file") as caught:
+        translator.translate(name, to="de")
+    assert caught.value.reason == "missing"
+
+
+def test_one_checkpoint_is_an_ensemble_too(checkpoint: Path) -> None:
+    assert len(load_translator(checkpoint, ensemble=str(checkpoint)).ensemble) == 1
+    with pytest.raises(CheckpointError, match=r"^no\.pt: no such file"):
+        load_translator(checkpoint, ensemble=Path("no.pt"))
 
 
 def test_a_checkpoint_with_unmasked_padding_still_translates_a_batch_as_one_by_one(

@@ -1,0 +1,156 @@
+"""Sound files as libsndfile reads and writes them, from their beginning to their end.
+
+Legend: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from st.data.truncation import Content, tells_its_length, unfinished_header
+
+_FAR_END = 1 << 40
+_TO_THE_END = b"\xff" * 4
+_MPEG_SAMPLES = 576
+"""In the smallest of MPEG's frames, and a multiple in the others."""
+_MPEG_BYTES = 2881
+"""In the largest."""
+
+
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A sound file that is read or written from its beginning to its end.
+
+    A plain ``SoundFile`` seeks to where it is after every block. In FLAC that takes half as long as decoding; in MP3 the
+    decoder starts anew, and the samples at the beginning of the next block are wrong.
+    """
+
+    def seekable(self) -> bool:
+        """Return False, which spares the seeking."""
+        return False
+
+    def to_its_end(self, content: Content) -> SequentialFile:
+        """Return this file or, if libsndfile would stop before its end, the same opened so that it does not.
+
+        Args:
+            content: Its bytes.
+
+        Raises:
+            soundfile.LibsndfileError: If it cannot be opened.
+        """
+        opened: SequentialFile | None = None
+        if self.subtype.startswith("MPEG") and not tells_its_length(content):
+            opened = UnmeasuredMp3(content)
+        elif self.frames == 0 and (start := unfinished_header(content)) is not None:
+            opened = SequentialFile(_ContentFile(_FinishedWav(content, start)))
+        if opened is None:
+            return self
+        self.close()
+        return opened
+
+
+class UnmeasuredMp3(SequentialFile):
+    """An MP3 that does not say how long it is, decoded to its end.
+
+    Its length is worked out of the bit rate of its first frame and the size of the file, and libsndfile decodes no more
+    than that. A recording of variable bit rate that becomes quieter would lose its end, so here the file says that it is
+    larger than any.
+    """
+
+    def __init__(self, content: Content) -> None:
+        """Take the bytes of the file."""
+        self._bytes = _FarEnd(content)
+        self._decoded = 0
+        super().__init__(self._bytes)
+
+    def read(self, frames: int, dtype: str = "float32", out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Return the next ``(T,)`` or ``(T, C)`` frames, in ``out`` if given; fewer than ``frames`` at the end.
+
+        Raises:
+            soundfile.LibsndfileError: If they cannot be decoded.
+        """
+        if out is None:
+            out = np.empty(frames if self.channels == 1 else (frames, self.channels), dtype)
+        count = 0
+        while count < frames:
+            # Whole frames, and as many as are certainly there: those that are decoded together are lost together.
+            sure = max(self._bytes.left // _MPEG_BYTES, 1) * _MPEG_SAMPLES - self._decoded % _MPEG_SAMPLES
+            part = out[count : min(count + sure, frames)]
+            try:
+                read = len(super().read(len(part), dtype=dtype, out=part))
+            except soundfile.LibsndfileError:
+                # A frame that is cut off by the end of the file is passed over, as it is in other MP3s.
+                if self._bytes.left:
+                    raise
+                break
+            count += read
+            self._decoded += read
+            if read < len(part):
+                break
+        return out[:count]
+
+
+class _FinishedWav:
+    """The bytes of a WAV whose header was never completed, with the sizes of what goes on to the end of the file."""
+
+    def __init__(self, content: Content, start: int) -> None:
+        """Take the bytes and where the samples begin."""
+        self._content = content
+        head = content[:start]
+        self._head = head[:4] + _TO_THE_END + head[8:-4] + _TO_THE_END
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        rest = len(self._head)
+        return self._head[start:stop] + self._content[max(start, rest) : max(stop, rest)]
+
+
+class _ContentFile(io.RawIOBase):
+    """Bytes as a file."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, len(self._content))[whence]
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+class _FarEnd(_ContentFile):
+    """Bytes that say that they end far away: nothing comes after the last of them."""
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be read."""
+        return max(len(self._content) - self._position, 0)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # What lies before the end, where MP3s have tags, is read as it is.
+        if (offset, whence) != (0, os.SEEK_END):
+            return super().seek(offset, whence)
+        self._position = _FAR_END
+        return self._position

@@ -1,0 +1,97 @@
+"""MP3 files that do not say how long they are, of which the decoder would guess a length and stop there."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from covost.decode import decode_clip
+from st.data.audio import read_audio, read_recording
+from st.errors import AudioError
+
+RATE = 48_000
+DELAY = 1105
+"""Samples of LAME and of the decoder before the first one that was encoded; cut off if the header tells of them."""
+
+
+@cache
+def encoded(mode: str) -> tuple[bytes, bytes]:
+    """Return an MP3 that is loud, silent and loud again, whole and without the frame that tells its length."""
+    samples = 0.3 * np.random.default_rng(0).standard_normal(4 * RATE)
+    samples[RATE : 3 * RATE] = 0
+    sink = io.BytesIO()
+    # The bit rate must suffice for a constant one to have room for the frame.
+    soundfile.write(sink, samples, RATE, format="MP3", bitrate_mode=mode, compression_level=0.5)
+    data = sink.getvalue()
+    assert b"Xing" in data[:50] or b"Info" in data[:50]
+    return data, data[data.index(data[:2], 4) :]
+
+
+@pytest.fixture(scope="module", params=["VARIABLE", "AVERAGE", "CONSTANT"])
+def recording(request: pytest.FixtureRequest) -> tuple[bytes, bytes]:
+    return encoded(request.param)
+
+
+def test_p01_without_a_length_header_it_is_decoded_to_its_end(recording: tuple[bytes, bytes]) -> None:
+    whole, bare = (read_audio(data, sample_rate=RATE) for data in recording)
+    assert np.array_equal(bare[DELAY : DELAY + len(whole)], whole)
+    assert len(bare) - DELAY - len(whole) < 1152
+    assert not read_recording(recording[1]).truncated
+
+
+@pytest.mark.parametrize("lost", [1, 100, 500, 5000])
+def test_p01_cut_off_it_gives_the_frames_that_are_whole(recording: tuple[bytes, bytes], lost: int) -> None:
+    bare = read_audio(recording[1], sample_rate=RATE)
+    cut = read_recording(recording[1][:-lost], sample_rate=RATE)
+    assert np.array_equal(cut.samples, bare[: len(cut.samples)])
+    # A frame of this bit rate has at least 192 bytes.
+    assert 1152 <= len(bare) - len(cut.samples) <= 1152 * (1 + lost // 192)
+    assert not cut.truncated
+
+
+def test_tags_before_and_behind_are_passed_over() -> None:
+    bare = encoded("VARIABLE")[1]
+    tag = b"ID3\x03\0\0" + bytes([0, 1, 0, 0]) + bytes(1 << 14)
+    samples = read_audio(bare)
+    for data in (tag + bare, tag + tag + bare, bare + b"TAG" + b"x" * 125):
+        assert np.array_equal(read_audio(data), samples)
+
+
+def test_a_header_that_was_never_filled_in_is_none() -> None:
+    """Encoders that write to a pipe cannot go back and enter the number of frames."""
+    whole, bare = encoded("VARIABLE")
+    place = whole.index(b"Xing") + 8
+    streamed = whole[:place] + bytes(8) + whole[place + 8 :]
+    recording = read_recording(streamed, sample_rate=RATE)
+    assert abs(len(recording.samples) - len(read_audio(bare, sample_rate=RATE))) <= 1152
+    assert not recording.truncated
+
+
+def test_damage_in_the_middle_is_an_error() -> None:
+    bare = bytearray(encoded("VARIABLE")[1])
+    bare[len(bare) // 2 : len(bare) // 2 + 20_000] = bytes(20_000)
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        read_audio(bytes(bare))
+
+
+def test_longest_duration_allowed() -> None:
+    bare = encoded("VARIABLE")[1]
+    assert len(read_recording(bare, max_seconds=5).samples) > 4 * 16_000
+    with pytest.raises(AudioError, match="longer than 3 seconds"):
+        read_recording(bare, max_seconds=3)
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 20], ids=["short", "long"])
+def test_clips_of_a_store_are_decoded_to_their_end(padding: int, tmp_path: Path) -> None:
+    """Recordings of more than a megabyte are decoded from their files."""
+    bare = encoded("VARIABLE")[1]
+    tag = b"ID3\x03\0\0" + bytes(padding >> shift & 127 for shift in (21, 14, 7, 0)) + bytes(padding)
+    (tmp_path / "clip.mp3").write_bytes(tag + bare if padding else bare)
+    clip = decode_clip(str(tmp_path), "clip.mp3", str(tmp_path))
+    assert (clip.status, clip.flags) == ("ok", "")
+    assert clip.n_frames == len(read_audio(bare))
