@@ -112,12 +112,14 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
+        standardize_audio: bool = True,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
         self.ctc = ctc
         self.sampling_alpha = sampling_alpha
         self.augmentation = augmentation or AugmentationConfig()
+        self.standardize_audio = standardize_audio
         self.utterances = group_rows(rows)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
@@ -184,6 +186,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
+        standardize_audio: bool = True,
         add_transcripts: bool = False,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
@@ -210,6 +213,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             cache_audio=cache_audio,
             sampling_alpha=sampling_alpha,
             augmentation=augmentation,
+            standardize_audio=standardize_audio,
         )
 
     def __len__(self) -> int:
@@ -244,7 +248,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return samples
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:
-        """Return the wave of an item, augmented and standardised, float32 ``(T,)``.
+        """Return the wave of an item, augmented, and standardised where the data config says so, float32 ``(T,)``.
 
         Raises:
             AudioError: As for :meth:`recording`.
@@ -255,7 +259,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.augmentation.changes_waves:
             samples = augment(samples, self.augmentation, np.random.default_rng((*self._seed, item)))
-        return standardize(samples)
+        return standardize(samples) if self.standardize_audio else samples
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
