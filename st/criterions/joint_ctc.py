@@ -183,7 +183,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         if any("ctc_loss" in log for log in logging_outputs):
             metrics.log_scalar("ctc_loss", total("ctc_loss") / max(labels, 1), labels, round=4)
             if total("ctc_too_long"):
-                metrics.log_scalar("ctc_too_long", total("ctc_too_long"), 1, round=0)
+                metrics.log_scalar_sum("ctc_too_long", total("ctc_too_long"))
         if any("rdrop_loss" in log for log in logging_outputs):
             metrics.log_scalar("rdrop_loss", total("rdrop_loss") / max(tokens, 1), tokens, round=4)
         if total("nonfinite"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+from fairseq.logging import metrics
 
 import st
 
@@ -103,6 +104,13 @@ def test_t12_loss_and_gradients_are_finite_on_odd_batches(name, weights):
     assert torch.isfinite(torch.tensor(loss))
     assert bool(torch.isfinite(gradient).all())
     assert log["nonfinite"] == 0
+
+
+def test_t11_the_targets_that_are_too_long_add_up_over_the_batches_of_a_log():
+    with metrics.aggregate() as meters:
+        for too_long in (3, 0, 1):
+            TranslationCtcCriterion.reduce_metrics([{"sample_size": 1, "ctc_loss": 1.0, "ctc_too_long": too_long}])
+    assert meters.get_smoothed_values()["ctc_too_long"] == 4
 
 
 def test_t11_targets_longer_than_their_frames_are_counted_and_add_nothing():
