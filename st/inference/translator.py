@@ -298,15 +298,21 @@ class Translator:
         if not used:
             return []
         rows = torch.tensor([used.index(number) for number, _, _ in targets], device=self.device)
-        tokens = [
-            (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
-            for _, code, target in targets
-        ]
+        tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
             memories = self._memories(self._encode(heard), heard)
             found = score_rows(self._models(), memories, rows, tokens, self.options, eos=text.eos, pad=text.pad)
         return [self._as_text(hypothesis) for hypothesis in found]
+
+    def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
+        """Return whether :meth:`score_batch` takes a recording and a target: long enough the one, not too long the other."""
+        positions = min(model.config.decoder.max_positions for model in self._models())
+        return len(waveform) >= self._min_samples and len(self._target_tokens(code, target)) < positions
+
+    def _target_tokens(self, code: str, target: str | Sequence[int]) -> tuple[int, ...]:
+        text = self._text()
+        return (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
 
     def _text(self) -> TextVocabulary:
         missing = [part for part in PARTS if part not in self.model.config.parts]
