@@ -284,8 +284,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         Returns:
             ``id`` (R,): number of each target in the subset; ``utterance_ids`` list of N places in
-            :attr:`utterances` (of the first, when joined); ``nsentences`` R;
-            ``ntokens``; ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
+            :attr:`utterances` (of the first, when joined); ``nsentences`` R; ``ntokens``; ``nlabels``, of CTC;
+            ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
             ``prev_output_tokens`` (R, U); ``target`` (R, U); ``languages`` R codes; ``references`` R texts;
             ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts; ``spoken`` N codes.
         """
@@ -306,6 +306,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "utterance_ids": self.plan.first[numbers].tolist(),
             "nsentences": len(rows),
             "ntokens": sum(map(len, targets)),
+            "nlabels": sum(map(len, labels)),
             "net_input": {
                 "waveforms": pad_rows(waveforms, 0.0, torch.float32, multiple=WAVE_MULTIPLE),
                 "lengths": torch.tensor([len(wave) for wave in waveforms]),

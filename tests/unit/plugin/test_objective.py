@@ -63,6 +63,7 @@ def make_batch(targets, labels, samples=3200, waves=None):
         "id": torch.arange(rows),
         "nsentences": rows,
         "ntokens": sum(map(len, targets)),
+        "nlabels": sum(map(len, labels)),
         "net_input": {
             "waveforms": torch.randn(rows, samples) if waves is None else waves,
             "lengths": torch.full((rows,), samples),
@@ -206,7 +207,7 @@ def test_rdrop_draws_the_two_passes_apart_and_only_in_training():
     sample = make_batch(*USUAL)
     model = make_model(decoder_dropout=0.3)
     assert float(loss_and_gradient(sample, model, rdrop_alpha=1.0)[2]["rdrop_loss"]) > 0.01
-    validated = sample | {"transcripts": ["", ""]}
+    validated = sample | {"transcripts": ["", ""], "spoken": ["de", "de"]}
     assert "rdrop_loss" not in make_criterion(rdrop_alpha=1.0)(model.eval(), validated)[2]
 
 
