@@ -21,7 +21,7 @@ from torch import Tensor
 from st.data.audio import read_audio
 from st.data.augmentation import AugmentationConfig, augment, change_speed
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.epoch_plan import plan_epoch, whole_plan
+from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
 from st.data.languages import join_sentences
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.data.text import TextVocabulary
@@ -98,6 +98,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     Attributes:
         utterances: All utterances of the subset.
+        targets: The directions of their targets.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
         audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
@@ -121,13 +122,13 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.augmentation = augmentation or AugmentationConfig()
         self.standardize_audio = standardize_audio
         self.utterances = group_rows(rows)
+        self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
             np.array([len(utterance.targets) for utterance in self.utterances], dtype=np.int64),
         )
-        self._longest_targets = np.array(
-            [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
-        )
+        pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
+        self._longest_targets = np.maximum.reduceat(pieces, self.targets.starts) + 2
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
@@ -144,6 +145,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._seed = (seed, epoch)
         self.plan = plan_epoch(
             self.utterances,
+            self.targets,
             self._whole,
             self.augmentation,
             alpha=self.sampling_alpha,
@@ -222,7 +224,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     @property
     def directions(self) -> list[str]:
         """Directions that the subset holds, such as ``fr_en``, in alphabetical order; ``fr_fr`` for transcripts."""
-        return sorted({f"{item.src_lang}_{target}" for item in self.utterances for _, target, _ in item.targets})
+        return sorted(self.targets.names)
 
     def recording(self, number: int) -> npt.NDArray[np.float32]:
         """Return the samples of an utterance as recorded, float32 ``(T,)``.
