@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_SECONDS = 30.0
 """Longest recording that is decoded in one piece."""
 MAX_CHANNELS = 64
+MAX_PEAK = 4.0
+"""Floats beyond it are no loud recording but numbers on another scale."""
 
 Waveform = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"
@@ -41,7 +43,8 @@ def load_waveform(
         Float32 samples ``(T,)``; none if the recording is empty.
 
     Raises:
-        AudioError: If a file cannot be decoded, a sample is NaN or infinite, or the recording is too long.
+        AudioError: If a file cannot be decoded, a sample is NaN, infinite or far outside [-1, 1], or the recording
+            is too long.
         TypeError: If ``audio`` is of another type or shape.
     """
     if isinstance(audio, np.ndarray):
@@ -93,6 +96,12 @@ def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:
         raise AudioError("audio holds NaN or infinite samples", reason="non_finite")
     if waveform.size == 0:
         return np.zeros(0, dtype=np.float32)
+    peak = float(np.abs(waveform).max())
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"audio of floats reaches {peak:g}; expected [-1, 1]; divide what comes from 16 bits by 32768",
+            reason="out_of_range",
+        )
     try:
         # The waveform may still be the caller's own array, and clipping works in place.
         return to_mono(np.array(waveform.T, order="C"), sample_rate)
