@@ -245,9 +245,12 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise
-        if self.audio_cache is not None:
-            self.audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
-        return samples
+        if self.audio_cache is None:
+            return samples
+        kept: npt.NDArray[np.int16] = np.clip(np.rint(samples * PCM_SCALE), -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+        self.audio_cache[number] = kept
+        # What a later epoch reads from memory is rounded; hand out the same now.
+        return kept.astype(np.float32) / PCM_SCALE
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:
         """Return the wave of an item, augmented, and standardised where the data config says so, float32 ``(T,)``.

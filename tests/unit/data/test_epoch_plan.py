@@ -205,6 +205,15 @@ def test_without_options_a_wave_is_the_recording_standardised(tree):
     assert data.sizes.tolist() == [utterance.num_samples for utterance in data.utterances]
 
 
+def test_kept_recordings_are_rounded_to_the_nearest_from_the_first_time_on(tree, monkeypatch):
+    samples = np.array([0.0, 0.7, -0.7, 1.2, -1.2, 40_000, -40_000], dtype=np.float32) / 32768
+    monkeypatch.setattr("st.data.dataset.read_audio", lambda _: samples)
+    data = load(tree, cache_audio=True)
+    first, again = data.recording(0), data.recording(0)
+    assert (first * 32768).tolist() == [0, 1, -1, 1, -1, 32767, -32768]
+    assert np.array_equal(first, again)
+
+
 def test_joined_items_hold_both_waves_and_both_texts(tree):
     data = load(tree, augmentation=AugmentationConfig(concat_prob=1.0, concat_any_speaker=True))
     data.begin_epoch(1, 1)
