@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from st.cpus import allotted_cpus
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int = min(2, os.cpu_count() or 1)
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int = min(2, allotted_cpus())
 ) -> Iterator[Result]:
     """Yield ``function(item)`` in the order of the items, with no more than ``threads`` results in memory.
 

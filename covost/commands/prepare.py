@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from covost.cpus import allotted_cpus
+from st.cpus import allotted_cpus
 
 if TYPE_CHECKING:
     from covost.plan import PrepareConfig

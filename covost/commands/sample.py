@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from covost.cpus import allotted_cpus
+from st.cpus import allotted_cpus
 
 HELP = "make a sample corpus in the layout of Common Voice and CoVoST 2"
 

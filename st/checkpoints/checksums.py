@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from st.cpus import allotted_cpus
 from st.errors import CheckpointError
 
 CRC_KEY = "crc32"
@@ -106,7 +107,7 @@ def verify_spans(path: Path, spans: Iterable[Span]) -> None:
         CheckpointError: If one is damaged.
     """
     ordered = sorted(spans, key=lambda span: -span.size)
-    with path.open("rb") as handle, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with path.open("rb") as handle, ThreadPoolExecutor(allotted_cpus()) as pool:
         found = pool.map(lambda span: _crc(handle.fileno(), span), ordered)
         damaged = [span.name for span, crc in zip(ordered, found, strict=True) if crc != span.crc]
     if damaged:

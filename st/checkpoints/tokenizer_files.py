@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import base64
 import logging
-import struct
 from collections.abc import Sequence
 from typing import Any
 
-from st.data.sentencepiece_model import read_fields
+from st.data.sentencepiece_model import model_type, read_fields, read_pieces
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.data.text import MASK, SPECIALS, TextVocabulary
 
 logger = logging.getLogger(__name__)
 
 # Field numbers of sentencepiece_model.proto.
-_PIECES, _TRAINER_SPEC, _NORMALIZER_SPEC = 1, 2, 3
-_PIECE_TEXT, _PIECE_SCORE = 1, 2
-_MODEL_TYPE = 3
+_PIECES, _NORMALIZER_SPEC = 1, 3
 _CHARSMAP = 2
-_UNIGRAM = 1
-_MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
 _NUM_SPM_SPECIALS = 3
 
 
@@ -35,13 +30,13 @@ def fitting_spm(text: TextVocabulary) -> bytes:
     Piece ``n`` of the model (from 3, after ``<unk> <s> </s>``) is symbol ``n + 1`` of the vocabulary.
     """
     model = text.model_bytes()
-    pieces = {piece: encoded for piece, encoded, _ in _pieces(model)}
+    encoded_pieces = [encoded for number, encoded, _ in read_fields(model) if number == _PIECES]
+    pieces = {piece.text: encoded for piece, encoded in zip(read_pieces(model), encoded_pieces, strict=True)}
     wanted = [symbol for symbol in text.symbols[len(SPECIALS) :] if symbol in pieces]
     if wanted == model_pieces(model):
         return model
-    specials = [encoded for _, encoded, _ in _pieces(model)][:_NUM_SPM_SPECIALS]
     others = [encoded for number, encoded, _ in read_fields(model) if number != _PIECES]
-    return b"".join([*specials, *(pieces[symbol] for symbol in wanted), *others])
+    return b"".join([*encoded_pieces[:_NUM_SPM_SPECIALS], *(pieces[symbol] for symbol in wanted), *others])
 
 
 def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
@@ -51,14 +46,13 @@ def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
         The document, or None for a SentencePiece model that is not of the unigram type, for which there is none.
     """
     model = text.model_bytes()
-    kind = _model_type(model)
-    if kind != _UNIGRAM:
+    kind = model_type(model)
+    if kind != "unigram":
         logger.warning(
-            "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram",
-            _MODEL_TYPES.get(kind, kind),
+            "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram", kind
         )
         return None
-    scores = {piece: score for piece, _, score in _pieces(model)}
+    scores = {piece.text: piece.score for piece in read_pieces(model)}
     lowest = min(scores.values(), default=0.0)
     names = _names(text)
     special = {n for n, symbol in enumerate(text.symbols) if symbol in (*SPECIALS, MASK) or text.is_tag(n)}
@@ -151,28 +145,3 @@ def _normalizer(model: bytes) -> dict[str, Any]:
     steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
     steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
     return {"type": "Sequence", "normalizers": steps}
-
-
-def _pieces(model: bytes) -> list[tuple[str, bytes, float]]:
-    """Return text, encoded field and score of every piece."""
-    found = []
-    for number, encoded, payload in read_fields(model):
-        if number != _PIECES:
-            continue
-        text, score = "", 0.0
-        for inner, field, value in read_fields(payload):
-            if inner == _PIECE_TEXT:
-                text = value.decode("utf-8")
-            elif inner == _PIECE_SCORE:
-                score = float(struct.unpack("<f", field[-4:])[0])
-        found.append((text, encoded, score))
-    return found
-
-
-def _model_type(model: bytes) -> int:
-    for number, _, spec in read_fields(model):
-        if number == _TRAINER_SPEC:
-            for inner, field, _ in read_fields(spec):
-                if inner == _MODEL_TYPE:
-                    return field[-1]
-    return _UNIGRAM

@@ -162,6 +162,8 @@ def _fairseq_data_config(path: Path) -> DataConfig:
         content.pop("bpe_tokenizer", None)
     if isinstance(content.get("vocab_filename"), str):
         content["vocab_filename"] = Path(content["vocab_filename"]).name
+    # The tag of a language is forced whatever a release says of it.
+    content.pop("prepend_tgt_lang_tag", None)
     return _known(content)
 
 

@@ -106,7 +106,8 @@ class TranslationCtcCriterion(FairseqCriterion):
 
         Returns:
             Loss summed over ``sample_size`` units, ``sample_size`` (target tokens; labels when CTC is alone), and
-            numbers to log. CTC counts per label: its sum is scaled by tokens per label to share the unit.
+            numbers to log; counts made on the device stay tensors, so that nothing waits for them. CTC counts per label:
+            its sum is scaled by tokens per label to share the unit.
         """
         training = model.training
         translate = self.translation_weight > 0
@@ -115,7 +116,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         copies = 2 if training and self.rdrop_alpha > 0 else 1
         twice = {"copies": copies} if copies > 1 else {}
         output = model(**sample["net_input"], translate=translate, transcribe=transcribe, **twice)
-        labels = int(sample["ctc_lengths"].sum())
+        labels = sample["nlabels"]
         sample_size = sample["ntokens"] if translate else labels
         log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "labels": labels}
         loss = output["states"].new_zeros((), dtype=torch.float32)
@@ -143,7 +144,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         smoothed, nll = smoothed_cross_entropy(logits, target.repeat(copies, 1), self.label_smoothing, pad)
         correct = logits[: len(target)].argmax(-1).eq(target) & target.ne(pad)
         log |= {"translation_loss": smoothed.detach() / copies, "nll_loss": nll.detach() / copies}
-        log["correct"] = int(correct.sum())
+        log["correct"] = correct.sum()
         loss = smoothed / copies
         if copies == 2:
             first, second = logits.chunk(2)
@@ -159,7 +160,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         targets, lengths = sample["ctc_targets"].repeat(copies, 1), sample["ctc_lengths"].repeat(copies)
         losses = ctc_loss(output["ctc_logits"], output["frames"], targets, lengths)
         log["ctc_loss"] = losses.detach().sum() / copies
-        log["ctc_too_long"] = int((required_frames(targets, lengths) > output["frames"]).sum()) // copies
+        log["ctc_too_long"] = (required_frames(targets, lengths) > output["frames"]).sum() // copies
         return losses
 
     def _present_ctc_weight(self, model: Any) -> float:
@@ -183,7 +184,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         if any("ctc_loss" in log for log in logging_outputs):
             metrics.log_scalar("ctc_loss", total("ctc_loss") / max(labels, 1), labels, round=4)
             if total("ctc_too_long"):
-                metrics.log_scalar("ctc_too_long", total("ctc_too_long"), 1, round=0)
+                metrics.log_scalar_sum("ctc_too_long", total("ctc_too_long"))
         if any("rdrop_loss" in log for log in logging_outputs):
             metrics.log_scalar("rdrop_loss", total("rdrop_loss") / max(tokens, 1), tokens, round=4)
         if total("nonfinite"):

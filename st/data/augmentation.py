@@ -8,6 +8,7 @@ Legend: T samples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,16 @@ Samples = npt.NDArray[np.float32]
 
 NOISE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 _KEPT_NOISES = 64
+_LIMITS = {
+    "noise_prob": 1.0,
+    "time_masks": 1_000,
+    "time_mask_seconds": 3_600.0,
+    "band_masks": 1_000,
+    "band_mask_hz": SAMPLE_RATE / 2,
+    "concat_prob": 1.0,
+    "concat_max_seconds": 3_600.0,
+}
+"""Most that each option may be; the least is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +71,12 @@ class AugmentationConfig:
         """
         if any(not 0.5 <= factor <= 2.0 for factor in self.speed_factors):
             raise ConfigError(f"--speed-perturb is {self.speed_factors}; expected factors from 0.5 to 2")
-        for name in ("noise_prob", "concat_prob"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name):g}; expected 0 to 1")
-        if self.noise_snr[0] > self.noise_snr[1]:
+        if not -math.inf < self.noise_snr[0] <= self.noise_snr[1] < math.inf:
             raise ConfigError(f"--noise-snr is {self.noise_snr}; expected the lower number first")
-        if min(self.time_masks, self.band_masks, self.time_mask_seconds, self.band_mask_hz) < 0:
-            raise ConfigError("numbers and sizes of masks are at least 0")
+        for name, most in _LIMITS.items():
+            if not 0 <= getattr(self, name) <= most:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is {getattr(self, name):g}; expected a number from 0 to {most:g}")
         if self.noise not in ("", "white", "pink") and not Path(self.noise).is_dir():
             raise ConfigError(f"--noise is {self.noise!r}; expected white, pink, or a folder of recordings")
 

@@ -14,6 +14,8 @@ from st.files import write_text
 CONFIG_FILENAME = "config.yaml"
 
 _ANY_LIST_OF_TEXT = "a list of text"
+_ONLY_VALUES = {"sample_rate": 16_000, "prepend_tgt_lang_tag": True}
+"""Settings of fairseq's S2T configs of which one value is supported here."""
 
 
 def _default_tokenizer() -> dict[str, str]:
@@ -25,7 +27,7 @@ class DataConfig:
     """How the files of a prepared tree are to be read; every path is relative to the tree."""
 
     sample_rate: int = 16_000
-    """Samples per second of every recording."""
+    """Samples per second of every recording; always 16,000, the rate that XLS-R reads."""
     vocab_filename: str = "dict.txt"
     """fairseq dictionary of the target side."""
     bpe_tokenizer: dict[str, str] = field(default_factory=_default_tokenizer)
@@ -33,7 +35,7 @@ class DataConfig:
     ctc_vocab_filename: str = "ctc_vocab.json"
     """Vocabulary of the CTC head."""
     prepend_tgt_lang_tag: bool = True
-    """Whether the target begins with the tag of its language."""
+    """Whether the target begins with the tag of its language; it always does."""
     lang_tag_format: str = "<lang:{}>"
     """How a language code becomes a tag; ``[{}]`` in mBART-50's own dictionary."""
     standardize_audio: bool = True
@@ -49,8 +51,9 @@ class DataConfig:
         """
         for item in fields(self):
             self._check_type(item.name, getattr(self, item.name), str(item.type))
-        if self.sample_rate <= 0:
-            raise ConfigError(f"sample_rate is {self.sample_rate}; expected a positive integer")
+        for name, only in _ONLY_VALUES.items():
+            if getattr(self, name) != only:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {only}, no other value is supported")
         if "{}" not in self.lang_tag_format:
             raise ConfigError(f"lang_tag_format is {self.lang_tag_format!r}; expected a text with {{}} in it")
         if self.bpe_tokenizer.get("bpe") != "sentencepiece" or "sentencepiece_model" not in self.bpe_tokenizer:

@@ -22,7 +22,7 @@ from torch import Tensor
 from st.data.audio import read_audio
 from st.data.augmentation import AugmentationConfig, augment, change_speed
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.epoch_plan import plan_epoch, whole_plan
+from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
 from st.data.languages import join_sentences
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.data.text import TextVocabulary
@@ -99,6 +99,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     Attributes:
         utterances: All utterances of the subset.
+        targets: The directions of their targets.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
         audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
@@ -113,20 +114,22 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
+        standardize_audio: bool = True,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
         self.ctc = ctc
         self.sampling_alpha = sampling_alpha
         self.augmentation = augmentation or AugmentationConfig()
+        self.standardize_audio = standardize_audio
         self.utterances = group_rows(rows)
+        self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
             np.array([len(utterance.targets) for utterance in self.utterances], dtype=np.int64),
         )
-        self._longest_targets = np.array(
-            [max(len(text.encode(target)) for _, _, target in u.targets) + 2 for u in self.utterances], dtype=np.int64
-        )
+        pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
+        self._longest_targets = np.maximum.reduceat(pieces, self.targets.starts) + 2
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
@@ -143,6 +146,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._seed = (seed, epoch)
         self.plan = plan_epoch(
             self.utterances,
+            self.targets,
             self._whole,
             self.augmentation,
             alpha=self.sampling_alpha,
@@ -196,6 +200,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
+        standardize_audio: bool = True,
         add_transcripts: bool = False,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
@@ -222,6 +227,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             cache_audio=cache_audio,
             sampling_alpha=sampling_alpha,
             augmentation=augmentation,
+            standardize_audio=standardize_audio,
         )
 
     def __len__(self) -> int:
@@ -230,7 +236,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     @property
     def directions(self) -> list[str]:
         """Directions that the subset holds, such as ``fr_en``, in alphabetical order; ``fr_fr`` for transcripts."""
-        return sorted({f"{item.src_lang}_{target}" for item in self.utterances for _, target, _ in item.targets})
+        return sorted(self.targets.names)
 
     def recording(self, number: int) -> npt.NDArray[np.float32]:
         """Return the samples of an utterance as recorded, float32 ``(T,)``.
@@ -251,12 +257,15 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise
-        if self.audio_cache is not None:
-            self.audio_cache[number] = np.clip(samples * PCM_SCALE, -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
-        return samples
+        if self.audio_cache is None:
+            return samples
+        kept: npt.NDArray[np.int16] = np.clip(np.rint(samples * PCM_SCALE), -PCM_SCALE, PCM_SCALE - 1).astype(np.int16)
+        self.audio_cache[number] = kept
+        # What a later epoch reads from memory is rounded; hand out the same now.
+        return kept.astype(np.float32) / PCM_SCALE
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:
-        """Return the wave of an item, augmented and standardised, float32 ``(T,)``.
+        """Return the wave of an item, augmented, and standardised where the data config says so, float32 ``(T,)``.
 
         Raises:
             AudioError: As for :meth:`recording`.
@@ -267,7 +276,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.augmentation.changes_waves:
             samples = augment(samples, self.augmentation, np.random.default_rng((*self._seed, item)))
-        return standardize(samples)
+        return standardize(samples) if self.standardize_audio else samples
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
@@ -292,8 +301,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         Returns:
             ``id`` (R,): number of each target in the subset; ``utterance_ids`` list of N places in
-            :attr:`utterances` (of the first, when joined); ``nsentences`` R;
-            ``ntokens``; ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
+            :attr:`utterances` (of the first, when joined); ``nsentences`` R; ``ntokens``; ``nlabels``, of CTC;
+            ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
             ``prev_output_tokens`` (R, U); ``target`` (R, U); ``languages`` R codes; ``references`` R texts;
             ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts; ``spoken`` N codes.
         """
@@ -314,6 +323,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "utterance_ids": self.plan.first[numbers].tolist(),
             "nsentences": len(rows),
             "ntokens": sum(map(len, targets)),
+            "nlabels": sum(map(len, labels)),
             "net_input": {
                 "waveforms": pad_rows(waveforms, 0.0, torch.float32, multiple=WAVE_MULTIPLE),
                 "lengths": torch.tensor([len(wave) for wave in waveforms]),

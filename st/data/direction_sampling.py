@@ -36,7 +36,7 @@ def epoch_counts(sizes: npt.NDArray[np.int64], alpha: float) -> npt.NDArray[np.i
 
 
 def draw_multiplicities(
-    directions: npt.NDArray[np.int64], alpha: float, generator: np.random.Generator
+    directions: npt.NDArray[np.integer], alpha: float, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """Return how often each translation is seen in one epoch.
 

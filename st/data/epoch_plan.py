@@ -3,7 +3,7 @@
 A plan follows from (seed, epoch) alone. An utterance whose targets were drawn stands in it once with those targets, so
 that it is read and encoded once; a second time only where a target was drawn twice.
 
-Legend: I items of the epoch, P translations (pairs of an utterance and a target).
+Legend: N utterances, I items of the epoch, P translations (pairs of an utterance and a target), D directions.
 """
 
 from __future__ import annotations
@@ -68,8 +68,37 @@ def whole_plan(sizes: Numbers, target_counts: Numbers) -> EpochPlan:
     return EpochPlan(number, np.full_like(number, ALONE), everything, np.ones(len(sizes)), sizes.astype(np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class TargetTable:
+    """The direction of every target: those of the first utterance, then those of the second, and so on."""
+
+    starts: Numbers
+    """Where the targets of each utterance begin, ``(N,)``."""
+    directions: npt.NDArray[np.int16]
+    """Number of the direction of each target, ``(P,)``."""
+    names: tuple[str, ...]
+    """Direction of each number, such as ``fr_en``, ``(D,)``."""
+
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance]) -> TargetTable:
+        """List the targets of utterances, each of which has at least one."""
+        known: dict[tuple[str, str], int] = {}
+        counts = np.fromiter((len(utterance.targets) for utterance in utterances), np.int64, len(utterances))
+        directions = np.fromiter(
+            (
+                known.setdefault((utterance.src_lang, language), len(known))
+                for utterance in utterances
+                for _, language, _ in utterance.targets
+            ),
+            np.int16,
+            int(counts.sum()),
+        )
+        return cls(counts.cumsum() - counts, directions, tuple(f"{spoken}_{target}" for spoken, target in known))
+
+
 def plan_epoch(
     utterances: Sequence[Utterance],
+    table: TargetTable,
     whole: EpochPlan,
     config: AugmentationConfig,
     *,
@@ -83,6 +112,7 @@ def plan_epoch(
 
     Args:
         utterances: All of the subset.
+        table: Their targets.
         whole: Their :func:`whole_plan`.
         config: What may happen to waves.
         alpha: Exponent of the sampling of directions; 1 takes every translation once.
@@ -95,7 +125,7 @@ def plan_epoch(
     plan = whole
     longest = NO_LIMIT if max_samples is None else max_samples
     if alpha != 1.0:
-        plan = _sample(plan, utterances, alpha, np.random.default_rng((seed, epoch, _SAMPLING)))
+        plan = _sample(plan, table, alpha, np.random.default_rng((seed, epoch, _SAMPLING)))
     if config.speed_factors:
         factors = np.random.default_rng((seed, epoch, _SPEED)).choice(config.speed_factors, len(plan))
         plan = _at_speed(plan, factors, min_samples, longest)
@@ -104,33 +134,25 @@ def plan_epoch(
     return plan
 
 
-def direction_counts(plan: EpochPlan, utterances: Sequence[Utterance], items: Iterable[int]) -> dict[str, int]:
+def direction_counts(plan: EpochPlan, table: TargetTable, items: Iterable[int]) -> dict[str, int]:
     """Return the translations of each direction in some items of an epoch; those of joined utterances count singly."""
-    counts: dict[str, int] = {}
-    for item in items:
-        utterance = utterances[int(plan.first[item])]
-        for place in plan.places(item):
-            name = f"{utterance.src_lang}_{utterance.targets[place][1]}"
-            counts[name] = counts.get(name, 0) + len(plan.parts(item))
-    return dict(sorted(counts.items()))
+    chosen = np.fromiter(items, np.int64)
+    starts, bits = table.starts[plan.first[chosen]], plan.targets[chosen]
+    parts = np.where(plan.second[chosen] == ALONE, 1, 2)
+    totals = np.zeros(len(table.names), dtype=np.int64)
+    for place in range(int(bits.max(initial=0)).bit_length()):
+        has = (bits >> place & 1).astype(bool)
+        np.add.at(totals, table.directions[starts[has] + place], parts[has])
+    return dict(sorted((name, total) for name, total in zip(table.names, totals.tolist(), strict=True) if total))
 
 
-def _sample(
-    plan: EpochPlan, utterances: Sequence[Utterance], alpha: float, generator: np.random.Generator
-) -> EpochPlan:
-    known: dict[tuple[str, str], int] = {}
-    triples = [
-        (number, place, known.setdefault((utterance.src_lang, language), len(known)))
-        for number, utterance in enumerate(utterances)
-        for place, (_, language, _) in enumerate(utterance.targets)
-    ]
-    owners, places, directions = np.array(triples, dtype=np.int64).T
-    multiplicities = draw_multiplicities(directions, alpha, generator)
+def _sample(plan: EpochPlan, table: TargetTable, alpha: float, generator: np.random.Generator) -> EpochPlan:
+    multiplicities = draw_multiplicities(table.directions, alpha, generator)
+    counts = np.diff(table.starts, append=len(table.directions))
+    bit = np.int64(1) << (np.arange(len(table.directions)) - np.repeat(table.starts, counts))  # (P,)
     first, targets = [], []
     for copy in range(int(multiplicities.max())):
-        drawn = multiplicities > copy
-        bits = np.zeros(len(utterances), dtype=np.int64)
-        np.bitwise_or.at(bits, owners[drawn], np.int64(1) << places[drawn])
+        bits = np.bitwise_or.reduceat(np.where(multiplicities > copy, bit, 0), table.starts)  # (P,) -> (N,)
         kept = np.flatnonzero(bits)
         first.append(kept)
         targets.append(bits[kept])

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import sentencepiece
 
+from st.cpus import allotted_cpus
 from st.data.config import DataConfig
 from st.data.languages import LANGUAGES
 from st.errors import ConfigError
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
+_BATCH = 4_000
+"""Texts whose pieces are in memory at a time."""
 
 # The order of mBART-50's vocabulary.
 _MBART50_ORDER = (
@@ -78,6 +84,15 @@ class TextVocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the ids of the pieces of ``text``, without tag and end of sentence."""
         return [self._id_of_piece[number] for number in self._processor.encode(text)]
+
+    def count_pieces(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Return how many ids :meth:`encode` gives for each of many texts, computed in as many threads as we may use."""
+        waiting, threads = iter(texts), allotted_cpus()
+        counts: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+        while batch := list(islice(waiting, _BATCH)):
+            encoded = self._processor.encode(batch, num_threads=threads)
+            counts.append(np.fromiter(map(len, encoded), np.int64, len(batch)))
+        return np.concatenate(counts)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ``ids``; specials, language tags and ids beyond the pieces are dropped."""

@@ -53,6 +53,7 @@ def decode_rows(
     eos: int,
     pad: int,
     unk: int,
+    keys: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search, or draw if the options are :class:`SamplingOptions`; errors as :func:`beam_search`.
 
@@ -65,6 +66,7 @@ def decode_rows(
         eos: As for :func:`beam_search`.
         pad: As for :func:`beam_search`.
         unk: As for :func:`beam_search`.
+        keys: Of each recording the number that its draws follow from, ``(N,)``; see :func:`sample`. Its place if None.
 
     Returns:
         Hypotheses of each target.
@@ -73,7 +75,8 @@ def decode_rows(
     for part in parts(len(rows), search_numbers([model.config for model in models], options.beam)):
         chosen = [memory.select(rows[part]) for memory in memories]
         if isinstance(options, SamplingOptions):
-            found += sample(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
+            own = [row if keys is None else keys[row] for row in rows[part].tolist()]
+            found += sample(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk, keys=own)
         else:
             found += beam_search(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,9 +48,11 @@ class _Sampling(Search):
 
     options: SamplingOptions
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, keys: Sequence[int], *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.generator = torch.Generator(self.beams.tokens.device).manual_seed(self.options.seed)
+        # Each sentence has random numbers of its own, whatever stands beside it in the batch.
+        seeds = zip(keys, self.beams.prefix[:, 0].tolist(), strict=True)
+        self.generators = [np.random.default_rng((self.options.seed % 2**64, *seed)) for seed in seeds]
 
     def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draw one token for every row, or ``beam`` tokens while a sentence has one row only."""
@@ -59,14 +62,20 @@ class _Sampling(Search):
         allowed = logits.softmax(dim=1).nan_to_num(0.0)
         probs, ids = likely_tokens(allowed, top_k=self.options.top_k, top_p=self.options.top_p)
         draws = self.beam if width == 1 else 1
-        dead = probs.sum(dim=1, keepdim=True) <= 0
-        places = torch.multinomial(probs.masked_fill(dead, 1.0), draws, replacement=True, generator=self.generator)
-        tokens = ids.gather(1, places)  # (N * W, draws)
+        random = [self.generators[sentence].random((width, draws)) for sentence in self.beams.sentences.tolist()]
+        tokens = ids.gather(1, places(probs, torch.from_numpy(np.concatenate(random)).to(probs.device)))
         scores = log_probs.gather(1, tokens).view(count, -1)
         if self.beams.scores.size(2):
             scores = scores + self.beams.scores[:, :, -1].expand(scores.shape)
         origins = torch.arange(width, device=logits.device).repeat_interleave(draws).expand(count, -1)
         return scores, tokens.view(count, -1), origins
+
+
+def places(probs: Tensor, random: Tensor) -> Tensor:
+    """Return the places ``(R, D)`` that random numbers in [0, 1) ``(R, D)`` fall on, by probabilities ``(R, K)``."""
+    sums = probs.double().cumsum(dim=1)
+    # A row without any probability is dead; whatever is drawn there has a score of minus infinity.
+    return torch.searchsorted(sums, random * sums[:, -1:], right=True).clamp(max=probs.size(1) - 1)
 
 
 def likely_tokens(probs: Tensor, *, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:
@@ -80,6 +89,8 @@ def likely_tokens(probs: Tensor, *, top_k: int, top_p: float) -> tuple[Tensor, T
     Returns:
         Probabilities ``(R, K)``, zero where a token may not be drawn, and token ids ``(R, K)``.
     """
+    if not top_k and not top_p:
+        return probs, torch.arange(probs.size(1), device=probs.device).expand_as(probs)
     size = min(top_k, probs.size(1)) if top_k else probs.size(1)
     best, ids = probs.topk(size, dim=1)
     if top_p > 0:
@@ -100,12 +111,15 @@ def sample(
     eos: int = 2,
     pad: int = 1,
     unk: int = 3,
+    keys: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw ``options.beam`` outputs per sentence; arguments, result and errors as :func:`beam_search`.
 
-    The same seed gives the same draws for the same batch; in another batch a sentence meets other random numbers.
+    The draws of a sentence follow from the seed, its number among ``keys`` (0 or more; its place in the batch if there
+    are none) and its first forced token, not from the other sentences.
     """
     models, memories = as_lists(model, memory)
     if forced.size(0) == 0:
         return []
-    return _Sampling(models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()
+    keys = range(forced.size(0)) if keys is None else keys
+    return _Sampling(keys, models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()

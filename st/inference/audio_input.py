@@ -23,6 +23,8 @@ MAX_SECONDS = 30.0
 MAX_CHANNELS = 64
 SAMPLE_RATES = (1000, 10_000_000)
 """Least and most samples per second of an array; beyond, resampling takes for ever, or makes much of little."""
+MAX_PEAK = 4.0
+"""Floats beyond it are no loud recording but numbers on another scale."""
 
 Waveform = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"
@@ -49,7 +51,8 @@ def load_waveform(
         Float32 samples ``(T,)``; none if the recording is empty.
 
     Raises:
-        AudioError: If a file cannot be decoded, a sample is NaN or infinite, or the recording is too long.
+        AudioError: If a file cannot be decoded, a sample is NaN, infinite or far outside [-1, 1], or the recording
+            is too long.
         TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
     if isinstance(audio, np.ndarray):
@@ -111,6 +114,12 @@ def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:
         raise AudioError("audio holds NaN or infinite samples", reason="non_finite")
     if waveform.size == 0:
         return np.zeros(0, dtype=np.float32)
+    peak = float(np.abs(waveform).max())
+    if peak > MAX_PEAK:
+        raise AudioError(
+            f"audio of floats reaches {peak:g}; expected [-1, 1]; divide what comes from 16 bits by 32768",
+            reason="out_of_range",
+        )
     try:
         # The waveform may still be the caller's own array, and clipping works in place.
         return to_mono(np.array(waveform.T, order="C"), sample_rate)

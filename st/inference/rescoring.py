@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from st.errors import ConfigError, DecodingError
 from st.inference.audio_input import Waveform
 from st.inference.translator import DecodedUtterance, Translation, Translator
+
+logger = logging.getLogger(__name__)
 
 MOST_REWARD = 1000.0
 """Rewards beyond it, of either sign, are refused; a token costs about 1."""
@@ -43,6 +46,9 @@ class RescoreOptions:
 
 class Rescorer:
     """What a :class:`Translator` calls with the translations it found.
+
+    Where the second model cannot read a recording or has too few positions for one of its translations into a language,
+    all of these keep the first model's scores, with a warning.
 
     Raises:
         DecodingError: On construction, if the second model cannot translate.
@@ -81,7 +87,17 @@ class Rescorer:
             first.text is not None and self.second.text is not None and first.text.symbols == self.second.text.symbols
         )
         targets = [(row, code, item.tokens if same else item.text) for row, code, item in wanted]
-        return [item.score for item in self.second.score_batch(waveforms, targets)]
+        beyond = {
+            (row, code) for row, code, target in targets if not self.second.can_score(waveforms[row], code, target)
+        }
+        if beyond:
+            logger.warning(
+                "%d recordings or translations of them are too short or too long for the second model; "
+                "their translations keep the scores of the first",
+                len({row for row, _ in beyond}),
+            )
+        scored = iter(self.second.score_batch(waveforms, [each for each in targets if each[:2] not in beyond]))
+        return [item.score if (row, code) in beyond else next(scored).score for row, code, item in wanted]
 
 
 def _sorted(result: DecodedUtterance, nbest: dict[str, list[Translation]], keep: int) -> DecodedUtterance:

@@ -6,6 +6,7 @@ Legend: N utterances, T samples, R targets.
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -261,13 +262,14 @@ class Translator:
         nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
-                encoded = self._encode([waveforms[n] for n in usable])
+                heard = [waveforms[n] for n in usable]
+                encoded = self._encode(heard)
                 if self._transcriber is not None:
                     languages = None if spoken is None else [spoken[n] for n in usable]
                     transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
                 rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
-                memories = self._memories(encoded, [waveforms[n] for n in usable]) if rows else []
-                for (row, code), found in zip(rows, self._translations(memories, rows), strict=True):
+                memories = self._memories(encoded, heard) if rows else []
+                for (row, code), found in zip(rows, self._translations(heard, memories, rows), strict=True):
                     nbest[usable[row]][code] = found
         results = [
             self._result(transcripts.get(n), nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
@@ -305,15 +307,21 @@ class Translator:
         if not used:
             return []
         rows = torch.tensor([used.index(number) for number, _, _ in targets], device=self.device)
-        tokens = [
-            (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
-            for _, code, target in targets
-        ]
+        tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
             memories = self._memories(self._encode(heard), heard)
             found = score_rows(self._models(), memories, rows, tokens, self.options, eos=text.eos, pad=text.pad)
         return [self._as_text(hypothesis) for hypothesis in found]
+
+    def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
+        """Return whether :meth:`score_batch` takes a recording and a target: long enough the one, not too long the other."""
+        positions = min(model.config.decoder.max_positions for model in self._models())
+        return len(waveform) >= self._min_samples and len(self._target_tokens(code, target)) < positions
+
+    def _target_tokens(self, code: str, target: str | Sequence[int]) -> tuple[int, ...]:
+        text = self._text()
+        return (text.language_id(code), *text.encode(target)) if isinstance(target, str) else tuple(target)
 
     def _text(self) -> TextVocabulary:
         missing = [part for part in PARTS if part not in self.model.config.parts]
@@ -334,16 +342,19 @@ class Translator:
         """Return what the decoder of each model attends to; ``encoded`` is this model's."""
         return [self.model.adapt(encoded), *(other.model.adapt(other._encode(waveforms)) for other in self.ensemble)]
 
-    def _translations(self, memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]) -> list[list[Translation]]:
+    def _translations(
+        self, waveforms: Sequence[Waveform], memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]
+    ) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
         if not rows:
             return []
         text = self._text()
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
-        found = decode_rows(
-            self._models(), memories, sources, forced, self.options, eos=text.eos, pad=text.pad, unk=text.unk
-        )
+        # What is drawn of a recording follows from its samples, whichever batch it is in.
+        keys = [zlib.crc32(np.ascontiguousarray(waveform).data) for waveform in waveforms]
+        marks = {"eos": text.eos, "pad": text.pad, "unk": text.unk}
+        found = decode_rows(self._models(), memories, sources, forced, self.options, **marks, keys=keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

@@ -18,6 +18,8 @@ class EncoderStateCache:
 
     def __init__(self) -> None:
         self._states: dict[tuple[str, int], Tensor] = {}
+        self._dtype = torch.float32
+        """Type of the states that the encoder gave last."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -34,11 +36,12 @@ class EncoderStateCache:
         keys = [(subset, index) for index in indices]
         if any(key not in self._states for key in keys):
             encoded = encode()
+            self._dtype = encoded.states.dtype
             for key, states, length in zip(keys, encoded.states, encoded.lengths.tolist(), strict=True):
                 self._states[key] = states[:length].detach().to("cpu", torch.bfloat16, copy=True)
             # What a later epoch reads from memory is rounded; hand out the same now.
-            return Encoded(encoded.states.to(torch.bfloat16).to(encoded.states.dtype), encoded.lengths)
+            return Encoded(encoded.states.to(torch.bfloat16).to(self._dtype), encoded.lengths)
         rows = [self._states[key] for key in keys]
         lengths = torch.tensor([len(row) for row in rows], device=device)
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return Encoded(padded.to(device).float(), lengths)
+        return Encoded(padded.to(device, self._dtype), lengths)

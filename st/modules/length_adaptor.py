@@ -34,11 +34,15 @@ class LengthAdaptor(nn.Module):
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Return how many states are left of ``lengths`` frames."""
-        config = self.config
-        for _ in range(config.num_layers):
-            padded = lengths + 2 * (config.kernel_size // 2) - config.kernel_size
-            lengths = padded.div(config.stride, rounding_mode="floor") + 1
+        for _ in self.layers:
+            lengths = self._next_lengths(lengths)
         return lengths
+
+    def _next_lengths(self, lengths: Tensor) -> Tensor:
+        """Return how many states one convolution leaves of ``lengths``."""
+        kernel_size = self.config.kernel_size
+        padded = lengths + 2 * (kernel_size // 2) - kernel_size
+        return padded.div(self.config.stride, rounding_mode="floor") + 1
 
     def forward(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Adapt a padded batch.
@@ -57,14 +61,12 @@ class LengthAdaptor(nn.Module):
             raise ValueError(f"lengths must be in [1, {states.size(1)}], found {lengths.tolist()}")
         if self.proj is not None and self.proj_ln is not None:
             states = self.proj_ln(self.proj(states))
-        config = self.config
-        if config.mask_input:
+        if self.config.mask_input:
             states = zero_padding(states, lengths)
         for layer in self.layers:
             states = F.glu(layer(states), dim=-1)
-            padded = lengths + 2 * (config.kernel_size // 2) - config.kernel_size
-            lengths = padded.div(config.stride, rounding_mode="floor") + 1
+            lengths = self._next_lengths(lengths)
             # The bias makes padded frames non-zero again, so mask before the next kernel sees them.
-            if not config.legacy_padding:
+            if not self.config.legacy_padding:
                 states = zero_padding(states, lengths)
         return states, lengths

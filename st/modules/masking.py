@@ -20,8 +20,8 @@ def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 def zero_padding(states: Tensor, lengths: Tensor) -> Tensor:
-    """Set the padded positions of ``states`` ``(N, S, M)`` to zero."""
-    return states * lengths_to_mask(lengths, states.size(1)).unsqueeze(-1).to(states.dtype)
+    """Set the padded positions of ``states`` ``(N, S, M)`` to zero, whatever they hold."""
+    return states.masked_fill(~lengths_to_mask(lengths, states.size(1)).unsqueeze(-1), 0.0)
 
 
 def attention_bias(lengths: Tensor, size: int) -> Tensor | None:

@@ -49,12 +49,12 @@ class PackedLinear(nn.Module):
 def packing_works(dtype: torch.dtype) -> bool:
     """Return whether this torch on this CPU has such products of a type, and gets them right."""
     generator = torch.Generator().manual_seed(0)
-    layer = nn.Linear(64, 48).to(dtype)
     inputs = torch.randn(5, 64, generator=generator).to(dtype)
+    weight, bias = (((torch.rand(shape, generator=generator) - 0.5) / 4).to(dtype) for shape in ((48, 64), (48,)))
     try:
         with torch.inference_mode():
-            found = PackedLinear(layer.weight, layer.bias)(inputs, "gelu").float()
-            expected = F.gelu(F.linear(inputs.float(), layer.weight.float(), layer.bias.float()))
+            found = PackedLinear(weight, bias)(inputs, "gelu").float()
+            expected = F.gelu(F.linear(inputs.float(), weight.float(), bias.float()))
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return bool(torch.allclose(found, expected, atol=1e-5 if dtype == torch.float32 else 3e-2))

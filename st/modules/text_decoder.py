@@ -158,7 +158,9 @@ class TextDecoder(nn.Module):
         if valid is None:
             return DecoderCache(layers, None, length)
         # As something to add: attention would turn a boolean mask into that again at every step of every layer.
-        bias = torch.zeros(valid.shape, dtype=keys.dtype, device=valid.device).masked_fill(~valid, -math.inf)
+        bias = torch.zeros(valid.shape, dtype=layers[0].memory_keys.dtype, device=valid.device).masked_fill(
+            ~valid, -math.inf
+        )
         return DecoderCache(layers, bias, length)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:

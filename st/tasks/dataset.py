@@ -175,7 +175,7 @@ class FairseqTranslationDataset(FairseqDataset):
         """Log what an epoch is made of: batches, hours, padding, and the translations of each direction."""
         inner = self.dataset
         padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
-        counts = direction_counts(inner.plan, inner.utterances, chain.from_iterable(batches))
+        counts = direction_counts(inner.plan, inner.targets, chain.from_iterable(batches))
         hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / SAMPLE_RATE / 3600
         logger.info(
             "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",

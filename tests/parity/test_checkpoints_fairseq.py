@@ -130,7 +130,7 @@ def test_release_with_config_and_dictionary_opens_with_its_own_tags(translator, 
     (folder / "config.yaml").write_text(
         "bpe_tokenizer: {bpe: sentencepiece, sentencepiece_model: /checkpoint/nobody/spm_own.model}\n"
         "vocab_filename: /checkpoint/nobody/dict.mbart50.txt\naudio_root: ''\ninput_channels: 1\n"
-        "prepend_tgt_lang_tag: true\nuse_audio_input: true\nstandardize_audio: true\n"
+        "prepend_tgt_lang_tag: false\nuse_audio_input: true\nstandardize_audio: true\n"
     )
     bundle = load(folder)
     assert bundle.text.symbols[bundle.text.language_id("ca")] == "<lang:ca>"

@@ -9,7 +9,7 @@ from tone_tree import make_tree
 from st.data.augmentation import AugmentationConfig
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset, Utterance, standardize
-from st.data.epoch_plan import direction_counts, plan_epoch, whole_plan
+from st.data.epoch_plan import TargetTable, direction_counts, plan_epoch, whole_plan
 from st.data.text import TextVocabulary
 
 OFF = AugmentationConfig()
@@ -29,7 +29,7 @@ def utterances(sizes):
 
 def plan(items, config=OFF, *, alpha=1.0, seed=1, epoch=1, **limits):
     whole = whole_plan(np.array([item.num_samples for item in items]), np.array([len(item.targets) for item in items]))
-    return plan_epoch(items, whole, config, alpha=alpha, seed=seed, epoch=epoch, **limits)
+    return plan_epoch(items, TargetTable.of(items), whole, config, alpha=alpha, seed=seed, epoch=epoch, **limits)
 
 
 def pairs(items, drawn):
@@ -47,7 +47,12 @@ def test_without_options_every_epoch_is_every_utterance_once_with_all_targets():
     drawn = plan(items, epoch=9)
     assert drawn.first.tolist() == list(range(12))
     assert [len(drawn.places(item)) for item in range(12)] == [3] * 5 + [1] * 7
-    assert direction_counts(drawn, items, range(len(drawn))) == {"de_en": 7, "en_de": 5, "en_ja": 5, "en_zh-CN": 5}
+    assert direction_counts(drawn, TargetTable.of(items), range(len(drawn))) == {
+        "de_en": 7,
+        "en_de": 5,
+        "en_ja": 5,
+        "en_zh-CN": 5,
+    }
 
 
 def test_an_utterance_whose_targets_were_drawn_stands_once_with_those_targets():
@@ -59,7 +64,7 @@ def test_an_utterance_whose_targets_were_drawn_stands_once_with_those_targets():
     english = [item for item in range(len(drawn)) if items[drawn.first[item]].src_lang == "en"]
     assert len(english) == len({int(drawn.first[item]) for item in english}), "each English utterance once"
     assert max(len(drawn.places(item)) for item in english) > 1, "with several targets where several were drawn"
-    totals = direction_counts(drawn, items, range(len(drawn)))
+    totals = direction_counts(drawn, TargetTable.of(items), range(len(drawn)))
     assert sum(totals.values()) == 182
     assert set(totals.values()) <= {45, 46}
     german = [count for (number, _), count in counts.items() if items[number].src_lang == "de"]
@@ -137,6 +142,23 @@ def test_joining_keeps_every_pair_once_and_joins_only_what_belongs_together():
     assert any(len(set(names)) == 2 for names in speakers)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_translations_of_some_items_are_counted_by_direction(alpha):
+    items = utterances({"en": 20, "de": 5})
+    config = AugmentationConfig(concat_prob=0.6, concat_max_seconds=60, concat_any_speaker=True)
+    drawn = plan(items, config, alpha=alpha)
+    some = range(3, len(drawn), 2)
+    expected = Counter(
+        f"{items[number].src_lang}_{items[number].targets[place][1]}"
+        for item in some
+        for number in drawn.parts(item)
+        for place in drawn.places(item)
+    )
+    counts = direction_counts(drawn, TargetTable.of(items), some)
+    assert list(counts.items()) == sorted(expected.items())
+    assert direction_counts(drawn, TargetTable.of(items), ()) == {}
+
+
 def test_about_the_asked_for_share_is_joined():
     items = utterances({"de": 800})
     drawn = plan(items, AugmentationConfig(concat_prob=0.4, concat_max_seconds=60))
@@ -169,11 +191,27 @@ def test_an_english_recording_with_two_targets_is_one_item(tree):
     assert sorted(batch["directions"]) == ["en_de", "en_zh-CN"]
 
 
+def test_sizes_of_targets_are_those_of_the_longest_with_tag_and_end(tree):
+    data = load(tree)
+    longest = [max(len(data.text.encode(text)) for _, _, text in item.targets) for item in data.utterances]
+    assert data.target_sizes.tolist() == [length + 2 for length in longest]
+    assert data.text.count_pieces([]).tolist() == []
+
+
 def test_without_options_a_wave_is_the_recording_standardised(tree):
     data = load(tree)
     data.begin_epoch(1, 5)
     assert np.array_equal(data.waveform(3), standardize(data.recording(3)))
     assert data.sizes.tolist() == [utterance.num_samples for utterance in data.utterances]
+
+
+def test_kept_recordings_are_rounded_to_the_nearest_from_the_first_time_on(tree, monkeypatch):
+    samples = np.array([0.0, 0.7, -0.7, 1.2, -1.2, 40_000, -40_000], dtype=np.float32) / 32768
+    monkeypatch.setattr("st.data.dataset.read_audio", lambda _: samples)
+    data = load(tree, cache_audio=True)
+    first, again = data.recording(0), data.recording(0)
+    assert (first * 32768).tolist() == [0, 1, -1, 1, -1, 32767, -32768]
+    assert np.array_equal(first, again)
 
 
 def test_joined_items_hold_both_waves_and_both_texts(tree):

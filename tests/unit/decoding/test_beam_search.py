@@ -10,7 +10,7 @@ from decoding_models import CONFIG, make_memory, make_model, make_prefix
 
 from st.decoding import BeamOptions, beam_search
 from st.decoding.rescoring import score_targets
-from st.decoding.sampling import SamplingOptions, likely_tokens, sample
+from st.decoding.sampling import SamplingOptions, likely_tokens, places, sample
 from st.decoding.vocabulary import log_normalizer, top_tokens
 from st.errors import ConfigError, DecodingError
 from st.modules.model import Encoded, SpeechTranslator
@@ -247,6 +247,26 @@ def test_samples_are_scored_by_the_model_and_reproducible() -> None:
             log_probs = _log_probs(model, memory, row, one.tokens)
             expected = log_probs[range(len(one.tokens) + 1), [*one.tokens, EOS]]
             assert one.token_scores == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_draws_of_a_sentence_are_its_own() -> None:
+    model = make_model()
+    memory = make_memory(1).select(torch.zeros(4, dtype=torch.long))
+    options = SamplingOptions(beam=3, nbest=3, max_len_b=12, seed=4)
+    forced = torch.tensor([7, 7, 7, 8])
+    found = [[one.tokens for one in row] for row in sample(model, memory, forced, options, keys=[5, 5, 6, 5])]
+    assert found[0] == found[1] != found[2]
+    assert [tokens[1:] for tokens in found[3]] != [tokens[1:] for tokens in found[0]]
+    for row, key in ((0, 5), (2, 6)):
+        [alone] = sample(model, memory.select(torch.tensor([0])), forced[row : row + 1], options, keys=[key])
+        assert [one.tokens for one in alone] == found[row]
+
+
+def test_places_are_drawn_by_their_probability_and_never_without_one() -> None:
+    probs = torch.tensor([[0.0, 0.5, 0.0, 1.5], [0.0, 0.0, 0.0, 0.0]])
+    random = torch.tensor([[0.0, 0.2499, 0.2501, 0.9999]] * 2, dtype=torch.float64)
+    assert places(probs, random)[0].tolist() == [1, 1, 3, 3]
+    assert 0 <= int(places(probs, random)[1].max()) < 4
 
 
 def test_sampling_from_the_best_token_only_is_greedy() -> None:

@@ -65,6 +65,13 @@ def test_i05_other_types_are_type_errors(audio, rate, message: str) -> None:
         load_waveform(audio, sample_rate=rate)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_i05_floats_on_the_scale_of_integers_are_refused(kind: type) -> None:
+    with pytest.raises(AudioError, match=r"reaches 9824; expected \[-1, 1\]; .* by 32768") as caught:
+        load_waveform(np.array([0.0, 120.0, -9824.0], dtype=kind))
+    assert caught.value.reason == "out_of_range"
+
+
 def test_the_callers_array_is_left_as_it_is() -> None:
     loud = np.array([2.0, -3.0, 0.5], dtype=np.float32)
     assert load_waveform(loud).tolist() == [1.0, -1.0, 0.5]

@@ -91,6 +91,20 @@ def test_sampling_options_make_a_translator_draw(translator: Translator, waves: 
     assert drawn.decode_batch(waves[:1], [["de"]])[0].translations == greedy[0].translations
 
 
+def test_draws_of_a_recording_depend_on_no_other(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing = make(translator.model, translator, SamplingOptions(beam=2, nbest=2, max_len_b=12, seed=1))
+    together = drawing.decode_batch(waves[:4], [["de", "fr"], ["de"], ["fr"], ["de"]])
+    # Everything in a part of its own, in another order.
+    monkeypatch.setattr("st.decoding.parts.MAX_NUMBERS", 1)
+    again = drawing.decode_batch(waves[3::-1], [["de"], ["fr"], ["de"], ["de", "fr"]])[::-1]
+    assert [one.translations for one in again] == [one.translations for one in together]
+    [first, second] = drawing.decode_batch([waves[0], waves[0]], [["de"], ["de"]])
+    assert first.translations == second.translations
+    assert first.translations["de"] == together[0].translations["de"]
+
+
 @pytest.fixture
 def run(checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ST_NO_TUNE", "1")

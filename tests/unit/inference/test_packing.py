@@ -28,6 +28,13 @@ def test_a_packed_layer_gives_the_plain_layers_output(activation, rows):
         torch.testing.assert_close(found, linear_activation(layer, inputs, activation), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trying_whether_packing_works_leaves_the_callers_random_numbers_alone(dtype):
+    before = torch.get_rng_state()
+    packing_works(dtype)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_joined_layers_lie_one_behind_the_other():
     torch.manual_seed(0)
     layers = [torch.nn.Linear(16, size) for size in (8, 24, 4)]

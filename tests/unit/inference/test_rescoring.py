@@ -142,6 +142,24 @@ def test_too_short_recordings_pass_through(translator: Translator, other: Transl
     assert fine.nbest["de"]
 
 
+def test_what_the_second_model_cannot_take_keeps_the_scores_of_the_first(
+    translator: Translator, waves: list[np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    [fine, unheard] = _with(translator, beam=3, nbest=3, max_len_b=6).decode_batch(waves[:2], [["de"]] * 2)
+    [too_long] = _with(translator, beam=3, nbest=3, max_len_b=15).decode_batch(waves[2:3], [["de"]])
+    plain = [fine, unheard, too_long]
+    config = translator.model.config
+    torch.manual_seed(11)
+    narrow = dataclasses.replace(config.decoder, max_positions=max(len(item.tokens) for item in too_long.nbest["de"]))
+    second = Translator(SpeechTranslator(dataclasses.replace(config, decoder=narrow)), translator.text, None)
+    second._min_samples = len(waves[1]) + 1
+    after = Rescorer(RescoreOptions(weight=0.5, keep=3), second)(translator, waves[:3], plain)
+    assert "2 recordings" in caplog.text
+    scores = [[[item.score for item in one.nbest["de"]] for one in results] for results in (plain, after)]
+    assert scores[1][1:] == [pytest.approx(row) for row in scores[0][1:]]
+    assert scores[1][0] != pytest.approx(scores[0][0])
+
+
 @pytest.mark.parametrize(
     "options", [{"weight": 1.2}, {"weight": -0.1}, {"keep": 0}, {"length_reward": math.nan}, {"length_reward": -1e300}]
 )

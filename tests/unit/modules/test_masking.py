@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,14 @@ def test_mask_is_true_exactly_below_the_length():
 def test_zero_padding_clears_what_lies_beyond():
     states = zero_padding(torch.ones(2, 3, 1), torch.tensor([1, 3]))
     assert states.flatten().tolist() == [1, 0, 0, 1, 1, 1]
+
+
+def test_zero_padding_clears_numbers_that_are_none():
+    states = torch.tensor([[1.0, math.nan, math.inf]])[:, :, None].requires_grad_()
+    cleared = zero_padding(states, torch.tensor([1]))
+    assert cleared.flatten().tolist() == [1, 0, 0]
+    cleared.sum().backward()
+    assert states.grad.flatten().tolist() == [1, 0, 0]
 
 
 def test_no_attention_mask_when_nothing_is_padded():

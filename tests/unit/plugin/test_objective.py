@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+from fairseq.logging import metrics
 
 import st
 
@@ -62,6 +63,7 @@ def make_batch(targets, labels, samples=3200, waves=None):
         "id": torch.arange(rows),
         "nsentences": rows,
         "ntokens": sum(map(len, targets)),
+        "nlabels": sum(map(len, labels)),
         "net_input": {
             "waveforms": torch.randn(rows, samples) if waves is None else waves,
             "lengths": torch.full((rows,), samples),
@@ -103,6 +105,13 @@ def test_t12_loss_and_gradients_are_finite_on_odd_batches(name, weights):
     assert torch.isfinite(torch.tensor(loss))
     assert bool(torch.isfinite(gradient).all())
     assert log["nonfinite"] == 0
+
+
+def test_t11_the_targets_that_are_too_long_add_up_over_the_batches_of_a_log():
+    with metrics.aggregate() as meters:
+        for too_long in (3, 0, 1):
+            TranslationCtcCriterion.reduce_metrics([{"sample_size": 1, "ctc_loss": 1.0, "ctc_too_long": too_long}])
+    assert meters.get_smoothed_values()["ctc_too_long"] == 4
 
 
 def test_t11_targets_longer_than_their_frames_are_counted_and_add_nothing():
@@ -198,7 +207,7 @@ def test_rdrop_draws_the_two_passes_apart_and_only_in_training():
     sample = make_batch(*USUAL)
     model = make_model(decoder_dropout=0.3)
     assert float(loss_and_gradient(sample, model, rdrop_alpha=1.0)[2]["rdrop_loss"]) > 0.01
-    validated = sample | {"transcripts": ["", ""]}
+    validated = sample | {"transcripts": ["", ""], "spoken": ["de", "de"]}
     assert "rdrop_loss" not in make_criterion(rdrop_alpha=1.0)(model.eval(), validated)[2]
 
 

@@ -67,6 +67,15 @@ def test_cache_encodes_an_utterance_once_and_returns_its_own_states():
     assert calls == [1, 1]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_cached_states_keep_the_type_of_the_encoders(dtype):
+    cache = EncoderStateCache()
+    encoded = Encoded(torch.randn(1, 6, 4).to(dtype), torch.tensor([6]))
+    first, again = (cache.fetch(("train", [3]), lambda: encoded, torch.device("cpu")) for _ in range(2))
+    assert first.states.dtype == again.states.dtype == dtype
+    assert torch.equal(first.states, again.states)
+
+
 def test_options_override_the_preset_and_nothing_else():
     cfg = XlsrMbartConfig(preset="tiny", encoder_num_layers=2, decoder_dropout=0.3)
     config = model_config(cfg, vocab_size=77, ctc_vocab_size=9)

@@ -1,6 +1,7 @@
 """Which recordings an epoch of training holds, and how it changes them: limits, options, what is said of it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from trainer_in_process import make_trainer
 
 from st.data import dataset as dataset_module
 from st.data.audio import encode_flac
+from st.data.config import DataConfig
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import ConfigError
 from st.tasks import training_log
@@ -51,6 +53,20 @@ def test_every_training_set_is_augmented_joined_sampled_and_limited(data, subset
     assert dataset.shuffle
     assert 0 < len(items(batches)) < 12
     assert "recordings longer than --max-source-positions" in caplog.text
+
+
+@pytest.mark.parametrize("standardized", [True, False])
+def test_waves_are_standardised_where_the_data_config_says_so(data, standardized):
+    config = DataConfig.load(data)
+    try:
+        replace(config, standardize_audio=standardized).save(data)
+        inner = make_trainer(data, train_subset="train_de_en").task.datasets["train_de_en"].dataset
+    finally:
+        config.save(data)
+    recording = inner.recording(0)
+    expected = (recording - recording.mean()) / recording.std() if standardized else recording
+    assert np.allclose(inner.waveform(0), expected, atol=2e-3)
+    assert not np.allclose(recording.std(), 1.0, atol=0.5)
 
 
 def test_transcripts_are_not_added_to_transcripts(data):
