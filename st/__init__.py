@@ -25,13 +25,14 @@ def register_plugins() -> None:
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
-    from st.tasks import checkpointing, clear_config, training_log
+    from st.tasks import checkpointing, clear_config, clear_start, training_log
     from st.tasks.open_options import refuse_open_options
     from st.tasks.torchrun import join_torchrun
 
     refuse_open_options()
     join_torchrun()
     clear_config.install()
+    clear_start.install()
     checkpointing.install()
     training_log.install()
 

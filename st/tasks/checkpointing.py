@@ -12,7 +12,9 @@ What fairseq does, and what is done here instead:
 * In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
   them. Here each reads the file itself.
 
-:func:`install` puts three functions of this module in the place of fairseq's; they are looked up there by name on each
+The folder that they lie in is looked after by :mod:`st.tasks.save_dir`.
+
+:func:`install` puts functions of both modules in the place of fairseq's; they are looked up there by name on each
 use.
 """
 
@@ -56,6 +58,7 @@ def install() -> None:
     checkpoint_utils.torch_persistent_save = save
     checkpoint_utils.load_checkpoint = load
     checkpoint_utils.PathManager = _AtomicPathManager
+    checkpoint_utils.verify_checkpoint_directory = save_dir.require_writable
 
 
 @clear_errors

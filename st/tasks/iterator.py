@@ -14,7 +14,8 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -242,10 +243,34 @@ class _Checked(CountingIterator):
 
     @clear_errors
     def __next__(self) -> Any:
-        batch = super().__next__()
+        with named_reader_deaths(ConnectionError, EOFError):
+            batch = super().__next__()
         if isinstance(batch, StError):
             raise batch
         return batch
+
+
+@contextmanager
+def named_reader_deaths(*broken: type[Exception]) -> Iterator[None]:
+    """Say what became of a reading process that was killed; torch raises that wherever the main thread happens to be.
+
+    Args:
+        broken: Errors that mean it too, where a batch is taken over from one.
+
+    Raises:
+        StError: If one was killed.
+    """
+    kinds: tuple[type[Exception], ...] = (RuntimeError, *broken)
+    try:
+        yield
+    except kinds as exc:
+        reason = str(exc).partition("\n")[0].strip()
+        if not isinstance(exc, broken) and "DataLoader worker" not in reason:
+            raise
+        raise StError(
+            f"a process that reads recordings died ({reason or type(exc).__name__}); often the memory is full: "
+            "give fewer --num-workers, and the same command to go on"
+        ) from exc
 
 
 def outlive_sigterm(_worker_id: int = 0) -> None:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 
 from st.errors import CheckpointError
 from st.folder_lock import FolderLock
+from st.tasks.clear_errors import clear_errors
 
 logger = logging.getLogger(__name__)
 
 _locks: list[FolderLock] = []
+
+
+@clear_errors
+def require_writable(name: str) -> None:
+    """Make the folder if it is missing, and check that files can be written to it.
+
+    Raises:
+        CheckpointError: If not.
+    """
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=name):
+            pass
+    except OSError as exc:
+        raise CheckpointError(f"{name}: cannot be written to: {exc.strerror}; choose another --save-dir") from exc
 
 
 def claim(folder: Path) -> None:

@@ -21,6 +21,9 @@ from typing import Any
 
 import torch
 
+from st.tasks.clear_errors import clear_errors
+from st.tasks.iterator import named_reader_deaths
+
 logger = logging.getLogger(__name__)
 
 EXIT_CODE = 128 + signal.SIGTERM
@@ -42,7 +45,7 @@ def watch(trainer: Any) -> None:
     Does nothing outside fairseq's training commands. Only the main thread can be told of signals.
     """
     global _requested, _processes
-    modules = _train_modules()
+    modules = train_modules()
     if not modules or threading.current_thread() is not threading.main_thread():
         return
     _requested, _processes = False, trainer.data_parallel_world_size
@@ -75,22 +78,23 @@ def raise_if_requested() -> None:
 
 def early_stopping_state() -> dict[str, Any]:
     """Return what ``--patience`` has counted: the best score and the validations since then; nothing if unused."""
-    return {name: value for module in _train_modules() for name, value in vars(module.should_stop_early).items()}
+    return {name: value for module in train_modules() for name, value in vars(module.should_stop_early).items()}
 
 
 def restore_early_stopping(state: dict[str, Any]) -> None:
     """Take back what :func:`early_stopping_state` returned; fairseq would count from zero after a restart."""
-    for module in _train_modules():
+    for module in train_modules():
         vars(module.should_stop_early).update(state)
 
 
 def forget_early_stopping() -> None:
     """Let ``--patience`` count from zero, with no score to compare with."""
-    for module in _train_modules():
+    for module in train_modules():
         vars(module.should_stop_early).clear()
 
 
-def _train_modules() -> list[Any]:
+def train_modules() -> list[Any]:
+    """Return the modules in which fairseq's functions of training are looked up; none outside its commands."""
     return [sys.modules[name] for name in _TRAIN_MODULES if hasattr(sys.modules.get(name), "validate_and_save")]
 
 
@@ -106,13 +110,15 @@ def _wrap(module: Any) -> None:
     train, validate_and_save = module.train, module.validate_and_save
 
     @functools.wraps(train)
+    @clear_errors
     def train_until_told(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
         frequencies = cfg.optimization.update_freq
         epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
         try:
-            if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
-                return _finish(module, cfg, trainer, task, epoch_itr)
-            return train(cfg, trainer, task, epoch_itr)
+            with named_reader_deaths():
+                if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
+                    return _finish(module, cfg, trainer, task, epoch_itr)
+                return train(cfg, trainer, task, epoch_itr)
         except TerminationRequested:
             save_and_exit(module, cfg, trainer, epoch_itr)
 

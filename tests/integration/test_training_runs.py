@@ -240,59 +240,6 @@ def test_early_stopping_counts_on_after_a_restart_and_the_logs_tell_all(server, 
     assert "charts of run" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("way", ["root", "elsewhere", "installed", "foreign not imported"])
-def test_t01_t02_the_registry_is_the_same_from_anywhere_and_twice(server, tmp_path, way):
-    folder = ROOT if way == "root" else tmp_path
-    if way.startswith("foreign"):
-        (tmp_path / "st.py").write_text("raise SystemExit('the wrong one')")
-    before = f"""
-import os, sys
-from argparse import Namespace
-from fairseq import utils
-from fairseq.criterions import CRITERION_REGISTRY as criterions
-from fairseq.models import MODEL_REGISTRY as models
-from fairseq.optim import OPTIMIZER_REGISTRY as optimizers
-from fairseq.tasks import TASK_REGISTRY as tasks
-os.chdir({str(folder)!r})
-sys.path.insert(0, {str(tmp_path)!r})
-known = [set(table) for table in (criterions, models, optimizers, tasks)]
-if {way == "installed"}:
-    sys.path[0] = {str(ROOT)!r}
-    import st
-    st.register_plugins()
-for _ in range(2):
-    utils.import_user_module(Namespace(user_dir={"st" if way == "root" else str(ROOT / "st")!r}))
-new = [sorted(set(table) - old) for table, old in zip((criterions, models, optimizers, tasks), known)]
-print("registered:", new)
-raise SystemExit(0)
-"""
-    job = server.run(["fairseq-train"], tmp_path, before=before)
-    assert "registered: [['translation_ctc'], ['xlsr_mbart'], ['fused_adamw'], ['speech_translation']]" in job.text(), (
-        job.text()[-2000:]
-    )
-
-
-def test_t01_a_foreign_st_that_was_imported_first_is_an_explicit_error(server, tmp_path):
-    (tmp_path / "st").mkdir()
-    (tmp_path / "st" / "__init__.py").write_text("")
-    before = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import st"
-    job = server.start(["fairseq-train", "data", "--user-dir", ROOT / "st"], tmp_path, before=before)
-    assert job.wait() == 1
-    assert f"--user-dir={ROOT / 'st'} because the corresponding module name (st) is not globally unique" in job.text()
-
-
-def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(server, tones, tmp_path):
-    command = [
-        *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", "demo_translation"),
-        *(f"common.user_dir={ROOT / 'st'}", f"task.data={tones}", f"hydra.run.dir={tmp_path / 'hydra'}"),
-    ]
-    job = server.start(command, tmp_path)
-    assert job.wait() == 1
-    left = "checkpoint.finetune_from_model, checkpoint.save_dir"
-    assert f"fairseq-hydra-train: error: the config leaves open {left}; add checkpoint.f" in job.text()
-    assert "Traceback" not in job.text()
-
-
 @pytest.mark.parametrize("size", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
 def test_t24_some_processes_finish_the_epoch_that_two_began(server, tones, tmp_path, size):
     run = tmp_path / "run"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import label_smoothed_nll_loss
 from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+from trainer_in_process import make_config
 
 import st
 
@@ -20,6 +21,7 @@ from st.modules.attention import scaled_dot_product  # noqa: E402
 from st.modules.config import PRESETS  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 from st.optimizers.fused_adam import parse_betas  # noqa: E402
+from st.tasks.clear_start import refuse_other_precision, refuse_what_needs_a_gpu  # noqa: E402
 from st.tasks.iterator import IGNORED  # noqa: E402
 from st.tasks.speech_translation import SpeechTranslationTask  # noqa: E402
 from st.tasks.torchrun import join_torchrun  # noqa: E402
@@ -149,6 +151,30 @@ def test_fairseq_sees_that_the_task_builds_from_checkpoints():
 def test_outside_torchrun_fairseq_is_left_alone():
     assert not join_torchrun({})
     assert not join_torchrun({"WORLD_SIZE": "1", "RANK": "0"})
+
+
+def test_t23_torchs_wrapper_of_several_cpu_processes_is_refused_with_the_one_that_works(tmp_path):
+    cfg = make_config(tmp_path)
+    refuse_what_needs_a_gpu(cfg)
+    cfg.distributed_training.distributed_world_size = 2
+    with pytest.raises(ConfigError, match="pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp"):
+        refuse_what_needs_a_gpu(cfg)
+    cfg.distributed_training.ddp_backend = "legacy_ddp"
+    refuse_what_needs_a_gpu(cfg)
+
+
+def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothing_or_harm(tmp_path):
+    cfg = make_config(tmp_path)
+    refuse_other_precision(cfg)
+    cfg.common.amp = True
+    with pytest.raises(ConfigError, match="--amp does nothing for this task; use --precision bf16"):
+        refuse_other_precision(cfg)
+    cfg.common.amp, cfg.common.fp16 = False, True
+    cfg.optimizer = Namespace(_name="fused_adamw")
+    with pytest.raises(ConfigError, match="--fp16 does not go with --optimizer fused_adamw; use --precision bf16"):
+        refuse_other_precision(cfg)
+    cfg.optimizer = Namespace(_name="adam")
+    refuse_other_precision(cfg)
 
 
 def test_a_batch_that_only_keeps_a_process_busy_is_not_decoded():
