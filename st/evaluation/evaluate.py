@@ -32,8 +32,6 @@ from st.evaluation.write import REPORT_FILENAME, write_report, written_run
 
 logger = logging.getLogger(__name__)
 
-PARTIAL_FILENAME = WHOLE.filename
-
 Tables = dict[str, list[HypothesisRow]]
 
 

@@ -13,8 +13,6 @@ from st.inference.translator import DecodedUtterance, Translation, Translator
 CHUNK = 16
 """Recordings read before they are decoded together, sorted by length."""
 
-STDIN = "-"
-
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
