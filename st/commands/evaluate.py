@@ -158,14 +158,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     from st.data.ctc_vocabulary import NORMALISATION
-    from st.evaluation.digest import sha256_of
+    from st.evaluation.digest import digest_of
 
-    others = {"ensemble_sha256": ", ".join(map(sha256_of, args.ensemble))} if args.ensemble else {}
+    others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}
     if args.joint_ctc_weight is not None:
         others["joint_ctc_weight"] = args.joint_ctc_weight
     return {
         "checkpoint": args.checkpoint.resolve().name,
-        "checkpoint_sha256": sha256_of(args.checkpoint),
+        "checkpoint_sha256": digest_of(args.checkpoint),
         **others,
         "beam": args.beam,
         "length_penalty": args.lenpen,

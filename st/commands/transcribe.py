@@ -29,7 +29,9 @@ examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
 
-FORMATS = ("text", "tsv", "json", "srt", "vtt")
+SUBTITLES = ("srt", "vtt")
+"""Formats that cannot tell recordings apart."""
+FORMATS = ("text", "tsv", "json", *SUBTITLES)
 LM_BEAM, DECODER_BEAM = 32, 5
 LM_WEIGHT = 0.5
 LABEL_FLOOR = -12.0
@@ -95,7 +97,7 @@ def _check_usage(args: argparse.Namespace) -> None:
     from st.data.languages import language
     from st.errors import UsageError
 
-    if args.format in ("srt", "vtt"):
+    if args.format in SUBTITLES:
         args.times = args.times or "segment"
         if len(args.audio) > 1:
             raise UsageError(f"--format {args.format} holds one recording; found {len(args.audio)}")

@@ -73,8 +73,6 @@ class CtcHypothesis:
     """Without blanks."""
     score: float
     """Log-probability of all paths that spell ``labels``, plus what the language model and the bonus add."""
-    ctc_score: float
-    """Log-probability of the paths alone."""
 
 
 @dataclass(slots=True)
@@ -128,7 +126,7 @@ def _search(
     found = []
     for labels, prefix in beams.items():
         end = options.model_weight * model.finish(labels) if model is not None else 0.0
-        found.append(CtcHypothesis(labels, prefix.rank + end, prefix.total))
+        found.append(CtcHypothesis(labels, prefix.rank + end))
     return sorted(found, key=lambda hypothesis: -hypothesis.score)[: options.nbest]
 
 

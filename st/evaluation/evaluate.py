@@ -33,7 +33,6 @@ from st.files import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
-PARTIAL_FILENAME = WHOLE.filename
 _SHARD_WRITES_S = 60.0
 """Longer than a shard on another machine takes to write one file of the report."""
 

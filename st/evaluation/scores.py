@@ -10,7 +10,7 @@ from st.data.languages import language, written_without_spaces
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
 from st.evaluation.resampling import confidence_intervals
-from st.evaluation.results import MAIN_METRICS, DirectionResult, MetricScore
+from st.evaluation.results import MAIN_METRICS, DirectionResult
 from st.evaluation.statistics import Metric, Statistics, extract
 
 OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
@@ -92,15 +92,6 @@ def bleu_metric(tokenizer: str) -> BLEU:
         raise EvaluationError(
             f"sacreBLEU's tokenizer {tokenizer!r} is not available ({error}); install it with: pip install 'sacrebleu[ja]'"
         ) from error
-
-
-def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], tokenizer: str) -> MetricScore:
-    """Compute cased corpus BLEU with one of sacreBLEU's tokenizers.
-
-    Raises:
-        EvaluationError: If the tokenizer is unknown or its package is not installed.
-    """
-    return extract(bleu_metric(tokenizer), hypotheses, references).corpus()
 
 
 def length_ratio(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:

@@ -11,8 +11,6 @@ from st.inference.word_times import TimedText, join_words
 
 UNITS = ("word", "segment")
 HEADERS = {"tsv": "audio\tstart\tend\ttext\tconfidence\n", "vtt": "WEBVTT\n\n"}
-ONE_RECORDING = ("srt", "vtt")
-"""Formats that cannot tell recordings apart."""
 
 TimedFormatter = Callable[[RecordingResult, Sequence[TimedText], bool], str]
 """Turns a result and its words or segments into whole lines; told whether it is the only one."""

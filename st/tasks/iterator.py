@@ -260,12 +260,12 @@ def named_reader_deaths(*broken: type[Exception]) -> Iterator[None]:
     Raises:
         StError: If one was killed.
     """
-    kinds: tuple[type[Exception], ...] = (RuntimeError, *broken)
     try:
         yield
-    except kinds as exc:
+    except Exception as exc:
         reason = str(exc).partition("\n")[0].strip()
-        if not isinstance(exc, broken) and "DataLoader worker" not in reason:
+        torchs = isinstance(exc, RuntimeError) and "DataLoader worker" in reason
+        if not torchs and not isinstance(exc, broken):
             raise
         raise StError(
             f"a process that reads recordings died ({reason or type(exc).__name__}); often the memory is full: "

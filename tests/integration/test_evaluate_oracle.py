@@ -22,9 +22,9 @@ from evaluation_oracle import (
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import AudioError, EvaluationError, ManifestError, UsageError
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
-from st.evaluation.evaluate import PARTIAL_FILENAME, evaluate
+from st.evaluation.evaluate import evaluate
 from st.evaluation.hypotheses import read_hypotheses
-from st.evaluation.shards import Shard
+from st.evaluation.shards import WHOLE, Shard
 
 
 def test_a_perfect_model_has_perfect_scores_and_encodes_each_recording_once(data: Path, tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_bytes(data: Pa
     with pytest.raises(KeyboardInterrupt):
         evaluate(first, data, DIRECTIONS, cut, CONFIG)
     assert not (cut / "report.json").exists()
-    with (cut / PARTIAL_FILENAME).open("a", encoding="utf-8") as handle:
+    with (cut / WHOLE.filename).open("a", encoding="utf-8") as handle:
         handle.write('{"audio": "audio/fr/te')
     second = Oracle(wrong=[2])
     evaluate(second, data, DIRECTIONS, cut, CONFIG)
     assert first.batches + second.batches == complete.batches
     assert tree(cut) == tree(whole)
-    assert not (cut / PARTIAL_FILENAME).exists()
+    assert not (cut / WHOLE.filename).exists()
 
 
 def test_an_evaluation_may_be_interrupted_again_and_again(data: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_last_line_without_its_end_is_decoded_again(data: Path, tmp_path: Path
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         evaluate(Oracle(wrong=[2], dies_after=3), data, DIRECTIONS, out, CONFIG)
-    path = out / PARTIAL_FILENAME
+    path = out / WHOLE.filename
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
     with pytest.raises(KeyboardInterrupt):
         evaluate(Oracle(wrong=[2], dies_after=1), data, DIRECTIONS, out, CONFIG)

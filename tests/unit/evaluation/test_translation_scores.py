@@ -9,7 +9,7 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from st.errors import EvaluationError, UsageError
-from st.evaluation.scores import checked_segments, corpus_bleu, score_translations
+from st.evaluation.scores import bleu_metric, checked_segments, score_translations
 
 ENGLISH = (
     ["The train leaves at nine.", 'He said: "No\\n"  (twice)…', "", "a b c d, e-f 3.5% of it"],
@@ -65,7 +65,7 @@ def test_e06_missing_tokenizer_package_gives_an_install_hint(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "MeCab", None)
     monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
     with pytest.raises(EvaluationError, match=r"pip install 'sacrebleu\[ja\]'"):
-        corpus_bleu(*JAPANESE, "ja-mecab")
+        bleu_metric("ja-mecab")
 
 
 def test_e07_every_score_carries_its_signature() -> None:

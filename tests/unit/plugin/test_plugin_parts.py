@@ -170,10 +170,10 @@ def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothi
     with pytest.raises(ConfigError, match="--amp does nothing for this task; use --precision bf16"):
         refuse_other_precision(cfg)
     cfg.common.amp, cfg.common.fp16 = False, True
-    cfg.optimizer = Namespace(_name="fused_adamw")
+    cfg.optimizer = {"_name": "fused_adamw"}
     with pytest.raises(ConfigError, match="--fp16 does not go with --optimizer fused_adamw; use --precision bf16"):
         refuse_other_precision(cfg)
-    cfg.optimizer = Namespace(_name="adam")
+    cfg.optimizer = {"_name": "adam"}
     refuse_other_precision(cfg)
 
 
