@@ -16,7 +16,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    return make_tree(tmp_path_factory.mktemp("tones") / "data", train=4, dev=2)
+    return make_tree(tmp_path_factory.mktemp("tones") / "data", train=14, dev=2)
 
 
 @pytest.mark.parametrize("way", ["root", "elsewhere", "installed", "foreign not imported"])
