@@ -43,6 +43,7 @@ class Server:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         output = folder / f"output{len(list(folder.glob('output*')))}.txt"
+        output.touch()  # the next one of a group counts it, whether or not this one has begun to write
         pid = self.ask(
             command=[str(part) for part in command],
             cwd=str(folder),

@@ -1,6 +1,7 @@
 """A second training in one process, as in a sweep."""
 
 import json
+import signal
 
 import fairseq_cli.train
 import pytest
@@ -9,6 +10,7 @@ from fairseq.logging import progress_bar
 from tone_tree import make_tree
 from trainer_in_process import make_config, trainer_of
 
+from st.tasks import save_dir
 from st.tasks.training_log import LOG
 
 
@@ -25,7 +27,10 @@ def start(tmp_path, monkeypatch):
         _, epoch_itr = checkpoint_utils.load_checkpoint(cfg.checkpoint, trainer)
         return cfg, trainer, epoch_itr
 
-    return start
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    yield start
+    signal.signal(signal.SIGTERM, on_sigterm)
+    save_dir.release()
 
 
 def train_as_if(score, cfg, trainer, epoch_itr):
