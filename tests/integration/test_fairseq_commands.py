@@ -204,7 +204,7 @@ def test_t23_a_bad_option_names_itself(data, tmp_path, option, value, message):
     assert "Traceback" not in result.stderr
 
 
-def test_t15_resume_with_another_dictionary_says_so(trained, corpus, tmp_path):
+def test_t15_resume_with_another_dictionary_says_so(trained, data, corpus, tmp_path):
     run(
         "covost",
         "prepare",
@@ -220,8 +220,11 @@ def test_t15_resume_with_another_dictionary_says_so(trained, corpus, tmp_path):
     command = training(tmp_path / "other", trained[0], "--max-update", "8")
     result = run(*command, check=False)
     assert result.returncode != 0
-    assert "the checkpoint has another shape or vocabulary than this model" in result.stderr
-    assert "decoder.embed_tokens.weight is (" in result.stderr
+    sizes = [
+        len((folder / "dict.txt").read_text(encoding="utf-8").splitlines()) for folder in (data, tmp_path / "other")
+    ]
+    assert f"the checkpoint was trained with another dict.txt ({sizes[0]} lines; " in result.stderr
+    assert f"/other/dict.txt has {sizes[1]}); prepare the data with the checkpoint's vocabularies" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -35,7 +35,7 @@ def test_an_empty_mapping_means_the_defaults(tmp_path: Path) -> None:
         ("bpe_tokenizer: {bpe: subword_nmt}", "expected {bpe: sentencepiece"),
         ("lang_tag_format: '<lang>'", "with {} in it"),
         ("standardize_audio: 1", "standardize_audio is 1; expected bool"),
-        ("- a", "expected a mapping"),
+        ("- a", "found list; expected the settings"),
         ("a: [", "not plain YAML"),
         ("x: !!python/object/apply:os.system ['true']", "not plain YAML"),
     ],

@@ -36,11 +36,12 @@ def test_a_log_of_json_lines_gives_its_curves(tmp_path):
     assert find_logs(path.parent) == [path]
 
 
-def test_a_log_of_fairseqs_is_preferred_to_the_same_as_json_lines(tmp_path):
+def test_json_lines_are_preferred_to_what_fairseq_printed(tmp_path):
     path = log(tmp_path, "run", [(1, 5.0)], [])
-    other = path.with_name("train.log")
-    other.write_text('2026-01-01 00:00:00 | INFO | train_inner | {"num_updates": "1", "loss": "5.0"}\n')
-    assert find_logs(path.parent) == [other]
+    path.with_name("train.log").write_text(
+        '2026-01-01 00:00:00 | INFO | train_inner | {"num_updates": "1", "loss": "5.0"}\n'
+    )
+    assert find_logs(path.parent) == [path]
 
 
 def test_runs_are_compared_by_validation(tmp_path, capsys):
