@@ -90,6 +90,7 @@ def test_fairseq_generate_decodes_every_target_once(trained, data):
     assert "Generate dev with beam=2" in result.stdout
 
 
+@pytest.mark.slow
 def test_fairseq_generate_divided_among_processes_decodes_every_target_once(trained, data):
     # Four batches for three processes.
     shape = ("--beam", "1", "--max-len-b", "3", "--batch-size", "13", "--max-tokens", "1600000")
@@ -130,6 +131,7 @@ def test_import_st_loads_neither_fairseq_nor_torchaudio():
     run("python", "-c", code)
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
     script = tmp_path / "record.py"
     script.write_text(
