@@ -10,7 +10,6 @@ import pytest
 import torch
 from conftest_integration import ROOT, training
 from tone_tree import make_tree
-from training_server import Server
 
 from st.cli import main as st_command
 from st.data.manifest import read_manifest, write_manifest
@@ -66,13 +65,6 @@ EXACT = (
     *("--encoder-attention-dropout", "0", "--encoder-activation-dropout", "0", "--decoder-activation-dropout", "0"),
     *("--encoder-layerdrop", "0", "--max-tokens", "110000", "--disable-validation", "--no-epoch-checkpoints"),
 )
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,6 @@ import pytest
 from conftest_integration import ROOT, training
 from test_training_runs import EXACT, RECORD
 from tone_tree import make_tree
-from training_server import Server
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
