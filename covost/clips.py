@@ -6,12 +6,13 @@ A spool ``<lang>.spool`` is clips one after the other; the table ``<lang>.spool.
 from __future__ import annotations
 
 import errno
-import io
-import os
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
+
+from st.data.content_file import ContentFile, FileContent
 
 SPOOL_SUFFIX = ".spool"
 
@@ -24,57 +25,27 @@ class Place(NamedTuple):
     crc32: int
 
 
-class ClipFile(io.RawIOBase):
+class ClipFile(FileContent):
     """One clip, open for reading; slices of it are bytes. Use as a context."""
 
     def __init__(self, path: str | Path, offset: int, num_bytes: int | None) -> None:
         """Take a file and where the clip lies in it; None is the rest of the file."""
-        self._handle = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  once per clip; closed by close()
-        self._offset = offset
+        self._handle = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  once per clip; closed by __exit__
         self._whole = num_bytes is None
-        self._size = os.fstat(self._handle.fileno()).st_size - offset if num_bytes is None else num_bytes
-        self._position = 0
+        super().__init__(self._handle.fileno(), offset, num_bytes)
 
-    def __len__(self) -> int:
-        return self._size
+    def __enter__(self) -> ClipFile:
+        return self
 
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        return os.pread(self._handle.fileno(), max(0, stop - start), self._offset + start)
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.close()
 
     @property
-    def handle(self) -> int | ClipFile:
-        """What a decoder reads the clip from: the descriptor of a file of its own, or this object."""
-        return self._handle.fileno() if self._whole else self
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position from the beginning of the clip."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position as ``io`` does."""
-        self._position = offset + (0, self._position, self._size)[whence]
-        return self._position
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Read as many bytes as fit and are there; return how many."""
-        data = self[self._position : self._position + len(buffer)]
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._handle.close()
-        super().close()
+    def handle(self) -> int | ContentFile:
+        """What a decoder reads the clip from: the descriptor of a file of its own, or the part as a file."""
+        return self._handle.fileno() if self._whole else ContentFile(self)
 
 
 def open_clip(folder: str | Path, clip: str) -> ClipFile:

@@ -20,6 +20,7 @@ import numpy as np
 import soxr
 
 from st.data.audio_stream import SAMPLE_RATE, AudioStream, FlacWriter, Handle, Samples, is_silent
+from st.data.content_file import FileContent
 from st.data.memory_file import MemoryFile
 from st.data.truncation import Content
 from st.errors import AudioError, ManifestError
@@ -132,7 +133,7 @@ def _read_in_place(name: str, options: dict[str, Any]) -> Recording | None:
     if not Path(name).is_file():
         return None
     with open(name, "rb", buffering=0) as handle:  # noqa: PTH123
-        return _decode(handle.fileno(), name, _FileContent(handle.fileno()), options)
+        return _decode(handle.fileno(), name, FileContent(handle.fileno()), options)
 
 
 def _read_flac_slice(name: str, place: tuple[str, int, int], options: dict[str, Any]) -> Recording | None:
@@ -151,21 +152,6 @@ def _read_flac_slice(name: str, place: tuple[str, int, int], options: dict[str, 
             return _decode(handle.fileno(), name, None, options)
     except (AudioError, OSError, ValueError):
         return None
-
-
-class _FileContent:
-    """The bytes of an open file, read when they are asked for."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(self._size)
-        return os.pread(self._descriptor, max(0, stop - start), start)
 
 
 def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Samples:

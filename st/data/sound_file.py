@@ -5,7 +5,6 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
-import io
 import os
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from st.data.content_file import ContentFile
 from st.data.truncation import Content, tells_its_length, unfinished_header
 
 _FAR_END = 1 << 40
@@ -47,7 +47,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
         if self.subtype.startswith("MPEG") and not tells_its_length(content):
             opened = UnmeasuredMp3(content)
         elif self.frames == 0 and (start := unfinished_header(content)) is not None:
-            opened = SequentialFile(_ContentFile(_FinishedWav(content, start)))
+            opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
         if opened is None:
             return self
         self.close()
@@ -113,34 +113,7 @@ class _FinishedWav:
         return self._head[start:stop] + self._content[max(start, rest) : max(stop, rest)]
 
 
-class _ContentFile(io.RawIOBase):
-    """Bytes as a file."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, len(self._content))[whence]
-        return self._position
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._content[self._position : self._position + len(buffer)]
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-
-class _FarEnd(_ContentFile):
+class _FarEnd(ContentFile):
     """Bytes that say that they end far away: nothing comes after the last of them."""
 
     @property

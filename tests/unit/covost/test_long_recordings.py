@@ -101,7 +101,7 @@ def test_a_long_recording_in_a_spool_is_read_from_its_place(folder: Path, tmp_pa
     spool.write_bytes(b"others" + data + b"others")
     places_path(spool).write_text(f"long.wav\t6\t{len(data)}\t{zlib.crc32(data)}\n")
     with open_clip(spool, "long.wav") as clip:
-        assert (len(clip), clip[:4], clip[-4:], clip.read()) == (len(data), b"RIFF", data[-4:], data)
+        assert (len(clip), clip[:4], clip[-4:], clip.handle.read()) == (len(data), b"RIFF", data[-4:], data)
     plain = decode_clip(str(folder), "long.wav", str(tmp_path))
     spooled = decode_clip(str(spool), "long.wav", str(tmp_path))
     assert Path(spooled.payload_file).read_bytes() == Path(plain.payload_file).read_bytes()

@@ -1,0 +1,57 @@
+"""Bytes that are read when they are asked for, and bytes as a file."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from st.data.truncation import Content
+
+
+class FileContent:
+    """The bytes of an open file, or of a part of it; slices of it are read from there."""
+
+    def __init__(self, descriptor: int, offset: int = 0, num_bytes: int | None = None) -> None:
+        """Take a file and where the part lies in it; None is the rest of the file."""
+        self._descriptor, self._offset = descriptor, offset
+        self._size = os.fstat(descriptor).st_size - offset if num_bytes is None else num_bytes
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(0, stop - start), self._offset + start)
+
+
+class ContentFile(io.RawIOBase):
+    """Bytes as a file."""
+
+    def __init__(self, content: Content) -> None:
+        """Take the bytes."""
+        self._content = content
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position as ``io`` does."""
+        self._position = offset + (0, self._position, len(self._content))[whence]
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read as many bytes as fit and are there; return how many."""
+        data = self._content[self._position : self._position + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
