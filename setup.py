@@ -30,6 +30,8 @@ DEV = [
     "validate-pyproject>=0.20",
     "transformers>=5,<6",
     "types-PyYAML",
+    # Tests that need it are skipped where it has no wheel.
+    f"flashlight-text>=0.0.7; {HAS_WHEEL}",
 ]
 
 setup(

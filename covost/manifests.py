@@ -1,9 +1,9 @@
-"""From the planned rows of a direction to its manifests and counts."""
+"""From the planned rows of a direction to its manifests, which are written here, and its counts."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,6 @@ class FinishedDirection:
     direction: str
     rows: pl.DataFrame
     """Its rows after both policies."""
-    manifests: Mapping[str, bytes]
-    """Content by file name."""
     train: pl.DataFrame
     """``tgt_text`` and ``src_text`` of the train rows that are kept."""
     report: Mapping[str, Any]
@@ -32,29 +30,37 @@ class FinishedDirection:
     """Rows that are kept, in all splits."""
 
 
+Write = Callable[[str, bytes], object]
+"""Writes a file of the tree, given its name and content."""
+
+
 def finish_direction(
-    table: DirectionTable, planned: pl.DataFrame, stores: pl.DataFrame, policy: Policy
+    table: DirectionTable, planned: pl.DataFrame, stores: pl.DataFrame, policy: Policy, write: Write
 ) -> FinishedDirection:
-    """Apply the audio policy to the planned rows of a direction and make its manifests."""
+    """Apply the audio policy to the planned rows of a direction and write its manifests.
+
+    Raises:
+        OSError: If one cannot be written.
+    """
     rows = apply_audio_policy(planned, stores, policy)
     source, target = split_direction(table.direction)
     kept = rows.filter(pl.col("reason").is_null()).with_columns(
         pl.lit(source).alias("src_lang"), pl.lit(target).alias("tgt_lang")
     )
+    write_manifests(f"{{split}}_{table.direction}.tsv", kept, write)
     return FinishedDirection(
         table.direction,
         rows,
-        split_manifests(f"{{split}}_{table.direction}.tsv", kept),
         kept.filter(pl.col("split") == "train").select("tgt_text", "src_text"),
         direction_report(table, rows),
         len(kept),
     )
 
 
-def split_manifests(pattern: str, kept: pl.DataFrame) -> dict[str, bytes]:
-    """Return the manifest of each split of the rows, by file name; ``pattern`` has a place for ``{split}``."""
-    parts = kept.group_by("split", maintain_order=True)
-    return {pattern.format(split=split): manifest_bytes(part) for (split,), part in parts}
+def write_manifests(pattern: str, kept: pl.DataFrame, write: Write) -> None:
+    """Write the manifest of each split of the rows; ``pattern`` of the file name has a place for ``{split}``."""
+    for (split,), part in kept.group_by("split", maintain_order=True):
+        write(pattern.format(split=split), manifest_bytes(part))
 
 
 def manifest_bytes(rows: pl.DataFrame) -> bytes:

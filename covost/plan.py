@@ -150,22 +150,25 @@ def store_name(code: str, split: str) -> str:
     return f"audio/{code}/{split}.zip"
 
 
+_STORED = {
+    "clip": pl.String,
+    "offset": pl.Int64,
+    "length": pl.Int64,
+    "n_frames": pl.Int64,
+    "status": pl.String,
+    "flags": pl.String,
+}
+"""What the index has of the records of a store."""
+
+
 def _index_frame(split: str, store: str, records: list[StoreRecord]) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "split": pl.repeat(split, len(records), eager=True, dtype=pl.String),
-            "clip": [record.clip for record in records],
-            "audio": [f"{store}:{record.offset}:{record.length}" for record in records],
-            "n_frames": [record.n_frames for record in records],
-            "status": [record.status for record in records],
-            "flags": [record.flags for record in records],
-        },
-        schema={
-            "split": pl.String,
-            "clip": pl.String,
-            "audio": pl.String,
-            "n_frames": pl.Int64,
-            "status": pl.String,
-            "flags": pl.String,
-        },
+    columns = dict(zip(StoreRecord._fields, zip(*records, strict=True), strict=False))
+    table = pl.DataFrame({name: columns.get(name, ()) for name in _STORED}, schema=_STORED)
+    return table.select(
+        pl.lit(split).alias("split"),
+        "clip",
+        pl.format("{}:{}:{}", pl.lit(store), "offset", "length").alias("audio"),
+        "n_frames",
+        "status",
+        "flags",
     )

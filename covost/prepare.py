@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from covost.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
 from covost.decode import ClipDecoder, Decoder
-from covost.manifests import FinishedDirection, finish_direction, manifest_bytes, split_manifests
+from covost.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
 from covost.ordered_map import ordered_map
 from covost.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, plan_languages, store_name
 from covost.policy import UNUSABLE
@@ -133,14 +134,15 @@ class _Run:
         """Build the stores of a spoken language, then the manifests of its directions and of its transcripts."""
         stores = build_stores(plan, self.tree.root, decoder, self.tree.invalidate)
         index = LanguageIndex(plan.code)
-        for finished in ordered_map(lambda item: finish_direction(*item, stores, self.config.policy), plan.directions):
+        finish = partial(finish_direction, stores=stores, policy=self.config.policy, write=self._write_manifest)
+        for finished in ordered_map(lambda item: finish(*item), plan.directions):
             index.add(finished.direction, finished.rows)
             self._add_direction(finished)
             del finished
         tables = (table for table, _ in plan.directions)
         transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
         kept = _transcript_manifest(transcripts, plan.code)
-        self._write_manifests(split_manifests(f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", kept))
+        write_manifests(f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
         self.indices.append(index.finish(transcripts))
         self.report["languages"][plan.code] = {
             "validated_duplicates": plan.duplicates,
@@ -151,18 +153,16 @@ class _Run:
         self.failed += int(stores["status"].is_in(UNUSABLE).sum())
 
     def _add_direction(self, finished: FinishedDirection) -> None:
-        """Write the manifests of a direction and remember its counts and its texts."""
+        """Remember the counts and the texts of a direction."""
         source, target = split_direction(finished.direction)
-        self._write_manifests(finished.manifests)
         self.target_texts.add(target, finished.train["tgt_text"])
         self.source_texts.add(source, finished.train["src_text"])
         self.report["directions"][finished.direction] = finished.report
         logger.info("%s: kept %d of %d rows", finished.direction, finished.kept, len(finished.rows))
 
-    def _write_manifests(self, manifests: Mapping[str, bytes]) -> None:
-        for name, content in manifests.items():
-            self.manifests.add(name)
-            self.tree.write(name, content)
+    def _write_manifest(self, name: str, content: bytes) -> None:
+        self.manifests.add(name)
+        self.tree.write(name, content)
 
     def _finish(self, stores: list[str]) -> PrepareSummary:
         """Make the vocabularies, write index and report, and last of all the config."""

@@ -58,7 +58,7 @@ class PreparedTree:
         (self.root / self._last_file).unlink(missing_ok=True)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file unless it already has this content."""
+        """Write a file unless it already has this content. Threads may write different files at once."""
         self._digests[name] = Digest.of(content)
         path = self.root / name
         if path.is_file() and path.read_bytes() == content:

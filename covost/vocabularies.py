@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from st.data.characters import distinct_characters
+from covost.characters import characters_of
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.languages import LANGUAGES
 from st.data.sentencepiece_training import (
@@ -91,21 +90,25 @@ class TextCollector:
 
     def __init__(self) -> None:
         self._texts: dict[str, pl.Series] = {}
+        self._last: dict[str, pl.Series] = {}
 
     def add(self, language: str, texts: pl.Series) -> None:
         """Add the texts of one side of one direction."""
-        texts = texts.rename("text").filter(texts != "").unique(maintain_order=True)
-        self._texts[language] = _distinct(self._texts.get(language), texts)
+        # The fifteen directions out of English mostly have the same transcripts.
+        if language in self._last and texts.equals(self._last[language]):
+            return
+        self._last[language] = texts
+        distinct = texts.rename("text").filter(texts != "").unique(maintain_order=True)
+        self._texts[language] = _distinct([self._texts[language], distinct] if language in self._texts else [distinct])
 
     def series(self) -> dict[str, pl.Series]:
         """Return the texts by language, in the order of the language table."""
         return {code: self._texts[code] for code in LANGUAGES if code in self._texts}
 
 
-def _distinct(some: pl.Series | None, others: pl.Series | None) -> pl.Series:
-    """Join two series of distinct texts, of which one may be missing."""
-    given = [series for series in (some, others) if series is not None]
-    return given[0] if len(given) == 1 else pl.concat(given).unique(maintain_order=True)
+def _distinct(parts: Sequence[pl.Series]) -> pl.Series:
+    """Join series of distinct texts."""
+    return parts[0] if len(parts) == 1 else pl.concat(parts).unique(maintain_order=True)
 
 
 def read_model(path: Path) -> bytes:
@@ -138,8 +141,9 @@ def make_vocabularies(
     Raises:
         ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
     """
-    text = make_text_vocabulary(config, targets.series(), sources.series(), languages)
-    by_language = {code: CtcVocabulary.build({code: texts}) for code, texts in sources.series().items()}
+    target_texts, source_texts = targets.series(), sources.series()
+    text = make_text_vocabulary(config, target_texts, source_texts, languages)
+    by_language = {code: CtcVocabulary.build({code: texts}) for code, texts in source_texts.items()}
     ctc = CtcVocabulary.join(by_language.values())
     files = {"spm.model": text.model, "dict.txt": text.dictionary.encode(), CTC_FILENAME: ctc.to_json().encode()}
     for code, vocabulary in by_language.items():
@@ -164,9 +168,8 @@ def make_text_vocabulary(
     """
     if config.spm_model is not None:
         return _mbart50_vocabulary(config, read_model(config.spm_model), targets, sources)
-    texts = {
-        code: _distinct(targets.get(code), sources.get(code)) for code in LANGUAGES if code in {**targets, **sources}
-    }
+    sides = {code: [side[code] for side in (targets, sources) if code in side] for code in LANGUAGES}
+    texts = {code: _distinct(series) for code, series in sides.items() if series}
     model = train_sentencepiece(
         sample_sentences(texts, config.max_sentences),
         vocab_type=config.vocab_type,
@@ -192,13 +195,6 @@ def sample_sentences(texts: Mapping[str, pl.Series], limit: int) -> list[str]:
     # The share of the largest language is what no other language's size limits.
     steps = {code: max(1, -(-len(series) // max(1, share))) for code, series in texts.items()}
     return [text for code, series in texts.items() for text in series.gather_every(steps[code]).to_list()]
-
-
-def characters_of(texts: pl.Series) -> set[str]:
-    """Return the characters of texts in NFC, spaces left out."""
-    joined = "".join(texts.str.join("\n").to_list())
-    met = distinct_characters(unicodedata.normalize("NFC", joined))
-    return {character for character in met if not character.isspace()}
 
 
 def _mbart50_vocabulary(

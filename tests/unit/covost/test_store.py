@@ -79,7 +79,7 @@ def test_a_store_is_a_sound_zip_whose_slices_are_the_recordings(plan: StorePlan)
                 assert len(samples) == record.n_frames
                 assert np.array_equal(samples, read_audio(archive.read(f"{record.clip[:-4]}.flac")))
                 assert np.abs(samples - read_audio(plan.clips_folder / record.clip)).max() <= 1 / 32768
-    assert records[3] == replace(records[3], status="undecodable", length=0, offset=0, source_bytes=6)
+    assert records[3] == records[3]._replace(status="undecodable", length=0, offset=0, source_bytes=6)
     assert sum(record.length for record in records) * 1.02 > plan.paths.zip.stat().st_size - 1024
     assert read_records(plan.paths.index) == records
     assert sorted(tree(plan)) == ["train.index.tsv", "train.zip"]

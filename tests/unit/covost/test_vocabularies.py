@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.vocabularies import TextCollector, VocabularyConfig, characters_of, make_vocabularies, sample_sentences
+from covost.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
 from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.data.manifest import read_manifest
 from st.data.sentencepiece_training import mbart50_tags, train_sentencepiece
@@ -154,8 +154,3 @@ def test_sample_shares_out_evenly_what_small_languages_leave() -> None:
     assert [text for text in sample if text.startswith("en")] == [f"en {n}" for n in range(0, 90, 3)]
     assert len(sample_sentences(texts, 3)) == 3
     assert sample_sentences({}, 10) == []
-
-
-def test_characters_are_those_of_all_texts_composed() -> None:
-    assert characters_of(pl.Series(["e\u0301a b", "c\u00a0d", "\U0001f600"])) == set("éabcd\U0001f600")
-    assert characters_of(pl.Series([], dtype=pl.String)) == set()

@@ -1,0 +1,36 @@
+import sys
+import unicodedata
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covost.characters import characters_of, may_change
+
+# Letters, marks that join with them in either order, signs that are only marks, Hangul, and what NFC replaces.
+MESSY = (
+    "ab \n\te\u0301\u0323\u0302\u0327\u0f71\u0f72\u0bc6\u0bbe\u0bd7\u09c7\u1100\u1161\u11a8\uac00\u212b\u0958\u3099\u304b"
+    "\U0001f600]^-\\[&&~"
+)
+
+
+def naive(texts: list[str]) -> set[str]:
+    return {character for text in texts for character in unicodedata.normalize("NFC", text) if not character.isspace()}
+
+
+@given(st.lists(st.text(MESSY) | st.text()))
+def test_characters_are_those_of_all_texts_composed(texts: list[str]) -> None:
+    assert characters_of(pl.Series(texts, dtype=pl.String)) == naive(texts)
+
+
+def test_a_character_that_is_met_late_is_found() -> None:
+    texts = ["abc"] * 5000 + ["d"] + ["abc"] * 5000 + ["e\u0301"]
+    assert characters_of(pl.Series(texts)) == set("abcdé")
+
+
+def test_all_characters_that_take_part_in_compositions_are_looked_at() -> None:
+    for code_point in range(sys.maxunicode + 1):
+        character = chr(code_point)
+        parts = unicodedata.normalize("NFD", character)
+        if unicodedata.normalize("NFC", parts) != parts:
+            assert all(map(may_change, parts[1:])), hex(code_point)
