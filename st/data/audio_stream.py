@@ -8,32 +8,28 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
 
-from st.data.sound_file import SequentialFile
+from st.data.joined_file import UNKNOWN_FRAMES
+from st.data.sound_file import Handle, SequentialFile, open_whole
 from st.data.truncation import Content, is_truncated
 from st.errors import AudioError, StError
 
 Samples = npt.NDArray[np.float32]
-Handle = int | BinaryIO | io.RawIOBase
-"""A file descriptor or a binary file."""
 
 SAMPLE_RATE = 16_000
 _LOWEST_RATE = 1000
 """Of a recording; below, a header is wrong, and resampling would make much of little."""
-_UNKNOWN_FRAMES = (1 << 63) - 1
-"""What libsndfile says of a file whose header does not tell, such as FLAC that was written to a pipe."""
 _BLOCK_FRAMES = 1 << 18
 _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
@@ -73,11 +69,11 @@ class AudioStream:
         self._sample_rate = sample_rate
         self._max_seconds = max_seconds
         try:
-            self._file = SequentialFile(source, closefd=False)
-            if content is not None:
-                self._file = self._file.to_its_end(content)
+            self._file = SequentialFile(source, closefd=False) if content is None else open_whole(source, content)
         except soundfile.LibsndfileError as exc:
             raise self._undecodable(exc) from exc
+        except ValueError as exc:
+            raise AudioError(f"{name}: cannot be decoded: {exc}", reason="undecodable") from None
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
@@ -145,7 +141,7 @@ class AudioStream:
     def is_truncated(self) -> bool:
         """Return whether the file ends before its own header says."""
         declared, content = self._file.frames, self._content
-        if content is None or declared == _UNKNOWN_FRAMES:
+        if content is None or declared == UNKNOWN_FRAMES:
             return False
         # Only of files that may be short is the format looked up, which takes soundfile a while.
         short = self._decoded < declared or content[:4] == b"RIFF"
@@ -171,7 +167,7 @@ class AudioStream:
             if limit is not None and self._decoded > limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
             # Its header tells, where other formats may only guess.
-            if len(block) < count and file.format == "FLAC" and file.frames != _UNKNOWN_FRAMES:
+            if len(block) < count and file.format == "FLAC" and file.frames != UNKNOWN_FRAMES:
                 raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
             if self._decoded:
                 yield block, last

@@ -24,6 +24,21 @@ class FileContent:
         return os.pread(self._descriptor, max(0, stop - start), self._offset + start)
 
 
+class ContentPart:
+    """A part of some bytes."""
+
+    def __init__(self, content: Content, start: int, stop: int) -> None:
+        """Take the bytes, and where the part begins and ends."""
+        self._content, self._start, self._stop = content, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        return self._content[self._start + start : self._start + max(start, stop)]
+
+
 class ContentFile(io.RawIOBase):
     """Bytes as a file."""
 

@@ -5,15 +5,20 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
+import io
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from st.data.content_file import ContentFile
+from st.data.content_file import ContentFile, ContentPart
+from st.data.joined_file import JoinedFile, recording_starts
 from st.data.truncation import Content, tells_its_length, unfinished_header
+
+Handle = int | BinaryIO | io.RawIOBase
+"""A file descriptor or a binary file."""
 
 _FAR_END = 1 << 40
 _TO_THE_END = b"\xff" * 4
@@ -33,25 +38,6 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
     def seekable(self) -> bool:
         """Return False, which spares the seeking."""
         return False
-
-    def to_its_end(self, content: Content) -> SequentialFile:
-        """Return this file or, if libsndfile would stop before its end, the same opened so that it does not.
-
-        Args:
-            content: Its bytes.
-
-        Raises:
-            soundfile.LibsndfileError: If it cannot be opened.
-        """
-        opened: SequentialFile | None = None
-        if self.subtype.startswith("MPEG") and not tells_its_length(content):
-            opened = UnmeasuredMp3(content)
-        elif self.frames == 0 and (start := unfinished_header(content)) is not None:
-            opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
-        if opened is None:
-            return self
-        self.close()
-        return opened
 
 
 class UnmeasuredMp3(SequentialFile):
@@ -127,3 +113,31 @@ class _FarEnd(ContentFile):
             return super().seek(offset, whence)
         self._position = _FAR_END
         return self._position
+
+
+def open_whole(source: Handle, content: Content) -> SequentialFile | JoinedFile:
+    """Open a sound file so that it is read to its end, where libsndfile would stop before it.
+
+    Args:
+        source: Where its bytes are.
+        content: The same bytes.
+
+    Raises:
+        soundfile.LibsndfileError: If it cannot be opened.
+        ValueError: If recordings of different kinds are joined in it.
+    """
+    starts = recording_starts(content)
+    if len(starts) > 1:
+        bounds = zip(starts, [*starts[1:], len(content)], strict=True)
+        parts = [ContentPart(content, start, stop) for start, stop in bounds]
+        return JoinedFile([open_whole(ContentFile(part), part) for part in parts])
+    file = SequentialFile(source, closefd=False)
+    opened: SequentialFile | None = None
+    if file.subtype.startswith("MPEG") and not tells_its_length(content):
+        opened = UnmeasuredMp3(content)
+    elif file.frames == 0 and (start := unfinished_header(content)) is not None:
+        opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
+    if opened is None:
+        return file
+    file.close()
+    return opened

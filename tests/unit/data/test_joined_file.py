@@ -1,0 +1,100 @@
+"""Recordings behind each other in one file: all of them are read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from covost.decode import decode_clip
+from st.data import joined_file
+from st.data.audio import read_audio, read_recording
+from st.errors import AudioError
+
+RATE = 48_000
+KINDS = {"mp3": "MPEG_LAYER_III", "flac": "PCM_16", "ogg": "VORBIS", "opus": "OPUS", "wav": "PCM_16"}
+
+
+def encoded(
+    kind: str, seed: int, seconds: float = 1.0, rate: int = RATE, channels: int = 1, **options: object
+) -> bytes:
+    samples = 0.3 * np.random.default_rng(seed).standard_normal((int(seconds * rate), channels))
+    sink = io.BytesIO()
+    container = "OGG" if kind == "opus" else kind.upper()
+    soundfile.write(sink, samples, rate, format=container, subtype=KINDS[kind], **options)
+    return sink.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    # At the rate of the file, so that nothing is resampled across the joint.
+    return read_audio(data, sample_rate=RATE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_all_recordings_of_a_file_are_read(kind: str, channels: int) -> None:
+    parts = [encoded(kind, seed, seconds, channels=channels) for seed, seconds in enumerate((1.0, 0.3, 2.1))]
+    joined = read_recording(b"".join(parts), sample_rate=RATE)
+    assert np.array_equal(joined.samples, np.concatenate([decoded(part) for part in parts]))
+    assert not joined.truncated
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_recording_alone_is_one_whatever_follows_it(kind: str) -> None:
+    data = encoded(kind, 0)
+    assert joined_file.recording_starts(data) == [0]
+    assert joined_file.recording_starts(data + b"TAG" + bytes(125)) == [0]
+    assert joined_file.recording_starts(data + bytes(5000)) == [0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joints_are_found_wherever_reading_is_divided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = encoded(kind, 0, 0.1), encoded(kind, 1, 0.1)
+    for size in (1, 7, 64, len(one) - 3, len(one) + 1):
+        monkeypatch.setattr(joined_file, "_SEARCHED", size)
+        assert joined_file.recording_starts(one + other) == [0, len(one)]
+
+
+def test_tags_between_recordings_are_passed_over() -> None:
+    one, other = encoded("mp3", 0), encoded("mp3", 1)
+    tag = b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)
+    joined = decoded(tag + one + b"TAG" + bytes(125) + tag + other)
+    assert np.array_equal(joined, np.concatenate([decoded(one), decoded(other)]))
+
+
+def test_mp3s_of_which_only_the_second_tells_its_length() -> None:
+    one, other = encoded("mp3", 0, bitrate_mode="VARIABLE"), encoded("mp3", 1)
+    bare = one[one.index(one[:2], 4) :]
+    joined, last = decoded(bare + other), decoded(other)[2000:-2000]
+    # Read in one go, with what encoders add at both ends.
+    assert 0 < len(joined) - len(decoded(bare)) - len(decoded(other)) < 4 * 1152
+    places = [place for place in range(len(joined) - len(last)) if abs(joined[place] - last[0]) < 1e-4]
+    assert any(np.allclose(joined[place : place + len(last)], last, atol=1e-3) for place in places)
+
+
+def test_a_last_recording_that_is_cut_off() -> None:
+    one, other = encoded("wav", 0), encoded("wav", 1)
+    cut = read_recording(one + other[:-1000], sample_rate=RATE)
+    assert np.array_equal(cut.samples, np.concatenate([decoded(one), decoded(other)[:-500]]))
+    with pytest.raises(AudioError, match="cannot be decoded"):
+        read_audio(encoded("flac", 0) + encoded("flac", 1)[:-1000])
+
+
+@pytest.mark.parametrize(("rate", "channels", "named"), [(44_100, 1, "44100 Hz"), (RATE, 2, "2 channels")])
+def test_recordings_of_different_kinds_are_refused(rate: int, channels: int, named: str) -> None:
+    with pytest.raises(AudioError, match=f"{named}.* are joined in it; take them apart") as caught:
+        read_audio(encoded("flac", 0) + encoded("flac", 1, rate=rate, channels=channels))
+    assert caught.value.reason == "undecodable"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_preparing_takes_the_whole(kind: str, tmp_path: Path) -> None:
+    one, other = encoded(kind, 0), encoded(kind, 1)
+    Path(tmp_path, "clip").write_bytes(one + other)
+    clip = decode_clip(str(tmp_path), "clip")
+    assert (clip.status, clip.n_frames) == ("ok", len(read_audio(one + other)))
+    assert abs(clip.n_frames - 32_000) < 100
+    assert len(read_audio(tmp_path / "clip")) == clip.n_frames
