@@ -159,7 +159,7 @@ def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
     assert "training on 2 devices" in result.stdout + result.stderr
 
 
-def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(data, tmp_path):
+def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(server, data, tmp_path):
     small = [
         f"+model.{part}_{name}={value}"
         for part in ("encoder", "decoder")
@@ -167,14 +167,13 @@ def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(data, tmp_p
     ]
 
     def stage(config, name, *extra):
-        result = run(
+        command = [
             *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", config),
             *(f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={tmp_path / name}"),
             *("task.threads=1", "optimization.max_update=2", "common.log_interval=1", *small, *extra),
             f"hydra.run.dir={tmp_path / 'hydra'}",
-            cwd=tmp_path,
-        )
-        return logged(result.stdout + result.stderr, "dev")[-1]
+        ]
+        return logged(server.run(command, tmp_path).text(), "dev")[-1]
 
     assert "dev_cer" in stage("demo_ctc", "ctc")
     before = weights(tmp_path / "ctc" / "checkpoint_best.pt")
@@ -196,17 +195,17 @@ def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(data, tmp_p
         ("--encoder-conv-layers", "__import__('os')", "expected a list of (channels, kernel, stride)"),
     ],
 )
-def test_t23_a_bad_option_names_itself(data, tmp_path, option, value, message):
+def test_t23_a_bad_option_names_itself(server, data, tmp_path, option, value, message):
     command = training(data, tmp_path, option, value)
     if option == "--preset":
         command[command.index("--arch") + 1] = "xlsr_mbart"
-    result = run(*command, check=False)
-    assert result.returncode in (1, 2)
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    job = server.run(command, tmp_path, check=False)
+    assert job.code in (1, 2)
+    assert message in job.text()
+    assert "Traceback" not in job.text()
 
 
-def test_t15_resume_with_another_dictionary_says_so(trained, data, corpus, tmp_path):
+def test_t15_resume_with_another_dictionary_says_so(server, trained, data, corpus, tmp_path):
     run(
         "covost",
         "prepare",
@@ -220,26 +219,26 @@ def test_t15_resume_with_another_dictionary_says_so(trained, data, corpus, tmp_p
         "char",
     )
     command = training(tmp_path / "other", trained[0], "--max-update", "8")
-    result = run(*command, check=False)
-    assert result.returncode != 0
+    job = server.run(command, tmp_path, check=False)
+    assert job.code not in (0, None)
     sizes = [
         len((folder / "dict.txt").read_text(encoding="utf-8").splitlines()) for folder in (data, tmp_path / "other")
     ]
-    assert f"the checkpoint was trained with another dict.txt ({sizes[0]} lines; " in result.stderr
-    assert f"/other/dict.txt has {sizes[1]}); prepare the data with the checkpoint's vocabularies" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert f"the checkpoint was trained with another dict.txt ({sizes[0]} lines; " in job.text()
+    assert f"/other/dict.txt has {sizes[1]}); prepare the data with the checkpoint's vocabularies" in job.text()
+    assert "Traceback" not in job.text()
 
 
-def test_t18_a_recording_that_cannot_be_read_is_named(data, tmp_path):
+def test_t18_a_recording_that_cannot_be_read_is_named(server, data, tmp_path):
     broken = tmp_path / "data"
     shutil.copytree(data, broken)
     stores = [broken / "audio" / language / "train.zip" for language in ("de", "en")]
     for store in stores:
         store.write_bytes(store.read_bytes()[:1000])
-    result = run(*training(broken, tmp_path / "run", "--max-update", "1"), check=False)
-    assert result.returncode == 1
-    assert "train.zip:" in result.stderr
-    assert "Traceback" not in result.stderr
+    job = server.run(training(broken, tmp_path / "run", "--max-update", "1"), tmp_path, check=False)
+    assert job.code == 1
+    assert "train.zip:" in job.text()
+    assert "Traceback" not in job.text()
 
 
 def test_prepared_tree_without_a_subset_is_one_clear_sentence(data, tmp_path):
