@@ -167,19 +167,19 @@ def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(server, dat
     ]
 
     def stage(config, name, *extra):
-        command = [
+        return [
             *("fairseq-hydra-train", "--config-dir", ROOT / "configs", "--config-name", config),
             *(f"common.user_dir={ROOT / 'st'}", f"task.data={data}", f"checkpoint.save_dir={tmp_path / name}"),
             *("task.threads=1", "optimization.max_update=2", "common.log_interval=1", *small, *extra),
             f"hydra.run.dir={tmp_path / 'hydra'}",
         ]
-        return logged(server.run(command, tmp_path).text(), "dev")[-1]
 
-    assert "dev_cer" in stage("demo_ctc", "ctc")
+    ctc = run(*stage("demo_ctc", "ctc"), cwd=tmp_path)
+    assert "dev_cer" in logged(ctc.stdout + ctc.stderr, "dev")[-1]
     before = weights(tmp_path / "ctc" / "checkpoint_best.pt")
-    assert "dev_bleu" in stage(
-        "demo_translation", "st", f"checkpoint.finetune_from_model={tmp_path / 'ctc' / 'checkpoint_best.pt'}"
-    )
+    start = f"checkpoint.finetune_from_model={tmp_path / 'ctc' / 'checkpoint_best.pt'}"
+    translation = server.run(stage("demo_translation", "st", start), tmp_path)
+    assert "dev_bleu" in logged(translation.text(), "dev")[-1]
     after = weights(tmp_path / "st" / "checkpoint_best.pt")
     changed = {name for name in after if not torch.equal(before[name], after[name])}
     assert changed
