@@ -25,7 +25,7 @@ def register_plugins() -> None:
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
-    from st.tasks import checkpointing, clear_config, clear_start, training_log
+    from st.tasks import checkpointing, clear_config, clear_start, spawned, training_log
     from st.tasks.open_options import refuse_open_options
     from st.tasks.torchrun import join_torchrun
 
@@ -33,6 +33,7 @@ def register_plugins() -> None:
     join_torchrun()
     clear_config.install()
     clear_start.install()
+    spawned.install()
     checkpointing.install()
     training_log.install()
 

@@ -170,7 +170,13 @@ class FusedAdamW(FairseqOptimizer):
         Raises:
             StError: If too many updates in a row were left out.
         """
-        norm: Tensor = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        # torch's own: fairseq's takes the norm to the GPU, if there is one, although --cpu was asked for.
+        learning = [parameter for parameter in self.params if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in learning])
+        if aggregate_norm_fn is not None:
+            norm = aggregate_norm_fn(norm)
+        if max_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(learning, max_norm, norm)
         self._finite = bool(torch.isfinite(norm).all())
         if self._finite:
             self._failures = 0

@@ -293,7 +293,7 @@ class SpeechTranslationTask(FairseqTask):
         device = sample["target"].device.type if sample else "cpu"
         bf16 = self.cfg.precision == "bf16"
         if self.cfg.precision == "auto":
-            bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else bfloat16_is_fast()
+            bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bfloat16_is_fast()
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             yield
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -50,6 +52,7 @@ def watch(trainer: Any) -> None:
         return
     _requested, _processes = False, trainer.data_parallel_world_size
     signal.signal(signal.SIGTERM, _note)
+    _watch_parent()
     for module in modules:
         _wrap(module)
 
@@ -102,6 +105,22 @@ def _note(_number: int, _frame: FrameType | None) -> None:
     # A scheduler and torchrun may both send the signal, so a second one changes nothing.
     global _requested
     _requested = True
+
+
+def _watch_parent() -> None:
+    """End in good order, too, if the command ends that started this process, of which the kernel tells by a SIGINT."""
+    if multiprocessing.parent_process() is None or hasattr(signal.getsignal(signal.SIGINT), "watches_parent"):
+        return
+    parent, before = os.getppid(), signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != parent:
+            _note(number, frame)
+        elif callable(before):
+            before(number, frame)
+
+    on_interrupt.watches_parent = True  # type: ignore[attr-defined]
+    signal.signal(signal.SIGINT, on_interrupt)
 
 
 def _wrap(module: Any) -> None:
