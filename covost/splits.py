@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from covost.releases import CATALOGUE_FILENAME, clip_names, find_release, is_catalogue, open_archive
+from covost.same_keys import SameKeys
 from covost.tables import clean_text, read_table
 from st.data.languages import split_direction
 from st.errors import ManifestError
@@ -126,12 +128,11 @@ class SpokenLanguage:
 
     code: str
     clips_folder: Path
-    sentences: pl.DataFrame
-    """``path``, ``src_text``, ``speaker``: one row per clip."""
-    clips: pl.Series
-    """Names of the files that exist."""
     duplicates: int
     """Rows of ``validated.tsv`` that repeat a path."""
+    look_up: SameKeys
+    """Finds the clips of a table's ``path``: ``row clip id src_text speaker reason``, where ``row`` numbers the paths,
+    sorted by clip."""
 
     @classmethod
     def load(cls, layout: CorpusLayout, code: str) -> SpokenLanguage:
@@ -146,7 +147,14 @@ class SpokenLanguage:
         )
         clips_folder = layout.clips_folder(code)
         clips = clip_names(clips_folder) if is_catalogue(clips_folder) else _file_names(clips_folder)
-        return cls(code, clips_folder, sentences, clips, len(table) - len(sentences))
+        look_up = SameKeys(partial(_look_up, sentences, clips))
+        return cls(code, clips_folder, len(table) - len(sentences), look_up)
+
+
+def _look_up(sentences: pl.DataFrame, clips: pl.Series, paths: pl.DataFrame) -> pl.DataFrame:
+    found = paths.with_row_index("row").join(sentences, on="path", how="left", maintain_order="left")
+    found = found.rename({"path": "clip"}).with_columns(pl.col("clip").str.replace(r"\.[^.]*$", "").alias("id"))
+    return found.with_columns(_join_reason(clips).alias("reason")).sort("clip", "row")
 
 
 def _file_names(folder: Path) -> pl.Series:
@@ -183,14 +191,11 @@ def load_direction(layout: CorpusLayout, direction: str, spoken: SpokenLanguage)
         line, split = unknown["line"][0], unknown["split"][0]
         raise ManifestError(f"{path}:{line}: split is {split!r}; expected one of {' '.join(SPLIT_RULE)}")
     used = table.with_columns(pl.col("split").replace_strict(SPLIT_RULE, return_dtype=pl.String)).drop_nulls("split")
-    rows = used.join(spoken.sentences, on="path", how="left", maintain_order="left").with_columns(
-        pl.col("path").alias("clip"),
-        pl.col("path").str.replace(r"\.[^.]*$", "").alias("id"),
-        clean_text("translation").alias("tgt_text"),
-    )
-    rows = rows.with_columns(_join_reason(spoken.clips).alias("reason")).sort("clip", "line")
+    clips = spoken.look_up(used.select("path"))
+    texts = used.select("line", "split", clean_text("translation").alias("tgt_text"))[clips["row"]]
     columns = ["line", "clip", "id", "split", "tgt_text", "src_text", "speaker", "reason"]
-    return DirectionTable(direction, path, rows.select(columns), len(table) - len(used))
+    rows = texts.hstack(clips.drop("row")).select(columns)
+    return DirectionTable(direction, path, rows, len(table) - len(used))
 
 
 def _join_reason(clips: pl.Series) -> pl.Expr:

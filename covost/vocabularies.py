@@ -30,6 +30,10 @@ OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN)
 """What a tree need not have, so that an earlier run may have left one that does not belong to it."""
 
 
+_MAX_PARTS = 5
+"""Series of texts that wait to be joined: joining takes time, waiting memory."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VocabularyConfig:
     """Which text vocabulary to make."""
@@ -89,7 +93,7 @@ class TextCollector:
     """Gathers the distinct train texts of each language."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, pl.Series] = {}
+        self._texts: dict[str, list[pl.Series]] = {}
         self._last: dict[str, pl.Series] = {}
 
     def add(self, language: str, texts: pl.Series) -> None:
@@ -98,12 +102,14 @@ class TextCollector:
         if language in self._last and texts.equals(self._last[language]):
             return
         self._last[language] = texts
-        distinct = texts.rename("text").filter(texts != "").unique(maintain_order=True)
-        self._texts[language] = _distinct([self._texts[language], distinct] if language in self._texts else [distinct])
+        parts = self._texts.setdefault(language, [])
+        parts.append(texts.rename("text").filter(texts != "").unique(maintain_order=True))
+        if len(parts) > _MAX_PARTS:
+            parts[:] = [_distinct(parts)]
 
     def series(self) -> dict[str, pl.Series]:
         """Return the texts by language, in the order of the language table."""
-        return {code: self._texts[code] for code in LANGUAGES if code in self._texts}
+        return {code: _distinct(self._texts[code]) for code in LANGUAGES if code in self._texts}
 
 
 def _distinct(parts: Sequence[pl.Series]) -> pl.Series:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import torch.multiprocessing
+import torch.multiprocessing as multiprocessing
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from st.tasks.termination import EXIT_CODE, train_modules
 
@@ -22,8 +23,9 @@ _MARK = "_passes_sigterm_on"
 
 def install() -> None:
     """Wrap the function that starts the processes of fairseq's training; calling it again does nothing."""
-    if train_modules() and not hasattr(torch.multiprocessing.spawn, _MARK):
-        torch.multiprocessing.spawn = passing_sigterm_on(torch.multiprocessing.spawn)
+    start = vars(multiprocessing)["spawn"]
+    if train_modules() and not hasattr(start, _MARK):
+        vars(multiprocessing)["spawn"] = passing_sigterm_on(start)
 
 
 def passing_sigterm_on(spawn: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +49,7 @@ def passing_sigterm_on(spawn: Callable[..., Any]) -> Callable[..., Any]:
         try:
             while not context.join():
                 pass
-        except torch.multiprocessing.ProcessExitedException:
+        except ProcessExitedException:
             if told:
                 raise SystemExit(EXIT_CODE) from None
             raise
