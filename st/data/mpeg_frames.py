@@ -15,10 +15,10 @@ _LOW_KBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 """Of MPEG-2 and 2.5."""
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8000)}
 """Samples per second by the two bits of the version, of which 3 is MPEG-1, and the index in the header."""
-_HEADER = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]", re.DOTALL)
+_HEADER = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 """Of layer III, with a bit rate."""
 _HEADER_BYTES = 3
-_SEARCHED = 1 << 16
+_SEARCHED = 1 << 13
 
 
 def frames_end(content: Content) -> int:
@@ -36,7 +36,7 @@ def frames_end(content: Content) -> int:
         before = max(start - MAX_FRAME_BYTES, first)
         data = content[before : stop + _HEADER_BYTES - 1]
         ends = {
-            before + found.start(): before + found.start() + _num_bytes(found[1]) for found in header.finditer(data)
+            before + found.start(): before + found.start() + _num_bytes(found[0]) for found in header.finditer(data)
         }
         joints = {first, *ends.values()}
         last = max((place for place in ends if place >= start and place in joints), default=None)
@@ -47,12 +47,12 @@ def frames_end(content: Content) -> int:
 
 
 def _header_like(head: bytes) -> re.Pattern[bytes] | None:
-    """Return what finds headers of the version and sample rate of one, at every place; None if it is none."""
+    """Return what finds headers of the version and sample rate of one, which never overlap; None if it is none."""
     rate = head[-1] >> 2 & 3 if _HEADER.fullmatch(head) else 3
     if rate == 3:
         return None
     last = bytes(value for value in range(0x10, 0xF0) if value >> 2 & 3 == rate)
-    return re.compile(b"(?=(" + re.escape(head[:2]) + b"[" + re.escape(last) + b"]))", re.DOTALL)
+    return re.compile(re.escape(head[:2]) + b"[" + re.escape(last) + b"]")
 
 
 def _num_bytes(header: bytes) -> int:
