@@ -77,7 +77,7 @@ class Downloader:
         """Fetch a file, unless it is there and sound.
 
         Args:
-            source: ``http://`` or ``https://`` address, or a file.
+            source: ``http://`` or ``https://`` address, or a file; if that is ``path`` itself, it is only checked.
             path: Where the file goes.
             sha256: Digest that it must have.
             check: Further look at the file; its :class:`StError` means that the file is not the one wanted.
@@ -94,13 +94,15 @@ class Downloader:
             digest, problem = _problem(path, sha256, check)
             if problem is None:
                 return digest
+            if "://" not in str(source) and Path(source).exists() and path.samefile(source):
+                raise DownloadError(f"{shown}: {problem}; the file was left as it is")
             logger.warning("%s: %s; it is fetched again", path, problem)
             path.unlink()
         part = _Part(path, verifiable=sha256 is not None or check is not None)
-        resumed = self._complete(source, part)
+        doubtful = self._complete(source, part)
         digest, problem = _problem(part.path, sha256, check)
-        if problem is not None and resumed:
-            logger.warning("%s: what an earlier run left is not sound: %s; fetched again from the start", path, problem)
+        if problem is not None and doubtful:
+            logger.warning("%s: %s; fetched again from the start", path, problem)
             part.remove()
             self._complete(source, part)
             digest, problem = _problem(part.path, sha256, check)
@@ -112,19 +114,25 @@ class Downloader:
         return digest
 
     def _complete(self, source: str | Path, part: _Part) -> bool:
-        """Bring a part to its full length; return whether it was begun by an earlier run."""
+        """Bring a part to its full length.
+
+        Returns:
+            Whether it may be unsound though the source is not: it was put together of several answers, or the last one
+            did not say how long it is.
+        """
         part.path.parent.mkdir(parents=True, exist_ok=True)
         if "://" not in str(source):
             _copy(Path(source), part.path)
             return False
         url = _parse_url(str(source))
-        resumed = part.size() > 0
         failures = 0
+        doubtful = False
         while True:
             before = part.size()
+            doubtful = doubtful or before > 0
             try:
-                self._transfer(url, part)
-                return resumed
+                complete = self._transfer(url, part)
+                return doubtful or not complete
             except (httpx2.TransportError, _TryAgainError) as exc:
                 failures = 1 if part.size() > before else failures + 1
                 reason = str(exc) or type(exc).__name__
@@ -139,13 +147,13 @@ class Downloader:
             except (httpx2.RequestError, httpx2.InvalidURL) as exc:
                 raise DownloadError(f"{shown_source(source)}: {exc or type(exc).__name__}") from exc
 
-    def _transfer(self, url: httpx2.URL, part: _Part) -> None:
-        """Ask for what is missing of a part and append it."""
+    def _transfer(self, url: httpx2.URL, part: _Part) -> bool:
+        """Ask for what is missing of a part and append it; return whether it is known to be all."""
         headers = part.range_headers(url)
         with self._client.stream("GET", url, headers=headers) as response:
             offset = _offset(response, part, headers)
             if offset is None:
-                return
+                return True
             total = _total(response, offset)
             if total is not None:
                 self._check_room(response, part, total, offset)
@@ -166,6 +174,7 @@ class Downloader:
                 _flush(handle)
         if total is not None and part.size() != total:
             raise _TryAgainError(f"the connection ended after {part.size():,} of {total:,} bytes")
+        return total is not None
 
     def _check_room(self, response: httpx2.Response, part: _Part, total: int, offset: int) -> None:
         if total > self._config.max_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import polars as pl
 
 from covost.scripts import wrong_script_lines
@@ -14,7 +15,7 @@ from st.data.ctc_vocabulary import normalise
 from st.data.languages import split_direction
 from st.errors import ConfigError, ManifestError
 
-UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite")
+UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite", "out_of_range")
 """Reasons of clips that have no samples to keep."""
 REASONS: dict[str, str] = {
     "unsafe_path": "the table's path is not a plain file name",
@@ -31,6 +32,7 @@ REASONS: dict[str, str] = {
     "unreadable": "the recording cannot be read from disk",
     "empty_audio": "the recording holds no samples",
     "non_finite": "the recording holds NaN or infinite samples",
+    "out_of_range": "the recording holds floats far outside [-1, 1]",
     "truncated": "the recording ends before its header says",
     "too_short": "the recording is shorter than the limit",
     "too_long": "the recording is longer than the limit",
@@ -52,7 +54,7 @@ class Policy:
     min_seconds: float = 0.025
     """Shorter recordings go; 0.025 s is the 400 samples that XLS-R needs for one frame."""
     max_seconds: float = 30.0
-    """Longer recordings go."""
+    """Longer recordings go; may be infinite."""
     keep_truncated: bool = False
     """Whether recordings that end before their header says may stay."""
     keep_silent: bool = False
@@ -101,12 +103,16 @@ class Policy:
         pace = pl.col("src_text").str.len_chars() * SAMPLE_RATE / pl.col("n_frames")
         return {
             "truncated": flags.list.contains("truncated") & pl.lit(not self.keep_truncated),
-            "too_short": pl.col("n_frames") < round(self.min_seconds * SAMPLE_RATE),
-            "too_long": pl.col("n_frames") > round(self.max_seconds * SAMPLE_RATE),
+            "too_short": pl.col("n_frames") < _num_samples(self.min_seconds),
+            "too_long": pl.col("n_frames") > _num_samples(self.max_seconds),
             "silent": flags.list.contains("silent") & pl.lit(not self.keep_silent),
             "too_few_characters": pace < self.min_chars_per_second,
             "too_many_characters": pace > self.max_chars_per_second,
         }
+
+
+def _num_samples(seconds: float) -> float:
+    return float(np.rint(seconds * SAMPLE_RATE))
 
 
 def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:

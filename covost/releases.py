@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import polars as pl
 from tqdm import tqdm
@@ -66,7 +65,7 @@ def open_archive(archive: Path, code: str, folder: Path) -> Path:
         The catalogue.
 
     Raises:
-        ManifestError: If the archive has no ``validated.tsv`` or a clip twice.
+        ManifestError: If the archive has no ``validated.tsv``, or that or a clip twice.
         ArchiveError: If it is damaged or dangerous.
     """
     stat = archive.stat()
@@ -141,7 +140,7 @@ def _is_of(folder: PurePosixPath, code: str) -> bool:
 def _list_clips(archive: Path, code: str, folder: Path) -> None:
     """Write ``validated.tsv`` and the catalogue of an archive."""
     examples: list[str] = []
-    has_table = False
+    found: str | None = None
     with ExitStack() as stack:
         catalogue = stack.enter_context(atomic_write(folder / CATALOGUE_FILENAME))
         table = stack.enter_context(atomic_write(folder / "validated.tsv", "wb"))
@@ -154,21 +153,21 @@ def _list_clips(archive: Path, code: str, folder: Path) -> None:
                 catalogue.write(f"{clip}\t{member.size}\t{_crc32(member)}\n")
                 bar.update()
             elif path.name == "validated.tsv" and _is_of(path.parent, code):
-                has_table = _copy_table(member, table)
+                if found is not None:
+                    raise ManifestError(
+                        f"{archive}: has several tables of {code}: {found} and {member.name}; leave one of them in it"
+                    )
+                found = member.name
+                shutil.copyfileobj(member.content, table, _CHUNK_BYTES)
             elif len(examples) < 5:
                 examples.append(member.name)
-        if not has_table:
+        if found is None:
             raise ManifestError(
                 f"{archive}: has no validated.tsv of {code}; is it the Common Voice release of that language? It holds "
                 f"{', '.join(examples) or 'nothing else'}"
             )
         catalogue.flush()
         _require_distinct(archive, Path(catalogue.name))
-
-
-def _copy_table(member: Member, table: IO[bytes]) -> bool:
-    shutil.copyfileobj(member.content, table, _CHUNK_BYTES)
-    return True
 
 
 def _require_distinct(archive: Path, catalogue: Path) -> None:

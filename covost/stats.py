@@ -40,7 +40,9 @@ def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]
         ``languages`` (transcripts) and ``directions`` (translations); below, by name and split: ``rows``, ``kept``,
         ``dropped`` and ``flagged`` by reason, and the :func:`covost.measures.measures` of what is kept.
     """
-    spoken = index.rename({"asr_reason": "reason", "asr_flag": "flag"})
+    # A clip that several splits have is counted in the one that it takes, as in the report.
+    spoken = index.filter(pl.col("asr_reason").ne_missing("duplicate"))
+    spoken = spoken.rename({"asr_reason": "reason", "asr_flag": "flag"})
     return {
         "languages": _by_name(spoken, "language", tuple(LANGUAGES)),
         "directions": _by_name(translation_rows(index), "direction", DIRECTIONS),

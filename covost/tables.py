@@ -33,7 +33,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
             message begins ``file:line:``.
     """
     data = _read_clean_bytes(path)
-    header = data[: data.index(b"\n")].decode("utf-8", errors="replace").split("\t")
+    first_line = data[: data.index(b"\n")]
+    _check_encoding(path, first_line, 1)
+    header = first_line.decode("utf-8").split("\t")
     missing = [name for name in columns if name not in header]
     if missing:
         raise ManifestError(f"{path}:1: no column {', '.join(missing)}; found the columns {' '.join(header)[:200]}")
@@ -95,14 +97,7 @@ def _check_rows(path: Path, data: bytes, num_columns: int) -> None:
 
 def _check_chunk(path: Path, chunk: bytes, num_columns: int, first_line: int) -> int:
     """Check whole lines; return how many there are."""
-    try:
-        chunk.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        line = first_line + chunk.count(b"\n", 0, exc.start)
-        raise ManifestError(f"{path}:{line}: byte 0x{chunk[exc.start]:02x} is not UTF-8; re-encode the file") from None
-    if b"\0" in chunk:
-        line = first_line + chunk.count(b"\n", 0, chunk.index(b"\0"))
-        raise ManifestError(f"{path}:{line}: found a NUL character; the file is damaged")
+    _check_encoding(path, chunk, first_line)
     octets = np.frombuffer(chunk, dtype=np.uint8)
     line_ends = np.flatnonzero(octets == _NEWLINE)
     tabs = np.flatnonzero(octets == _TAB)
@@ -111,8 +106,22 @@ def _check_chunk(path: Path, chunk: bytes, num_columns: int, first_line: int) ->
         row = int(np.flatnonzero(found != num_columns)[0])
         raise ManifestError(f"{path}:{first_line + row}: found {found[row]} columns; the header has {num_columns}")
     if int(np.diff(line_ends, prepend=-1).max()) > MAX_FIELD_CHARS:
-        _check_widths(path, line_ends, tabs, first_line)
+        _check_widths(path, chunk, np.sort(np.concatenate([line_ends, tabs])), first_line)
     return len(line_ends)
+
+
+def _check_encoding(path: Path, chunk: bytes, first_line: int) -> None:
+    """Check that bytes are UTF-8 without NUL."""
+    try:
+        chunk.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = first_line + chunk.count(b"\n", 0, exc.start)
+        raise ManifestError(f"{path}:{line}: byte 0x{chunk[exc.start]:02x} is not UTF-8; re-encode the file") from None
+    if b"\0" in chunk:
+        line = first_line + chunk.count(b"\n", 0, chunk.index(b"\0"))
+        raise ManifestError(
+            f"{path}:{line}: found a NUL character; the file is damaged, or UTF-16: then re-encode it as UTF-8"
+        )
 
 
 def _is_regular(line_ends: Positions, tabs: Positions, num_columns: int) -> bool:
@@ -125,11 +134,14 @@ def _is_regular(line_ends: Positions, tabs: Positions, num_columns: int) -> bool
     return bool((by_line[:, -1] < line_ends).all() and (by_line[1:, 0] > line_ends[:-1]).all())
 
 
-def _check_widths(path: Path, line_ends: Positions, tabs: Positions, first_line: int) -> None:
-    field_ends = np.sort(np.concatenate([line_ends, tabs]))
+def _check_widths(path: Path, chunk: bytes, field_ends: Positions, first_line: int) -> None:
     widths = np.diff(field_ends, prepend=-1) - 1
-    if widths.max() > MAX_FIELD_CHARS:
-        line = first_line + int(np.searchsorted(line_ends, field_ends[int(widths.argmax())]))
-        raise ManifestError(
-            f"{path}:{line}: a field is longer than {MAX_FIELD_CHARS} characters; is a line end missing?"
-        )
+    # Characters may have several bytes: only fields of more bytes than allowed can have too many.
+    for place in np.flatnonzero(widths > MAX_FIELD_CHARS):
+        end = int(field_ends[place])
+        start = end - int(widths[place])
+        if len(chunk[start:end].decode("utf-8")) > MAX_FIELD_CHARS:
+            line = first_line + chunk.count(b"\n", 0, start)
+            raise ManifestError(
+                f"{path}:{line}: a field is longer than {MAX_FIELD_CHARS} characters; is a line end missing?"
+            )

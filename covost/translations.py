@@ -132,6 +132,7 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
     known = lock.tables.get(direction)
     expected = (known.archive_sha256 or None) if known else None
     archive = out / f"{path.name}.tar.gz"
+    was_there = archive.is_file()
     with tempfile.TemporaryDirectory(prefix=".tables.", suffix=".tmp", dir=out) as temporary:
         staged = Path(temporary, path.name)
 
@@ -154,7 +155,9 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
     lock.add(direction, table)
-    archive.unlink()
+    # An archive that was put there by hand stays: the folder may be its mirror.
+    if not was_there:
+        archive.unlink()
     return table
 
 

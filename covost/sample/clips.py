@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def _info_frame(frames: bytes, num_samples: int) -> bytes:
 
 
 def make_clip(clip: Clip) -> float:
-    """Write a clip, unless it is there already.
+    """Write a clip, unless it is there already; one that is empty or damaged is made again.
 
     Returns:
         Its duration in seconds.
@@ -83,9 +84,11 @@ def make_clip(clip: Clip) -> float:
         StError: If eSpeak NG fails.
         OSError: If the file cannot be written.
     """
-    if not clip.path.exists():
-        spoken = speak(spoken_text(clip.text, clip.language), clip.language, clip.voice)
-        encoded = encode_mp3(to_clip_rate(spoken))
-        with atomic_write(clip.path, "wb") as handle:
-            handle.write(encoded)
+    if clip.path.exists():
+        with contextlib.suppress(soundfile.LibsndfileError):
+            return float(soundfile.info(str(clip.path)).duration)
+    spoken = speak(spoken_text(clip.text, clip.language), clip.language, clip.voice)
+    encoded = encode_mp3(to_clip_rate(spoken))
+    with atomic_write(clip.path, "wb") as handle:
+        handle.write(encoded)
     return float(soundfile.info(str(clip.path)).duration)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
-from st.data.audio_stream import SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
+from st.data.audio_stream import MAX_PEAK, SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
 from st.data.content_file import FileContent
 from st.data.memory_file import MemoryFile
 from st.data.sound_file import Handle
@@ -32,6 +32,7 @@ MAX_STREAM_BYTES = 1 << 28
 """Most that is read of what has no size of its own, such as standard input: two hours of WAV at 16 kHz."""
 
 __all__ = [
+    "MAX_PEAK",
     "MAX_STREAM_BYTES",
     "MIN_SAMPLES",
     "SAMPLE_RATE",
@@ -76,7 +77,8 @@ def read_audio(source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE) ->
         Samples of shape ``(T,)``, float32 in [-1, 1].
 
     Raises:
-        AudioError: If it cannot be decoded; ``reason`` is ``undecodable``, ``empty_audio`` or ``non_finite``.
+        AudioError: If it cannot be decoded; ``reason`` is ``undecodable``, ``empty_audio``, ``non_finite`` or
+            ``out_of_range``.
         ManifestError: If a slice is empty or lies outside its file.
     """
     return read_recording(source, sample_rate=sample_rate).samples

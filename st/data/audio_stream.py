@@ -20,7 +20,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from st.data.joined_file import UNKNOWN_FRAMES
+from st.data.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES
 from st.data.sound_file import Handle, SequentialFile, open_whole
 from st.data.truncation import Content, is_truncated
 from st.errors import AudioError, StError
@@ -30,6 +30,8 @@ Samples = npt.NDArray[np.float32]
 SAMPLE_RATE = 16_000
 _LOWEST_RATE = 1000
 """Of a recording; below, a header is wrong, and resampling would make much of little."""
+MAX_PEAK = 4.0
+"""Floats beyond it are no loud recording but numbers on another scale."""
 _BLOCK_FRAMES = 1 << 18
 _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
@@ -83,6 +85,7 @@ class AudioStream:
         self._limit = None if max_seconds is None else int(max_seconds * self._file.samplerate)
         # Always finite and within [-1, 1].
         self._exact = self._file.subtype == "PCM_16"
+        self._any_scale = self._file.subtype in ("FLOAT", "DOUBLE", MIXED_SUBTYPES)
         self._decoded = 0
 
     def __enter__(self) -> AudioStream:
@@ -112,16 +115,18 @@ class AudioStream:
 
         Raises:
             AudioError: If it cannot be decoded to the end; ``reason`` is ``undecodable``, ``empty_audio``,
-                ``non_finite`` or ``too_long``.
+                ``non_finite``, ``out_of_range`` or ``too_long``.
         """
         with _block_buffer(self._file.channels) as buffer:
             yield from self._to_mono(self._decode(len(buffer), buffer))
 
     def _to_mono(self, blocks: Iterator[tuple[Samples, bool]]) -> Iterator[Samples]:
-        resampler, produced, finite = None, 0, True
+        resampler, produced, finite, peak = None, 0, True, 0.0
         for block, last in blocks:
             # Whether the rest can be decoded is still to be found out.
             if finite:
+                if self._any_scale:
+                    peak = max(peak, _peak(block))
                 samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
                 if self._file.samplerate != self._sample_rate:
                     if last and resampler is None:  # soxr is faster at one go.
@@ -131,10 +136,15 @@ class AudioStream:
                         samples = resampler.resample_chunk(samples, last=last)
                 finite = self._exact or _all_finite(samples)
                 produced += len(samples)
-                if finite:
+                if finite and peak <= MAX_PEAK:
                     yield _within_full_scale(samples)
         if not finite:
             raise AudioError(f"{self._name}: holds NaN or infinite samples", reason="non_finite")
+        if peak > MAX_PEAK:
+            raise AudioError(
+                f"{self._name}: its floats reach {peak:g}; expected [-1, 1]; divide what comes from 16 bits by 32768",
+                reason="out_of_range",
+            )
         if not produced:
             raise AudioError(f"{self._name}: shorter than one sample after resampling", reason="empty_audio")
 
@@ -243,6 +253,11 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
         for block in stream.blocks():
             flac.write(block)
         return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)
+
+
+def _peak(samples: Samples) -> float:
+    """Return the largest absolute value; NaN if there is one."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
 
 
 def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:

@@ -25,6 +25,8 @@ _MPEG_HEADER = re.compile(rb"\xff[\xe2-\xff].{2}", re.DOTALL)
 _MPEG_SIDE_INFO = (32, 17, 9)
 """Bytes between the header of an MP3's first frame and the count of the others."""
 _SEARCHED = 1 << 20
+MIXED_SUBTYPES = "mixed"
+"""Stands for the subtypes of joined recordings of several."""
 UNKNOWN_FRAMES = (1 << 63) - 1
 """What libsndfile says of a file whose header does not tell, such as FLAC that was written to a pipe."""
 
@@ -108,7 +110,8 @@ class JoinedFile:
         self._number = 0
         first = files[0]
         self.samplerate, self.channels = first.samplerate, first.channels
-        self.format, self.subtype = first.format, first.subtype
+        self.format = first.format
+        self.subtype = first.subtype if len({file.subtype for file in files}) == 1 else MIXED_SUBTYPES
         self.frames = min(sum(file.frames for file in files), UNKNOWN_FRAMES)
 
     def read(self, frames: int, dtype: str = "float32", out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:

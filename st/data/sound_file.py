@@ -15,6 +15,7 @@ import soundfile
 
 from st.data.content_file import ContentFile, ContentPart
 from st.data.joined_file import JoinedFile, recording_starts
+from st.data.mpeg_frames import MAX_FRAME_BYTES, frames_end
 from st.data.truncation import Content, tells_its_length, unfinished_header
 
 Handle = int | BinaryIO | io.RawIOBase
@@ -24,8 +25,6 @@ _FAR_END = 1 << 40
 _TO_THE_END = b"\xff" * 4
 _MPEG_SAMPLES = 576
 """In the smallest of MPEG's frames, and a multiple in the others."""
-_MPEG_BYTES = 2881
-"""In the largest."""
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -45,12 +44,12 @@ class UnmeasuredMp3(SequentialFile):
 
     Its length is worked out of the bit rate of its first frame and the size of the file, and libsndfile decodes no more
     than that. A recording of variable bit rate that becomes quieter would lose its end, so here the file says that it is
-    larger than any.
+    larger than any. What follows the last frame, over which the decoder would stumble, is not shown to it.
     """
 
     def __init__(self, content: Content) -> None:
         """Take the bytes of the file."""
-        self._bytes = _FarEnd(content)
+        self._bytes = _FarEnd(ContentPart(content, 0, frames_end(content)))
         self._decoded = 0
         super().__init__(self._bytes)
 
@@ -65,7 +64,7 @@ class UnmeasuredMp3(SequentialFile):
         count = 0
         while count < frames:
             # Whole frames, and as many as are certainly there: those that are decoded together are lost together.
-            sure = max(self._bytes.left // _MPEG_BYTES, 1) * _MPEG_SAMPLES - self._decoded % _MPEG_SAMPLES
+            sure = max(self._bytes.left // MAX_FRAME_BYTES, 1) * _MPEG_SAMPLES - self._decoded % _MPEG_SAMPLES
             part = out[count : min(count + sure, frames)]
             try:
                 read = len(super().read(len(part), dtype=dtype, out=part))

@@ -49,13 +49,19 @@ def tells_its_length(data: Content) -> bool:
 
     Without one its length is only an estimate; the decoder takes no notice of VBRI frames.
     """
+    start = tags_end(data)
+    found = _FRAME_COUNT.search(data[start : start + _MPEG_SEARCHED])
+    return found is not None and found[1] != bytes(4)
+
+
+def tags_end(data: Content) -> int:
+    """Return where the tags (ID3v2) end that an MP3 begins with."""
     start = 0
     head = data[:10]
     while head[:3] == b"ID3" and len(head) == 10:
         start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
         head = data[start : start + 10]
-    found = _FRAME_COUNT.search(data[start : start + _MPEG_SEARCHED])
-    return found is not None and found[1] != bytes(4)
+    return start
 
 
 def unfinished_header(data: Content) -> int | None:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from st.data.audio import SAMPLE_RATE, read_recording, source_name, to_mono
+from st.data.audio import MAX_PEAK, SAMPLE_RATE, read_recording, source_name, to_mono
 from st.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,6 @@ MAX_SECONDS = 30.0
 MAX_CHANNELS = 64
 SAMPLE_RATES = (1000, 10_000_000)
 """Least and most samples per second of an array; beyond, resampling takes for ever, or makes much of little."""
-MAX_PEAK = 4.0
-"""Floats beyond it are no loud recording but numbers on another scale."""
 
 Waveform = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"

@@ -210,6 +210,29 @@ def test_a_part_without_version_is_completed_only_to_be_verified(site: Site, tar
     assert site.requests == [("file.bin", None)], "nothing could verify what was put together"
 
 
+def test_p27_an_answer_without_length_that_ends_early_is_fetched_again(site: Site, target: Path) -> None:
+    site.lengths = False
+    site.break_after = [900_000]
+    assert fetch(site.url("file.bin"), target, sha256=SHA256) == SHA256
+    assert site.requests == [("file.bin", None)] * 2
+    site.break_after = [900_000, 900_000, 900_000]
+    with pytest.raises(DownloadError, match=r"its SHA-256 is .*; the file was removed"):
+        fetch(site.url("file.bin"), target.with_name("other"), sha256=SHA256)
+    assert site.break_after == [900_000]
+
+
+def test_p27_a_file_that_changes_on_the_server_within_a_run_is_fetched_again(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = CONTENT[::-1]
+    site.validators = False
+    site.break_after = [900_000]
+    monkeypatch.setattr(downloads.time, "sleep", lambda _: site.files.update({"file.bin": changed}))
+    sha256 = hashlib.sha256(changed).hexdigest()
+    assert fetch(site.url("file.bin"), target, sha256=sha256) == sha256
+    assert [asked for _, asked in site.requests] == [None, "bytes=900000-", None]
+
+
 def test_redirects_are_followed_but_not_away_from_encryption(site: Site, target: Path) -> None:
     site.redirect["moved"] = site.url("file.bin")
     fetch(site.url("moved"), target, sha256=SHA256)

@@ -140,7 +140,10 @@ def test_p33_index_report_and_statistics_add_up(data: Path, capsys: pytest.Captu
     for code, entry in report["languages"].items():
         for split, counts in entry["transcripts"].items():
             assert counts["kept"] + sum(counts["dropped"].values()) == counts["input"]
-            assert stats["languages"][code][split]["kept"] == counts["kept"]
+            found = stats["languages"][code][split]
+            assert found["rows"] == counts["input"]
+            for key in ("kept", "dropped", "flagged"):
+                assert found[key] == counts[key], (code, split, key)
             assert counts["kept"] == len(read_manifest(data / f"asr_{split}_{code}.tsv"))
     french = report["directions"]["fr_en"]["splits"]["train"]
     assert french["dropped"] == {"wrong_script_target": 1}

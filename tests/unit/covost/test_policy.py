@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import unicodedata
 from pathlib import Path
@@ -128,12 +129,25 @@ def test_characters_per_second_are_limited_in_train_and_flagged_in_test(
         {"min_chars_per_second": 5.0, "max_chars_per_second": 5.0},
         {"min_chars_per_second": -1.0},
         {"min_script_share": 1.5},
+        {"min_script_share": math.nan},
+        {"min_seconds": math.nan},
+        {"max_seconds": math.nan},
+        {"min_seconds": math.inf, "max_seconds": math.inf},
     ],
 )
 def test_limits_without_a_range_name_the_option(values: dict[str, float]) -> None:
-    option = next(iter(values)).replace("_", "-").removeprefix("min-")
-    with pytest.raises(ConfigError, match=f"--min-{option}"):
+    option = next(iter(values)).replace("_", "-")
+    with pytest.raises(ConfigError, match=f"--{option}"):
         Policy(**values)
+
+
+@pytest.mark.parametrize("limit", [math.inf, 1e300, 1e15])
+def test_there_may_be_no_upper_limit(limit: float) -> None:
+    rows = pl.DataFrame({"n_frames": [1, 10**9], "src_text": ["a" * 100, "a"], "flags": ["", ""]})
+    policy = Policy(max_seconds=limit, max_chars_per_second=limit)
+    rules = policy.audio_rules()
+    found = rows.select(**{name: rules[name] for name in ("too_short", "too_long", "too_many_characters")})
+    assert found.rows() == [(True, False, False), (False, False, False)]
 
 
 def test_every_reason_of_the_rules_is_documented() -> None:

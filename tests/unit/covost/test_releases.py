@@ -291,6 +291,10 @@ def test_several_archives_of_a_language_are_an_error(archive) -> None:
         ),
         ({"clips/a.mp3": b"x"}, "no validated.tsv of en"),
         ({"validated.tsv": b"x", "clips/a.mp3": b"x", "en/clips/a.mp3": b"x"}, r"several clips a\.mp3"),
+        (
+            {"v1/en/validated.tsv": b"x", "clips/a.mp3": b"x", "v2/en/validated.tsv": b"x"},
+            r"several tables of en: v1/en/validated\.tsv and v2/en/validated\.tsv; leave one",
+        ),
     ],
 )
 def test_archives_of_something_else_are_refused(tmp_path: Path, files: dict[str, bytes], match: str) -> None:

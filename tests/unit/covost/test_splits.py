@@ -203,7 +203,7 @@ def test_p01_p07_flagged_clips_go_from_train_unless_kept(corpus, flag: str, keep
     assert result == ({"train": "+None", "test": "+None"} if keep else {"train": flag, "test": f"+{flag}"})
 
 
-@pytest.mark.parametrize("status", ["undecodable", "empty_audio", "non_finite", "unreadable"])
+@pytest.mark.parametrize("status", ["undecodable", "empty_audio", "non_finite", "out_of_range", "unreadable"])
 def test_what_has_no_audio_is_dropped_everywhere(corpus, status: str) -> None:
     assert decoded(corpus, 0, status=status) == {"train": status, "test": status}
 

@@ -58,10 +58,21 @@ def test_p14_wrong_bytes_name_the_line(tmp_path: Path, bad: bytes) -> None:
         read_table(table(tmp_path, b"a\tb\nx\ty\nx\t" + bad + b"\n"), ["a"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_p14_a_utf_16_table_is_told_without_its_bytes(encoding: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"validated\.tsv:1: .*re-encode") as caught:
+        read_table(table(tmp_path, "path\tb\nx\ty\n".encode(encoding)), ["path"])
+    assert "\0" not in str(caught.value)
+
+
 def test_p15_endless_field_is_a_manifest_error(tmp_path: Path) -> None:
     assert len(column(table(tmp_path, "a\tb\nx\t" + "y" * 131_072 + "\n"))[0]) == 131_072
     with pytest.raises(ManifestError, match=r":3: a field is longer"):
         read_table(table(tmp_path, "a\tb\nx\ty\nx\t" + "y" * 131_073 + "\n"), ["a"])
+    # Characters are counted, not bytes.
+    assert len(column(table(tmp_path, "a\tb\nx\t" + "é" * 131_072 + "\n"))[0]) == 131_072
+    with pytest.raises(ManifestError, match=r":3: a field is longer than 131072 characters"):
+        read_table(table(tmp_path, "a\tb\nx\ty\n" + "é" * 131_073 + "\tx\n"), ["a"])
 
 
 @pytest.mark.parametrize("text", ["NULL", "NA", "nan", "None", "", " ", "001", "1e5", "true", "#x", "2020-01-01"])

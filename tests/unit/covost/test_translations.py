@@ -179,6 +179,23 @@ def test_a_folder_serves_as_a_mirror(tmp_path: Path, capsys) -> None:
     assert sorted(path.name for path in mirror.iterdir()) == [archive("cy_en"), archive("sl_en")]
 
 
+def test_archives_in_the_folder_itself_stay_as_they_are(tmp_path: Path, capsys) -> None:
+    sound, cut = pack("sl_en"), pack("cy_en")[:-40]
+    (tmp_path / archive("sl_en")).write_bytes(sound)
+    (tmp_path / archive("cy_en")).write_bytes(cut)
+    assert download(tmp_path, tmp_path / ".") == 1
+    assert f"{archive('cy_en')}: not a sound archive" in (message := capsys.readouterr().err)
+    assert "the file was left as it is; --mirror names another place" in message
+    assert list(tree(tmp_path)) == [
+        "covost2.lock.json",
+        archive("cy_en"),
+        archive("sl_en"),
+        "sl/covost_v2.sl_en.tsv",
+    ]
+    assert (tmp_path / archive("sl_en")).read_bytes() == sound
+    assert (tmp_path / archive("cy_en")).read_bytes() == cut
+
+
 def test_what_comes_next_depends_on_what_is_there(tmp_path: Path, capsys) -> None:
     mirror, out = tmp_path / "mirror", tmp_path / "CV"
     mirror.mkdir()

@@ -24,6 +24,7 @@ class Site:
         """The next answers are errors."""
         self.ranges = True
         self.validators = True
+        self.lengths = True
         self.content_type = "application/octet-stream"
         self.redirect: dict[str, str] = {}
         self.headers: dict[str, str] = {}
@@ -67,7 +68,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        length = {"Content-Length": str(len(body))} if self.site.lengths else {"Connection": "close"}
+        for name, value in {**length, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.site.break_after and status < 300:

@@ -181,6 +181,16 @@ def test_a_clip_sounds_like_what_was_spoken(tmp_path: Path) -> None:
     assert decoded.std() == pytest.approx(spoken.std(), rel=0.05)
 
 
+@pytest.mark.parametrize("num_bytes", [0, 100])
+def test_a_clip_that_cannot_be_read_is_made_again(num_bytes: int, tmp_path: Path) -> None:
+    clip = Clip(tmp_path / "a.mp3", "Friday", "en", Voice("f2", 50, 185, "female"))
+    duration_s = make_clip(clip)
+    content = clip.path.read_bytes()
+    clip.path.write_bytes(content[:num_bytes])
+    assert make_clip(clip) == duration_s
+    assert clip.path.read_bytes() == content
+
+
 def test_nothing_is_left_of_a_clip_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")

@@ -130,6 +130,19 @@ def test_p09_integer_and_float_sources_have_the_same_scale() -> None:
     assert np.abs(read_audio(encoded(4 * source, 16_000, subtype="FLOAT"))).max() == 1.0
 
 
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_p09_floats_on_the_scale_of_integers_are_refused(subtype: str) -> None:
+    source = 32_767 * tone(0.5, 48_000, 2)
+    source[: len(source) // 2] = 0
+    data = encoded(source, 48_000, subtype=subtype)
+    with pytest.raises(AudioError, match=r"audio of .*: its floats reach 16\d*\.?\d*; expected \[-1, 1\]") as caught:
+        read_audio(data)
+    assert caught.value.reason == "out_of_range"
+    with pytest.raises(AudioError) as joined:
+        read_audio(encoded(np.zeros((100, 2)), 48_000) + data)
+    assert joined.value.reason == "out_of_range"
+
+
 @pytest.mark.parametrize(
     ("container", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("MP3", None)]
 )

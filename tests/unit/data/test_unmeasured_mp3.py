@@ -12,6 +12,7 @@ import soundfile
 
 from covost.decode import decode_clip
 from st.data.audio import read_audio, read_recording
+from st.data.mpeg_frames import frames_end
 from st.errors import AudioError
 
 RATE = 48_000
@@ -62,6 +63,40 @@ def test_tags_before_and_behind_are_passed_over() -> None:
         assert np.array_equal(read_audio(data), samples)
 
 
+TAILS = {
+    "zeros": bytes(1100),
+    "many-zeros": bytes(300_000),
+    "text": b"a page that came with it\n" * 200,
+    "junk": np.random.default_rng(5).bytes(200_000),
+    "one-header": bytes(2000) + b"\xff\xfb\x94\xc4" + bytes(2000),
+    "tags": b"APETAGEX" + bytes(3000) + b"TAG" + bytes(125),
+}
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_p01_whatever_follows_the_last_frame_is_passed_over(tail: bytes, recording: tuple[bytes, bytes]) -> None:
+    for data in recording:
+        whole, with_tail = read_recording(data), read_recording(data + tail)
+        assert np.array_equal(with_tail.samples, whole.samples)
+        assert not with_tail.truncated
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 32_000, 44_100])
+def test_the_last_frame_is_found_at_every_rate(rate: int) -> None:
+    samples = 0.3 * np.random.default_rng(0).standard_normal((rate, 2))
+    for mode in ("CONSTANT", "VARIABLE"):
+        sink = io.BytesIO()
+        soundfile.write(sink, samples, rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
+        data = sink.getvalue()
+        for tags in (b"", b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)):
+            assert frames_end(tags + data) == len(tags + data)
+            assert frames_end(tags + data + bytes(70_000)) == len(tags + data)
+            assert frames_end(tags + data[:-1]) == len(tags + data) - 1
+    assert frames_end(b"") == 0
+    assert frames_end(b"\xff\xfb") == 2
+    assert frames_end(bytes(5000)) == 5000
+
+
 def test_a_header_that_was_never_filled_in_is_none() -> None:
     """Encoders that write to a pipe cannot go back and enter the number of frames."""
     whole, bare = encoded("VARIABLE")
@@ -74,9 +109,10 @@ def test_a_header_that_was_never_filled_in_is_none() -> None:
 
 def test_damage_in_the_middle_is_an_error() -> None:
     bare = bytearray(encoded("VARIABLE")[1])
-    bare[len(bare) // 2 : len(bare) // 2 + 20_000] = bytes(20_000)
-    with pytest.raises(AudioError, match="cannot be decoded"):
-        read_audio(bytes(bare))
+    bare[len(bare) // 2 : len(bare) // 2 + 5000] = bytes(5000)
+    for tail in (b"", bytes(5000)):
+        with pytest.raises(AudioError, match="cannot be decoded"):
+            read_audio(bytes(bare) + tail)
 
 
 def test_longest_duration_allowed() -> None:
