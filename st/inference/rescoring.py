@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from st.errors import ConfigError, DecodingError
 from st.inference.audio_input import Waveform
-from st.inference.translator import DecodedUtterance, Translation, Translator
+from st.inference.results import DecodedUtterance, Translation
+from st.inference.translator import Translator
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +23,7 @@ from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
+from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
@@ -33,41 +33,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """One hypothesis as text."""
-
-    text: str
-    score: float
-    """Length-normalised log-probability, as :class:`Hypothesis`."""
-    truncated: bool
-    """Whether the length limit cut it off."""
-    tokens: tuple[int, ...] = ()
-    """As :class:`Hypothesis`."""
-    pieces: tuple[str, ...] = ()
-    """The same as pieces of the vocabulary, and the end of sentence last."""
-    piece_scores: tuple[float, ...] = ()
-    """Log-probability of every piece, by the model that translated."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedUtterance:
-    """What the model made of one recording."""
-
-    transcript: str | None
-    """What the CTC head heard; None if the model has no such head."""
-    translations: Mapping[str, str]
-    """The best translation by target language (CoVoST code)."""
-    nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
-    """All translations asked for, best first."""
-    reason: str | None = None
-    """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
-    words: Sequence[TimedText] | None = None
-    """When each word of the transcript was said; None if that was not asked for."""
-    truncated: bool = False
-    """Whether the length limit cut the transcript off; the translations say it of themselves."""
 
 
 class Rescoring(Protocol):
