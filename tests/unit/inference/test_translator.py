@@ -310,6 +310,28 @@ def test_there_must_be_target_languages_for_each_recording(translator: Translato
                 decode(waves, targets)
 
 
+def test_languages_that_are_spoken_are_checked_even_where_nobody_asks_for_them(
+    translator: Translator, waves: list[np.ndarray]
+) -> None:
+    for spoken in ([], ["fr"], ["fr"] * 9):
+        with pytest.raises(ValueError, match=f"found 8 recordings and {len(spoken)} languages that are spoken"):
+            translator.decode_batch(waves, [["de"]] * 8, spoken)
+    with pytest.raises(UsageError, match="no language 'xx'"):
+        translator.decode_batch(waves, [["de"]] * 8, ["fr"] * 7 + ["xx"])
+
+
+def test_i04_what_cannot_be_scored_is_refused(translator: Translator, waves: list[np.ndarray]) -> None:
+    broken = np.full(20_000, np.nan, np.float32)
+    with pytest.raises(AudioError, match="utterance 1 of the batch holds NaN"):
+        translator.score_batch([waves[0], broken], [(1, "de", "Hallo")])
+    with pytest.raises(DecodingError, match="utterance 1 of the batch is too short"):
+        translator.score_batch([waves[0], waves[0][:399]], [(1, "de", "Hallo")])
+    for number in (-1, 2):
+        with pytest.raises(ValueError, match=f"for utterance {number}; expected 0 to 1"):
+            translator.score_batch(waves[:2], [(number, "de", "Hallo")])
+    assert len(translator.score_batch([waves[0], broken], [(0, "de", "Hallo")])) == 1
+
+
 @pytest.mark.parametrize("name", ["a\0b", "a\0b:1:5", "\ud800", "\ud800:1:5"])
 def test_names_that_no_file_can_have_are_missing(translator: Translator, name: str) -> None:
     with pytest.raises(AudioError, match="no such file") as caught:
