@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from st.errors import ConfigError, UsageError
     from st.inference import DecodedUtterance, Translation, Translator
     from st.inference.recordings import Formatter, RecordingResult, Source
 
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
+FLAGS = {"length_penalty": "--lenpen", "model_weight": "--lm-weight", "weight": "--rescore-weight"}
+"""Fields of options whose flags have other names."""
 
 
 FORMATS_HELP = (
@@ -107,6 +110,14 @@ def _is_read_from(name: str | Path, file: Path) -> bool:
     place = parse_slice(str(name))
     candidates = [Path(name)] if place is None else [Path(name), Path(place[0])]
     return any(path.is_file() and path.samefile(file) for path in candidates)
+
+
+def in_flags(error: ConfigError) -> UsageError:
+    """Return what is wrong with options as the command line calls them."""
+    from st.errors import UsageError
+
+    flag = FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
+    return UsageError(str(error).replace(error.field, flag, 1) if error.field else str(error))
 
 
 def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:
