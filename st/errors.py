@@ -16,7 +16,15 @@ class UsageError(StError):
 
 
 class ConfigError(StError):
-    """A configuration value is missing, of the wrong type, or contradicts another."""
+    """A configuration value is missing, of the wrong type, or contradicts another.
+
+    Attributes:
+        field: The field that the message begins with, if it names one; a command says its flag instead.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ManifestError(StError):

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.recordings import add_ensemble_argument, warn_untrained
+from st.commands.recordings import add_ensemble_argument, in_flags, warn_untrained
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
@@ -193,12 +193,12 @@ class _LateDecoder:
 
 def _beam_options(args: argparse.Namespace) -> BeamOptions:
     from st.decoding.options import BeamOptions
-    from st.errors import ConfigError, UsageError
+    from st.errors import ConfigError
 
     try:
         return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
     except ConfigError as error:
-        raise UsageError(str(error)) from None
+        raise in_flags(error) from None
 
 
 def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:

@@ -7,13 +7,14 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from st.inference import Translator
+    from st.errors import ConfigError, UsageError
+    from st.inference import DecodedUtterance, Translation, Translator
     from st.inference.recordings import Formatter, RecordingResult, Source
 
     Layout = tuple[str, Formatter]
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
+FLAGS = {"length_penalty": "--lenpen", "model_weight": "--lm-weight", "weight": "--rescore-weight"}
+"""Fields of options whose flags have other names."""
 
 
 FORMATS_HELP = (
@@ -107,6 +110,14 @@ def _is_read_from(name: str | Path, file: Path) -> bool:
     place = parse_slice(str(name))
     candidates = [Path(name)] if place is None else [Path(name), Path(place[0])]
     return any(path.is_file() and path.samefile(file) for path in candidates)
+
+
+def in_flags(error: ConfigError) -> UsageError:
+    """Return what is wrong with options as the command line calls them."""
+    from st.errors import UsageError
+
+    flag = FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
+    return UsageError(str(error).replace(error.field, flag, 1) if error.field else str(error))
 
 
 def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:
@@ -225,13 +236,22 @@ def _write(
         if result.decoded is None:
             failed.append(result)
             continue
-        if result.decoded.reason is not None:
-            logger.warning("%s: no text: %s", result.name, result.decoded.reason.replace("_", " "))
-        cut = [code for code, found in result.decoded.nbest.items() if found[0].truncated]
-        if result.decoded.truncated and not targets:
-            cut.append("the transcript")
-        if cut:
-            logger.warning("%s: cut off at the length limit: %s", result.name, " ".join(cut))
+        _warn(result.name, result.decoded, targets)
         write(first + formatter(result, targets, len(args.audio) == 1))
         first = ""
     return failed
+
+
+def _warn(name: str, decoded: DecodedUtterance, targets: Sequence[str]) -> None:
+    """Warn of a text that is empty, cut off or goes in circles."""
+    if decoded.reason is not None:
+        logger.warning("%s: no text: %s", name, decoded.reason.replace("_", " "))
+    written: Mapping[str, DecodedUtterance | Translation]
+    written = {code: found[0] for code, found in decoded.nbest.items()} if targets else {"the transcript": decoded}
+    cut = [called for called, text in written.items() if text.truncated]
+    if cut:
+        logger.warning("%s: cut off at the length limit: %s", name, " ".join(cut))
+    circling = [called for called, text in written.items() if text.repetition]
+    if circling:
+        remedy = "; --no-repeat-ngram 3, or 2, lets no three, or two, pieces come twice" if targets else ""
+        logger.warning("%s: goes in circles, as happens where nobody speaks: %s%s", name, " ".join(circling), remedy)

@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     pairs = pair_segments(hypotheses, references)
     if args.transcripts:
         return _run_transcripts(args, pairs)
-    result = score_translations(args.target, [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
+    said, expected = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
+    result = score_translations(args.target, said, expected, where=references.path)
     comet = None
     if args.comet:
         found, comet = _comet(args.comet, pairs, hypotheses, references)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, check_output, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, check_output, in_flags, run_recordings
 
 if TYPE_CHECKING:
     from st.commands.recordings import Layout
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe and write."""
-    from st.errors import ConfigError, UsageError
+    from st.errors import ConfigError
 
     # What the command line got wrong is said before a large model is read.
     check_output(args)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         options = _options(args)
     except ConfigError as error:
-        raise UsageError(str(error)) from None
+        raise in_flags(error) from None
 
     from st.inference import load_translator
     from st.runtime import tune

@@ -10,6 +10,7 @@ from st.commands.recordings import (
     add_ensemble_argument,
     add_recording_arguments,
     check_output,
+    in_flags,
     run_recordings,
     warn_untrained,
 )
@@ -118,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         options = _options(args)
         rescoring = _rescoring(args)
     except ConfigError as error:
-        raise UsageError(str(error)) from None
+        raise in_flags(error) from None
     if args.rescore is not None:
         require_checkpoint(args.rescore)
     tune(args.threads)
@@ -157,6 +158,7 @@ def _options(args: argparse.Namespace) -> BeamOptions:
     chooses = args.rescore is not None or bool(args.length_reward)
     beam = BEAM if args.beam is None else args.beam
     refused = {
+        f"--nbest is {args.nbest}; expected at least 1": args.nbest < 1,
         "--rescore-weight needs --rescore": args.rescore_weight is not None and args.rescore is None,
         "--beam means nothing to --sample, except with --rescore or --length-reward; --nbest tells how many to draw": (
             args.sample and args.beam is not None and not chooses

@@ -211,6 +211,8 @@ def read_bytes(source: str | Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         # The name of a plain file may look like a slice, and that of none has a zero or a lone surrogate in it.
         if path == name or not Path(name).is_file():
+            if not path:
+                raise AudioError("the name of a recording is empty; name a file", reason="missing") from None
             found = "is a folder; name a recording" if Path(name).is_dir() else "no such file"
             raise AudioError(f"{source}: {found}", reason="missing") from None
         return _read_part(name, 0, -1)

@@ -17,6 +17,9 @@ from torch import Tensor
 from st.errors import DecodingError
 from st.modules.ctc_head import BLANK
 
+IMPOSSIBLE = -1e10
+"""Stands for the log-probability of what has none: `forced_align` loses its way among infinities."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSpan:
@@ -55,16 +58,21 @@ def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
         One span per label, in order, not overlapping, each at least one frame long.
 
     Raises:
-        DecodingError: If there is no label, one is not a label of the head, or they do not fit into the frames
-            (each needs one, and one more between equal neighbours).
+        DecodingError: If there is no label, one is not a label of the head, they do not fit into the frames (each needs
+            one, and one more between equal neighbours), the scores hold NaN or positive infinity, or every path has
+            probability 0.
     """
     _check(logits, labels)
     # torchaudio costs a second to import; nothing else here needs it.
     from torchaudio.functional import forced_align
 
-    log_probs = logits.float().log_softmax(dim=-1)[None]
+    log_probs = logits.float().log_softmax(dim=-1)[None].clamp(min=IMPOSSIBLE)
+    if log_probs.isnan().any():
+        raise DecodingError("cannot align: the scores of the CTC head hold NaN or infinity; check the checkpoint")
     targets = torch.tensor([list(labels)], dtype=torch.int32, device=logits.device)
     path, scores = forced_align(log_probs, targets, blank=BLANK)
+    if scores.min() <= IMPOSSIBLE:
+        raise DecodingError("cannot align: the CTC head gives every path through the text probability 0")
     return _spans(path[0].cpu().numpy(), scores[0].double().exp().cpu().numpy())
 
 

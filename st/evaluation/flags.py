@@ -6,12 +6,12 @@ both languages, raises none.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 
 from st.data.languages import LANGUAGES, split_direction
+from st.data.repetition import letter_script, repeats, tokens
 from st.evaluation.hypotheses import HypothesisRow
 from st.evaluation.language_id import LanguageGuesser
 from st.evaluation.scores import sentence_chrf
@@ -40,7 +40,6 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
 }
 """First words of the Unicode names of a script's letters."""
 
-_LONGEST_UNIT = 16
 _COPY_CHRF, _DIFFERENT_CHRF = 60.0, 40.0
 _SLACK = 10
 """Characters that a length may differ by in any case."""
@@ -69,14 +68,6 @@ def count_flags(flags: Iterable[Sequence[str]]) -> dict[str, int]:
     return {name: counts[name] for name in FLAGS}
 
 
-def repeats(hypothesis: str, reference: str) -> bool:
-    """Return whether a hypothesis goes in circles where its reference does not."""
-    words, expected = tokens(hypothesis), tokens(reference)
-    if _most_frequent(words) >= _most_frequent(expected) + 3:
-        return True
-    return _goes_in_circles(words) and not _goes_in_circles(expected)
-
-
 def copies(hypothesis: str, source: str, reference: str) -> bool:
     """Return whether a hypothesis is its source, by chrF++, where the reference is not."""
     words, said = tokens(hypothesis), set(tokens(source))
@@ -95,43 +86,6 @@ def foreign_share(text: str, script: str) -> float:
     letters = [character for character in text if character.isalpha()]
     foreign = sum(letter_script(character) not in _SCRIPTS[script] for character in letters)
     return foreign / len(letters) if letters else 0.0
-
-
-def tokens(text: str) -> list[str]:
-    """Split a text into words without punctuation; Chinese and Japanese into characters."""
-    found: list[str] = []
-    for word in text.casefold().split():
-        kept = "".join(character for character in word if unicodedata.category(character)[0] not in "PSC")
-        if any(letter_script(character) in _SCRIPTS["Jpan"] for character in kept):
-            found += kept
-        elif kept:
-            found.append(kept)
-    return found
-
-
-@lru_cache(maxsize=1 << 16)
-def letter_script(character: str) -> str:
-    """Return the first word of a character's Unicode name that tells its script, such as ``LATIN``."""
-    words = unicodedata.name(character, "UNKNOWN").replace("-", " ").split()
-    return words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") and len(words) > 1 else words[0]
-
-
-def _goes_in_circles(words: Sequence[str]) -> bool:
-    for size in range(1, min(_LONGEST_UNIT, len(words) // 3) + 1):
-        needed = 3 if size == 1 else 2  # repeats after the first
-        same = 0
-        for index in range(size, len(words)):
-            same = same + 1 if words[index] == words[index - size] else 0
-            # Digits come in rows: one million is no repetition.
-            if same >= needed * size and not "".join(words[index - size + 1 : index + 1]).isnumeric():
-                return True
-    return False
-
-
-def _most_frequent(words: Sequence[str]) -> int:
-    """Return how often the most frequent 4-gram occurs; 0 without any."""
-    grams = Counter(tuple(words[start : start + 4]) for start in range(len(words) - 3))
-    return max(grams.values(), default=0)
 
 
 def _other_script(script: str, row: HypothesisRow) -> bool:

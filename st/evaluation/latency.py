@@ -11,11 +11,11 @@ Legend: d delays, X source length, Y units of the output, Y* units of the refere
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from st.data.languages import written_without_spaces
@@ -24,6 +24,8 @@ from st.evaluation.hypotheses import read_lines
 from st.evaluation.results import JsonValue, number
 
 PAST_SOURCE = "past_source"
+LEAST_MS, MOST_MS = 0.001, 1e12
+"""Shortest source, and the most that a number of milliseconds may be: 30 years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,22 +116,28 @@ def lagging(instance: Instance, num_units: int) -> float:
 def _read(where: str, line: str, by_character: bool) -> Instance:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
         raise EvaluationError(f"{where}: not a JSON object; expected a line of SimulEval's instances.log")
     delays: Any = record.get("delays")
     source: Any = record.get("source_length")
     if not isinstance(delays, list) or not all(_is_number(delay) and delay >= 0 for delay in delays):
-        raise EvaluationError(f"{where}: delays is {delays!r}; expected a list of milliseconds")
-    if not _is_number(source) or source <= 0:
-        raise EvaluationError(f"{where}: source_length is {source!r}; expected milliseconds, more than 0")
+        raise EvaluationError(
+            f"{where}: delays is {shortened(delays)}; expected a list of milliseconds, each from 0 to {MOST_MS:g}"
+        )
+    if not _is_number(source) or source < LEAST_MS:
+        raise EvaluationError(
+            f"{where}: source_length is {shortened(source)}; expected milliseconds, from {LEAST_MS:g} to {MOST_MS:g}"
+        )
     _check_delays(where, delays, source, past_source=record.get(PAST_SOURCE) is True)
     units = record.get("prediction_length")
     if units is None:
         units = _count(record.get("prediction"), by_character)
     if units != len(delays):
-        raise EvaluationError(f"{where}: {len(delays)} delays for {units} units of output; expected one for each")
+        raise EvaluationError(
+            f"{where}: {len(delays)} delays for {shortened(units)} units of output; expected one for each"
+        )
     expected = _count(record.get("reference"), by_character)
     return Instance(tuple(map(float, delays)), float(source), expected or len(delays))
 
@@ -154,7 +162,8 @@ def _count(text: Any, by_character: bool) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Comparing, unlike converting, takes integers of any size; NaN compares with nothing.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_MS
 
 
 def _mean(values: Sequence[float]) -> float:

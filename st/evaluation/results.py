@@ -51,6 +51,8 @@ class DirectionResult:
     """Segments scored."""
     empty_hypotheses: int = 0
     """Hypotheses without any text; they are scored like the others."""
+    empty_references: int = 0
+    """References without any text; whatever was said there is wrong."""
     other_bleu: Mapping[str, MetricScore] = field(default_factory=dict)
     """BLEU with further tokenizers, by tokenizer (``zh``, ``ja-mecab``)."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class DirectionResult:
             "ter_signature": self.ter.signature,
             "n": self.n,
             "empty_hypotheses": self.empty_hypotheses,
+            "empty_references": self.empty_references,
         }
         for name in MAIN_METRICS:
             if name in self.intervals:
@@ -179,6 +182,7 @@ class Report:
             for name, result in self.directions.items()
             for metric, score in zip(MAIN_METRICS, (result.bleu, result.chrf, result.ter), strict=True)
         ]
+        values += [(f"{name} comet", result.comet) for name, result in self.directions.items()]
         values += [
             (f"{name} {metric}", value)
             for name, result in self.asr.items()

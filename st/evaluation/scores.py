@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from sacrebleu.metrics import BLEU, CHRF, TER
@@ -13,25 +14,49 @@ from st.evaluation.resampling import confidence_intervals
 from st.evaluation.results import MAIN_METRICS, DirectionResult
 from st.evaluation.statistics import Metric, Statistics, extract
 
+logger = logging.getLogger(__name__)
+
 OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
 """Tokenizers reported beside the papers' convention, by target language."""
 
 
-def score_translations(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> DirectionResult:
+def score_translations(
+    target: str, hypotheses: Sequence[str], references: Sequence[str], *, where: str = "the corpus"
+) -> DirectionResult:
     """Score one direction against one reference per segment.
 
     Args:
         target: CoVoST code of the target language; it decides the tokenizer.
         hypotheses: Detokenised translations, one per segment; empty ones are kept.
         references: References in the same order.
+        where: What is being scored, for messages.
 
     Raises:
-        EvaluationError: If nothing is given, the counts differ, an argument is not a flat list of texts, or a
-            tokenizer's package is missing.
+        EvaluationError: If nothing is given, the counts differ, an argument is not a flat list of texts, all references
+            are empty, or a tokenizer's package is missing.
         UsageError: If ``target`` is not a language of CoVoST 2.
     """
     hypotheses, references = checked_segments(hypotheses, references)
+    check_references(references, where=where)
     return summarise(translation_statistics(target, hypotheses, references), hypotheses, references)
+
+
+def check_references(references: Sequence[str], *, where: str) -> None:
+    """Warn of references without any text, which no translation can match.
+
+    Raises:
+        EvaluationError: If all of them are so.
+    """
+    empty = sum(not text.strip() for text in references)
+    if empty == len(references):
+        raise EvaluationError(
+            f"{where}: none of the {empty} references has any text, so that there is nothing to score against; check the "
+            "file or the column tgt_text"
+        )
+    if empty:
+        logger.warning(
+            "%s: %d of %d references are empty; all that is said there counts as wrong", where, empty, len(references)
+        )
 
 
 def translation_statistics(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Statistics]:
@@ -57,6 +82,7 @@ def summarise(
         ter=scores["ter"],
         n=len(references),
         empty_hypotheses=sum(not text.strip() for text in hypotheses),
+        empty_references=sum(not text.strip() for text in references),
         other_bleu={name: score for name, score in scores.items() if name not in MAIN_METRICS},
         intervals=dict(zip(statistics, intervals, strict=True)),
         length_ratio=length_ratio(hypotheses, references),

@@ -29,6 +29,8 @@ class Segments:
     """Id and text; the id is the row's number, from 0, where the file has none of its own."""
     numbered: bool
     """Whether the ids are row numbers."""
+    name: Callable[[str], str] = repr
+    """What messages call an id."""
 
     def renumbered(self) -> list[tuple[str, str]]:
         """Return the rows with row numbers for ids."""
@@ -68,13 +70,13 @@ def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
     """
     where = f"{hypotheses.path} against {references.path}"
     if hypotheses.numbered == references.numbered:
-        return pair_by_id(hypotheses.rows, references.rows, where=where)
+        return pair_by_id(hypotheses.rows, references.rows, where=where, name=hypotheses.name)
     if references.numbered:
         raise EvaluationError(
             f"{where}: the hypotheses have ids and the references have none; give references with ids, such as a "
             "manifest (id, tgt_text)"
         )
-    return pair_by_id(hypotheses.rows, references.renumbered(), where=where)
+    return pair_by_id(hypotheses.rows, references.renumbered(), where=where, name=hypotheses.name)
 
 
 def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> list[str]:
@@ -123,7 +125,9 @@ def _guess(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> st
 
 def _read_text(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> Segments:
     del columns
-    return Segments(str(path), [(str(number), line) for number, line in enumerate(lines)], numbered=True)
+    return Segments(
+        str(path), [(str(number), line) for number, line in enumerate(lines)], numbered=True, name=_row_name
+    )
 
 
 def _read_tsv(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> Segments:
@@ -139,7 +143,12 @@ def _read_fairseq(path: Path | str, lines: Sequence[str], columns: Sequence[str]
     if not found:
         raise EvaluationError(f"{path}: no D-<n> lines in it; expected the log of fairseq-generate with its output")
     rows = [(number, text) for number, text in found]
-    return Segments(str(path), rows, numbered=True)
+    return Segments(str(path), rows, numbered=True, name="D-{}".format)
+
+
+def _row_name(number: str) -> str:
+    """Return what an editor calls a row; ids count from 0, as fairseq does."""
+    return f"row {int(number) + 1}"
 
 
 _READERS: dict[str, Callable[[Path | str, Sequence[str], Sequence[str]], Segments]] = {

@@ -13,7 +13,8 @@ import numpy as np
 from st.data.audio import read_stream
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
-from st.inference.translator import DecodedUtterance, Translation, Translator
+from st.inference.results import DecodedUtterance, Translation
+from st.inference.translator import Translator
 
 STDIN = "standard input"
 
@@ -116,7 +117,7 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
         content["translations"] = dict(decoded.translations)
         content["nbest"] = {code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()}
     else:
-        content["truncated"] = decoded.truncated
+        content |= {"truncated": decoded.truncated, "repetition": decoded.repetition}
     content["empty_because"] = decoded.reason
     line = json.dumps(content, ensure_ascii=False, allow_nan=False)
     # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
@@ -125,7 +126,13 @@ def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -
 
 def _json_of(item: Translation) -> dict[str, object]:
     pieces = [[piece, round(score, 4)] for piece, score in zip(item.pieces, item.piece_scores, strict=True)]
-    return {"text": item.text, "score": round(item.score, 6), "truncated": item.truncated, "pieces": pieces}
+    return {
+        "text": item.text,
+        "score": round(item.score, 6),
+        "truncated": item.truncated,
+        "repetition": item.repetition,
+        "pieces": pieces,
+    }
 
 
 FORMATS: dict[str, Formatter] = {"text": format_text, "tsv": format_tsv, "json": format_json}

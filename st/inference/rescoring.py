@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from st.errors import ConfigError, DecodingError
 from st.inference.audio_input import Waveform
-from st.inference.translator import DecodedUtterance, Translation, Translator
+from st.inference.results import DecodedUtterance, Translation
+from st.inference.translator import Translator
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +36,14 @@ class RescoreOptions:
             ConfigError: If one is out of range.
         """
         if not 0.0 <= self.weight <= 1.0:
-            raise ConfigError(f"rescore weight is {self.weight}; expected from 0 to 1")
+            raise ConfigError(f"weight is {self.weight}; expected from 0 to 1", field="weight")
         if not -MOST_REWARD <= self.length_reward <= MOST_REWARD:
             raise ConfigError(
-                f"length reward is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
+                f"length_reward is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}",
+                field="length_reward",
             )
         if self.keep < 1:
-            raise ConfigError(f"keep is {self.keep}; expected at least 1")
+            raise ConfigError(f"keep is {self.keep}; expected at least 1", field="keep")
 
 
 class Rescorer:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Sequence
 
 from st.inference.recordings import RecordingResult, format_json, one_line
 from st.inference.word_times import TimedText, join_words
 
 UNITS = ("word", "segment")
+_SRT_SIGNS = str.maketrans("<>{}\\", "\uff1c\uff1e\uff5b\uff5d\uff3c")
+_SRT_STAMP = re.compile(r"(?<=\d):(\d{1,2}):(?=\d{1,2}[.,]\d)")
 HEADERS = {"tsv": "audio\tstart\tend\ttext\tconfidence\n", "vtt": "WEBVTT\n\n"}
 
 TimedFormatter = Callable[[RecordingResult, Sequence[TimedText], bool], str]
@@ -54,8 +57,7 @@ def _json(result: RecordingResult, pieces: Sequence[TimedText], single: bool) ->
 
 def _srt(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> str:  # noqa: ARG001
     cues = [
-        f"{number}\n{_clock(piece.start_s, ',')} --> {_clock(piece.end_s, ',')}\n"
-        f"{_plain(piece.text).replace('-->', '->')}\n\n"
+        f"{number}\n{_clock(piece.start_s, ',')} --> {_clock(piece.end_s, ',')}\n{_inert(_plain(piece.text))}\n\n"
         for number, piece in enumerate(pieces, start=1)
     ]
     return "".join(cues)
@@ -70,6 +72,11 @@ def _vtt(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> 
 
 
 TIMED_FORMATS: dict[str, TimedFormatter] = {"text": _text, "tsv": _tsv, "json": _json, "srt": _srt, "vtt": _vtt}
+
+
+def _inert(text: str) -> str:
+    """Write what SRT, which has no escapes, would read as arrows, tags or time stamps in the fullwidth forms (NFKC undoes it)."""
+    return _SRT_STAMP.sub("\uff1a\\1\uff1a", text).translate(_SRT_SIGNS)
 
 
 def _plain(text: str) -> str:

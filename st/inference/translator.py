@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +23,7 @@ from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
+from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
@@ -33,41 +33,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """One hypothesis as text."""
-
-    text: str
-    score: float
-    """Length-normalised log-probability, as :class:`Hypothesis`."""
-    truncated: bool
-    """Whether the length limit cut it off."""
-    tokens: tuple[int, ...] = ()
-    """As :class:`Hypothesis`."""
-    pieces: tuple[str, ...] = ()
-    """The same as pieces of the vocabulary, and the end of sentence last."""
-    piece_scores: tuple[float, ...] = ()
-    """Log-probability of every piece, by the model that translated."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedUtterance:
-    """What the model made of one recording."""
-
-    transcript: str | None
-    """What the CTC head heard; None if the model has no such head."""
-    translations: Mapping[str, str]
-    """The best translation by target language (CoVoST code)."""
-    nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
-    """All translations asked for, best first."""
-    reason: str | None = None
-    """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
-    words: Sequence[TimedText] | None = None
-    """When each word of the transcript was said; None if that was not asked for."""
-    truncated: bool = False
-    """Whether the length limit cut the transcript off; the translations say it of themselves."""
 
 
 class Rescoring(Protocol):
@@ -249,14 +214,17 @@ class Translator:
             UsageError: If CoVoST has no such language.
             ConfigError: If the model has no tag for a language.
             DecodingError: If the scores of the model are not finite.
-            ValueError: If there are not as many lists of target languages as recordings.
+            ValueError: If there are not as many lists of target languages, or spoken languages, as recordings.
         """
         _check_as_many(waveforms, target_languages)
+        if spoken is not None:
+            _check_as_many(waveforms, spoken, "languages that are spoken")
         for codes in target_languages:
             self.check_languages(codes)
+        for code in spoken or ():
+            language(code)
         for number, waveform in enumerate(waveforms):
-            if not np.isfinite(waveform).all():
-                raise AudioError(f"utterance {number} of the batch holds NaN or infinite samples", reason="non_finite")
+            _check_finite(number, waveform)
         usable = [n for n, waveform in enumerate(waveforms) if len(waveform) >= self._min_samples]
         transcripts: dict[int, Transcript] = {}
         nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
@@ -294,18 +262,27 @@ class Translator:
     def score_batch(
         self, waveforms: Sequence[Waveform], targets: Sequence[tuple[int, str, str | Sequence[int]]]
     ) -> list[Translation]:
-        """Score translations of a batch; errors as :meth:`score`.
+        """Score translations of a batch; errors as :meth:`score`, for recordings that have targets.
 
         Args:
             waveforms: As for :meth:`decode_batch`, those with targets long enough for one frame.
-            targets: Each (number of the utterance, language, text). Instead of the text the tokens of a hypothesis
-                of this model, language tag first.
+            targets: Each (number of the utterance, from 0, language, text). Instead of the text the tokens of a
+                hypothesis of this model, language tag first.
+
+        Raises:
+            ValueError: If there is no utterance of such a number.
         """
         self.check_languages([code for _, code, _ in targets])
         text = self._text()
         used = sorted({number for number, _, _ in targets})
         if not used:
             return []
+        for number in used:
+            if not 0 <= number < len(waveforms):
+                raise ValueError(f"a target is for utterance {number}; expected 0 to {len(waveforms) - 1}")
+            _check_finite(number, waveforms[number])
+            if len(waveforms[number]) < self._min_samples:
+                raise DecodingError(f"nothing to score: utterance {number} of the batch is too short for one frame")
         rows = torch.tensor([used.index(number) for number, _, _ in targets], device=self.device)
         tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
@@ -383,8 +360,13 @@ class Translator:
         return DecodedUtterance("", dict.fromkeys(codes, ""), reason=reason, words=words)
 
 
-def _check_as_many(waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]]) -> None:
-    if len(waveforms) != len(target_languages):
-        raise ValueError(
-            f"found {len(waveforms)} recordings and {len(target_languages)} lists of target languages; expected as many"
-        )
+def _check_as_many(
+    waveforms: Sequence[Waveform], given: Sequence[object], what: str = "lists of target languages"
+) -> None:
+    if len(waveforms) != len(given):
+        raise ValueError(f"found {len(waveforms)} recordings and {len(given)} {what}; expected as many")
+
+
+def _check_finite(number: int, waveform: Waveform) -> None:
+    if not np.isfinite(waveform).all():
+        raise AudioError(f"utterance {number} of the batch holds NaN or infinite samples", reason="non_finite")

@@ -63,6 +63,17 @@ def test_e13_report_figures_equal_sacrebleu_on_the_written_hypotheses(data: Path
     )
 
 
+def test_p18_a_direction_without_any_reference_is_an_error_before_anything_is_decoded(
+    data: Path, tmp_path: Path
+) -> None:
+    manifest = data / "test_fr_en.tsv"
+    write_manifest(manifest, [replace(row, tgt_text=" ") for row in read_manifest(manifest)])
+    oracle = Oracle()
+    with pytest.raises(EvaluationError, match=f"fr_en: none of the {NUM_CLIPS} references has any text"):
+        evaluate(oracle, data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert not oracle.batches
+
+
 def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_bytes(data: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     complete = Oracle(wrong=[2])

@@ -93,7 +93,7 @@ def test_decoder_and_ctc_head_transcribe_together(data: Path, whole, tmp_path: P
     assert {"transcripts/de.tsv", "transcripts/en.tsv"} <= changed
     assert not {"hypotheses/de_en.tsv", "hypotheses/en_de.tsv"} & changed
     assert main(command(data, tmp_path / "out", "--joint-ctc-weight", "1.5")) == 2
-    assert "joint_ctc_weight is 1.5" in capsys.readouterr().err
+    assert "--joint-ctc-weight is 1.5" in capsys.readouterr().err
 
 
 def test_three_shards_one_after_the_other_give_the_same_bytes(data: Path, whole, tmp_path: Path, capsys) -> None:

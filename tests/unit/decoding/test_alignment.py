@@ -59,6 +59,33 @@ def test_i19_texts_that_cannot_be_aligned_are_errors(labels: list[int], message:
         align(torch.zeros(4, 4), labels)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 5), st.lists(st.integers(1, 2), min_size=1, max_size=2), st.integers(0, 10_000))
+def test_i19_what_is_impossible_is_in_no_path(frames: int, labels: list[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(frames, 3, generator=generator)
+    logits[torch.rand(frames, 3, generator=generator) < 0.4] = -torch.inf
+    logits[logits.isinf().all(dim=-1), 0] = 0.0
+    paths = [path for path in itertools.product(range(3), repeat=frames) if collapse(list(path)) == labels]
+    scores = [float(logits.log_softmax(-1)[range(frames), list(path)].sum()) for path in paths]
+    if max(scores, default=-torch.inf) == -torch.inf:
+        with pytest.raises(DecodingError, match=r"probability 0|frames"):
+            align(logits, labels)
+        return
+    spans = align(logits, labels)
+    assert [span.label for span in spans] == labels
+    found = logits.log_softmax(-1)[range(frames), _path(spans, frames)].sum()
+    assert float(found) == pytest.approx(max(scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_i19_scores_that_are_no_numbers_are_errors(value: float) -> None:
+    logits = torch.zeros(4, 4)
+    logits[2, 3] = value
+    with pytest.raises(DecodingError, match="NaN or infinity"):
+        align(logits, [1, 2])
+
+
 def test_i19_no_frames() -> None:
     with pytest.raises(DecodingError, match="audio has 0"):
         align(torch.zeros(0, 4), [1])

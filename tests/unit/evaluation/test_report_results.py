@@ -96,6 +96,8 @@ def test_e14_nan_becomes_null_and_is_named() -> None:
     assert content["average_bleu"] is None
     assert content["asr"]["fr"]["wer"] is None
     assert report.not_finite() == ["fr_en bleu", "fr_en chrf", "fr_en ter", "fr wer"]
+    silent = Report(subset="test", directions={"fr_en": replace(direction(1.0), comet=math.nan)}, asr={})
+    assert silent.not_finite() == ["fr_en comet"]
 
 
 def test_e14_a_language_without_word_errors_is_no_failure_and_not_in_their_average() -> None:

@@ -97,6 +97,19 @@ def test_e08_empty_hypotheses_are_kept_and_counted() -> None:
     assert result.bleu.value < 50
 
 
+def test_e08_empty_references_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    result = score_translations(
+        "en", ["the cat sat on the mat", "so it is"], ["the cat sat on the mat", " "], where="r"
+    )
+    assert (result.n, result.empty_references) == (2, 1)
+    assert "r: 1 of 2 references are empty" in caplog.text
+
+
+def test_e03_only_empty_references_are_an_error() -> None:
+    with pytest.raises(EvaluationError, match="r: none of the 2 references has any text"):
+        score_translations("en", ["a", "b"], ["", " "], where="r")
+
+
 @pytest.mark.parametrize("break_", ["\n", "\u2028", "\r\n", "\x85", "\v"])
 def test_e09_line_breaks_in_a_hypothesis_do_not_change_the_number_of_segments(break_: str) -> None:
     joined = [f"the cat{break_}sat on the mat", "yes it did so"]

@@ -142,9 +142,10 @@ def test_draws_of_the_command_follow_the_seed(run) -> None:
     [
         (("--top-k", "3"), "--top-k needs --sample"),
         (("--seed", "3"), "--seed needs --sample"),
-        (("--sample", "--top-p", "1.5"), "top_p is 1.5; expected from 0 to 1"),
-        (("--sample", "--temperature", "1e-40"), "temperature is 1e-40; expected at least 0.0001"),
-        (("--sample", "--seed", str(2**64)), f"seed is {2**64}; expected from -2^63 to 2^64 - 1"),
+        (("--sample", "--nbest", "0"), "--nbest is 0; expected at least 1"),
+        (("--sample", "--top-p", "1.5"), "--top-p is 1.5; expected from 0 to 1"),
+        (("--sample", "--temperature", "1e-40"), "--temperature is 1e-40; expected at least 0.0001"),
+        (("--sample", "--seed", str(2**64)), f"--seed is {2**64}; expected from -2^63 to 2^64 - 1"),
         (("--sample", "--seed", str(-(2**63) - 1)), "expected from -2^63 to 2^64 - 1"),
     ],
 )

@@ -190,4 +190,4 @@ def test_rescoring_on_the_command_line(
     long = json.loads(capsys.readouterr().out)["translations"]["de"]
     assert long in [item["text"] for item in plain["nbest"]["de"]]
     assert main([*common, "--rescore", str(checkpoint), "--rescore-weight", "2"]) == 2
-    assert "rescore weight is 2.0" in capsys.readouterr().err
+    assert "--rescore-weight is 2.0" in capsys.readouterr().err

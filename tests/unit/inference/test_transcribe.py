@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
+import unicodedata
 from argparse import Namespace
 from pathlib import Path
 
@@ -255,11 +257,32 @@ RESULT = RecordingResult("a\tb.wav", DecodedUtterance("Tom & <Ann> -->", {}, wor
 def test_i15_subtitles() -> None:
     pieces = timed_pieces(RESULT, "segment")
     assert TIMED_FORMATS["srt"](RESULT, pieces, True) == (
-        "1\n00:00:00,100 --> 00:00:01,000\nTom & <Ann>\n\n2\n01:01:01,500 --> 01:01:02,250\n->\n\n"
+        "1\n00:00:00,100 --> 00:00:01,000\nTom & \uff1cAnn\uff1e\n\n2\n01:01:01,500 --> 01:01:02,250\n--\uff1e\n\n"
     )
     assert TIMED_FORMATS["vtt"](RESULT, pieces, True) == (
         "00:00:00.100 --> 00:00:01.000\nTom &amp; &lt;Ann&gt;\n\n01:01:01.500 --> 01:01:02.250\n--&gt;\n\n"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a ---> b -> c",
+        "1 < 2 > 0 <i>x</i> <b>",
+        "{\\an8}hi {there}",
+        "one\\Ntwo\\h",
+        "0:00:01,000 --> 00:00:02.5",
+        "12:30 & 7",
+        "7",
+    ],
+)
+def test_i15_no_text_is_markup_in_srt(text: str) -> None:
+    cues = TIMED_FORMATS["srt"](RESULT, [TimedText(text, 1.0, 2.0, 0.9)] * 2, True)
+    first, second, end = cues.split("\n\n")
+    assert (first.split("\n")[0], second.split("\n")[0], end) == ("1", "2", "")
+    written = first.split("\n", 2)[2]
+    assert unicodedata.normalize("NFKC", written) == text
+    assert not re.search(r"[<>{}\\]|\d:\d+:\d+[.,]\d", written)
 
 
 def test_tables_text_and_json_of_words() -> None:
@@ -320,15 +343,15 @@ def test_searches_on_the_command_line(run) -> None:
         (["a.wav", "b.mp3", "--format", "srt"], 2, "holds one recording"),
         (["a.wav", "--lang", "xx"], 2, "no language 'xx'"),
         (["a.wav", "--joint-ctc-weight", "0.3"], 2, "needs --lang"),
-        (["a.wav", "--lang", "fr", "--joint-ctc-weight", "1.5"], 2, "joint_ctc_weight is 1.5"),
+        (["a.wav", "--lang", "fr", "--joint-ctc-weight", "1.5"], 2, "--joint-ctc-weight is 1.5"),
         (["a.wav", "--lang", "fr", "--joint-ctc-weight", "0.3", "--lm", "page.mp3"], 2, "choose one"),
         (["a.wav", "--lm", "none.arpa"], 2, "none.arpa: no such file"),
         (["a.wav", "--lm", "page.mp3"], 1, "neither an ARPA file nor a KenLM binary"),
-        (["a.wav", "--beam", "0"], 2, "beam is 0"),
+        (["a.wav", "--beam", "0"], 2, "--beam is 0"),
         (["a.wav", "--lm-weight", "0.7"], 2, "--lm-weight needs --lm"),
         (["a.wav", "--label-bonus", "1"], 2, "--label-bonus needs --lm"),
-        (["a.wav", "--lm", __file__, "--lm-weight", "nan"], 2, "model_weight is nan; expected a finite number"),
-        (["a.wav", "--lm", __file__, "--label-bonus", "inf"], 2, "label_bonus is inf; expected a finite number"),
+        (["a.wav", "--lm", __file__, "--lm-weight", "nan"], 2, "--lm-weight is nan; expected a finite number"),
+        (["a.wav", "--lm", __file__, "--label-bonus", "inf"], 2, "--label-bonus is inf; expected a finite number"),
         (["a.wav", "--times", "minute"], 2, "--times"),
     ],
 )

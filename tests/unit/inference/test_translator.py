@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.names import to_fairseq
+from st.commands.recordings import run_recordings
 from st.data.languages import LANGUAGES
 from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
@@ -49,10 +53,30 @@ def test_i02_too_short_ones_keep_their_place_in_a_batch(translator: Translator, 
 def test_i03_ten_seconds_of_silence_or_noise_give_bounded_finite_output(
     translator: Translator, wave: np.ndarray
 ) -> None:
-    result = translator.translate(wave, to="de")
-    found = result.nbest["de"][0]
+    found = translator.translate(wave, to="de").nbest["de"][0]
     assert len(found.text) <= 30
     assert np.isfinite(found.score)
+
+
+def test_i03_a_repetition_loop_is_told_of_and_no_repeat_ngram_ends_it(
+    tiny_config: ModelConfig, translator: Translator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = np.random.default_rng(0).standard_normal(160_000) * 0.1
+    looping = SpeechTranslator(tiny_config).eval()
+    with torch.no_grad():
+        # Whatever is heard and was said, one character is by far the most probable.
+        looping.decoder.layer_norm.weight.zero_()
+        favourite = looping.decoder.embed_tokens.weight[translator.text.encode("二")[-1]]
+        looping.decoder.layer_norm.bias.copy_(40 * favourite)
+    soundfile.write(tmp_path / "noise.wav", noise, 16_000)
+    args = Namespace(audio=[str(tmp_path / "noise.wav")], out=tmp_path / "out", format="json", force=True)
+    for ngram in (0, 1):
+        options = BeamOptions(beam=2, max_len_b=30, no_repeat_ngram=ngram)
+        caplog.clear()
+        assert run_recordings(args, Translator(looping, translator.text, None, options=options), ["de"]) == 0
+        [found] = json.loads(args.out.read_text(encoding="utf-8"))["nbest"]["de"]
+        assert found["repetition"] == (ngram == 0), found["text"]
+        assert ("goes in circles, as happens where nobody speaks: de; --no-repeat-ngram" in caplog.text) == (ngram == 0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -284,6 +308,28 @@ def test_there_must_be_target_languages_for_each_recording(translator: Translato
         for targets in ([], [["de"]], [["de"]] * 9):
             with pytest.raises(ValueError, match=f"found 8 recordings and {len(targets)} lists"):
                 decode(waves, targets)
+
+
+def test_languages_that_are_spoken_are_checked_even_where_nobody_asks_for_them(
+    translator: Translator, waves: list[np.ndarray]
+) -> None:
+    for spoken in ([], ["fr"], ["fr"] * 9):
+        with pytest.raises(ValueError, match=f"found 8 recordings and {len(spoken)} languages that are spoken"):
+            translator.decode_batch(waves, [["de"]] * 8, spoken)
+    with pytest.raises(UsageError, match="no language 'xx'"):
+        translator.decode_batch(waves, [["de"]] * 8, ["fr"] * 7 + ["xx"])
+
+
+def test_i04_what_cannot_be_scored_is_refused(translator: Translator, waves: list[np.ndarray]) -> None:
+    broken = np.full(20_000, np.nan, np.float32)
+    with pytest.raises(AudioError, match="utterance 1 of the batch holds NaN"):
+        translator.score_batch([waves[0], broken], [(1, "de", "Hallo")])
+    with pytest.raises(DecodingError, match="utterance 1 of the batch is too short"):
+        translator.score_batch([waves[0], waves[0][:399]], [(1, "de", "Hallo")])
+    for number in (-1, 2):
+        with pytest.raises(ValueError, match=f"for utterance {number}; expected 0 to 1"):
+            translator.score_batch(waves[:2], [(number, "de", "Hallo")])
+    assert len(translator.score_batch([waves[0], broken], [(0, "de", "Hallo")])) == 1
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\0b:1:5", "\ud800", "\ud800:1:5"])

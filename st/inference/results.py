@@ -1,0 +1,54 @@
+"""What a :class:`st.inference.Translator` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from st.data.repetition import repeats
+from st.inference.word_times import TimedText
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One hypothesis as text."""
+
+    text: str
+    score: float
+    """Length-normalised log-probability, as :class:`Hypothesis`."""
+    truncated: bool
+    """Whether the length limit cut it off."""
+    tokens: tuple[int, ...] = ()
+    """As :class:`Hypothesis`."""
+    pieces: tuple[str, ...] = ()
+    """The same as pieces of the vocabulary, and the end of sentence last."""
+    piece_scores: tuple[float, ...] = ()
+    """Log-probability of every piece, by the model that translated."""
+
+    @property
+    def repetition(self) -> bool:
+        """Whether the text goes in circles; see :func:`st.data.repetition.repeats`."""
+        return repeats(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedUtterance:
+    """What the model made of one recording."""
+
+    transcript: str | None
+    """What the CTC head heard; None if the model has no such head."""
+    translations: Mapping[str, str]
+    """The best translation by target language (CoVoST code)."""
+    nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
+    """All translations asked for, best first."""
+    reason: str | None = None
+    """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
+    words: Sequence[TimedText] | None = None
+    """When each word of the transcript was said; None if that was not asked for."""
+    truncated: bool = False
+    """Whether the length limit cut the transcript off; the translations say it of themselves."""
+
+    @property
+    def repetition(self) -> bool:
+        """Whether the transcript goes in circles; the translations say it of themselves."""
+        return repeats(self.transcript or "")
