@@ -34,6 +34,8 @@ DEV = [
     f"flashlight-text>=0.0.7; {HAS_WHEEL}",
 ]
 
+RECIPES = sorted(path.relative_to(HERE) for path in (HERE / "configs").rglob("*.yaml"))
+
 setup(
     name="xlsr-st",
     version="0.1.0",
@@ -45,6 +47,8 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["st", "st.*", "covost", "covost.*"]),
     package_data={"st": ["py.typed", "evaluation/*.tsv"], "covost": ["py.typed"]},
+    # Relative to the Python environment; docs/training.md says how to name them.
+    data_files=[(f"share/xlsr-st/{path.parent.as_posix()}", [path.as_posix()]) for path in RECIPES],
     install_requires=[
         # Below 2.10 weights_only loading has known holes; torchaudio 2.11, the last release, refuses the CUDA 13.2 of 2.15.
         "torch>=2.10,<2.15",

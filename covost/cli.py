@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from st.errors import StError, system_sentence
+from st.errors import StError, install_sentence, system_sentence
 
 COMMANDS: dict[str, str] = {
     "download": "fetch the translation tables of CoVoST 2, and say how to come by Common Voice",
@@ -51,6 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StError as error:
         print(f"covost: error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        sentence = install_sentence(error)
+        if sentence is None:
+            raise
+        print(f"covost: error: {sentence}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"covost: error: {system_sentence(error)}", file=sys.stderr)
         return 1

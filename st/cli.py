@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from st.errors import StError, system_sentence
+from st.errors import StError, install_sentence, system_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +27,6 @@ COMMANDS: dict[str, str] = {
     "plot": "draw the curves of trainings",
 }
 """Sub-commands and what they do; the code of each is the module of its name in ``st.commands``."""
-
-EXTRAS = dict.fromkeys(("fairseq", "hydra", "tensorboard"), "train") | dict.fromkeys(("fastapi", "uvicorn"), "serve")
-"""Packages that are not always installed, and the extra that brings each."""
 
 INTERRUPTED = 130
 
@@ -52,9 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] == "st":
+        sentence = install_sentence(error)
+        if sentence is None:
             raise
-        sys.stderr.write(f"st: error: {_install_hint(error.name.split('.')[0])}\n")
+        sys.stderr.write(f"st: error: {sentence}\n")
         return 1
     except OSError as error:
         sys.stderr.write(f"st: error: {system_sentence(error)}\n")
@@ -91,9 +89,3 @@ def _overview() -> argparse.ArgumentParser:
 
 def _available(name: str) -> bool:
     return importlib.util.find_spec(f"st.commands.{name}") is not None
-
-
-def _install_hint(package: str) -> str:
-    extra = EXTRAS.get(package)
-    name = f"xlsr-st[{extra}]" if extra else "xlsr-st"
-    return f"this needs the package {package}, which is not installed; pip install '{name}' brings it"

@@ -75,3 +75,16 @@ def system_sentence(error: OSError) -> str:
     if not error.filename or not error.strerror:
         return str(error)
     return f"{error.filename}: {_WRONG_KINDS.get(type(error), error.strerror)}"
+
+
+EXTRAS = dict.fromkeys(("fairseq", "hydra", "tensorboard"), "train") | dict.fromkeys(("fastapi", "uvicorn"), "serve")
+"""Packages that are not always installed, and the extra that brings each."""
+
+
+def install_sentence(error: ModuleNotFoundError) -> str | None:
+    """Return what to install as one sentence; None if what is missing is a module of this project."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "st", "covost"):
+        return None
+    name = f"xlsr-st[{EXTRAS[package]}]" if package in EXTRAS else "xlsr-st"
+    return f"this needs the package {package}, which is not installed; pip install '{name}' brings it"

@@ -28,6 +28,11 @@ logger = logging.getLogger(__name__)
 SAFE_TORCH = (2, 10)
 """The ``weights_only`` reader of older versions has known holes."""
 
+_VOUCHING = (
+    "If you know where the file comes from, write a copy that opens anywhere: st convert FILE OUT --to hf --sha256 DIGEST, "
+    "with the digest that `sha256sum FILE` prints (in Python, load(FILE, sha256=DIGEST))"
+)
+
 # The allow-list of torch's reader is one set per process.
 _LOCK = threading.Lock()
 
@@ -189,15 +194,15 @@ def _require_safe_torch(path: Path, trusted: bool) -> None:
         wanted = ".".join(map(str, SAFE_TORCH))
         raise CheckpointError(
             f"{path}: torch {torch.__version__} is not safe for pickled files of unknown origin; expected torch "
-            f"{wanted} or newer, or a safetensors file, or the file's SHA-256 as `sha256`"
+            f"{wanted} or newer, or a safetensors file. {_VOUCHING}"
         )
 
 
 def _refusal(path: Path, names: list[str]) -> str:
     shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     return (
-        f"{path}: refused, as it asks for {shown}, which a model file has no need of. If you know where the file comes "
-        f"from, pass its digest (sha256sum FILE) as `sha256`: such names are then read as inert stand-ins"
+        f"{path}: refused, as it asks for {shown}, which a model file has no need of. {_VOUCHING}; such names are then "
+        "read as inert stand-ins"
     )
 
 

@@ -133,16 +133,26 @@ def _data_config(contents: Contents) -> DataConfig:
     """Return how the files beside a checkpoint say that audio and text are to be handled."""
     folder = contents.folder
     if contents.format == OWN_FOLDER:
-        data = _known(read_json_if_any(folder / OWN_FILENAME).get("data_config", {}))
-        for name in (data.vocab_filename, data.bpe_tokenizer["sentencepiece_model"]):
-            require_plain(name, f"{folder / OWN_FILENAME} asks for a file")
-        return data
+        return _own_data_config(folder / OWN_FILENAME)
     if (folder / CONFIG_FILENAME).is_file():
         return _fairseq_data_config(folder / CONFIG_FILENAME)
     processor = read_json_if_any(folder / "preprocessor_config.json")
     known = {"sample_rate": processor.get("sampling_rate"), "standardize_audio": processor.get("do_normalize")}
     known["standardize_audio"] = contents.settings.get("normalize", known["standardize_audio"])
     return _known(known)
+
+
+def _own_data_config(path: Path) -> DataConfig:
+    content = read_json_if_any(path).get("data_config", {})
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: data_config is a {type(content).__name__}; expected settings by name")
+    try:
+        data = _known(content)
+    except ConfigError as exc:
+        raise CheckpointError(f"{path}: data_config: {exc}") from None
+    for name in (data.vocab_filename, data.bpe_tokenizer["sentencepiece_model"]):
+        require_plain(name, f"{path} asks for a file")
+    return data
 
 
 def _fairseq_data_config(path: Path) -> DataConfig:

@@ -20,6 +20,7 @@ from st.modules.config import PRESETS, ModelConfig
 from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
 from st.tasks.clear_errors import clear_errors
+from st.tasks.clear_start import refuse_half_precision
 from st.tasks.distributed import any_process
 
 logger = logging.getLogger(__name__)
@@ -152,8 +153,10 @@ class XlsrMbartModel(BaseFairseqModel):
         """Prepare for decoding; called by fairseq.
 
         Raises:
-            ConfigError: If the data are to be divided by options that ``fairseq-generate`` does not read.
+            ConfigError: If the data are to be divided by options that ``fairseq-generate`` does not read, or the weights
+                were halved.
         """
+        refuse_half_precision(cfg)
         if cfg.dataset.num_shards > 1:
             raise ConfigError(
                 "--num-shards and --shard-id are ignored by fairseq-generate, so that every shard would decode "

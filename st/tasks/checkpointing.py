@@ -9,6 +9,8 @@ What fairseq does, and what is done here instead:
 * Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
   a restart. Here an unreadable ``checkpoint_last.pt`` is replaced by the newest one that can be read, with a warning,
   and if there is none the training stops.
+* A checkpoint of ``--no-save-optimizer-state`` it takes for one of update 0. Here the training goes on at the update that it
+  is of, and only the optimizer starts anew, with a warning.
 * In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
   them. Here each reads the file itself.
 
@@ -68,7 +70,7 @@ def save(state: Any, filename: str, async_write: bool = False) -> None:
     Raises:
         CheckpointError: If it cannot be written; nothing that was there is touched.
     """
-    if async_write or PathManager.path_requires_pathmanager(filename):
+    if PathManager.path_requires_pathmanager(filename):
         _fairseq_save(state, filename, async_write)
         return
     try:
@@ -129,9 +131,29 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         if not trainer.checkpoint_suffix:  # with one, each has a file of its own
             require_same_size(start_file(cfg), trainer.device)
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
+    start = start_file(cfg, trainer.checkpoint_suffix)
     extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
+    if not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
+        _count_on(cfg, trainer, start)
     termination.note_start(extra_state)
     return extra_state, epoch_itr
+
+
+def _count_on(cfg: Any, trainer: Any, start: Path) -> None:
+    """Go on at the update of a checkpoint that has no state of the optimizer; fairseq counts from zero."""
+    last = trainer._optim_history[-1] if trainer._optim_history else {}
+    updates = last.get("num_updates", 0)
+    if updates <= trainer.get_num_updates():
+        return
+    logger.warning(
+        "%s: without the optimizer's state, which --no-save-optimizer-state leaves out: the optimizer starts anew, and "
+        "training goes on at update %d; to begin at update 0 give --reset-optimizer",
+        start,
+        updates,
+    )
+    if not cfg.reset_lr_scheduler:
+        trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
+    trainer.set_num_updates(updates)
 
 
 def _claim_and_choose(cfg: Any, trainer: Any) -> str | None:

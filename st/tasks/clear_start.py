@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from fairseq.distributed import utils
 
 from st.errors import ConfigError
 from st.tasks import termination
 from st.tasks.clear_errors import clear_errors
 
-_MARK = "_looks_at_the_machine"
+_MARK = "_looks_at_the_options"
 _TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
 
 
 def install() -> None:
-    """Check each config as soon as fairseq's training has it as a whole; calling it again does nothing."""
+    """Check each config as soon as fairseq has it as a whole; calling it again does nothing."""
     for module in termination.train_modules():
         if not hasattr(module.add_defaults, _MARK):
             module.add_defaults = checked(module.add_defaults)
+    if not hasattr(utils.call_main, _MARK):
+        utils.call_main = prepared(utils.call_main)
 
 
 def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -31,6 +35,7 @@ def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
     def wrapper(cfg: Any) -> None:
         add_defaults(cfg)
         refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
         if cfg.common.cpu or not torch.cuda.is_available():
             refuse_what_needs_a_gpu(cfg)
 
@@ -38,19 +43,82 @@ def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
     return wrapper
 
 
+def prepared(call_main: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap fairseq's ``call_main``, which starts the processes of a command that knows this plugin by then.
+
+    ``fairseq-hydra-train`` does not: its recipes say how many processes there are.
+    """
+
+    @functools.wraps(call_main)
+    def wrapper(cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
+        if not termination.train_modules():
+            refuse_half_precision(cfg)
+        keep_to_one_process(cfg)
+        return call_main(cfg, main, **options)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -> None:
+    """With ``--cpu``, take back fairseq's default of one process for each GPU; torchrun's group stays as it is."""
+    group = cfg.distributed_training
+    started = "RANK" in environment or group.distributed_init_method is not None
+    if cfg.common.cpu and not started and group.distributed_world_size == torch.cuda.device_count():
+        group.distributed_world_size = 1
+
+
+@clear_errors
+def refuse_half_precision(cfg: Any) -> None:
+    """Check the config of ``fairseq-generate`` and ``fairseq-validate``, which halve the weights but not the waves.
+
+    Raises:
+        ConfigError: The message names the option, and another that does.
+    """
+    if cfg.common.fp16:
+        raise ConfigError("--fp16 cannot decode or validate with this task; use --precision bf16")
+
+
 def refuse_other_precision(cfg: Any) -> None:
     """Check that nothing but ``--precision`` decides on autocast, and that the optimizer knows the type of the weights.
 
-    fairseq's ``--amp`` is overruled by the task's own autocast; its loss scaling for ``--fp16`` looks for an infinite norm
-    of the gradients, which ``fused_adamw`` answers by itself.
+    fairseq's ``--amp`` is overruled by the task's own autocast. Its optimizer for ``--bf16`` and ``--fp16`` gives what has no
+    gradient one of zero, so that weight decay moves what is to rest; and its loss scaling for ``--fp16`` looks for an
+    infinite norm of the gradients, which ``fused_adamw`` answers by itself.
 
     Raises:
         ConfigError: The message names the option, and another that does.
     """
     if cfg.common.amp:
         raise ConfigError("--amp does nothing for this task; use --precision bf16")
+    if cfg.common.bf16:
+        raise ConfigError(
+            "--bf16 rounds the weights themselves, and moves those that are to rest; use --precision bf16"
+        )
     if cfg.common.fp16 and getattr(cfg.optimizer, "_name", None) == "fused_adamw":
         raise ConfigError("--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam")
+    if cfg.common.fp16 and getattr(cfg.model, "freeze_finetune_updates", 0) > 0:
+        raise ConfigError(
+            "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16"
+        )
+
+
+def refuse_what_this_task_has_not(cfg: Any) -> None:
+    """Check for options of fairseq that would end in a stack trace, or in a checkpoint that is only half there.
+
+    Raises:
+        ConfigError: The message names the option, and what to do instead.
+    """
+    if cfg.checkpoint.write_checkpoints_asynchronously:
+        raise ConfigError(
+            "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at "
+            "all; leave it out"
+        )
+    if cfg.dataset.combine_valid_subsets:
+        raise ConfigError(
+            "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "
+            "and dev,asr_dev one set after the other"
+        )
 
 
 def refuse_what_needs_a_gpu(cfg: Any) -> None:
@@ -61,7 +129,6 @@ def refuse_what_needs_a_gpu(cfg: Any) -> None:
     """
     reasons = {
         "--fp16 needs a GPU; leave it out, or use --precision bf16": cfg.common.fp16,
-        "--bf16 needs a GPU; use --precision bf16": cfg.common.bf16,
         "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": (
             cfg.distributed_training.distributed_world_size > 1
             and cfg.distributed_training.ddp_backend in _TORCHS_WRAPPER

@@ -213,7 +213,8 @@ class EpochIterator(EpochBatchIterating):
                 sampler=batches,
                 batch_size=None,
                 num_workers=self.num_workers,
-                pin_memory=torch.cuda.is_available(),
+                # Not what is available: with --cpu no batch goes to a GPU.
+                pin_memory=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
                 worker_init_fn=outlive_sigterm,
                 persistent_workers=reusable,
             )

@@ -67,7 +67,7 @@ def test_t23_an_option_of_fairseq_that_a_recipe_leaves_open_ends_the_command(ser
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--bf16"], "--bf16 needs a GPU; use --precision bf16 (--cpu is given)"),
+        (["--bf16"], "--bf16 rounds the weights themselves, and moves those that are to rest; use --precision bf16"),
         (["--fp16"], "--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam"),
         (
             ["--save-dir", "/dev/null/run"],

@@ -109,7 +109,7 @@ class Unknown:
 @FORMATS
 def test_k02_unknown_global_is_named_with_the_way_to_trust_it(tmp_path, zipped):
     path = save({"model": {"weight": torch.ones(1)}, "extra": Unknown()}, tmp_path / "unknown.pt", zipped)
-    with pytest.raises(CheckpointError, match=rf"{Unknown.__module__}\.Unknown.*sha256sum FILE.*sha256"):
+    with pytest.raises(CheckpointError, match=rf"{Unknown.__module__}\.Unknown.*st convert FILE OUT .*--sha256 DIGEST"):
         read_pickled(path)
     found = read_pickled(path, sha256=sha256_of(path))
     assert not isinstance(found["extra"], Unknown)

@@ -77,6 +77,22 @@ def test_notes_of_another_kind_are_an_error(folder, notes):
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("data_config", "message"),
+    [
+        ([], "data_config is a list; expected settings by name"),
+        (None, "data_config is a NoneType; expected settings by name"),
+        ({"directions": 3}, "data_config: directions is 3; expected a list of text"),
+        ({"bpe_tokenizer": ["x"]}, r"data_config: bpe_tokenizer is \['x'\]; expected dict"),
+    ],
+)
+def test_data_settings_of_another_kind_are_an_error(folder, data_config, message):
+    notes = json.loads((folder / "st.json").read_text())
+    (folder / "st.json").write_text(json.dumps(notes | {"data_config": data_config}))
+    with pytest.raises(CheckpointError, match=rf"st\.json: {message}"):
+        load(folder)
+
+
 def bundle(content):
     return content["task_state"]["st_bundle"]
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from st.errors import install_sentence
+
 BLOCK = """
 import sys
 class Block:
@@ -57,7 +59,23 @@ def test_t03_a_feature_whose_package_is_missing_tells_how_to_install_it(tmp_path
 
 
 def test_t03_the_extra_is_named():
-    from st.cli import _install_hint
+    def sentence(name):
+        return install_sentence(ModuleNotFoundError(name=name))
 
-    assert "'xlsr-st[train]'" in _install_hint("fairseq")
-    assert "'xlsr-st[serve]'" in _install_hint("fastapi")
+    assert "'xlsr-st[train]'" in sentence("fairseq.tasks")
+    assert "'xlsr-st[serve]'" in sentence("fastapi")
+    assert sentence("st.nothing") is sentence("covost") is sentence(None) is None
+
+
+@pytest.mark.parametrize("missing", ["polars", "lameenc"])
+def test_t03_covost_tells_how_to_install_what_is_missing(tmp_path, missing):
+    folder = str(tmp_path)
+    arguments = {
+        "polars": ["prepare", "--cv-root", folder, "--directions", "fr_en", "--out", folder],
+        "lameenc": ["sample", "--out", folder, "--languages", "en", "--hours", "0.01"],
+    }
+    result = run(f"import covost.cli; raise SystemExit(covost.cli.main({arguments[missing]!r}))", missing)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.endswith(
+        f"covost: error: this needs the package {missing}, which is not installed; pip install 'xlsr-st' brings it\n"
+    )

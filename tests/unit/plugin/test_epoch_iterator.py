@@ -242,3 +242,10 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
         reader.terminate()
         reader.join(10)
     assert [reader.exitcode for reader in readers] == [0, 0]
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_batches_are_pinned_only_where_a_gpu_is_used(monkeypatch, used):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    assert iterator([[0]])._loader([[0]], whole=True).pin_memory is used

@@ -63,3 +63,19 @@ def test_a_training_that_goes_on_compares_with_its_own_best(start):
     assert checkpoint_utils.save_checkpoint.best == 2.0
     train_as_if(1.5, *resumed)
     assert checkpoint_utils.save_checkpoint.best == 1.5
+
+
+def test_t05_without_state_of_the_optimizer_the_updates_still_count_on(start, tmp_path, caplog):
+    warmup = {"lr_scheduler": "inverse_sqrt", "warmup_updates": 10, "no_save_optimizer_state": True}
+    cfg, trainer, epoch_itr = start("first", **warmup)
+    train_as_if(2.0, cfg, trainer, epoch_itr)
+    save_dir.release()
+    _, resumed, _ = start("first", **warmup)
+    assert resumed.get_num_updates() == 1
+    assert resumed.get_lr() == trainer.get_lr()
+    assert "the optimizer starts anew, and training goes on at update 1" in caplog.text
+
+    save_dir.release()
+    assert start("first", reset_optimizer=True, **warmup)[1].get_num_updates() == 0
+    from_model = f"{tmp_path}/./first/checkpoint_last.pt"
+    assert start("second", finetune_from_model=from_model, **warmup)[1].get_num_updates() == 0

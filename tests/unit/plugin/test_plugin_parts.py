@@ -21,7 +21,13 @@ from st.modules.attention import scaled_dot_product  # noqa: E402
 from st.modules.config import PRESETS  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 from st.optimizers.fused_adam import parse_betas  # noqa: E402
-from st.tasks.clear_start import refuse_other_precision, refuse_what_needs_a_gpu  # noqa: E402
+from st.tasks.clear_start import (  # noqa: E402
+    keep_to_one_process,
+    prepared,
+    refuse_other_precision,
+    refuse_what_needs_a_gpu,
+    refuse_what_this_task_has_not,
+)
 from st.tasks.iterator import IGNORED  # noqa: E402
 from st.tasks.speech_translation import SpeechTranslationTask  # noqa: E402
 from st.tasks.torchrun import join_torchrun  # noqa: E402
@@ -175,6 +181,56 @@ def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothi
         refuse_other_precision(cfg)
     cfg.optimizer = {"_name": "adam"}
     refuse_other_precision(cfg)
+    cfg.model.freeze_finetune_updates = 5
+    with pytest.raises(ConfigError, match="--fp16 does not go with --freeze-finetune-updates"):
+        refuse_other_precision(cfg)
+    cfg.common.fp16, cfg.common.bf16 = False, True
+    with pytest.raises(ConfigError, match=r"--bf16 rounds the weights .* use --precision bf16"):
+        refuse_other_precision(cfg)
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "instead"),
+    [
+        ("checkpoint", "write_checkpoints_asynchronously", "leave it out"),
+        ("dataset", "combine_valid_subsets", "--valid-subset dev is all directions together"),
+    ],
+)
+def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, instead):
+    cfg = make_config("data")
+    refuse_what_this_task_has_not(cfg)
+    cfg[section][option] = True
+    with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} .*{instead}"):
+        refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_fairseqs_fp16_is_refused_where_nothing_trains(monkeypatch):
+    cfg, calls = make_config("data"), []
+    call_main = prepared(lambda *_, **options: calls.append(options))
+    cfg.common.fp16 = True
+    monkeypatch.setattr("st.tasks.termination.train_modules", lambda: ["fairseq_cli.train"])
+    call_main(cfg, None)
+    monkeypatch.setattr("st.tasks.termination.train_modules", list)
+    with pytest.raises(ConfigError, match="--fp16 cannot decode or validate with this task; use --precision bf16"):
+        call_main(cfg, None)
+    cfg.common.fp16 = False
+    call_main(cfg, None, override_args=1)
+    assert calls == [{}, {"override_args": 1}]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "environment", "started"),
+    [(2, 2, {}, 1), (2, 2, {"RANK": "0"}, 2), (4, 2, {}, 2), (0, 1, {}, 1)],
+)
+def test_on_the_cpu_there_is_no_process_for_each_gpu(monkeypatch, gpus, asked, environment, started):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    cfg = make_config("data")
+    cfg.distributed_training.distributed_world_size = asked
+    keep_to_one_process(cfg, environment)
+    assert cfg.distributed_training.distributed_world_size == started
+    cfg.common.cpu, cfg.distributed_training.distributed_world_size = False, asked
+    keep_to_one_process(cfg, environment)
+    assert cfg.distributed_training.distributed_world_size == asked
 
 
 def test_a_batch_that_only_keeps_a_process_busy_is_not_decoded():
@@ -186,6 +242,10 @@ def test_a_batch_that_only_keeps_a_process_busy_is_not_decoded():
 def test_shards_that_fairseq_generate_does_not_know_are_refused():
     config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
     model = XlsrMbartModel(config)
-    model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=1), generation=Namespace()))
+    given = {"common": Namespace(fp16=False), "generation": Namespace()}
+    model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=1), **given))
     with pytest.raises(ConfigError, match="--num-shards and --shard-id are ignored"):
-        model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=3), generation=Namespace()))
+        model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=3), **given))
+    given["common"].fp16 = True
+    with pytest.raises(ConfigError, match="--fp16 cannot decode"):
+        model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=1), **given))
