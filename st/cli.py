@@ -72,7 +72,20 @@ def _run(arguments: list[str]) -> int:
     command = importlib.import_module(f"st.commands.{name}")
     parser = argparse.ArgumentParser(prog=f"st {name}", formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_arguments(parser)
-    return int(command.run(parser.parse_args(arguments[1:])))
+    options = parser.parse_args(arguments[1:])
+    try:
+        return int(command.run(options))
+    except RuntimeError as error:
+        torch = sys.modules.get("torch")  # not imported here: it takes seconds, and --help needs none of it
+        if torch is None or not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise StError(_memory_hint(options)) from error
+
+
+def _memory_hint(options: argparse.Namespace) -> str:
+    ways = {"batch_seconds": "a smaller --batch-seconds", "beam": "a smaller --beam", "dtype": "--dtype bfloat16"}
+    known = [way for name, way in ways.items() if name in options]
+    return f"the GPU has too little memory free; give {', '.join([*known, '--device cpu'])}, or several of these"
 
 
 def _overview() -> argparse.ArgumentParser:

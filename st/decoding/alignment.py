@@ -66,14 +66,15 @@ def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
     # torchaudio costs a second to import; nothing else here needs it.
     from torchaudio.functional import forced_align
 
-    log_probs = logits.float().log_softmax(dim=-1)[None].clamp(min=IMPOSSIBLE)
+    # On the CPU wherever the model is: it is little work, and a kernel for each frame on a GPU.
+    log_probs = logits.float().log_softmax(dim=-1)[None].clamp(min=IMPOSSIBLE).cpu()
     if log_probs.isnan().any():
         raise DecodingError("cannot align: the scores of the CTC head hold NaN or infinity; check the checkpoint")
-    targets = torch.tensor([list(labels)], dtype=torch.int32, device=logits.device)
+    targets = torch.tensor([list(labels)], dtype=torch.int32)
     path, scores = forced_align(log_probs, targets, blank=BLANK)
     if scores.min() <= IMPOSSIBLE:
         raise DecodingError("cannot align: the CTC head gives every path through the text probability 0")
-    return _spans(path[0].cpu().numpy(), scores[0].double().exp().cpu().numpy())
+    return _spans(path[0].numpy(), scores[0].double().exp().numpy())
 
 
 def _spans(path: npt.NDArray[np.int32], probs: npt.NDArray[np.float64]) -> list[LabelSpan]:

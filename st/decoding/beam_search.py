@@ -5,6 +5,9 @@ hypotheses, the best ``beam`` of the others go on. A sentence is done when it ha
 length limit, and then leaves the batch. Where it differs from fairseq: the limit ``a * x + b`` uses each sentence's own
 length, not the padded width of its batch, so that a result does not depend on its neighbours.
 
+To wait for a GPU costs more than most of what it does in a step. What is known beforehand, limits and forced tokens, is
+kept in lists, and what a step has found comes from the device in one copy.
+
 Legend: N sentences in the batch, W rows per sentence (1 while all are equal, then the beam), C candidates, U tokens,
 V vocabulary.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import torch
 from torch import Tensor
@@ -31,21 +34,39 @@ from st.modules.model import Encoded, SpeechTranslator
 class _Beams:
     """The hypotheses under way."""
 
-    sentences: Tensor
-    """Index in the caller's batch of each sentence still decoded, ``(N,)``."""
+    sentences: list[int]
+    """Index in the caller's batch of each of the N sentences still decoded."""
     tokens: Tensor
     """``(N, W, U)``; column 0 is the end-of-sentence token that starts every decoder input."""
     scores: Tensor
     """Cumulative log-probability up to each token after column 0, ``(N, W, U - 1)``."""
-    limits: Tensor
-    """Most tokens of each sentence, ``(N,)``."""
-    prefix: Tensor
-    """Forced tokens ``(N, P)``, padded."""
+    limits: list[int]
+    """Most tokens of each sentence."""
+    prefix: list[list[int]]
+    """Forced tokens of each sentence, padded."""
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop all sentences but ``rows``."""
-        for name in ("sentences", "tokens", "scores", "limits", "prefix"):
-            setattr(self, name, getattr(self, name).index_select(0, rows))
+    def keep(self, rows: Sequence[int], index: Tensor) -> None:
+        """Drop all sentences but ``rows``, the same as a list and as a tensor."""
+        self.sentences = [self.sentences[row] for row in rows]
+        self.limits = [self.limits[row] for row in rows]
+        self.prefix = [self.prefix[row] for row in rows]
+        self.tokens, self.scores = self.tokens.index_select(0, index), self.scores.index_select(0, index)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a step has found for one sentence."""
+
+    scores: list[float]
+    """Of its first candidates, as many as the beam."""
+    origins: list[float]
+    """Rows that they continue."""
+    ends: list[float]
+    """Whether each ends the sentence."""
+    goes_on: bool
+    """Whether any candidate does not."""
+    shared: int
+    """How many of the first tokens all its rows have in common."""
 
 
 @torch.inference_mode()
@@ -116,22 +137,21 @@ class Search:
         self.options, self.eos, self.pad, self.unk = options, eos, pad, unk
         self.beam = min(options.beam, config.vocab_size - 1)
         prefix = forced[:, None] if forced.dim() == 1 else forced
-        sentences = torch.arange(forced.size(0), device=forced.device)
         longest = min(model.config.decoder.max_positions for model in models) - 1
         # Each option limited first: what it asks for may be more than an integer holds.
-        limits = (min(options.max_len_a, longest) * memories[0].lengths + min(options.max_len_b, longest)).long()
-        limits = limits.clamp(min=min(options.min_len, longest), max=longest)
-        self.max_limit = int(limits.max())
-        start = torch.full((len(sentences), 1, 1), eos, device=forced.device)
-        self.beams = _Beams(
-            sentences, start, start.new_zeros((len(sentences), 1, 0), dtype=torch.float), limits, prefix
-        )
-        goes_on = (prefix != pad) & (prefix != eos)
-        self.shared_steps = min(int(goes_on.long().cumprod(1).sum(1).min()), int(limits.min()))
+        lengths = (min(options.max_len_a, longest) * memories[0].lengths + min(options.max_len_b, longest)).long()
+        limits: list[int] = lengths.clamp(min=min(options.min_len, longest), max=longest).tolist()
+        self.max_limit = max(limits)
+        start = torch.full((len(limits), 1, 1), eos, device=forced.device)
+        scores = start.new_zeros((len(limits), 1, 0), dtype=torch.float)
+        self.beams = _Beams(list(range(len(limits))), start, scores, limits, prefix.tolist())
+        goes_on = [list(takewhile(lambda token: token not in (pad, eos), row)) for row in self.beams.prefix]
+        self.shared_steps = min(*map(len, goes_on), *limits)
+        self.shared_prefix = prefix[:, : self.shared_steps]
         self.scorer = scorer(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
-        self.finished: list[list[Hypothesis]] = [[] for _ in range(len(sentences))]
-        # Of each row of a sentence at its limit: whether the model would rather have gone on.
-        self.cut = torch.zeros(0, dtype=torch.bool)
+        self.finished: list[list[Hypothesis]] = [[] for _ in limits]
+        # For each sentence at its limit, of each of its rows: whether the model would rather have gone on.
+        self.cut: dict[int, list[bool]] = {}
 
     def run(self) -> list[list[Hypothesis]]:
         """Decode until every sentence is done."""
@@ -144,22 +164,24 @@ class Search:
             self._constrain(logits, step)
             scores, tokens, origins = self.candidates(logits, log_norm)
             ends = (tokens == self.eos) & (scores > -math.inf)  # (N, C)
-            at_limit = self.beams.limits == step
-            if bool(ends[:, : self.beam].any()) or bool(at_limit.any()):
-                stay = self._finish(scores, origins, ends, at_limit)
-                if stay.numel() == 0:
+            found = self._read(scores, origins, ends)
+            if self.cut or any(any(sentence.ends) for sentence in found):
+                stay = self._finish(found)
+                if not stay:
                     break
-                if stay.numel() < ends.size(0):
-                    self.beams.keep(stay)
-                    self.scorer.keep(stay)
-                    scores, tokens, origins, ends = scores[stay], tokens[stay], origins[stay], ends[stay]
-            self._advance(scores, tokens, origins, ends)
+                if len(stay) < len(found):
+                    index = torch.tensor(stay, device=ends.device)
+                    self.beams.keep(stay, index)
+                    self.scorer.keep(index)
+                    scores, tokens, origins, ends = scores[index], tokens[index], origins[index], ends[index]
+                    found = [found[row] for row in stay]
+            self._advance(scores, tokens, origins, ends, shared=min(sentence.shared for sentence in found))
         return [self._best(sentence) for sentence in range(len(self.finished))]
 
     def _follow_prefix(self, logits: Tensor, log_norm: Tensor, step: int) -> None:
         """Take a step that every sentence is forced to, on one row per sentence."""
         beams = self.beams
-        chosen = beams.prefix[:, step, None]  # (N, 1)
+        chosen = self.shared_prefix[:, step, None]  # (N, 1)
         score = logits.gather(1, chosen) - log_norm[:, None]
         if step > 0:
             score += beams.scores[:, 0, -1:]
@@ -171,21 +193,23 @@ class Search:
         beams, options = self.beams, self.options
         width = beams.tokens.size(1)
         logits[:, self.pad] = -math.inf
-        only = torch.full_like(beams.sentences, -1)
-        if step < beams.prefix.size(1):
-            only = torch.where(beams.prefix[:, step] == self.pad, only, beams.prefix[:, step])
-        free = (only < 0).repeat_interleave(width)
+        only = [prefix[step] if step < len(prefix) and prefix[step] != self.pad else -1 for prefix in beams.prefix]
+        free = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+        if max(only) >= 0:
+            free = (torch.tensor(only, device=logits.device) < 0).repeat_interleave(width)
         if options.no_repeat_ngram:
             ban_repeats(logits, beams.tokens.flatten(0, 1), options.no_repeat_ngram, rows=free, spare=self.eos)
         if step < min(options.min_len, self.max_limit):
             logits[:, self.eos] = logits[:, self.eos].masked_fill(free, -math.inf)
-        at_limit = beams.limits <= step
-        if bool(at_limit.any()):
-            rows = at_limit.repeat_interleave(width)
-            self.cut = torch.zeros_like(rows)
-            self.cut[rows] = logits[rows].argmax(dim=-1) != self.eos
-        only = only.masked_fill(at_limit, self.eos)
-        allow_only(logits, only.repeat_interleave(width))
+        at_limit = [row for row, limit in enumerate(beams.limits) if limit <= step]
+        self.cut = {}
+        if at_limit:
+            index = torch.tensor(at_limit, device=logits.device)
+            best = logits.view(len(only), width, -1)[index].argmax(dim=-1)
+            self.cut = dict(zip(at_limit, (best != self.eos).tolist(), strict=True))
+        for row in at_limit:
+            only[row] = self.eos
+        allow_only(logits, [token for token in only for _ in range(width)])
 
     def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best ``2 * beam`` continuations: cumulative scores, tokens and rows of origin, all ``(N, C)``."""
@@ -199,34 +223,40 @@ class Search:
         origins = picks.div(per_row, rounding_mode="floor")
         return scores, tokens.view(count, -1).gather(1, picks), origins
 
-    def _finish(self, scores: Tensor, origins: Tensor, ends: Tensor, at_limit: Tensor) -> Tensor:
+    def _read(self, scores: Tensor, origins: Tensor, ends: Tensor) -> list[_Found]:
+        """Bring what is decided here from the device, in one copy; torch makes float32 of all of it."""
+        best = slice(self.beam)
+        goes_on = ((scores > -math.inf) & ~ends).any(dim=1, keepdim=True)
+        alike = (self.beams.tokens == self.beams.tokens[:, :1]).all(dim=1)  # (N, U)
+        shared = alike.long().cumprod(dim=1).sum(dim=1, keepdim=True)
+        table = torch.cat([scores[:, best], origins[:, best], ends[:, best], goes_on, shared], dim=1)
+        count = scores[:, best].size(1)
+        return [
+            _Found(row[:count], row[count : 2 * count], row[2 * count : 3 * count], bool(row[-2]), int(row[-1]))
+            for row in table.tolist()
+        ]
+
+    def _finish(self, found: Sequence[_Found]) -> list[int]:
         """Turn candidates that end into hypotheses; return the positions of the sentences that go on."""
-        beams = self.beams
-        stay: list[int] = []
-        # Behind a prefix that ends the sentence nothing goes on.
-        over = (at_limit | ~((scores > -math.inf) & ~ends).any(dim=1)).tolist()
-        sentences = beams.sentences.tolist()
-        scores, origins, ends = scores[:, : self.beam], origins[:, : self.beam], ends[:, : self.beam]
-        rows, ranks = (part.tolist() for part in ends.nonzero(as_tuple=True))
-        for row, rank in zip(rows, ranks, strict=True):
-            found = self.finished[sentences[row]]
-            if len(found) < self.beam:
-                found.append(self._hypothesis(row, int(origins[row, rank]), float(scores[row, rank])))
-        for row, sentence in enumerate(sentences):
-            if len(self.finished[sentence]) < self.beam and not over[row]:
+        tokens, scores = self.beams.tokens.cpu(), self.beams.scores.cpu()
+        stay = []
+        for row, (sentence, best) in enumerate(zip(self.beams.sentences, found, strict=True)):
+            finished = self.finished[sentence]
+            for score, origin, ends in zip(best.scores, map(int, best.origins), best.ends, strict=True):
+                if ends and len(finished) < self.beam:
+                    truncated = row in self.cut and self.cut[row][origin]
+                    sums = [0.0, *scores[row, origin].tolist(), score]
+                    finished.append(self._hypothesis(tokens[row, origin, 1:].tolist(), sums, truncated))
+            # Behind a prefix that ends the sentence nothing goes on.
+            if len(finished) < self.beam and best.goes_on and row not in self.cut:
                 stay.append(row)
-        return torch.tensor(stay, dtype=torch.long, device=scores.device)
+        return stay
 
-    def _hypothesis(self, row: int, origin: int, score: float) -> Hypothesis:
-        beams = self.beams
-        width, length = beams.tokens.size(1), beams.tokens.size(2) - 1
-        truncated = length >= int(beams.limits[row]) and bool(self.cut[row * width + origin])
-        sums = [0.0, *beams.scores[row, origin].tolist(), score]
+    def _hypothesis(self, tokens: Sequence[int], sums: Sequence[float], truncated: bool) -> Hypothesis:
         steps = tuple(after - before for before, after in pairwise(sums))
-        tokens = tuple(beams.tokens[row, origin, 1:].tolist())
-        return Hypothesis(tokens, self.options.normalized(score, len(steps)), steps, truncated)
+        return Hypothesis(tuple(tokens), self.options.normalized(sums[-1], len(steps)), steps, truncated)
 
-    def _advance(self, scores: Tensor, tokens: Tensor, origins: Tensor, ends: Tensor) -> None:
+    def _advance(self, scores: Tensor, tokens: Tensor, origins: Tensor, ends: Tensor, *, shared: int) -> None:
         """Let the best ``beam`` candidates that do not end go on."""
         beams = self.beams
         count, width = beams.tokens.shape[:2]
@@ -236,8 +266,7 @@ class Search:
         tokens, origins = tokens.gather(1, order), origins.gather(1, order)
         offsets = torch.arange(count, device=order.device)[:, None] * width
         rows = (origins + offsets).flatten()
-        alike = (beams.tokens == beams.tokens[:, :1]).all(dim=1)  # (N, U)
-        self.scorer.reorder(rows, shared=int(alike.long().cumprod(dim=1).sum(dim=1).min()))
+        self.scorer.reorder(rows, shared=shared)
         shape = (count, self.beam, -1)
         beams.tokens = torch.cat([beams.tokens.flatten(0, 1)[rows].view(shape), tokens[:, :, None]], dim=2)
         history = beams.scores.flatten(0, 1)[rows].view(count, self.beam, beams.scores.size(2))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 
-def allow_only(logits: Tensor, tokens: Tensor) -> None:
+def allow_only(logits: Tensor, tokens: Sequence[int]) -> None:
     """Forbid, in place, everything but one token in some rows.
 
     Args:
         logits: Scores ``(R, V)``.
-        tokens: The token that row may continue with, or -1 for rows without such a rule, ``(R,)``.
+        tokens: For each row the token that it may continue with, or -1 if it has no such rule.
     """
-    rows = (tokens >= 0).nonzero().flatten()
-    if rows.numel() == 0:
+    rules = [(row, token) for row, token in enumerate(tokens) if token >= 0]
+    if not rules:
         return
-    chosen = tokens[rows]
+    rows, chosen = torch.tensor(rules, device=logits.device).unbind(1)
     scores = logits[rows, chosen]
     logits[rows] = -math.inf
     logits[rows, chosen] = scores
@@ -37,6 +39,7 @@ def ban_repeats(logits: Tensor, tokens: Tensor, size: int, *, rows: Tensor, spar
         return
     grams = tokens.unfold(1, size, 1)  # (R, U - size + 1, size)
     context = tokens[:, tokens.size(1) - size + 1 :]  # (R, size - 1)
-    repeats = (grams[:, :, :-1] == context[:, None]).all(dim=2) & (grams[:, :, -1] != spare)
-    found, places = (repeats & rows[:, None]).nonzero(as_tuple=True)
-    logits[found, grams[found, places, -1]] = -math.inf
+    last = grams[:, :, -1]
+    repeats = (grams[:, :, :-1] == context[:, None]).all(dim=2) & (last != spare) & rows[:, None]
+    # Added, not written: a token may end several n-grams, only some of which would be repeated.
+    logits.scatter_add_(1, last, logits.new_zeros(last.shape).masked_fill(repeats, -math.inf))

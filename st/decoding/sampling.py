@@ -51,7 +51,7 @@ class _Sampling(Search):
     def __init__(self, keys: Sequence[int], *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         # Each sentence has random numbers of its own, whatever stands beside it in the batch.
-        seeds = zip(keys, self.beams.prefix[:, 0].tolist(), strict=True)
+        seeds = zip(keys, (row[0] for row in self.beams.prefix), strict=True)
         self.generators = [np.random.default_rng((self.options.seed % 2**64, *seed)) for seed in seeds]
 
     def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +62,7 @@ class _Sampling(Search):
         allowed = logits.softmax(dim=1).nan_to_num(0.0)
         probs, ids = likely_tokens(allowed, top_k=self.options.top_k, top_p=self.options.top_p)
         draws = self.beam if width == 1 else 1
-        random = [self.generators[sentence].random((width, draws)) for sentence in self.beams.sentences.tolist()]
+        random = [self.generators[sentence].random((width, draws)) for sentence in self.beams.sentences]
         tokens = ids.gather(1, places(probs, torch.from_numpy(np.concatenate(random)).to(probs.device)))
         scores = log_probs.gather(1, tokens).view(count, -1)
         if self.beams.scores.size(2):

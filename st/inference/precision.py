@@ -26,14 +26,16 @@ def choose_device(name: str) -> torch.device:
     """Return a device by name; ``auto`` is the GPU if there is one.
 
     Raises:
-        UsageError: If torch knows no such device or cannot use it here.
+        UsageError: If it is neither the CPU nor a CUDA device, or cannot be used here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"no device {name!r}; choose from: auto, cpu, cuda, cuda:N") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UsageError(f"no device {name!r}; choose from: auto, cpu, cuda, cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices here")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,4 +47,6 @@ def ctc_loss(logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: T
         Losses ``(N,)``; 0 (with zero gradient) where a target cannot fit into its frames.
     """
     log_probs = F.log_softmax(logits.float(), dim=-1).transpose(0, 1)  # (S, N, C)
-    return F.ctc_loss(log_probs, targets, lengths, target_lengths, blank=BLANK, reduction="none", zero_infinity=True)
+    # torch wants both lengths as lists; made here, they come from a GPU in one copy instead of two.
+    heard, written = torch.stack([lengths, target_lengths]).tolist()
+    return F.ctc_loss(log_probs, targets, heard, written, blank=BLANK, reduction="none", zero_infinity=True)

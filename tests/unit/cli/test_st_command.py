@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from st import cli
 from st.errors import StError, UsageError
@@ -58,10 +59,27 @@ def test_options_reach_the_command_and_wrong_ones_exit_2(outcome, capsys) -> Non
     assert "unrecognized arguments: --nonsense" in capsys.readouterr().err
 
 
-def test_programming_errors_are_not_hidden(outcome) -> None:
-    outcome(ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes differ")])
+def test_programming_errors_are_not_hidden(outcome, error: Exception) -> None:
+    outcome(error)
+    with pytest.raises(type(error)):
         cli.main(["score"])
+
+
+@pytest.mark.parametrize(("name", "batch"), [("transcribe", ""), ("evaluate", "a smaller --batch-seconds, ")])
+def test_a_full_gpu_is_one_sentence_with_the_options_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys, name: str, batch: str
+) -> None:
+    def run(_args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(f"st.commands.{name}.run", run)
+    needed = ["a.wav"] if name == "transcribe" else ["--data", "x", "--out", "y"]
+    assert cli.main([name, *needed, "--checkpoint", "x.pt"]) == 1
+    assert capsys.readouterr().err == (
+        f"st: error: the GPU has too little memory free; give {batch}a smaller --beam, --dtype bfloat16, --device cpu, "
+        "or several of these\n"
+    )
 
 
 def test_no_command_or_an_unknown_one_exits_2_and_help_lists_them(capsys) -> None:

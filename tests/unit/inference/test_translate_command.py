@@ -281,7 +281,7 @@ def test_a_closed_standard_error_stops_nothing(run, monkeypatch: pytest.MonkeyPa
         (["a.wav", "--to", "de", "--nbest", "2"], 2, "--format json"),
         (["a.wav", "--to", "de", "--threads", "0"], 2, "--threads is 0"),
         (["a.wav", "--to", "de", "--device", "abacus"], 2, "no device 'abacus'"),
-        (["a.wav", "--to", "de", "--device", "mps"], 2, "device 'mps' cannot be used here"),
+        (["a.wav", "--to", "de", "--device", "mps"], 2, "no device 'mps'; choose from: auto, cpu, cuda, cuda:N"),
         (["a.wav", "--to", "de", "--out", "."], 2, "--out .: is a folder"),
         ([".", "--to", "de"], 1, ".: is a folder; name a recording"),
         (["", "--to", "de"], 1, "the name of a recording is empty; name a file"),

@@ -13,8 +13,10 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(runtime, "_done", None)
     monkeypatch.delenv(runtime.OFF_SWITCH, raising=False)
     before, threads = runtime._precision(), torch.get_num_threads()
+    convolutions = torch.backends.cudnn.allow_tf32
     yield
     runtime._set_precision(before)
+    torch.backends.cudnn.allow_tf32 = convolutions
     torch.set_num_threads(threads)
 
 
@@ -45,6 +47,16 @@ def test_products_are_fp32_after_tuning_on_this_very_cpu() -> None:
     assert float(((left @ right).double() - exact).norm() / exact.norm()) < 2e-5
 
 
+def test_convolutions_on_a_gpu_do_not_round_fp32(recwarn: pytest.WarningsRecorder) -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    runtime.tune()
+    assert "tf32" not in (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+    with torch.backends.cudnn.flags(enabled=False):  # what fairseq's criterions do
+        pass
+    assert not torch.backends.cudnn.allow_tf32
+    assert not recwarn.list
+
+
 def test_error_of_products_rounded_to_bf16_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runtime.relative_error() < runtime.MAX_RELATIVE_ERROR
     monkeypatch.setattr(runtime, "_error", _bf16_error)
@@ -61,7 +73,9 @@ def test_environment_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv(runtime.OFF_SWITCH, "1")
     monkeypatch.setattr(runtime, "tune_allocator", lambda: pytest.fail("touched the allocator"))
     monkeypatch.setattr(runtime, "tune_matmul", lambda: pytest.fail("touched the matrix product"))
+    torch.backends.cudnn.allow_tf32 = True
     assert runtime.tune() == runtime.Tuning(allocator=False, matmul=False)
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_measured_once_and_threads_set_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
