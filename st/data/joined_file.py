@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ _MPEG_HEADER = re.compile(rb"\xff[\xe2-\xff].{2}", re.DOTALL)
 _MPEG_SIDE_INFO = (32, 17, 9)
 """Bytes between the header of an MP3's first frame and the count of the others."""
 _SEARCHED = 1 << 20
+_MOST_RECORDINGS = 1000
+"""In one file; all of them are open at once."""
 MIXED_SUBTYPES = "mixed"
 """Stands for the subtypes of joined recordings of several."""
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -36,6 +38,9 @@ def recording_starts(content: Content) -> list[int]:
 
     MP3s are told by the frame that counts the others (Xing, Info), FLAC by its first block, Ogg by a page that begins
     a stream where others have ended, WAV by what stands behind its end.
+
+    Raises:
+        ValueError: If there are more than a thousand.
     """
     found: Iterable[int]
     head = content[:12]
@@ -49,7 +54,10 @@ def recording_starts(content: Content) -> list[int]:
         counts = sorted(place for mark in _COUNTS_OF_FRAMES for place in _positions(content, mark, 0))
         # The first one belongs to the recording that the file begins with.
         found = (start for place in counts[1:] if (start := _frame_start(content, place)) is not None)
-    return [0, *found]
+    starts = [0, *islice(found, _MOST_RECORDINGS)]
+    if len(starts) > _MOST_RECORDINGS:
+        raise ValueError(f"more than {_MOST_RECORDINGS} recordings are joined in it; take them apart")
+    return starts
 
 
 def _ogg_starts(content: Content) -> Iterator[int]:
@@ -62,14 +70,13 @@ def _ogg_starts(content: Content) -> Iterator[int]:
 
 
 def _wav_starts(content: Content) -> Iterator[int]:
-    start = 0
-    while True:
-        (size,) = struct.unpack("<I", content[start + 4 : start + 8])
+    start, head = 0, content[:12]
+    while len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        if start:
+            yield start
+        (size,) = struct.unpack("<I", head[4:8])
         start += 8 + size + size % 2
         head = content[start : start + 12]
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        yield start
 
 
 def _frame_start(content: Content, place: int) -> int | None:

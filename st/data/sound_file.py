@@ -123,7 +123,7 @@ def open_whole(source: Handle, content: Content) -> SequentialFile | JoinedFile:
 
     Raises:
         soundfile.LibsndfileError: If it cannot be opened.
-        ValueError: If recordings of different kinds are joined in it.
+        ValueError: If recordings of different kinds, or too many, are joined in it.
     """
     starts = recording_starts(content)
     if len(starts) > 1:

@@ -91,6 +91,21 @@ def test_recordings_of_different_kinds_are_refused(rate: int, channels: int, nam
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", range(1, 14))
+def test_the_beginning_of_a_header_is_no_recording(kind: str, size: int) -> None:
+    with pytest.raises(AudioError) as caught:
+        read_audio(encoded(kind, 0, 0.1)[:size])
+    assert caught.value.reason == "undecodable"
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
+def test_more_recordings_than_can_be_open_are_refused(kind: str) -> None:
+    one = encoded(kind, 0, 0.1)
+    with pytest.raises(AudioError, match="more than 1000 recordings are joined in it; take them apart"):
+        read_audio(1001 * one)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_preparing_takes_the_whole(kind: str, tmp_path: Path) -> None:
     one, other = encoded(kind, 0), encoded(kind, 1)
     Path(tmp_path, "clip").write_bytes(one + other)
