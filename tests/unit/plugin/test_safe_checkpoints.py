@@ -128,10 +128,10 @@ def test_a_second_training_in_the_folder_is_refused_and_touches_nothing(run):
 import sys, pathlib, st.folder_lock
 lock = st.folder_lock.FolderLock(pathlib.Path(sys.argv[1]))
 if st.folder_lock.os.fork():
-    print("held", flush=True)
     input()
 else:  # a reader that outlives the training
     import time
+    print("held", flush=True)
     time.sleep(60)
 """
     command = [sys.executable, "-c", code, str(run)]
