@@ -20,10 +20,9 @@ import numpy as np
 import soxr
 
 from st.data.audio_stream import MAX_PEAK, SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
-from st.data.content_file import FileContent
+from st.data.content_file import Content, FileContent
 from st.data.memory_file import MemoryFile
 from st.data.sound_file import Handle
-from st.data.truncation import Content
 from st.errors import AudioError, ManifestError
 
 MIN_SAMPLES = 400

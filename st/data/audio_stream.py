@@ -20,9 +20,10 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from st.data.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES
+from st.data.content_file import Content
+from st.data.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES, JoinedFile
 from st.data.sound_file import Handle, SequentialFile, open_whole
-from st.data.truncation import Content, is_truncated
+from st.data.truncation import is_truncated
 from st.errors import AudioError, StError
 
 Samples = npt.NDArray[np.float32]
@@ -150,6 +151,8 @@ class AudioStream:
 
     def is_truncated(self) -> bool:
         """Return whether the file ends before its own header says."""
+        if isinstance(self._file, JoinedFile):
+            return self._file.is_truncated()
         declared, content = self._file.frames, self._content
         if content is None or declared == UNKNOWN_FRAMES:
             return False

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Protocol
 
-from st.data.truncation import Content
+
+class Content(Protocol):
+    """The bytes of a file, in memory or not."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return some of them."""
+        ...
 
 
 class FileContent:

@@ -5,7 +5,6 @@ libsndfile decodes the first of them and ends there. Players read all, and so do
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -14,16 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from st.data.truncation import Content
+from st.data.content_file import Content
+from st.data.mpeg_frames import frame_count, next_recording, tags_end
+from st.data.truncation import is_truncated
 
 _FLAC_STARTS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 """With the head of its first block, which may be the last one before the audio."""
 _OGG_PAGE, _OGG_START = b"OggS\0", b"OggS\0\x02"
 """Any page, and the first one of a stream."""
-_COUNTS_OF_FRAMES = (b"Xing\0\0\0", b"Info\0\0\0")
-_MPEG_HEADER = re.compile(rb"\xff[\xe2-\xff].{2}", re.DOTALL)
-_MPEG_SIDE_INFO = (32, 17, 9)
-"""Bytes between the header of an MP3's first frame and the count of the others."""
 _SEARCHED = 1 << 20
 _MOST_RECORDINGS = 1000
 """In one file; all of them are open at once."""
@@ -36,24 +33,22 @@ UNKNOWN_FRAMES = (1 << 63) - 1
 def recording_starts(content: Content) -> list[int]:
     """Return where the recordings of a file begin: 0, and where other ones follow.
 
-    MP3s are told by the frame that counts the others (Xing, Info), FLAC by its first block, Ogg by a page that begins
-    a stream where others have ended, WAV by what stands behind its end.
+    An MP3 ends with the frames that its first one counts, Ogg before a page that begins a stream where others have ended,
+    WAV where its header says, and FLAC is told by its first block. An MP3 without a count has all that follows it.
 
     Raises:
         ValueError: If there are more than a thousand.
     """
-    found: Iterable[int]
     head = content[:12]
+    found: Iterable[int]
     if head[:4] == b"fLaC":
-        found = sorted(place for mark in _FLAC_STARTS for place in _positions(content, mark, len(mark)))
+        found = _flac_starts(content)
     elif head[:4] == b"OggS":
         found = _ogg_starts(content)
     elif head[:4] == b"RIFF":
         found = _wav_starts(content)
     else:
-        counts = sorted(place for mark in _COUNTS_OF_FRAMES for place in _positions(content, mark, 0))
-        # The first one belongs to the recording that the file begins with.
-        found = (start for place in counts[1:] if (start := _frame_start(content, place)) is not None)
+        found = _mp3_starts(content)
     starts = [0, *islice(found, _MOST_RECORDINGS)]
     if len(starts) > _MOST_RECORDINGS:
         raise ValueError(f"more than {_MOST_RECORDINGS} recordings are joined in it; take them apart")
@@ -79,13 +74,22 @@ def _wav_starts(content: Content) -> Iterator[int]:
         head = content[start : start + 12]
 
 
-def _frame_start(content: Content, place: int) -> int | None:
-    """Return where the MPEG frame begins that has its count of frames at ``place``; None if there is none."""
-    for side_info in _MPEG_SIDE_INFO:
-        start = place - 4 - side_info
-        if start >= 0 and _MPEG_HEADER.fullmatch(content[start : start + 4]):
-            return start
-    return None
+def _flac_starts(content: Content) -> list[int]:
+    position, last = 4, False
+    while not last and (head := content[position : position + 4]):
+        last = head[0] >> 7 == 1
+        position += 4 + int.from_bytes(head[1:], "big")
+    return sorted(place for mark in _FLAC_STARTS for place in _positions(content, mark, position))
+
+
+def _mp3_starts(content: Content) -> Iterator[int]:
+    start = tags_end(content)
+    while (count := frame_count(content, start)) is not None:
+        following = next_recording(content, start, count)
+        if following is None:
+            return
+        yield following
+        start = following
 
 
 def _positions(content: Content, mark: bytes, start: int, stop: int | None = None) -> Iterator[int]:
@@ -103,8 +107,8 @@ def _positions(content: Content, mark: bytes, start: int, stop: int | None = Non
 class JoinedFile:
     """Sound files read one after the other as if they were one."""
 
-    def __init__(self, files: Sequence[Any]) -> None:
-        """Take the open files.
+    def __init__(self, files: Sequence[Any], contents: Sequence[Content]) -> None:
+        """Take the open files, and the bytes of each.
 
         Raises:
             ValueError: If they differ in sample rate or channels.
@@ -113,7 +117,8 @@ class JoinedFile:
         if len(kinds) > 1:
             named = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in kinds)
             raise ValueError(f"recordings of {named} are joined in it; take them apart")
-        self._files = files
+        self._files, self._contents = files, contents
+        self._decoded = [0] * len(files)
         self._number = 0
         first = files[0]
         self.samplerate, self.channels = first.samplerate, first.channels
@@ -131,12 +136,23 @@ class JoinedFile:
             out = np.empty(frames if self.channels == 1 else (frames, self.channels), dtype)
         count = 0
         while count < frames and self._number < len(self._files):
-            part = out[count:frames]
-            read = len(self._files[self._number].read(len(part), dtype=dtype, out=part))
+            file = self._files[self._number]
+            # No more than it has: behind its end it would take the next one for damage.
+            part = out[count : min(frames, count + file.frames - self._decoded[self._number])]
+            read = len(file.read(len(part), dtype=dtype, out=part)) if len(part) else 0
+            self._decoded[self._number] += read
             count += read
-            if read < len(part):
+            if read < len(part) or self._decoded[self._number] == file.frames:
                 self._number += 1
         return out[:count]
+
+    def is_truncated(self) -> bool:
+        """Return whether one of them ends before its own header says."""
+        return any(
+            file.frames != UNKNOWN_FRAMES
+            and is_truncated(content, container=file.format, declared=file.frames, decoded=decoded)
+            for file, content, decoded in zip(self._files, self._contents, self._decoded, strict=True)
+        )
 
     def close(self) -> None:
         """Close all."""

@@ -1,10 +1,12 @@
-"""Where the last frame of an MP3 ends."""
+"""The frames of an MP3: where they begin and end, and how many of them the first one says that there are."""
 
 from __future__ import annotations
 
 import re
+import struct
+from typing import NamedTuple
 
-from st.data.truncation import Content, tags_end
+from st.data.content_file import Content
 
 MAX_FRAME_BYTES = 2881
 """In the largest of MPEG's frames."""
@@ -19,6 +21,92 @@ _HEADER = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 """Of layer III, with a bit rate."""
 _HEADER_BYTES = 3
 _SEARCHED = 1 << 13
+_ID3V1_BYTES = 128
+_MANY = 3
+"""Headers that have to stand one frame apart, for none of them to be there by chance."""
+_MONO = 3
+"""The two bits of the channels."""
+_HAS_FRAMES, _HAS_BYTES = 1, 2
+"""Bits of a Xing frame's flags."""
+
+
+class Count(NamedTuple):
+    """What the first frame of an MP3 (Xing, Info) says of the others."""
+
+    frames: int
+    """Without itself."""
+    num_bytes: int | None
+    """With itself; None if it does not say."""
+
+
+def tags_end(content: Content, start: int = 0) -> int:
+    """Return where the tags (ID3v2) end that begin at ``start``."""
+    head = content[start : start + 10]
+    while head[:3] == b"ID3" and len(head) == 10:
+        start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        head = content[start : start + 10]
+    return start
+
+
+def frame_count(content: Content, start: int) -> Count | None:
+    """Return what the frame at ``start`` says of those that follow.
+
+    Returns:
+        The count; None if the frame is another one, or its encoder wrote to a pipe and never came back to fill it in.
+    """
+    head = content[start : start + 4]
+    if len(head) < 4 or not _HEADER.fullmatch(head[:_HEADER_BYTES]):
+        return None
+    mono = head[3] >> 6 == _MONO
+    side_info = (17 if mono else 32) if head[1] >> 3 & 3 == 3 else (9 if mono else 17)
+    mark = start + 4 + side_info + (0 if head[1] & 1 else 2)  # behind a checksum
+    xing = content[mark : mark + 16]
+    if xing[:4] not in (b"Xing", b"Info") or len(xing) < 16 or not xing[7] & _HAS_FRAMES:
+        return None
+    frames, num_bytes = struct.unpack(">2I", xing[8:])
+    return Count(frames, num_bytes if xing[7] & _HAS_BYTES else None) if frames else None
+
+
+def next_recording(content: Content, start: int, count: Count) -> int | None:
+    """Return where frames go on behind those that the frame at ``start`` counts, tags between them passed over.
+
+    Args:
+        content: The bytes of an MP3.
+        start: Where the frame is that counts others.
+        count: What it says.
+
+    Returns:
+        Where the first of them begins; None if hardly any follow, or those that are counted are not all there.
+    """
+    # Most files end where they say; to go from frame to frame takes a while.
+    if count.num_bytes is not None and _frames_from(content, start + count.num_bytes) is None:
+        return None
+    position = start
+    for _ in range(count.frames + 1):
+        header = content[position : position + _HEADER_BYTES]
+        if not _HEADER.fullmatch(header):
+            return None
+        position += _num_bytes(header)
+    return _frames_from(content, position)
+
+
+def _frames_from(content: Content, position: int) -> int | None:
+    if content[position : position + 3] == b"TAG":
+        position += _ID3V1_BYTES
+    position = tags_end(content, position)
+    data = content[position : position + _SEARCHED]
+    places = (position + found.start() for found in _HEADER.finditer(data))
+    return next((place for place in places if _stands_before_others(content, place)), None)
+
+
+def _stands_before_others(content: Content, position: int) -> bool:
+    like = _header_like(content[position : position + _HEADER_BYTES])
+    for _ in range(_MANY):
+        header = content[position : position + _HEADER_BYTES]
+        if like is None or not like.fullmatch(header):
+            return False
+        position += _num_bytes(header)
+    return True
 
 
 def frames_end(content: Content) -> int:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from st.data.content_file import ContentFile, ContentPart
+from st.data.content_file import Content, ContentFile, ContentPart
 from st.data.joined_file import JoinedFile, recording_starts
 from st.data.mpeg_frames import MAX_FRAME_BYTES, frames_end
-from st.data.truncation import Content, tells_its_length, unfinished_header
+from st.data.truncation import tells_its_length, unfinished_header
 
 Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
@@ -129,7 +130,8 @@ def open_whole(source: Handle, content: Content) -> SequentialFile | JoinedFile:
     if len(starts) > 1:
         bounds = zip(starts, [*starts[1:], len(content)], strict=True)
         parts = [ContentPart(content, start, stop) for start, stop in bounds]
-        return JoinedFile([open_whole(ContentFile(part), part) for part in parts])
+        files = _open_parts(parts)
+        return JoinedFile(files, parts[: len(files)])
     file = SequentialFile(source, closefd=False)
     opened: SequentialFile | None = None
     if file.subtype.startswith("MPEG") and not tells_its_length(content):
@@ -140,3 +142,16 @@ def open_whole(source: Handle, content: Content) -> SequentialFile | JoinedFile:
         return file
     file.close()
     return opened
+
+
+def _open_parts(parts: Sequence[Content]) -> list[SequentialFile | JoinedFile]:
+    """Open the recordings of a file; what has no more than the beginning of a header ends it."""
+    files: list[SequentialFile | JoinedFile] = []
+    for part in parts:
+        try:
+            files.append(open_whole(ContentFile(part), part))
+        except soundfile.LibsndfileError:
+            if not files:
+                raise
+            break
+    return files

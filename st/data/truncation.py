@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import struct
-from typing import Protocol
+
+from st.data.content_file import Content
+from st.data.mpeg_frames import frame_count, tags_end
 
 _MPEG_TOLERANCE = 2304
 """Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
-_MPEG_SEARCHED = 2048
-_FRAME_COUNT = re.compile(rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](.{4})", re.DOTALL)
-"""What the first frame of an MP3 holds that knows the number of frames; encoders that write to a pipe leave it 0."""
-
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF)
 """What writers put into the header of a WAV that goes to a pipe, besides 0 and numbers close to 2^32."""
-
-
-class Content(Protocol):
-    """The bytes of a file, in memory or not."""
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        ...
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        """Return some of them."""
-        ...
 
 
 def is_truncated(data: Content, *, container: str, declared: int, decoded: int) -> bool:
@@ -49,19 +34,7 @@ def tells_its_length(data: Content) -> bool:
 
     Without one its length is only an estimate; the decoder takes no notice of VBRI frames.
     """
-    start = tags_end(data)
-    found = _FRAME_COUNT.search(data[start : start + _MPEG_SEARCHED])
-    return found is not None and found[1] != bytes(4)
-
-
-def tags_end(data: Content) -> int:
-    """Return where the tags (ID3v2) end that an MP3 begins with."""
-    start = 0
-    head = data[:10]
-    while head[:3] == b"ID3" and len(head) == 10:
-        start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-        head = data[start : start + 10]
-    return start
+    return frame_count(data, tags_end(data)) is not None
 
 
 def unfinished_header(data: Content) -> int | None:
