@@ -125,7 +125,11 @@ def test_tags_that_look_like_a_count_are_none(word: bytes) -> None:
     assert np.array_equal(decoded(framed), decoded(flac))
 
 
-@pytest.mark.parametrize("between", [b"TAG" + bytes(125), bytes(100), b"ID3\x03\0\0" + bytes([0, 0, 0, 9]) + bytes(9)])
+@pytest.mark.parametrize(
+    "between",
+    [b"TAG" + bytes(125), bytes(100), b"ID3\x03\0\0" + bytes([0, 0, 0, 9]) + bytes(9)],
+    ids=["id3v1", "zeros", "id3v2"],
+)
 def test_flacs_with_something_between_them(between: bytes) -> None:
     one, other = encoded("flac", 0), encoded("flac", 1)
     joined = read_recording(one + between + other, sample_rate=RATE)
