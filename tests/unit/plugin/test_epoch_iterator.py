@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
@@ -229,8 +230,8 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
     loader = torch.utils.data.DataLoader(range(40), num_workers=2, worker_init_fn=outlive_sigterm)
     items = iter(loader)
     seen = [next(items).item() for _ in range(4)]
-    for reader in items._workers:
-        subprocess.run(["kill", "-TERM", str(reader.pid)], check=True)
+    kill = "import os, signal, sys; [os.kill(int(reader), signal.SIGTERM) for reader in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", kill, *(str(reader.pid) for reader in items._workers)], check=True)
     time.sleep(0.1)
     seen += [batch.item() for batch in items]
     assert seen == list(range(40))
@@ -240,7 +241,7 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
     readers = list(items._workers)
     for reader in readers:
         reader.terminate()
-        reader.join(10)
+        reader.join(120)
     assert [reader.exitcode for reader in readers] == [0, 0]
 
 
