@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
@@ -243,6 +244,18 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
         reader.terminate()
         reader.join(120)
     assert [reader.exitcode for reader in readers] == [0, 0]
+
+
+@pytest.mark.parametrize("ahead", [0, 10])
+def test_a_reader_that_cannot_hand_over_its_batch_ends_and_is_not_waited_for(tree, monkeypatch, ahead):
+    def collater(_items):
+        return {"id": threading.Lock()}  # cannot be sent, as nothing can where /dev/shm is full
+
+    data = dataset(tree)
+    monkeypatch.setattr(data, "collater", collater)
+    part = EpochIterator(data, [[0], [1]], seed=1, epoch=1, num_workers=1, buffer_size=ahead)
+    with pytest.raises(StError, match=r"a process that reads recordings died .*/dev/shm"):
+        next(part.next_epoch_itr())
 
 
 @pytest.mark.parametrize("used", [False, True])
