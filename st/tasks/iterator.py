@@ -13,9 +13,11 @@ import hashlib
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.queues import Queue
 from typing import Any
 
 import numpy as np
@@ -215,7 +217,7 @@ class EpochIterator(EpochBatchIterating):
                 num_workers=self.num_workers,
                 # Not what is available: with --cpu no batch goes to a GPU.
                 pin_memory=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
-                worker_init_fn=outlive_sigterm,
+                worker_init_fn=begin_reading,
                 persistent_workers=reusable,
             )
             self._reused = loader if reusable else None
@@ -269,9 +271,21 @@ def named_reader_deaths(*broken: type[Exception]) -> Iterator[None]:
         if not torchs and not isinstance(exc, broken):
             raise
         raise StError(
-            f"a process that reads recordings died ({reason or type(exc).__name__}); often the memory is full: "
-            "give fewer --num-workers, and the same command to go on"
+            f"a process that reads recordings died ({reason or type(exc).__name__}); often the memory is full, or "
+            "what processes share (/dev/shm): give fewer --num-workers, and the same command to go on"
         ) from exc
+
+
+def begin_reading(_worker_id: int = 0) -> None:
+    """Prepare a reading process: it outlives a SIGTERM, and ends if it cannot hand over what it has read."""
+    outlive_sigterm()
+    Queue._on_queue_feeder_error = staticmethod(_end_without_room)  # type: ignore[attr-defined]
+
+
+def _end_without_room(error: Exception, _batch: object) -> None:
+    # Python would print the error and drop the batch, for which the training would wait without end.
+    print(f"a batch could not be handed over: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def outlive_sigterm(_worker_id: int = 0) -> None:

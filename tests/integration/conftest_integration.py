@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DIRECTIONS = "de_en,en_de,en_zh-CN"
 
 
-def run(*command, cwd=None, check=True, timeout=300):
+def run(*command, cwd=None, check=True, timeout=900):
     """Run a command as a user would, on one thread so that tests do not fight for the machine."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     result = subprocess.run(

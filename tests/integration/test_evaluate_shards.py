@@ -184,7 +184,7 @@ def test_three_processes_of_torchrun_give_the_same_bytes(data: Path, whole, tmp_
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3", "-m", "st"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ST_NO_TUNE": "1"}
     done = subprocess.run(
-        [*launcher, *command(data, out)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*launcher, *command(data, out)], env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("de_en ") == 1, done.stdout

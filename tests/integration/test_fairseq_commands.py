@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from conftest_integration import ROOT, run, training
+from training_server import free_port
 
 NO_EXTRA = ("--no-epoch-checkpoints", "--no-last-checkpoints")
 
@@ -148,7 +149,7 @@ def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
     )
     command = training(data, tmp_path / "run", "--max-update", "3", "--ddp-backend", "legacy_ddp")
     result = run(
-        *("torchrun", "--nproc_per_node", "2", "--master_port", "29617", script, *command[1:]),
+        *("torchrun", "--nproc_per_node", "2", "--master_port", free_port(), script, *command[1:]),
         *("--distributed-backend", "gloo"),
         cwd=tmp_path,
     )

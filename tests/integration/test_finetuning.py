@@ -10,6 +10,7 @@ from conftest_integration import run, training
 from fairseq import checkpoint_utils
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
+from training_server import free_port
 
 from st.checkpoints import load
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
@@ -327,7 +328,7 @@ def test_two_processes_with_dropped_layers_a_resting_encoder_and_scales_stay_one
     script.write_text(RECORD)
     command = training(data, tmp_path / "run", "--max-update", "4", "--encoder-layerdrop", "0.5")
     command += ["--freeze-finetune-updates", "2", "--lr-scale", "encoder=0.5", "--max-tokens", "100000"]
-    launch = ["torchrun", "--nproc_per_node", "2", "--master_port", "29631", script]
+    launch = ["torchrun", "--nproc_per_node", "2", "--master_port", free_port(), script]
     run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
     first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second

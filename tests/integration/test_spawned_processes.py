@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import time
 
 import pytest
 import torch
 from conftest_integration import training
+from training_server import free_port
 
 # Told that there are two devices, fairseq starts two processes; --cpu and gloo let them do without.
 TWO_DEVICES = "import torch\ntorch.cuda.device_count = lambda: 2\n"
@@ -16,9 +16,7 @@ TWO_DEVICES = "import torch\ntorch.cuda.device_count = lambda: 2\n"
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_t07_the_processes_save_when_the_command_is_told_to_end_or_gone(server, data, tmp_path, sent, code):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     options = ("--distributed-world-size", "2", "--distributed-init-method", address, "--distributed-backend", "gloo")
     several = (*options, "--ddp-backend", "legacy_ddp", "--log-interval", "1")
     command = training(data, tmp_path / "run", "--max-update", "2000", *several)

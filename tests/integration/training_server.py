@@ -14,7 +14,14 @@ import time
 from pathlib import Path
 
 LOOK = 0.02
-NEVER = 120.0
+NEVER = 600.0
+
+
+def free_port():
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Server:
@@ -65,10 +72,7 @@ class Server:
         return self.wait_all(self.start_group(command, folder, size, **options))
 
     def start_group(self, command, folder, size=2, **options):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        group = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        group = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         return [
             self.start(command, folder, environment=group | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **options)
             for rank in range(size)
@@ -85,7 +89,7 @@ class Server:
 
     def close(self):
         self._requests.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=NEVER)
 
 
 class Job:

@@ -182,14 +182,15 @@ def test_an_interrupted_merge_is_resumed(
 def test_p25_a_killed_shard_is_resumed(messy_corpus, single: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "data"
     arguments = ["prepare", "--cv-root", str(messy_corpus.root), "--out", str(out), *OPTIONS, *POLICY, "--jobs", "1"]
-    slow = "import time, covost.decode as d; f = d.ClipDecoder.decode\n"
-    slow += "def g(*a):\n for clip in f(*a):\n  time.sleep(0.3); yield clip\nd.ClipDecoder.decode = g\n"
-    slow += "import covost.store; covost.store._SECONDS_BETWEEN_SYNCS = 0.0\n"
-    code = f"{slow}import sys; from covost.cli import main; sys.exit(main({[*arguments, '--shard', '1/2']!r}))"
+    # Six clips are brought to disk, and then nothing more happens.
+    stop = "import time; from covost.store import StoreWriter; append = StoreWriter.append\n"
+    stop += "def wait(self, *clip):\n append(self, *clip); self.sync(); time.sleep(600 * (len(self.records) > 5))\n"
+    stop += "StoreWriter.append = wait\n"
+    code = f"{stop}import sys; from covost.cli import main; sys.exit(main({[*arguments, '--shard', '1/2']!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     journal = out / "shards/1-of-2/audio/en/.train.zip.journal"
-    deadline = time.monotonic() + 120
-    while not (journal.is_file() and journal.read_text().count("\n") > 3):
+    deadline = time.monotonic() + 600
+    while not (journal.is_file() and journal.read_text(encoding="utf-8").count("\n") == 1 + 6):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -144,7 +144,7 @@ def test_i14_a_pipe_is_written_to_and_needs_no_force(run, tmp_path: Path) -> Non
     reader = threading.Thread(target=lambda: got.append(pipe.read_text(encoding="utf-8")), daemon=True)
     reader.start()
     assert run("translate", "a.wav", "--to", "de", "--out", str(pipe))[0] == 0
-    reader.join(timeout=30)
+    reader.join(timeout=300)
     assert pipe.is_fifo()
     assert got == [run("translate", "a.wav", "--to", "de")[1]]
 

@@ -284,7 +284,9 @@ def test_load_translator_takes_everything_from_the_checkpoint(
 ) -> None:
     loaded = load_translator(checkpoint, device="cpu", beam=3, max_len_b=30)
     assert loaded.languages == tuple(LANGUAGES)
-    assert loaded.decode_batch(waves, [["de"]] * 8) == translator.decode_batch(waves, [["de"]] * 8)
+    # Packed for this CPU, the model that was loaded may sum in another order.
+    ours, theirs = (item.decode_batch(waves, [["de"]] * 8) for item in (loaded, translator))
+    assert all(_close(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+import threading
 import time
 
 import fairseq.tasks  # noqa: F401 (fairseq registers its own things first)
@@ -229,8 +231,8 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
     loader = torch.utils.data.DataLoader(range(40), num_workers=2, worker_init_fn=outlive_sigterm)
     items = iter(loader)
     seen = [next(items).item() for _ in range(4)]
-    for reader in items._workers:
-        subprocess.run(["kill", "-TERM", str(reader.pid)], check=True)
+    kill = "import os, signal, sys; [os.kill(int(reader), signal.SIGTERM) for reader in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", kill, *(str(reader.pid) for reader in items._workers)], check=True)
     time.sleep(0.1)
     seen += [batch.item() for batch in items]
     assert seen == list(range(40))
@@ -240,8 +242,20 @@ def test_t07_readers_outlive_a_sigterm_that_is_not_their_parents():
     readers = list(items._workers)
     for reader in readers:
         reader.terminate()
-        reader.join(10)
+        reader.join(120)
     assert [reader.exitcode for reader in readers] == [0, 0]
+
+
+@pytest.mark.parametrize("ahead", [0, 10])
+def test_a_reader_that_cannot_hand_over_its_batch_ends_and_is_not_waited_for(tree, monkeypatch, ahead):
+    def collater(_items):
+        return {"id": threading.Lock()}  # cannot be sent, as nothing can where /dev/shm is full
+
+    data = dataset(tree)
+    monkeypatch.setattr(data, "collater", collater)
+    part = EpochIterator(data, [[0], [1]], seed=1, epoch=1, num_workers=1, buffer_size=ahead)
+    with pytest.raises(StError, match=r"a process that reads recordings died .*/dev/shm"):
+        next(part.next_epoch_itr())
 
 
 @pytest.mark.parametrize("used", [False, True])
