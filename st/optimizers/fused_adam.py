@@ -140,7 +140,7 @@ class FusedAdamW(FairseqOptimizer):
 
     @clear_errors
     def load_state_dict(self, state_dict: dict[str, Any], optimizer_overrides: dict[str, Any] | None = None) -> None:
-        """Load a state; learning rates and other options stay those of this run.
+        """Load a state and its learning rate, which most schedulers then set anew; other options stay those of this run.
 
         Raises:
             CheckpointError: If it is of a model with other learning parameters.
@@ -154,6 +154,8 @@ class FusedAdamW(FairseqOptimizer):
         places = {number: place for place, number in enumerate(self._order)}
         moments = {places[number]: moments for number, moments in state_dict["state"].items()}
         groups = self.optimizer.state_dict()["param_groups"]
+        for group in groups:
+            group["lr"] = state_dict["param_groups"][0]["lr"] * group["lr_scale"]
         super().load_state_dict({"state": moments, "param_groups": groups}, optimizer_overrides)
 
     # -- updates without a finite gradient ------------------------------------------------------------------------

@@ -28,6 +28,7 @@ import logging
 import os
 import shutil
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,19 @@ def save(state: Any, filename: str, async_write: bool = False) -> None:
         _fairseq_save(state, filename, async_write)
         return
     try:
-        write_pickled(filename, state)
+        write_pickled(filename, {**state, "cfg": _plain(state["cfg"])} if "cfg" in state else state)
     except CheckpointError as exc:
         raise CheckpointError(f"{exc}. Training stops here; the checkpoints saved before are as they were") from exc
+
+
+def _plain(options: Any) -> Any:
+    """Turn what older parts of fairseq keep their options in, such as ``--optimizer sgd``, into dictionaries.
+
+    Of the objects in a checkpoint torch allows itself to read those only that it knows.
+    """
+    if isinstance(options, Namespace):
+        options = vars(options)
+    return {name: _plain(value) for name, value in options.items()} if isinstance(options, dict) else options
 
 
 class _AtomicPathManager(PathManager):
@@ -153,6 +164,10 @@ def _count_on(cfg: Any, trainer: Any, start: Path) -> None:
     )
     if not cfg.reset_lr_scheduler:
         trainer.lr_scheduler.load_state_dict(last["lr_scheduler_state"])
+    # One that only looks at validations keeps the learning rate in the optimizer, and begins with that of its warm-up.
+    warmup = getattr(trainer.lr_scheduler.cfg, "warmup_updates", 0)
+    if 0 < warmup < updates:
+        trainer.set_num_updates(warmup)
     trainer.set_num_updates(updates)
 
 

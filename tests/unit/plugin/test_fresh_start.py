@@ -1,5 +1,6 @@
 """A second training in one process, as in a sweep."""
 
+import argparse
 import json
 import signal
 
@@ -79,3 +80,32 @@ def test_t05_without_state_of_the_optimizer_the_updates_still_count_on(start, tm
     assert start("first", reset_optimizer=True, **warmup)[1].get_num_updates() == 0
     from_model = f"{tmp_path}/./first/checkpoint_last.pt"
     assert start("second", finetune_from_model=from_model, **warmup)[1].get_num_updates() == 0
+
+
+@pytest.mark.parametrize("optimizer", ["fused_adamw", "adam"])
+def test_t05_a_learning_rate_that_only_the_optimizer_knows_is_kept(start, optimizer):
+    shrinking = {"optimizer": optimizer, "lr_scheduler": "reduce_lr_on_plateau"}
+    cfg, trainer, epoch_itr = start("first", **shrinking)
+    trainer.optimizer.set_lr(3e-5)
+    train_as_if(2.0, cfg, trainer, epoch_itr)
+    save_dir.release()
+    assert start("first", **shrinking)[1].get_lr() == pytest.approx(3e-5)
+
+
+def test_without_state_of_the_optimizer_a_learning_rate_is_behind_its_warm_up(start):
+    options = {"lr_scheduler": "reduce_lr_on_plateau", "warmup_updates": 1, "no_save_optimizer_state": True}
+    cfg, trainer, epoch_itr = start("first", **options)
+    train_as_if(2.0, cfg, trainer, epoch_itr)
+    trainer.train_step([next(iter(epoch_itr.next_epoch_itr()))])
+    checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, 1.0)
+    save_dir.release()
+    resumed = start("first", **options)[1]
+    assert (resumed.get_num_updates(), resumed.get_lr()) == (2, cfg.optimization.lr[0])
+
+
+def test_options_in_old_forms_of_fairseqs_are_read_again(start):
+    cfg, trainer, epoch_itr = start("first", optimizer="sgd")
+    assert isinstance(trainer.cfg.optimizer, argparse.Namespace)
+    train_as_if(2.0, cfg, trainer, epoch_itr)
+    save_dir.release()
+    assert start("first", optimizer="sgd")[1].get_num_updates() == 1
