@@ -89,7 +89,7 @@ def build_store(
             _sync_quietly(writer)
             raise
         writer.finish()
-    logger.info("%s: %d clips, %d of them decoded now", paths.zip, len(plan.clips), num_decoded)
+    logger.info("%s: %d clips, %d of them new", paths.zip, len(plan.clips), num_decoded)
     return writer.records
 
 

@@ -6,7 +6,7 @@ length limit, and then leaves the batch. Where it differs from fairseq: the limi
 length, not the padded width of its batch, so that a result does not depend on its neighbours.
 
 To wait for a GPU costs more than most of what it does in a step. What is known beforehand, limits and forced tokens, is
-kept in lists, and what a step has found comes from the device in one copy.
+kept in lists, and what a step has found comes from the device in one copy; where a sentence ends, its tokens in another.
 
 Legend: N sentences in the batch, W rows per sentence (1 while all are equal, then the beam), C candidates, U tokens,
 V vocabulary.

@@ -164,7 +164,7 @@ def test_a_clip_that_changed_in_the_archive_is_decoded_alone(
     (full_corpus.clips / "clip02.mp3").write_bytes(make_recording(77, 0.9))
     capsys.readouterr()
     assert prepare(archive(), out) == 0
-    assert "train.zip: 12 clips, 1 of them decoded now" in capsys.readouterr().err
+    assert "train.zip: 12 clips, 1 of them new" in capsys.readouterr().err
     prepare(full_corpus.root, tmp_path / "unpacked")
     assert tree(out) == tree(tmp_path / "unpacked")
 

@@ -124,7 +124,7 @@ def test_merging_refuses_a_recording_that_changed_and_a_damaged_copy(
     assert not (two_shards / "config.yaml").exists()
     # What the message asks for is what helps, and only the damaged clip is decoded.
     assert run("prepare", messy_corpus, two_shards, "--shard", "2/2", *POLICY) == 0
-    assert "train.zip: 7 clips, 1 of them decoded now" in capsys.readouterr().err
+    assert "train.zip: 7 clips, 1 of them new" in capsys.readouterr().err
     assert run("merge", messy_corpus, two_shards, *POLICY) == 0
     assert tree(two_shards) == single
     shutil.rmtree(two_shards / "audio")
