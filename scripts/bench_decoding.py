@@ -41,7 +41,7 @@ SPEECH = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 24, "kernel": 128, "g
 TEXT = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 12, "positions": 1024}
 CONV_TEXT = str(list(XLSR_CONV_LAYERS))
 VOCAB, SMALL_VOCAB = 250054, 32000
-EOS, PAD, TAG = 2, 1, 250003
+TAG = 250003
 SIDES = {
     "fairseq": "fairseq fp32",
     "fairseq-tuned": "fairseq fp32, our CPU settings",

@@ -35,8 +35,6 @@ COMPLETE = 0.98
 
 OWN_NAME = "this model"
 
-CHOICES = ("auto", "always", "never")
-
 
 @dataclass(frozen=True, slots=True)
 class PublishedSystem:
