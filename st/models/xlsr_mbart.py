@@ -48,6 +48,7 @@ class XlsrMbartModel(BaseFairseqModel):
         self.freeze_finetune_updates = freeze_finetune_updates
         self.num_updates = 0
         self._had_gradient: list[bool] = []
+        self._encoded: list[tuple[Tensor, Encoded]] | None = None
         parameters = dict(self.translator.named_parameters())
         frozen = frozen_names(parameters, freeze) if freeze else set()
         if freeze_encoder:
@@ -164,14 +165,32 @@ class XlsrMbartModel(BaseFairseqModel):
             )
         super().prepare_for_inference_(cfg)
 
+    @contextmanager
+    def encoding_once(self) -> Iterator[None]:
+        """Encode a batch once for all that is done with it in this context, in which no weight may change."""
+        self._encoded = []
+        try:
+            yield
+        finally:
+            self._encoded = None
+
     def encode(self, waveforms: Tensor, lengths: Tensor, utterances: tuple[str, list[int]] | None = None) -> Encoded:
-        """Encode a batch, or take its states from the cache.
+        """Encode a batch, or take its states from the cache or from an earlier call in :meth:`encoding_once`.
 
         Args:
             waveforms: ``(N, T)``.
             lengths: ``(N,)``.
             utterances: Name of the subset and indices in it, the cache's keys; None to bypass the cache.
         """
+        for known, encoded in self._encoded or ():
+            if known is waveforms:
+                return encoded
+        encoded = self._encode(waveforms, lengths, utterances)
+        if self._encoded is not None:
+            self._encoded.append((waveforms, encoded))
+        return encoded
+
+    def _encode(self, waveforms: Tensor, lengths: Tensor, utterances: tuple[str, list[int]] | None) -> Encoded:
         if not self.frozen:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests):
                 return self.translator.encode(waveforms, lengths)

@@ -325,7 +325,7 @@ class SpeechTranslationTask(FairseqTask):
         """Loss of one batch, and its counts for BLEU if asked for."""
         raise_if_requested()
         model.eval()
-        with torch.no_grad(), self._precision(sample):
+        with torch.no_grad(), self._precision(sample), model.encoding_once():
             loss, sample_size, log = criterion(model, sample)
             if self.cfg.eval_bleu:
                 if self._validator is None:

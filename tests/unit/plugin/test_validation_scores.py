@@ -1,5 +1,7 @@
 """BLEU of validation sets: of the directions that they hold, whatever is trained; no number where nothing was scored."""
 
+import contextlib
+
 import pytest
 import torch
 from fairseq.logging import metrics
@@ -43,6 +45,21 @@ def test_bleu_is_of_the_directions_of_the_subset_beside_others(trainer, subset, 
     found = meters.get_smoothed_values()
     assert {name for name in found if name.startswith("bleu")} == {"bleu", *(f"bleu_{name}" for name in directions)}
     assert found["bleu"] == pytest.approx(100)
+
+
+def test_a_batch_is_encoded_once_for_its_losses_and_its_translations(trainer, monkeypatch):
+    dataset = trainer.task.datasets["dev"]
+    batches = [dataset.collater([dataset[item]]) for item in (0, 1)]
+    translator = trainer.model.translator
+    encode, calls = translator.encode, []
+    monkeypatch.setattr(translator, "encode", lambda *args: calls.append(args[0].shape) or encode(*args))
+    logs = [trainer.task.valid_step(batch, trainer.model, trainer.criterion)[2] for batch in batches]
+    assert calls == [batch["net_input"]["waveforms"].shape for batch in batches]
+
+    monkeypatch.setattr(trainer.model, "encoding_once", contextlib.nullcontext)
+    again = [trainer.task.valid_step(batch, trainer.model, trainer.criterion)[2] for batch in batches]
+    assert len(calls) == 6
+    assert str(logs) == str(again)
 
 
 def test_counts_of_several_workers_add_up_though_one_has_none_of_a_direction():
