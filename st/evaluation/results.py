@@ -102,10 +102,11 @@ class AsrResult:
 
     wer: float | None
     """Word error rate in percent of the reference words; None of a language written without spaces between them."""
-    cer: float
-    """Character error rate in percent of the reference characters, spaces counted."""
+    cer: float | None
+    """Character error rate in percent of the reference characters, spaces counted; None, like ``wer``, of a language
+    without any transcript to compare with."""
     n: int
-    """Recordings scored."""
+    """Recordings heard."""
     num_words: int | None
     """Reference words after normalisation; None like ``wer``."""
     num_characters: int
@@ -167,13 +168,18 @@ class Report:
 
     @property
     def without_wer(self) -> tuple[str, ...]:
-        """Return the spoken languages that have no word error rate, and are not in its average."""
-        return tuple(name for name, result in self.asr.items() if result.wer is None)
+        """Return the spoken languages that have a character error rate only, and are not in the average of words."""
+        return tuple(name for name, result in self.recognition.items() if result.wer is None)
+
+    @property
+    def recognition(self) -> dict[str, AsrResult]:
+        """Return the results of the spoken languages that have error rates; the others have no transcripts."""
+        return {name: result for name, result in self.asr.items() if result.cer is not None}
 
     @property
     def average_cer(self) -> float | None:
-        """Return CER averaged over the spoken languages, or None without any."""
-        return mean([result.cer for result in self.asr.values()])
+        """Return CER averaged over the spoken languages that have one, or None without any."""
+        return mean([result.cer for result in self.asr.values() if result.cer is not None])
 
     def not_finite(self) -> list[str]:
         """Name the scores that are NaN or infinite, such as ``fr_en bleu``; they are ``null`` in the JSON."""
