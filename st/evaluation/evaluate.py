@@ -26,7 +26,7 @@ from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
 from st.evaluation.published import beside_published
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import check_references, checked_segments, summarise, translation_statistics
+from st.evaluation.scores import check_references, checked_segments, metrics_for, summarise, translation_statistics
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import REPORT_FILENAME, write_report, written_folders, written_run
 from st.files import remove_leftovers
@@ -106,6 +106,7 @@ def evaluate(
     test_set = load_test_set(data_dir, directions, config.subset)
     for name, rows in test_set.rows.items():
         check_references([row.tgt_text for row in rows], where=name)
+        metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
     run = run_key(config.settings, test_set.utterances)
     key = report_key(run, config.subset, test_set.rows)
     written = written_run(out_dir)

@@ -27,6 +27,8 @@ import st.inference
 from st.cli import main
 from st.data.audio import read_bytes
 from st.data.manifest import read_manifest, write_manifest
+from st.errors import EvaluationError
+from st.evaluation import scores
 from st.evaluation.clips import NO_CLIPS, collect_clips
 from st.evaluation.evaluate import evaluate
 from st.evaluation.examples import choose_examples
@@ -259,6 +261,16 @@ def test_the_command_warns_once_of_a_target_that_was_never_trained(command, monk
     monkeypatch.setattr(st.inference, "load_translator", lambda *_args, **_options: Trained())
     assert main(command) == 0
     assert capsys.readouterr().err.count("never trained to translate into zh-CN, only into en de") == 1
+
+
+def test_e06_a_missing_tokenizer_is_told_before_anything_is_decoded(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(scores.OTHER_TOKENIZERS, "zh-CN", ("ja-mecab",))
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
+    oracle = Oracle()
+    with pytest.raises(EvaluationError, match="tokenizer 'ja-mecab' is not available"):
+        evaluate(oracle, data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert oracle.batches == []
 
 
 def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path, monkeypatch, capsys) -> None:
