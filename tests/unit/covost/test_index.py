@@ -82,6 +82,15 @@ def test_index_has_every_row_of_the_tables_once_per_clip_and_split(data: Path, t
     assert index.filter(clip="clip01.mp3", split="test")["asr_reason"].to_list() == ["duplicate"]
 
 
+def test_only_rows_that_were_kept_have_a_flag(data: Path) -> None:
+    index = read_index(data)
+    uses = translation_rows(index)
+    for rows, reason, flag in ((uses, "reason", "flag"), (index, "asr_reason", "asr_flag")):
+        assert len(rows.filter(pl.col(reason).is_not_null())) > 5
+        assert rows.filter(pl.col(reason).is_not_null())[flag].null_count() == len(rows) - rows[reason].null_count()
+        assert rows[flag].null_count() < len(rows)
+
+
 def test_index_agrees_with_the_manifests_and_the_audio(data: Path) -> None:
     index = read_index(data)
     uses = translation_rows(index).filter(pl.col("reason").is_null())
