@@ -12,7 +12,7 @@ from covost.corpus_index import SCHEMA, index_bytes, read_index, translation_row
 from covost.measures import HISTOGRAM_BINS, duration_histogram, measures
 from st.data.audio import read_audio
 from st.data.manifest import SPLITS, read_manifest, subset_files
-from st.errors import UsageError
+from st.errors import ManifestError, UsageError
 
 
 def run(*arguments: object) -> int:
@@ -184,7 +184,20 @@ def test_stats_and_index_say_what_is_wrong(tmp_path: Path, capsys: pytest.Captur
     assert "not a Parquet file" in capsys.readouterr().err
     pl.DataFrame({"clip": ["a"]}).write_parquet(tmp_path / "index.parquet")
     assert run("stats", tmp_path) == 1
-    assert "not the columns of this version" in capsys.readouterr().err
+    assert "not the columns of this version: language split id speaker " in capsys.readouterr().err
+
+
+def test_an_index_of_another_version_is_told_by_the_columns_that_differ(tmp_path: Path) -> None:
+    path = tmp_path / "index.parquet"
+    index = pl.DataFrame(schema=SCHEMA)
+    others = [
+        (index.cast({"asr_reason": pl.String, "seconds": pl.Float32}), r"seconds asr_reason are of another type;"),
+        (index.drop("speaker").with_columns(age=1), r"speaker is missing, age is unknown;"),
+    ]
+    for table, message in others:
+        table.write_parquet(path)
+        with pytest.raises(ManifestError, match=f"not the columns of this version: {message}.*covost prepare again"):
+            read_index(tmp_path)
 
 
 def test_equal_tables_give_equal_files_however_they_lie_in_memory(data: Path) -> None:
