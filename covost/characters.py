@@ -8,22 +8,36 @@ from collections.abc import Iterable
 import polars as pl
 
 from st.data.characters import distinct_characters
+from st.data.sentencepiece_training import normalise_as_model
 
 _SAMPLE = 1000
+_PART = 100_000
+"""Words that are normalised at once; SentencePiece needs some memory for every byte."""
 _HANGUL_JAMO = range(0x1100, 0x1200)
 
 
 def characters_of(texts: pl.Series) -> set[str]:
-    """Return the characters of texts in NFC, spaces left out."""
+    """Return the characters of texts as a model trained here sees them, in NFC, spaces left out."""
     met = _characters_as_written(texts)
     doubtful = {character for character in met if may_change(character)}
     if doubtful:
         # Nothing joins across a space, and words come back often.
         has_doubtful = texts.str.contains(f"[{_class(doubtful)}]")
         words = texts.filter(has_doubtful).str.split(" ").explode().unique()
-        composed = unicodedata.normalize("NFC", "\n".join(words.to_list()))
-        met = _characters_as_written(texts.filter(~has_doubtful)) | distinct_characters(composed)
+        met = _characters_as_written(texts.filter(~has_doubtful)) | _characters_as_normalised(words)
     return {character for character in met if not character.isspace()}
+
+
+def _characters_as_normalised(words: pl.Series) -> set[str]:
+    """Return those in NFC, and what the model makes of marks in an order that its rules do not know."""
+    met: set[str] = set()
+    for part in words.to_frame().iter_slices(_PART):
+        text = "\n".join(part.to_series())
+        composed = unicodedata.normalize("NFC", text)
+        met |= distinct_characters(composed)
+        if composed != text:
+            met |= distinct_characters(normalise_as_model(text))
+    return met
 
 
 def may_change(character: str) -> bool:

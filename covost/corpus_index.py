@@ -126,10 +126,21 @@ def read_index(data_dir: Path) -> pl.DataFrame:
         raise ManifestError(f"{path}: not a Parquet file: {exc}; prepare the tree again") from None
     if dict(table.schema) != SCHEMA:
         raise ManifestError(
-            f"{path}: not the columns of this version; expected {' '.join(SCHEMA)}, found {' '.join(table.columns)}; "
-            f"run covost prepare again, which keeps the audio"
+            f"{path}: not the columns of this version: {_difference(dict(table.schema))}; run covost prepare again, which "
+            "keeps the audio"
         )
     return table
+
+
+def _difference(found: dict[str, pl.DataType]) -> str:
+    """Name the columns that are missing, unknown or of another type."""
+    kinds = {
+        "missing": [name for name in SCHEMA if name not in found],
+        "unknown": [name for name in found if name not in SCHEMA],
+        "of another type": [name for name in SCHEMA if name in found and found[name] != SCHEMA[name]],
+    }
+    told = [f"{' '.join(names)} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in kinds.items() if names]
+    return ", ".join(told)
 
 
 def translation_rows(index: pl.DataFrame) -> pl.DataFrame:

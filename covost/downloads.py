@@ -86,7 +86,8 @@ class Downloader:
             Its SHA-256 in hexadecimal.
 
         Raises:
-            DownloadError: If it cannot be had or what came is not what was wanted; a bad file is removed.
+            DownloadError: If it cannot be had or what came is not what was wanted; a bad file is removed, but never
+                ``source``.
             OSError: If the disk is full; what came so far is kept and the download can be resumed.
         """
         shown = shown_source(source)
@@ -108,7 +109,8 @@ class Downloader:
             digest, problem = _problem(part.path, sha256, check)
         if problem is not None:
             part.remove()
-            raise DownloadError(f"{shown}: {problem}; the file was removed")
+            kept = "the file was removed" if "://" in str(source) else "it was left as it is, and not taken"
+            raise DownloadError(f"{shown}: {problem}; {kept}")
         part.path.replace(path)
         part.remove()
         return digest
@@ -252,7 +254,7 @@ def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> in
             f"{shown_source(response.url)}: the server answers {status} {response.reason_phrase}; is the address right?"
         )
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise DownloadError(f"{shown_source(response.url)}: {_WEB_PAGE}; nothing was kept")
+        raise DownloadError(f"{shown_source(response.url)}: the server answered with {_WEB_PAGE}; nothing was kept")
     if status == HTTPStatus.OK:
         return 0
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -262,7 +264,7 @@ def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> in
     return part.size()
 
 
-_WEB_PAGE = "the server answered with a web page (a login, an error?) instead of the file"
+_WEB_PAGE = "a web page (a login, an error?) instead of the file"
 
 
 def _total(response: httpx2.Response, offset: int) -> int | None:
@@ -276,9 +278,9 @@ def _problem(path: Path, sha256: str | None, check: Check | None) -> tuple[str, 
     with path.open("rb") as handle:
         page = _HTML.match(handle.read(512)) is not None
     if sha256 is not None and digest != sha256.lower():
-        return digest, f"its SHA-256 is {digest}; expected {sha256.lower()}" + (f" ({_WEB_PAGE})" if page else "")
+        return digest, f"its SHA-256 is {digest}; expected {sha256.lower()}" + (f": it is {_WEB_PAGE}" if page else "")
     if page:
-        return digest, _WEB_PAGE
+        return digest, f"it is {_WEB_PAGE}"
     if check is not None:
         try:
             check(path)

@@ -162,8 +162,9 @@ _STORED = {
 
 
 def _index_frame(split: str, store: str, records: list[StoreRecord]) -> pl.DataFrame:
-    columns = dict(zip(StoreRecord._fields, zip(*records, strict=True), strict=False))
-    table = pl.DataFrame({name: columns.get(name, ()) for name in _STORED}, schema=_STORED)
+    # zip(*records) of a million records takes four times as long.
+    columns = {name: [getattr(record, name) for record in records] for name in _STORED}
+    table = pl.DataFrame(columns, schema=_STORED)
     return table.select(
         pl.lit(split).alias("split"),
         "clip",

@@ -180,4 +180,5 @@ def _is_among(lines: pl.Series) -> pl.Expr:
 
 def _drop_flagged(rows: pl.DataFrame) -> pl.DataFrame:
     train = pl.col("split") == "train"
-    return rows.with_columns(pl.when(train).then(pl.coalesce("reason", "flag")).otherwise("reason").alias("reason"))
+    rows = rows.with_columns(pl.when(train).then(pl.coalesce("reason", "flag")).otherwise("reason").alias("reason"))
+    return rows.with_columns(pl.when(pl.col("reason").is_null()).then("flag").alias("flag"))

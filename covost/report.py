@@ -22,12 +22,14 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
         rows: Its rows after both policies, with ``reason``, ``flag``, ``n_frames``, ``speaker`` and texts.
 
     Returns:
-        Coverage of CoVoST 2, and per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips found, and the
-        :func:`covost.measures.measures` of what was kept, where characters are those of the translations.
+        Coverage of CoVoST 2, and per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips
+        expected and found, and the :func:`covost.measures.measures` of what was kept, where characters are those of the
+        translations.
     """
-    found = {split: count for split, count, _ in coverage(table.rows)}
+    clips = {split: {"found": found, "expected": expected} for split, found, expected in coverage(table.rows)}
+    nothing = {"found": 0, "expected": 0}
     splits = {
-        split: {"input": len(part), "found": found.get(split, 0), **kept_and_dropped(part, "tgt_text")}
+        split: {"input": len(part), **clips.get(split, nothing), **kept_and_dropped(part, "tgt_text")}
         for split, part in split_parts(rows)
     }
     return {"splits": splits, "unused_rows": table.unused, "coverage": coverage_report(table)}
@@ -86,7 +88,7 @@ def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
             ["direction", "split", "rows", "found", *_KEPT_HEADER, "found of CoVoST 2"],
             [
                 [
-                    *(name, split, str(counts["input"]), f"{counts['found'] / counts['input']:.1%}"),
+                    *(name, split, str(counts["input"]), f"{counts['found'] / max(counts['expected'], 1):.1%}"),
                     *(*_kept_cells(counts), coverage_cell(direction["coverage"], split)),
                 ]
                 for name, direction in report["directions"].items()

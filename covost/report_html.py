@@ -48,13 +48,14 @@ def _totals(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     stores = [counts for language in report["languages"].values() for counts in language["stores"].values()]
     splits = [counts for direction in report["directions"].values() for counts in direction["splits"].values()]
     rows, kept = sum(counts["input"] for counts in splits), sum(counts["kept"] for counts in splits)
+    found, expected = sum(counts["found"] for counts in splits), sum(counts["expected"] for counts in splits)
     return [
         (f"{sum(counts['hours'] for counts in stores):,.1f}", "hours of audio"),
         (f"{sum(counts['clips'] for counts in stores):,}", "clips"),
         (f"{len(report['languages'])}", "spoken languages"),
         (f"{len(report['directions'])}", "directions"),
         (f"{kept:,}", f"of {rows:,} rows kept"),
-        (f"{sum(counts['found'] for counts in splits) / max(rows, 1):.1%}", "of the rows found in Common Voice"),
+        (f"{found / max(expected, 1):.1%}", "of the clips found in Common Voice"),
     ]
 
 

@@ -222,15 +222,23 @@ def require_coverage(table: DirectionTable, min_coverage: float) -> None:
     """
     for split, found, expected in coverage(table.rows):
         if expected and found < min_coverage * expected:
+            unsafe = table.rows.filter((pl.col("split") == split) & (pl.col("reason") == "unsafe_path"))
+            hint = (
+                f"{len(unsafe)} paths of {table.path.name} are no plain file names, such as {unsafe['clip'][0]!r} in line "
+                f"{unsafe['line'][0]}; write them as validated.tsv does"
+                if len(unsafe)
+                else f"is this a complete Common Voice release of {table.direction.split('_')[0]} (4.0 or later), with "
+                "validated.tsv and clips/ of the same release?"
+            )
             raise ManifestError(
                 f"{table.direction} {split}: found {found} of {expected} clips ({found / expected:.1%}), less than "
-                f"--min-coverage {min_coverage:g}; is this a complete Common Voice release of "
-                f"{table.direction.split('_')[0]} (4.0 or later), with validated.tsv and clips/ of the same release?"
+                f"--min-coverage {min_coverage:g}; {hint}"
             )
 
 
 def coverage(rows: pl.DataFrame) -> Sequence[tuple[str, int, int]]:
-    """Return split, clips found and clips expected, for each split in alphabetical order."""
-    absent = pl.col("reason").is_in(["not_in_validated", "missing_clip"]).fill_null(False)
-    counts = rows.group_by("split").agg((~absent).sum().alias("found"), pl.len().alias("expected")).sort("split")
+    """Return split, clips found and clips expected, each clip once, for each split in alphabetical order."""
+    absent = pl.col("reason").is_in(["unsafe_path", "not_in_validated", "missing_clip"]).fill_null(False)
+    counts = rows.filter(pl.col("reason").ne_missing("duplicate"))
+    counts = counts.group_by("split").agg((~absent).sum().alias("found"), pl.len().alias("expected")).sort("split")
     return [(split, found, expected) for split, found, expected in counts.iter_rows()]

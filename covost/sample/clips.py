@@ -75,7 +75,10 @@ def _info_frame(frames: bytes, num_samples: int) -> bytes:
 
 
 def make_clip(clip: Clip) -> float:
-    """Write a clip, unless it is there already; one that is empty or damaged is made again.
+    """Write a clip, unless it is there already; one that is empty or no sound file is made again.
+
+    A run that is killed leaves no half clip, since a clip gets its name when it is whole. One that was cut short by
+    something else is taken as it is: its header still says the length of the whole.
 
     Returns:
         Its duration in seconds.

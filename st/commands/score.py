@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from st.evaluation.pairing import Pair
     from st.evaluation.results import DirectionResult
     from st.evaluation.segments import Segments
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
@@ -102,9 +105,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         record = result.to_json() | ({"comet_model": comet} if comet else {})
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        return 0
-    sys.stdout.write(_table(result, comet))
-    return 0
+    else:
+        sys.stdout.write(_table(result, comet))
+    broken = result.not_finite()
+    if broken:
+        logger.error("not a number: %s; there is null in the JSON", ", ".join(broken))
+    return 1 if broken else 0
 
 
 def _check_options(args: argparse.Namespace) -> None:

@@ -7,8 +7,9 @@ import re
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 
 import sentencepiece
@@ -26,6 +27,8 @@ _MAX_SENTENCE_BYTES = 65_536
 _NUM_THREADS = 4
 # Field numbers of sentencepiece_model.proto.
 _NORMALIZER_SPEC, _NORMALIZATION_RULE_TSV = 3, 6
+# Marks that stand in any order in the texts of CoVoST's languages: of Latin letters and of Arabic vowels.
+_MARK_BLOCKS = (range(0x300, 0x346), range(0x64B, 0x671))
 
 
 def train_sentencepiece(
@@ -156,21 +159,63 @@ def mbart50_tags() -> list[str]:
     return [*(f"[{code}]" for code in MBART50_CODES), MASK]
 
 
+def normalise_as_model(text: str) -> str:
+    """Return text as models trained here see it: NFC, save for rare orders of marks, and with plain spaces."""
+    return str(_normaliser().Normalize(text))
+
+
+@cache
+def _normaliser() -> sentencepiece.SentencePieceNormalizer:
+    # The rules can be had from a model only, without a word about it on stderr.
+    return sentencepiece.SentencePieceNormalizer(
+        model_proto=_train(["a"], {"a"}, "char", 9, exact=False),
+        add_dummy_prefix=False,
+        escape_whitespaces=False,
+        remove_extra_whitespaces=False,
+    )
+
+
 @cache
 def _normalisation_rules() -> str:
-    """Return SentencePiece's rule table for NFC and plain spaces: ``from<TAB>to``, code points in hex."""
-    rules: dict[str, str] = {}
+    """Return SentencePiece's rule table for NFC and plain spaces: ``from<TAB>to``, code points in hex.
+
+    SentencePiece applies the rule that fits the most of the text ahead and goes on behind it. So there is one for each
+    way to write a letter: in full, or partly composed, with its marks in any order, even if that means another letter.
+    """
+    rules, written = _mark_orders(), _by_decomposition()
+    for decomposed in written:
+        rules |= {text: unicodedata.normalize("NFC", text) for text in _spellings(decomposed, written)}
+    rules |= {character: " " for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()}
+    changed = sorted((source, target) for source, target in rules.items() if source != target)
+    return "".join(f"{_hex(source)}\t{_hex(target)}\n" for source, target in changed)
+
+
+def _by_decomposition() -> dict[str, list[str]]:
+    """Return all characters that can be decomposed, those of equal meaning together."""
+    found: dict[str, list[str]] = {}
     for character in map(chr, range(sys.maxunicode + 1)):
-        if unicodedata.category(character) == "Cs":
-            continue
-        composed, decomposed = unicodedata.normalize("NFC", character), unicodedata.normalize("NFD", character)
-        if composed != character:
-            rules[character] = composed
-        elif decomposed != character:
-            rules[decomposed] = character
-        elif character.isspace() and character != " ":
-            rules[character] = " "
-    return "".join(f"{_hex(source)}\t{_hex(target)}\n" for source, target in sorted(rules.items()))
+        decomposed = unicodedata.normalize("NFD", character)
+        if decomposed != character:
+            found.setdefault(decomposed, []).append(character)
+    return found
+
+
+def _spellings(decomposed: str, written: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield all ways to put the parts of a letter together: a beginning that may be one character, then the others."""
+    marks = decomposed[1:]
+    in_any_order = unicodedata.combining(marks[:1] or "a") != 0  # not the parts of a Hangul syllable
+    for order in permutations(marks) if in_any_order else (marks,):
+        parts = decomposed[0] + "".join(order)
+        for end in range(1, len(parts) + 1):
+            start = unicodedata.normalize("NFD", parts[:end])
+            yield from (beginning + parts[end:] for beginning in (parts[:end], *written.get(start, ())))
+
+
+def _mark_orders() -> dict[str, str]:
+    """Return the rules for two marks of a letter without a character of its own, such as shadda before fatha."""
+    marks = [[mark for mark in map(chr, block) if unicodedata.combining(mark)] for block in _MARK_BLOCKS]
+    pairs = [first + second for block in marks for first in block for second in block]
+    return {pair: pair[::-1] for pair in pairs if unicodedata.normalize("NFD", pair) == pair[::-1] != pair}
 
 
 def _hex(text: str) -> str:

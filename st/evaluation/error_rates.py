@@ -12,6 +12,8 @@ from st.evaluation.scores import checked_segments
 
 NO_WORDS = "no word error rate of {}: written without spaces between words, so that a sentence would count as one word"
 """Said where a language has character errors only."""
+NO_TRANSCRIPTS = "no error rates of {}: the column src_text has no text there, or none after normalisation"
+"""Said where there is nothing to compare with, as in data that hold translations only."""
 
 
 def score_transcripts(

@@ -16,7 +16,7 @@ from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.curves import TrainingCurves, read_curves
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
-from st.evaluation.error_rates import NO_WORDS, score_transcripts
+from st.evaluation.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
 from st.evaluation.examples import Examples, choose_examples
 from st.evaluation.flags import count_flags, flag_hypotheses
 from st.evaluation.hypotheses import HypothesisRow
@@ -26,7 +26,7 @@ from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
 from st.evaluation.published import beside_published
 from st.evaluation.resampling import METHOD
 from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import check_references, checked_segments, summarise, translation_statistics
+from st.evaluation.scores import check_references, checked_segments, metrics_for, summarise, translation_statistics
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.evaluation.write import REPORT_FILENAME, write_report, written_folders, written_run
 from st.files import remove_leftovers
@@ -106,6 +106,7 @@ def evaluate(
     test_set = load_test_set(data_dir, directions, config.subset)
     for name, rows in test_set.rows.items():
         check_references([row.tgt_text for row in rows], where=name)
+        metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
     run = run_key(config.settings, test_set.utterances)
     key = report_key(run, config.subset, test_set.rows)
     written = written_run(out_dir)
@@ -193,15 +194,12 @@ def _score_and_write(
         comet, notes["comet"] = comet_scores(config.comet, translations)
         results = {name: replace(result, comet=comet.get(name)) for name, result in results.items()}
     asr = {name: _score_language(name, rows, config.normalise) for name, rows in transcripts.items()}
-    without_wer = [name for name, result in asr.items() if result.wer is None]
-    if without_wer:
-        notes["word error rates"] = NO_WORDS.format(" ".join(without_wer)) + "; the average is of the other languages"
     report = Report(
         subset=config.subset,
         directions=results,
         asr=asr,
         settings=config.settings,
-        notes=notes,
+        notes=notes | _missing_rates(asr),
         run=key,
     )
     report = beside_published(report, config.published)
@@ -270,6 +268,21 @@ def _score_direction(
     return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 
 
+def _missing_rates(asr: Mapping[str, AsrResult]) -> dict[str, str]:
+    """Return why languages have no error rates, for the notes of the report, and say which have none at all."""
+    notes = {}
+    untold = [name for name, result in asr.items() if result.cer is None]
+    if untold:
+        notes["error rates"] = NO_TRANSCRIPTS.format(" ".join(untold)) + "; the averages are of the other languages"
+        logger.warning("%s", notes["error rates"])
+    without_wer = [name for name, result in asr.items() if result.wer is None and name not in untold]
+    if without_wer:
+        notes["word error rates"] = NO_WORDS.format(" ".join(without_wer)) + "; the average is of the other languages"
+    return notes
+
+
 def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
+    if not any(normalise(text).strip() for text in said):
+        return AsrResult(wer=None, cer=None, n=len(said), num_words=None, num_characters=0, empty_references=len(said))
     return score_transcripts(heard, said, normalise=normalise, where=code, spaced=not written_without_spaces(code))

@@ -48,7 +48,7 @@ def render_html(
         caveat = report.notes.get("published", "")
         note = f'<p class="note">{escape(caveat)}</p>\n' if caveat else ""
         sections += [_section(table.title, note + _table(table)) for table in own_comparison(report)]
-    if report.asr:
+    if report.recognition:
         sections.append(_section(asr_table(report).title, _table(asr_table(report))))
     sections.append(_section(flags_table(report).title, _flags(report)))
     if training:
@@ -75,7 +75,7 @@ def _header(report: Report) -> str:
         part = report.averages[group]
         if part.n and part.n < average.n:
             tiles.append((score_text(part.value), f"{label}, {part.n} of {part.of}"))
-    if report.asr:
+    if report.recognition:
         tiles += _error_rate_tiles(report)
     cards = "".join(f'<div class="tile"><b>{value}</b><span>{escape(label)}</span></div>' for value, label in tiles)
     lead = f"{_count(average.n, 'direction')}, {_count(segments, 'segment')} of subset {report.subset}"
@@ -84,9 +84,10 @@ def _header(report: Report) -> str:
 
 def _error_rate_tiles(report: Report) -> list[tuple[str, str]]:
     without = report.without_wer
-    everyone, spaced = (_count(number, "language") for number in (len(report.asr), len(report.asr) - len(without)))
+    heard = len(report.recognition)
+    everyone, spaced = (_count(number, "language") for number in (heard, heard - len(without)))
     tiles = [(f"{score_text(report.average_cer)} %", f"character error rate, mean of {everyone}")]
-    if len(without) < len(report.asr):
+    if len(without) < heard:
         left_out = f", without {' '.join(without)}" if without else ""
         tiles.append((f"{score_text(report.average_wer)} %", f"word error rate, mean of {spaced}{left_out}"))
     return tiles

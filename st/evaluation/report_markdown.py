@@ -36,7 +36,7 @@ def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], exampl
         for table in own_comparison(report):
             parts += [f"### {table.title}", to_markdown(table)]
         parts += [markdown_text(report.notes["published"])] if "published" in report.notes else []
-    if report.asr:
+    if report.recognition:
         parts += [f"## {asr_table(report).title}", to_markdown(asr_table(report))]
     parts += [f"## {flags_table(report).title}", to_markdown(flags_table(report)), flag_legend()]
     curves = [f"![{title}]({path})" for title, path in charts if path.startswith("charts/curve")]

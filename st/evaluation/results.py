@@ -88,6 +88,11 @@ class DirectionResult:
             record["comet"] = number(self.comet)
         return record
 
+    def not_finite(self) -> list[str]:
+        """Name the scores that are NaN or infinite; they are ``null`` in the JSON."""
+        scores: dict[str, MetricScore] = {"bleu": self.bleu, "chrf": self.chrf, "ter": self.ter, **self.other_bleu}
+        return _not_finite({name: score.value for name, score in scores.items()} | {"comet": self.comet})
+
     def _other_record(self, name: str) -> dict[str, JsonValue]:
         score = self.other_bleu[name]
         record: dict[str, JsonValue] = {"bleu": number(score.value), "signature": score.signature}
@@ -102,10 +107,11 @@ class AsrResult:
 
     wer: float | None
     """Word error rate in percent of the reference words; None of a language written without spaces between them."""
-    cer: float
-    """Character error rate in percent of the reference characters, spaces counted."""
+    cer: float | None
+    """Character error rate in percent of the reference characters, spaces counted; None, like ``wer``, of a language
+    without any transcript to compare with."""
     n: int
-    """Recordings scored."""
+    """Recordings heard."""
     num_words: int | None
     """Reference words after normalisation; None like ``wer``."""
     num_characters: int
@@ -167,28 +173,25 @@ class Report:
 
     @property
     def without_wer(self) -> tuple[str, ...]:
-        """Return the spoken languages that have no word error rate, and are not in its average."""
-        return tuple(name for name, result in self.asr.items() if result.wer is None)
+        """Return the spoken languages that have a character error rate only, and are not in the average of words."""
+        return tuple(name for name, result in self.recognition.items() if result.wer is None)
+
+    @property
+    def recognition(self) -> dict[str, AsrResult]:
+        """Return the results of the spoken languages that have error rates; the others have no transcripts."""
+        return {name: result for name, result in self.asr.items() if result.cer is not None}
 
     @property
     def average_cer(self) -> float | None:
-        """Return CER averaged over the spoken languages, or None without any."""
-        return mean([result.cer for result in self.asr.values()])
+        """Return CER averaged over the spoken languages that have one, or None without any."""
+        return mean([result.cer for result in self.asr.values() if result.cer is not None])
 
     def not_finite(self) -> list[str]:
         """Name the scores that are NaN or infinite, such as ``fr_en bleu``; they are ``null`` in the JSON."""
-        values: list[tuple[str, float | None]] = [
-            (f"{name} {metric}", score.value)
-            for name, result in self.directions.items()
-            for metric, score in zip(MAIN_METRICS, (result.bleu, result.chrf, result.ter), strict=True)
-        ]
-        values += [(f"{name} comet", result.comet) for name, result in self.directions.items()]
-        values += [
-            (f"{name} {metric}", value)
-            for name, result in self.asr.items()
-            for metric, value in (("wer", result.wer), ("cer", result.cer))
-        ]
-        return [label for label, value in values if value is not None and not math.isfinite(value)]
+        broken = [f"{name} {metric}" for name, result in self.directions.items() for metric in result.not_finite()]
+        for name, asr in self.asr.items():
+            broken += [f"{name} {metric}" for metric in _not_finite({"wer": asr.wer, "cer": asr.cer})]
+        return broken
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the whole report as JSON values, equal for equal results."""
@@ -213,6 +216,10 @@ class Report:
             "notes": dict(self.notes),
             "published": dict(self.published),
         }
+
+
+def _not_finite(values: Mapping[str, float | None]) -> list[str]:
+    return [name for name, value in values.items() if value is not None and not math.isfinite(value)]
 
 
 def number(value: float | None) -> float | None:

@@ -116,13 +116,13 @@ def averages_table(report: Report) -> TextTable:
 
 
 def asr_table(report: Report) -> TextTable:
-    """Return the error rates of every spoken language and their averages."""
+    """Return the error rates of every spoken language that has them, and their averages."""
     rows = [
         (code, LANGUAGES[code].name, score_text(result.wer), score_text(result.cer), str(result.n))
-        for code, result in report.asr.items()
+        for code, result in report.recognition.items()
     ]
     if len(rows) > 1:
-        total = str(sum(result.n for result in report.asr.values()))
+        total = str(sum(result.n for result in report.recognition.values()))
         without = f"WER without {' '.join(report.without_wer)}" if report.without_wer else ""
         rows.append(("average", without, score_text(report.average_wer), score_text(report.average_cer), total))
     columns = ("language", "name", "WER %", "CER %", "recordings")
@@ -195,6 +195,6 @@ def markdown_text(text: str) -> str:
 def terminal_summary(report: Report) -> str:
     """Return the whole outcome as the terminal shows it."""
     parts = [to_text(translation_table(report)), to_text(averages_table(report))]
-    if report.asr:
+    if report.recognition:
         parts.append(to_text(asr_table(report)))
     return "\n\n".join(parts)

@@ -26,12 +26,15 @@ from evaluation_oracle import (  # noqa: F401
 import st.inference
 from st.cli import main
 from st.data.audio import read_bytes
-from st.data.manifest import read_manifest
+from st.data.manifest import read_manifest, write_manifest
+from st.errors import EvaluationError
+from st.evaluation import scores
 from st.evaluation.clips import NO_CLIPS, collect_clips
 from st.evaluation.evaluate import evaluate
 from st.evaluation.examples import choose_examples
 from st.evaluation.hypotheses import read_hypotheses
 from st.evaluation.published import TEST_SIZES
+from st.evaluation.tables import asr_table
 
 
 class _Page(HTMLParser):
@@ -260,6 +263,16 @@ def test_the_command_warns_once_of_a_target_that_was_never_trained(command, monk
     assert capsys.readouterr().err.count("never trained to translate into zh-CN, only into en de") == 1
 
 
+def test_e06_a_missing_tokenizer_is_told_before_anything_is_decoded(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(scores.OTHER_TOKENIZERS, "zh-CN", ("ja-mecab",))
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
+    oracle = Oracle()
+    with pytest.raises(EvaluationError, match="tokenizer 'ja-mecab' is not available"):
+        evaluate(oracle, data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert oracle.batches == []
+
+
 def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path, monkeypatch, capsys) -> None:
     import st.evaluation.evaluate as room
 
@@ -289,3 +302,35 @@ def test_e10_a_language_without_spaces_is_left_out_of_the_average_word_error_rat
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "WER without fr" in text
         assert record["notes"]["word error rates"] in text
+
+
+@pytest.mark.parametrize("said", ["", "… ?!"])
+def test_e10_a_language_without_transcripts_has_no_error_rates_and_is_named(
+    data: Path, tmp_path: Path, caplog, said: str
+) -> None:
+    rows = [replace(row, src_text=said) for row in read_manifest(data / "test_fr_en.tsv")]
+    write_manifest(data / "test_fr_en.tsv", rows)
+    report = evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", CONFIG)
+    assert report.directions["fr_en"].bleu.value == pytest.approx(100.0)
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["asr"]["fr"] == {
+        "wer": None,
+        "cer": None,
+        "n": NUM_CLIPS,
+        "num_words": None,
+        "num_characters": 0,
+        "empty_references": NUM_CLIPS,
+    }
+    assert (record["average_wer"], record["average_cer"]) == (0.0, 0.0)
+    note = record["notes"]["error rates"]
+    assert note.startswith("no error rates of fr: ")
+    assert note in caplog.text
+    assert [row[0] for row in asr_table(report).rows] == ["en"]
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert note.replace("_", r"\_") in text or note in text
+        assert "WER without" not in text
+    alone = evaluate(Oracle(), data, ["fr_en"], tmp_path / "alone", CONFIG)
+    assert (alone.average_wer, alone.average_cer, alone.recognition) == (None, None, {})
+    for name in ("report.md", "report.html"):
+        assert "Recognition (" not in (tmp_path / "alone" / name).read_text(encoding="utf-8")

@@ -2,10 +2,11 @@ import sys
 import unicodedata
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covost.characters import characters_of, may_change
+from st.data.sentencepiece_training import normalise_as_model
 
 # Letters, marks that join with them in either order, signs that are only marks, Hangul, and what NFC replaces.
 MESSY = (
@@ -18,9 +19,17 @@ def naive(texts: list[str]) -> set[str]:
     return {character for text in texts for character in unicodedata.normalize("NFC", text) if not character.isspace()}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(MESSY) | st.text()))
 def test_characters_are_those_of_all_texts_composed(texts: list[str]) -> None:
-    assert characters_of(pl.Series(texts, dtype=pl.String)) == naive(texts)
+    found = characters_of(pl.Series(texts, dtype=pl.String))
+    seen = {character for text in texts for character in normalise_as_model(text) if not character.isspace()}
+    # The model knows no rule for a mark between a letter and another mark that joins it; what it leaves is covered.
+    assert found == naive(texts) | seen
+
+
+def test_p17_what_the_rules_of_the_model_leave_uncomposed_is_found() -> None:
+    assert characters_of(pl.Series(["r\u0301\u0323", "abc"])) == set("abc\u1e5b\u0301\u0155\u0323")
 
 
 def test_a_character_that_is_met_late_is_found() -> None:

@@ -146,6 +146,15 @@ def test_p27_wrong_sha256_is_an_error_and_the_file_is_removed(site: Site, target
     assert names(target) == []
 
 
+def test_p28_a_bad_file_of_a_folder_is_left_as_it_is(tmp_path: Path, target: Path) -> None:
+    source = tmp_path / "mirror.bin"
+    source.write_bytes(b"<html><body>not found</body></html>")
+    with pytest.raises(DownloadError, match=r"mirror\.bin: it is a web page .*; it was left as it is, and not taken"):
+        fetch(source, target)
+    assert source.exists()
+    assert names(target) == []
+
+
 def test_p27_a_file_that_is_there_is_verified_and_fetched_again_if_bad(site: Site, target: Path) -> None:
     fetch(site.url("file.bin"), target)
     target.write_bytes(CONTENT[:-1])
@@ -155,12 +164,12 @@ def test_p27_a_file_that_is_there_is_verified_and_fetched_again_if_bad(site: Sit
 
 def test_p28_a_web_page_answered_with_200_is_an_error(site: Site, target: Path) -> None:
     site.files["file.bin"] = b"\n<!DOCTYPE html><html><body>404 not found</body></html>"
-    with pytest.raises(DownloadError, match=r"its SHA-256 is .* expected .*answered with a web page"):
+    with pytest.raises(DownloadError, match=r"its SHA-256 is .* expected .*a web page"):
         fetch(site.url("file.bin"), target, sha256=SHA256)
-    with pytest.raises(DownloadError, match="answered with a web page"):
+    with pytest.raises(DownloadError, match="a web page"):
         fetch(site.url("file.bin"), target)
     site.content_type = "text/html; charset=utf-8"
-    with pytest.raises(DownloadError, match="answered with a web page"):
+    with pytest.raises(DownloadError, match="a web page"):
         fetch(site.url("file.bin"), target, sha256=SHA256)
     assert names(target) == []
 

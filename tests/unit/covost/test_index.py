@@ -12,7 +12,7 @@ from covost.corpus_index import SCHEMA, index_bytes, read_index, translation_row
 from covost.measures import HISTOGRAM_BINS, duration_histogram, measures
 from st.data.audio import read_audio
 from st.data.manifest import SPLITS, read_manifest, subset_files
-from st.errors import UsageError
+from st.errors import ManifestError, UsageError
 
 
 def run(*arguments: object) -> int:
@@ -80,6 +80,15 @@ def test_index_has_every_row_of_the_tables_once_per_clip_and_split(data: Path, t
     assert [use["direction"] for use in english["clip00.mp3"]["translations"]] == ["en_de", "en_de", "en_ca"]
     assert english["removed-both.mp3"]["asr_reason"] == "not_in_store"
     assert index.filter(clip="clip01.mp3", split="test")["asr_reason"].to_list() == ["duplicate"]
+
+
+def test_only_rows_that_were_kept_have_a_flag(data: Path) -> None:
+    index = read_index(data)
+    uses = translation_rows(index)
+    for rows, reason, flag in ((uses, "reason", "flag"), (index, "asr_reason", "asr_flag")):
+        assert len(rows.filter(pl.col(reason).is_not_null())) > 5
+        assert rows.filter(pl.col(reason).is_not_null())[flag].null_count() == len(rows) - rows[reason].null_count()
+        assert rows[flag].null_count() < len(rows)
 
 
 def test_index_agrees_with_the_manifests_and_the_audio(data: Path) -> None:
@@ -175,7 +184,20 @@ def test_stats_and_index_say_what_is_wrong(tmp_path: Path, capsys: pytest.Captur
     assert "not a Parquet file" in capsys.readouterr().err
     pl.DataFrame({"clip": ["a"]}).write_parquet(tmp_path / "index.parquet")
     assert run("stats", tmp_path) == 1
-    assert "not the columns of this version" in capsys.readouterr().err
+    assert "not the columns of this version: language split id speaker " in capsys.readouterr().err
+
+
+def test_an_index_of_another_version_is_told_by_the_columns_that_differ(tmp_path: Path) -> None:
+    path = tmp_path / "index.parquet"
+    index = pl.DataFrame(schema=SCHEMA)
+    others = [
+        (index.cast({"asr_reason": pl.String, "seconds": pl.Float32}), r"seconds asr_reason are of another type;"),
+        (index.drop("speaker").with_columns(age=1), r"speaker is missing, age is unknown;"),
+    ]
+    for table, message in others:
+        table.write_parquet(path)
+        with pytest.raises(ManifestError, match=f"not the columns of this version: {message}.*covost prepare again"):
+            read_index(tmp_path)
 
 
 def test_equal_tables_give_equal_files_however_they_lie_in_memory(data: Path) -> None:

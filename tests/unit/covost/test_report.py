@@ -50,6 +50,7 @@ def test_p33_kept_rows_are_measured_and_dropped_ones_counted(report: dict[str, A
     assert train["characters"] == 24
     assert train["hours"] == round(10 / 3600, 4)
     assert train["speakers"] == 2
+    assert (train["found"], train["expected"]) == (6, 6)
     assert train["seconds"]["max"] == 4.0
     assert report["languages"]["fr"]["transcripts"]["train"]["characters"] == 12
     assert report["directions"]["fr_en"]["splits"]["test"]["flagged"] == {"too<long": 3}

@@ -98,6 +98,26 @@ def test_p21_missing_clips_are_counted_and_low_coverage_stops_with_a_hint(corpus
         require_coverage(table, 0.8)
 
 
+def test_p20_unsafe_paths_are_not_found_and_the_message_names_one(corpus) -> None:
+    for number in range(4):
+        corpus.add(f"{number}.mp3")
+        corpus.translations["en"].append((f"clips/{number}.mp3", "x", "test"))
+    table = load(corpus)
+    assert coverage(table.rows) == [("test", 0, 4), ("train", 4, 4)]
+    with pytest.raises(ManifestError, match=r"found 0 of 4 clips .*; 4 paths .* such as 'clips/0\.mp3' in line \d+;"):
+        require_coverage(table, 0.9)
+
+
+def test_p21_repeated_rows_do_not_make_up_for_missing_clips(corpus) -> None:
+    for number in range(4):
+        corpus.add(f"{number}.mp3", "test", audio=b"" if number == 3 else None)
+    corpus.translations["en"] += [("3.mp3", "x", "test")] * 36
+    table = load(corpus)
+    assert coverage(table.rows) == [("test", 1, 4)]
+    with pytest.raises(ManifestError, match=r"found 1 of 4 clips"):
+        require_coverage(table, 0.9)
+
+
 def test_unknown_split_names_the_line(corpus) -> None:
     corpus.add("a.mp3", "validation")
     with pytest.raises(ManifestError, match=r"covost_v2\.fr_en\.tsv:2: split is 'validation'; expected one of train"):

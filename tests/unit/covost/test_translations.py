@@ -131,7 +131,7 @@ def test_tables_that_were_there_are_kept_if_they_are_covost_2(site: Site, tmp_pa
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"<html><body>not found</body></html>", "answered with a web page"),
+        (b"<html><body>not found</body></html>", "it is a web page"),
         (pack("sl_en")[:-2000], "not a sound archive"),
         (pack("cy_en"), "the archive has no covost_v2.sl_en.tsv"),
         (pack("sl_en", table("sl_en", missing=40)), "found 320 rows of test, CoVoST 2 has 360"),

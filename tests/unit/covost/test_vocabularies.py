@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import sentencepiece
 
 from covost.cli import main
 from covost.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
@@ -37,6 +38,22 @@ def mbart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare(corpus, out: Path, *extra: str) -> int:
     options = ["--cv-root", str(corpus.root), "--directions", "en_de,en_ca", "--out", str(out), "--jobs", "1"]
     return main(["prepare", *options, *extra])
+
+
+@pytest.mark.parametrize("vocab_type", ["unigram", "char"])
+def test_p17_marks_however_they_are_written_are_covered_outside_the_sample(vocab_type: str) -> None:
+    messy = [
+        "Nguy\u00ea\u0303n Việt ti\u00ea\u0301ng",
+        "r\u0301\u0323",
+        "\u0628\u0651\u064e",
+        "\u0391\u0345\u0301\u0327",
+    ]
+    texts = {"en": [text for number in range(10) for text in [f"One more {number}", *messy]]}
+    config = VocabularyConfig(vocab_type=vocab_type, max_sentences=2)
+    made = make_vocabularies(config, collect(texts), collect({}), ["en"])
+    processor = sentencepiece.SentencePieceProcessor(model_proto=made.files["spm.model"])
+    for text in messy:
+        assert processor.unk_id() not in processor.encode(text)
 
 
 def test_ctc_vocabularies_of_each_language_and_of_all(tmp_path: Path) -> None:

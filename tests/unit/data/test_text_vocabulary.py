@@ -15,6 +15,7 @@ from st.data.sentencepiece_training import (
     dictionary_text,
     mbart50_tags,
     model_pieces,
+    normalise_as_model,
     train_sentencepiece,
 )
 from st.data.text import MBART50_CODES, TextVocabulary, read_dictionary
@@ -29,6 +30,9 @@ SENTENCES = [
     "இன்று வானிலை நன்றாக உள்ளது",
     "Өнөөдөр цаг агаар сайхан байна",
 ] + [f'Number {n} of {n * n} things is "quoted" \\ here.' for n in range(60)]
+
+
+LETTERS = [c for c in map(chr, range(0x3100)) if c.isalpha() and unicodedata.normalize("NFD", c) != c]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,47 @@ def test_p17_canonical_forms_are_one_and_everything_else_is_kept(vocabulary: Tex
     )
     for kept in ("می‌خواهم", "（明日も）", "நன்றாக"):
         assert vocabulary.decode(vocabulary.encode(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "\u00ea\u0303",  # partly composed
+        "\u1ebd\u0302",  # the marks of another letter: this one stays
+        "e\u0302\u0323",
+        "\u00ea\u0323",
+        "\u1eb9\u0302",
+        "\u212b\u0301",  # a sign that is a letter, and its mark
+        "\u1f71\u0345",
+        "\uac00\u11a8",
+        "\u0628\u0651\u064e",  # shadda before fatha
+        "x\u0301\u0323",
+        "a\u2000b\u2028c\u2002d",
+        "\u0958\u2126\uf900",
+    ],
+)
+def test_p17_every_spelling_of_a_letter_is_brought_to_nfc(written: str) -> None:
+    composed = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFC", written))
+    assert normalise_as_model(written) == composed
+    assert normalise_as_model(composed) == composed
+
+
+@settings(max_examples=50, deadline=None)
+@given(st_.text())
+def test_p17_text_in_nfc_is_kept_but_for_spaces(text: str) -> None:
+    composed = unicodedata.normalize("NFC", text)
+    assert normalise_as_model(composed) == "".join(" " if c.isspace() else c for c in composed)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st_.data())
+def test_p17_letters_with_their_marks_in_any_order_and_partly_composed(data: st_.DataObject) -> None:
+    letter = data.draw(st_.sampled_from(LETTERS))
+    base, *marks = unicodedata.normalize("NFD", letter)
+    parts = base + "".join(data.draw(st_.permutations(marks)))
+    end = data.draw(st_.integers(0, len(parts)))
+    written = unicodedata.normalize("NFC", parts[:end]) + parts[end:]
+    assert normalise_as_model(written) == unicodedata.normalize("NFC", written)
 
 
 def test_p24_unknown_tag_is_an_error_that_lists_the_options(vocabulary: TextVocabulary) -> None:

@@ -71,6 +71,21 @@ def test_the_score_command_takes_the_sources_of_the_table(tmp_path: Path, capsys
         assert json.loads(capsys.readouterr().out)["comet"] == 50.0
 
 
+@pytest.mark.usefixtures("comet")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_e14_a_comet_that_is_no_number_is_null_and_fails(tmp_path: Path, monkeypatch, capsys, options) -> None:
+    monkeypatch.setattr("st.evaluation.comet._score", lambda *_: float("nan"))
+    write_hypotheses(tmp_path / "fr_en.tsv", ROWS)
+    command = ["score", "--hyp", str(tmp_path / "fr_en.tsv"), "--target", "en", "--comet", "some/model", *options]
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert "not a number: comet" in printed.err
+    if options:
+        assert json.loads(printed.out)["comet"] is None
+    else:
+        assert "COMET               –" in printed.out
+
+
 def test_e16_comet_that_is_not_installed_is_skipped_beside_texts_without_sources(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
