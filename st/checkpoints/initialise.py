@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,11 +142,21 @@ def _embeddings(
 ) -> Tensor:
     """Return one row per symbol of ``text``."""
     if trim is not None and len(trim) == len(text) and trim.original_size == len(embeddings):
-        return embeddings.index_select(0, torch.tensor(trim.rows))
+        if _model_digest(contents, spm) in (None, trim.model_sha256):
+            return embeddings.index_select(0, torch.tensor(trim.rows))
     theirs = _vocabulary(contents, text, spm)
     if theirs.symbols == text.symbols:
         return embeddings
     return embeddings.index_select(0, torch.tensor(embedding_rows(text, theirs, source=str(contents.path))))
+
+
+def _model_digest(contents: Contents, spm: Path | None) -> str | None:
+    """Return the SHA-256 of the checkpoint's own SentencePiece model; None if it has none."""
+    try:
+        text, _ = find_text(contents, VocabularyFiles(spm=spm))
+    except CheckpointError:
+        return None
+    return None if text is None else hashlib.sha256(text.model_bytes()).hexdigest()
 
 
 def _vocabulary(contents: Contents, text: TextVocabulary, spm: Path | None) -> TextVocabulary:

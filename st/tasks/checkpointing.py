@@ -7,8 +7,9 @@ What fairseq does, and what is done here instead:
 * When writing fails it tries again behind what it wrote, which leaves a file that nobody can read. Here a failure ends
   the training with a sentence, and the checkpoints of before are as they were.
 * Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
-  a restart. Here an unreadable ``checkpoint_last.pt`` is replaced by the newest one that can be read, with a warning,
-  and if there is none the training stops.
+  a restart, and where the first saving was broken off, which gives that name last. Here a ``checkpoint_last.pt`` that is
+  unreadable or missing beside others is replaced by the newest one that can be read, with a warning; if it is
+  unreadable and there is none the training stops.
 * A checkpoint of ``--no-save-optimizer-state`` it takes for one of update 0. Here the training goes on at the update that it
   is of, and only the optimizer starts anew, with a warning.
 * In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
@@ -220,16 +221,9 @@ def choose(cfg: Any, suffix: str = "") -> str | None:
         return None
     if cfg.finetune_from_model is not None:
         require_intact(Path(cfg.finetune_from_model))
-    others = sorted(path.name for path in folder.glob("checkpoint*.pt"))
-    if others:
-        logger.warning(
-            "%s: no such file, so training starts at update 0, though %s holds %s; "
-            "to go on from one of them stop now and give --restore-file",
-            last,
-            folder,
-            ", ".join(others[:5]),
-        )
-    return None
+    if getattr(cfg, "continue_once", None) is not None or cfg.finetune_from_model is not None:
+        return None
+    return _go_on_without_last(folder, last)
 
 
 def require_intact(path: Path) -> None:
@@ -266,6 +260,30 @@ def newest_intact(folder: Path) -> tuple[Path, int] | None:
         except CheckpointError:
             continue
         return path, updates
+    return None
+
+
+def _go_on_without_last(folder: Path, last: Path) -> str | None:
+    """Choose what is there where the first saving was broken off, before the last of its names was given."""
+    others = sorted(path.name for path in folder.glob("checkpoint*.pt"))
+    found = newest_intact(folder) if others else None
+    if found is not None:
+        path, updates = found
+        logger.warning(
+            "%s: no such file; going on from %s, at update %d; for a new training use another --save-dir, or move the "
+            "checkpoints away",
+            last,
+            path,
+            updates,
+        )
+        return str(path)
+    if others:
+        logger.warning(
+            "%s: no such file, so training starts at update 0, though %s holds %s, which it cannot go on from",
+            last,
+            folder,
+            ", ".join(others[:5]),
+        )
     return None
 
 

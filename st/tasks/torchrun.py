@@ -1,7 +1,8 @@
 """Let fairseq's commands join a group of CPU processes that torchrun started.
 
 fairseq takes rank and size from torchrun's environment only where it counts GPUs, which without one is a division by
-zero, or, when ``--distributed-world-size`` is left alone, each process training by itself on the same files.
+zero, or, when ``--distributed-world-size`` is left alone, each process training by itself on the same files. What
+``fairseq-validate`` has counted it gathers by way of a GPU.
 """
 
 from __future__ import annotations
@@ -35,5 +36,11 @@ def join_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
         cfg.distributed_backend = "gloo"
         cfg.device_id = 0
 
+    def all_gather_list(data: Any, group: Any = None, max_size: int = 0) -> list[Any]:
+        found: list[Any] = [None] * utils.get_world_size(group or utils.get_global_group())
+        torch.distributed.all_gather_object(found, data, group)
+        return found
+
     utils.infer_init_method = infer_init_method
+    utils.all_gather_list = all_gather_list
     return True

@@ -91,6 +91,15 @@ def test_embeddings_are_cut_by_the_table_without_another_file(original, tree, ro
     assert torch.equal(other.decoder.embed_tokens.weight, found)
 
 
+def test_another_vocabulary_of_the_same_size_is_not_cut_by_the_table(original, tree):
+    text, table = TextVocabulary.load(tree), TrimmedVocabulary.load(tree)
+    expected, found = model_for(original, len(text)), model_for(original, len(text))
+    load_decoder(expected, original, text)
+    of_other = TrimmedVocabulary(table.original_size, tuple(reversed(table.rows)), "0" * 64)
+    load_decoder(found, original, text, trim=of_other)
+    assert torch.equal(found.decoder.embed_tokens.weight, expected.decoder.embed_tokens.weight)
+
+
 @pytest.fixture(scope="module")
 def trained(original, tree, tmp_path_factory):
     """A training checkpoint on the trimmed vocabulary, its embeddings changed, carrying the table."""

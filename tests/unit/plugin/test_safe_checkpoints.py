@@ -70,11 +70,17 @@ def test_t08_with_nothing_sound_left_training_stops(tmp_path):
         checkpointing.choose(options(tmp_path))
 
 
-def test_t08_beginning_at_zero_beside_other_checkpoints_is_said_loudly(run, caplog):
+def test_t08_where_the_first_saving_was_broken_off_its_checkpoint_is_taken(run, caplog):
     (run / "checkpoint_last.pt").unlink()
-    assert checkpointing.choose(options(run)) is None
+    assert checkpointing.choose(options(run)) == str(run / "checkpoint1.pt")
+    assert f"no such file; going on from {run / 'checkpoint1.pt'}, at update 9" in caplog.text
+    assert checkpointing.choose(options(run, finetune_from_model=run / "checkpoint1.pt")) is None
+
+
+def test_t08_beginning_at_zero_beside_other_files_is_said_loudly(tmp_path, caplog):
+    (tmp_path / "checkpoint_mine.pt").write_bytes(b"")
+    assert checkpointing.choose(options(tmp_path)) is None
     assert "training starts at update 0, though" in caplog.text
-    assert "--restore-file" in caplog.text
 
 
 def test_an_empty_folder_is_a_new_training(tmp_path, caplog):
