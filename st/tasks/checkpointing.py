@@ -40,7 +40,7 @@ from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
-from st.tasks import save_dir, termination
+from st.tasks import best_score, save_dir, termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.fresh_start import forget_last_training
 
@@ -122,6 +122,7 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
             vocabularies or to be another function.
     """
     forget_last_training()
+    best_score.begin(cfg)
     termination.watch(trainer)
     path = _agree(trainer, lambda: _claim_and_choose(cfg, trainer))
     if path is not None:
@@ -133,8 +134,10 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     start = start_file(cfg, trainer.checkpoint_suffix)
     extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
-    if not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
+    if extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
         _count_on(cfg, trainer, start)
+        if not cfg.reset_meters:  # as fairseq does with the best score
+            best_score.restore(extra_state.get(type(trainer.task).__name__, {}))
     termination.note_start(extra_state)
     return extra_state, epoch_itr
 

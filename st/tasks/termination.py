@@ -1,7 +1,7 @@
 """End a training at SIGTERM without losing an update: save after the present one, then exit with 143.
 
-Here is also what ``--patience`` has counted, which fairseq keeps on a function and forgets at a restart, and what fairseq
-does not see before it has made one update more: that a training which is started again had reached ``--max-update``.
+Here is also what fairseq does not see before it has made one update more: that a training which is started again had
+reached ``--max-update``.
 
 The functions of ``fairseq_cli.train`` are wrapped where they are looked up; there is no other place between two
 updates that knows the trainer, the iterator and the options. In a group of processes all must leave after the same
@@ -77,23 +77,6 @@ def raise_if_requested() -> None:
         wanted = bool(votes.item())
     if wanted:
         raise TerminationRequested
-
-
-def early_stopping_state() -> dict[str, Any]:
-    """Return what ``--patience`` has counted: the best score and the validations since then; nothing if unused."""
-    return {name: value for module in train_modules() for name, value in vars(module.should_stop_early).items()}
-
-
-def restore_early_stopping(state: dict[str, Any]) -> None:
-    """Take back what :func:`early_stopping_state` returned; fairseq would count from zero after a restart."""
-    for module in train_modules():
-        vars(module.should_stop_early).update(state)
-
-
-def forget_early_stopping() -> None:
-    """Let ``--patience`` count from zero, with no score to compare with."""
-    for module in train_modules():
-        vars(module.should_stop_early).clear()
 
 
 def train_modules() -> list[Any]:
