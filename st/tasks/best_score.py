@@ -1,22 +1,59 @@
 """The best score of a training and what ``--patience`` has counted: both are of one metric, and outlast a restart.
 
 fairseq keeps them on functions. It forgets the count at a restart, and compares what is validated next with the best
-so far, whatever metric that is of.
+so far, whatever metric that is of. A metric that is not logged it finds missing by a ``KeyError``, even where it is of
+no use: on all validation subsets but the first.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from fairseq import checkpoint_utils
 
+from st.errors import ConfigError
 from st.tasks.termination import train_modules
 
 logger = logging.getLogger(__name__)
 
+_MARK = "_looks_for_the_metric"
+
 _metric: dict[str, Any] = {}
 """Name of the metric of the present training, and whether more is better."""
+
+
+def install() -> None:
+    """Look for the metric in what each validation logs; calling it again does nothing."""
+    for module in train_modules():
+        if not hasattr(module.get_valid_stats, _MARK):
+            module.get_valid_stats = with_metric(module.get_valid_stats)
+
+
+def with_metric(get_valid_stats: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Wrap fairseq's ``get_valid_stats``, which is told whether its subset is the first.
+
+    Raises:
+        ConfigError: If that one does not log the metric; the message names those that it does.
+    """
+
+    @functools.wraps(get_valid_stats)
+    def wrapper(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> dict[str, Any]:
+        metric = cfg.checkpoint.best_checkpoint_metric
+        if metric in stats:
+            return get_valid_stats(cfg, trainer, stats, tracking_best)
+        if tracking_best:
+            raise ConfigError(
+                f"--best-checkpoint-metric {metric} is not logged for the first of --valid-subset; choose one of these: "
+                f"{', '.join(sorted(stats))}"
+            )
+        return defaultdict(lambda: None, get_valid_stats(cfg, trainer, stats, tracking_best))
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
 
 
 def forget() -> None:

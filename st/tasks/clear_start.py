@@ -119,6 +119,9 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
             "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "
             "and dev,asr_dev one set after the other"
         )
+    metric = cfg.checkpoint.best_checkpoint_metric
+    if metric.startswith("bleu") and not getattr(cfg.task, "eval_bleu", True) and not cfg.dataset.disable_validation:
+        raise ConfigError(f"--best-checkpoint-metric {metric} needs --eval-bleu; add it, or choose another metric")
 
 
 def refuse_what_needs_a_gpu(cfg: Any) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from st.errors import ConfigError
 from st.tasks.clear_errors import clear_errors
 from st.tasks.iterator import named_reader_deaths
 
@@ -125,9 +126,13 @@ def _wrap(module: Any) -> None:
             save_and_exit(module, cfg, trainer, epoch_itr)
 
     @functools.wraps(validate_and_save)
-    def check_first(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    def check_first(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any) -> Any:
         raise_if_requested()
-        return validate_and_save(cfg, trainer, *args, **kwargs)
+        try:
+            return validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
+        except ConfigError:  # which was not to be seen before; what was learnt up to now is kept
+            save_last(module, cfg, trainer, epoch_itr)
+            raise
 
     train_until_told.ends_at_sigterm = True  # type: ignore[attr-defined]
     module.train, module.validate_and_save = train_until_told, check_first
@@ -153,10 +158,15 @@ def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) ->
         SystemExit: Always, with 143, as if the signal had ended the process.
     """
     logger.warning("SIGTERM at update %d: saving, then leaving", trainer.get_num_updates())
-    options = copy.deepcopy(cfg.checkpoint)
-    options.no_last_checkpoints = False
-    module.checkpoint_utils.save_checkpoint(options, trainer, epoch_itr, None)
+    save_last(module, cfg, trainer, epoch_itr)
     if _processes > 1:
         # torchrun ends all others as soon as one has left.
         torch.distributed.barrier()
     raise SystemExit(EXIT_CODE)
+
+
+def save_last(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> None:
+    """Save ``checkpoint_last.pt``, without a validation, whatever the options say of when to save."""
+    options = copy.deepcopy(cfg.checkpoint)
+    options.no_last_checkpoints = False
+    module.checkpoint_utils.save_checkpoint(options, trainer, epoch_itr, None)

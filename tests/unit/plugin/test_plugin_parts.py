@@ -204,6 +204,15 @@ def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, inst
         refuse_what_this_task_has_not(cfg)
 
 
+def test_t23_bleu_is_no_metric_without_the_option_that_scores_it():
+    cfg = make_config("data")
+    cfg.checkpoint.best_checkpoint_metric = "bleu_de_en"
+    with pytest.raises(ConfigError, match="--best-checkpoint-metric bleu_de_en needs --eval-bleu; add it"):
+        refuse_what_this_task_has_not(cfg)
+    cfg.dataset.disable_validation = True
+    refuse_what_this_task_has_not(cfg)
+
+
 def test_t23_fairseqs_fp16_is_refused_where_nothing_trains(monkeypatch):
     cfg, calls = make_config("data"), []
     call_main = prepared(lambda *_, **options: calls.append(options))
