@@ -136,9 +136,11 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
     if extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
         _count_on(cfg, trainer, start)
+        kept = extra_state.get(type(trainer.task).__name__, {})
         if not cfg.reset_meters:  # as fairseq does with the best score
-            best_score.restore(extra_state.get(type(trainer.task).__name__, {}))
-    termination.note_start(extra_state)
+            best_score.restore(kept)
+        if not cfg.reset_dataloader:
+            termination.make_up(trainer, epoch_itr, kept)
     return extra_state, epoch_itr
 
 
