@@ -43,6 +43,7 @@ from st.files import atomic_write
 from st.tasks import best_score, save_dir, termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.fresh_start import forget_last_training
+from st.tasks.training_log import LOG
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,11 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     start = start_file(cfg, trainer.checkpoint_suffix)
     extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
-    if extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
+    going_on = extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model))
+    if going_on:
         _count_on(cfg, trainer, start)
+    LOG.note_start(trainer.get_num_updates(), start if extra_state is not None else None, cfg.save_dir)
+    if going_on:
         kept = extra_state.get(type(trainer.task).__name__, {})
         if not cfg.reset_meters:  # as fairseq does with the best score
             best_score.restore(kept)

@@ -58,13 +58,16 @@ def test_a_second_training_neither_compares_with_the_first_nor_writes_to_its_fil
         assert list((tmp_path / name / "dev").glob("events*"))
 
 
-def test_a_training_that_goes_on_compares_with_its_own_best(start):
+def test_a_training_that_goes_on_compares_with_its_own_best_and_logs_where_it_does(start, tmp_path):
     assert not train_as_if(2.0, *start("first", patience=1))
     assert not train_as_if(1.0, *start("other", patience=1))
     resumed = start("first", patience=1)
     assert checkpoint_utils.save_checkpoint.best == 2.0
     train_as_if(1.5, *resumed)
     assert checkpoint_utils.save_checkpoint.best == 1.5
+    lines = [json.loads(line) for line in (tmp_path / "first" / "log.jsonl").read_text().splitlines()]
+    starts = [(line["dataset"], line["num_updates"]) for line in lines if line["dataset"] in ("start", "resume", "dev")]
+    assert starts == [("start", 0), ("dev", 1), ("resume", 1), ("dev", 1)]
 
 
 def test_patience_counts_on_where_the_epoch_begins_again_and_anew_with_the_best_score(start):
