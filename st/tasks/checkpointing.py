@@ -179,7 +179,37 @@ def _chosen(cfg: Any, trainer: Any) -> str | None:
         state = read_pickled(path, verify=False)
         trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
         trainer.task.require_same_function()
+        if not cfg.reset_optimizer and path != Path(str(cfg.finetune_from_model)):
+            require_same_optimization(state, trainer, reset_lr_scheduler=cfg.reset_lr_scheduler)
     return chosen
+
+
+def require_same_optimization(state: Any, trainer: Any, *, reset_lr_scheduler: bool) -> None:
+    """Check that the optimizer and the schedule of a checkpoint can be gone on with.
+
+    Raises:
+        CheckpointError: If not; the message names the option that begins them anew.
+    """
+    if not isinstance(state, dict) or state.get("last_optimizer_state") is None:
+        return
+    last = state["optimizer_history"][-1]
+    for option, own in (("criterion", trainer.get_criterion()), ("optimizer", trainer.optimizer)):
+        before, now = last[f"{option}_name"], type(own).__name__
+        if before != now:
+            raise CheckpointError(
+                f"the checkpoint was trained with {before}, and --{option} now makes {now}; give that of before, or "
+                "--reset-optimizer, which begins at update 0"
+            )
+    # What fairseq's schedulers cannot do without; --lr-scheduler fixed neither needs nor keeps it.
+    if (
+        not reset_lr_scheduler
+        and "best" in trainer.lr_scheduler.state_dict()
+        and "best" not in last["lr_scheduler_state"]
+    ):
+        raise CheckpointError(
+            "the checkpoint was trained with another --lr-scheduler, from which this one cannot go on; give that of "
+            "before, or --reset-lr-scheduler"
+        )
 
 
 def start_file(cfg: Any, suffix: str = "") -> Path:
