@@ -25,7 +25,7 @@ def register_plugins() -> None:
     import st.models.xlsr_mbart
     import st.optimizers.fused_adam
     import st.tasks.speech_translation  # noqa: F401
-    from st.tasks import checkpointing, clear_config, clear_start, spawned, training_log
+    from st.tasks import best_score, checkpointing, clear_config, clear_start, spawned, training_log
     from st.tasks.open_options import refuse_open_options
     from st.tasks.torchrun import join_torchrun
 
@@ -34,6 +34,7 @@ def register_plugins() -> None:
     clear_config.install()
     clear_start.install()
     spawned.install()
+    best_score.install()
     checkpointing.install()
     training_log.install()
 

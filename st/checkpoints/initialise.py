@@ -141,22 +141,22 @@ def _embeddings(
     contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None, trim: TrimmedVocabulary | None
 ) -> Tensor:
     """Return one row per symbol of ``text``."""
-    if trim is not None and len(trim) == len(text) and trim.original_size == len(embeddings):
-        if _model_digest(contents, spm) in (None, trim.model_sha256):
-            return embeddings.index_select(0, torch.tensor(trim.rows))
+    sizes = len(text), len(embeddings)
+    if trim is not None and sizes == (len(trim), trim.original_size) and _is_of(trim, contents, spm):
+        return embeddings.index_select(0, torch.tensor(trim.rows))
     theirs = _vocabulary(contents, text, spm)
     if theirs.symbols == text.symbols:
         return embeddings
     return embeddings.index_select(0, torch.tensor(embedding_rows(text, theirs, source=str(contents.path))))
 
 
-def _model_digest(contents: Contents, spm: Path | None) -> str | None:
-    """Return the SHA-256 of the checkpoint's own SentencePiece model; None if it has none."""
+def _is_of(trim: TrimmedVocabulary, contents: Contents, spm: Path | None) -> bool:
+    """Return whether the SentencePiece model that a table is of may be the checkpoint's, which may come without one."""
     try:
         text, _ = find_text(contents, VocabularyFiles(spm=spm))
     except CheckpointError:
-        return None
-    return None if text is None else hashlib.sha256(text.model_bytes()).hexdigest()
+        return True
+    return text is None or hashlib.sha256(text.model_bytes()).hexdigest() == trim.model_sha256
 
 
 def _vocabulary(contents: Contents, text: TextVocabulary, spm: Path | None) -> TextVocabulary:

@@ -16,6 +16,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from st.criterions.cross_entropy import smoothed_cross_entropy
+from st.criterions.missing_transcripts import report_missing_transcripts
 from st.criterions.nonfinite import check_loss
 from st.criterions.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.errors import ConfigError
@@ -93,6 +94,7 @@ class TranslationCtcCriterion(FairseqCriterion):
         self.ctc_weight = ctc_weight
         self.ctc_weight_warmup_updates = ctc_weight_warmup_updates
         self.rdrop_alpha = rdrop_alpha
+        self._looked_for_transcripts = False
 
     @classmethod
     @clear_errors
@@ -111,6 +113,9 @@ class TranslationCtcCriterion(FairseqCriterion):
         """
         training = model.training
         translate = self.translation_weight > 0
+        if training and self.ctc_weight > 0 and not self._looked_for_transcripts:
+            report_missing_transcripts(self.task, translate)
+            self._looked_for_transcripts = True
         # In validation the head is always run: its error rates are reported.
         transcribe = self.ctc_weight > 0 or not training
         copies = 2 if training and self.rdrop_alpha > 0 else 1
@@ -156,11 +161,13 @@ class TranslationCtcCriterion(FairseqCriterion):
     def _ctc_losses(
         self, output: dict[str, Tensor], sample: dict[str, Any], copies: int, log: dict[str, Any]
     ) -> Tensor:
-        """Return the CTC loss of every utterance of every copy."""
+        """Return the CTC loss of every utterance of every copy; 0 without a transcript, which is not one of silence."""
         targets, lengths = sample["ctc_targets"].repeat(copies, 1), sample["ctc_lengths"].repeat(copies)
-        losses = ctc_loss(output["ctc_logits"], output["frames"], targets, lengths)
+        missing = lengths == 0
+        losses = ctc_loss(output["ctc_logits"], output["frames"], targets, lengths).masked_fill(missing, 0.0)
         log["ctc_loss"] = losses.detach().sum() / copies
         log["ctc_too_long"] = (required_frames(targets, lengths) > output["frames"]).sum() // copies
+        log["ctc_empty"] = missing.sum() // copies
         return losses
 
     def _present_ctc_weight(self, model: Any) -> float:
@@ -181,10 +188,11 @@ class TranslationCtcCriterion(FairseqCriterion):
             metrics.log_scalar("nll_loss", total("nll_loss") / max(tokens, 1), tokens, round=4)
             metrics.log_derived("ppl", lambda meters: math.exp(min(meters["nll_loss"].avg, 50.0)))
             metrics.log_scalar("accuracy", 100.0 * total("correct") / max(tokens, 1), tokens, round=2)
-        if any("ctc_loss" in log for log in logging_outputs):
-            metrics.log_scalar("ctc_loss", total("ctc_loss") / max(labels, 1), labels, round=4)
-            if total("ctc_too_long"):
-                metrics.log_scalar_sum("ctc_too_long", total("ctc_too_long"))
+        if labels and any("ctc_loss" in log for log in logging_outputs):
+            metrics.log_scalar("ctc_loss", total("ctc_loss") / labels, labels, round=4)
+        for name in ("ctc_too_long", "ctc_empty"):
+            if total(name):
+                metrics.log_scalar_sum(name, total(name))
         if any("rdrop_loss" in log for log in logging_outputs):
             metrics.log_scalar("rdrop_loss", total("rdrop_loss") / max(tokens, 1), tokens, round=4)
         if total("nonfinite"):

@@ -2,6 +2,9 @@
 
 A line counts if it ends in a JSON object that gives a number of updates, whatever stands before it: nothing in
 ``log.jsonl``, fairseq's own ``time | INFO | train_inner | {…}`` or Hydra's ``[time][train_inner][INFO] - {…}``.
+
+Where a training was started again is told by the lines ``start`` and ``resume`` of ``log.jsonl``, and guessed from the updates
+where there are none: a return to the first one is a new stage, to a later one a resume.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _LINE = re.compile(r"(?:([\w.-]+)\W*\[[A-Z]+\]\W*|([\w.-]+)\W*)?(\{.*\})\s*$")
 _COMMON_NAMES = ("train", "hydra_train", "log")
+_STARTS = ("start", "resume")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 Point = tuple[float, float]
@@ -79,6 +83,11 @@ class _Run:
                 points.pop()
             points.append((update, value))
 
+    def resume(self, update: float) -> None:
+        """Go on after an update, that of the checkpoint that a run was resumed from."""
+        self._rewind(math.nextafter(update, math.inf))
+        self.last_update = min(self.last_update, update)
+
     def _rewind(self, update: float) -> None:
         """Forget what came after the checkpoint that a resumed run started from."""
         for points in self.points.values():
@@ -127,13 +136,22 @@ def _stage_name(path: Path) -> str:
 
 def _parse_runs(lines: Iterable[str], name: str) -> list[_Run]:
     runs: list[_Run] = []
+    new_stage = True
     for line in lines:
         record = _parse_line(line)
         if record is None:
             continue
         dataset, metrics, update = record
-        if not runs or (update <= runs[-1].first_update and update < runs[-1].last_update):
+        if dataset in _STARTS:
+            if dataset == "start":  # with no checkpoint of what was logged before
+                runs.clear()
+            elif runs and update:
+                runs[-1].resume(update)
+            new_stage = not runs or not update
+            continue
+        if new_stage or (update <= runs[-1].first_update and update < runs[-1].last_update):
             runs.append(_Run(name if not runs else f"{name} ({len(runs) + 1})"))
+            new_stage = False
         runs[-1].add(dataset, metrics, update)
     return runs
 

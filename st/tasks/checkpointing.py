@@ -42,9 +42,10 @@ from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
-from st.tasks import save_dir, termination
+from st.tasks import best_score, save_dir, termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.fresh_start import forget_last_training
+from st.tasks.training_log import LOG
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +135,7 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
             vocabularies or to be another function.
     """
     forget_last_training()
+    best_score.begin(cfg)
     termination.watch(trainer)
     path = _agree(trainer, lambda: _claim_and_choose(cfg, trainer))
     if path is not None:
@@ -145,9 +147,16 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     start = start_file(cfg, trainer.checkpoint_suffix)
     extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
-    if not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model)):
+    going_on = extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model))
+    if going_on:
         _count_on(cfg, trainer, start)
-    termination.note_start(extra_state)
+    LOG.note_start(trainer.get_num_updates(), start if extra_state is not None else None, cfg.save_dir)
+    if going_on:
+        kept = extra_state.get(type(trainer.task).__name__, {})
+        if not cfg.reset_meters:  # as fairseq does with the best score
+            best_score.restore(kept)
+        if not cfg.reset_dataloader:
+            termination.make_up(trainer, epoch_itr, kept)
     return extra_state, epoch_itr
 
 
@@ -186,7 +195,37 @@ def _chosen(cfg: Any, trainer: Any) -> str | None:
         state = read_pickled(path, verify=False)
         trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
         trainer.task.require_same_function()
+        if not cfg.reset_optimizer and path != Path(str(cfg.finetune_from_model)):
+            require_same_optimization(state, trainer, reset_lr_scheduler=cfg.reset_lr_scheduler)
     return chosen
+
+
+def require_same_optimization(state: Any, trainer: Any, *, reset_lr_scheduler: bool) -> None:
+    """Check that the optimizer and the schedule of a checkpoint can be gone on with.
+
+    Raises:
+        CheckpointError: If not; the message names the option that begins them anew.
+    """
+    if not isinstance(state, dict) or state.get("last_optimizer_state") is None:
+        return
+    last = state["optimizer_history"][-1]
+    for option, own in (("criterion", trainer.get_criterion()), ("optimizer", trainer.optimizer)):
+        before, now = last[f"{option}_name"], type(own).__name__
+        if before != now:
+            raise CheckpointError(
+                f"the checkpoint was trained with {before}, and --{option} now makes {now}; give that of before, or "
+                "--reset-optimizer, which begins at update 0"
+            )
+    # What fairseq's schedulers cannot do without; --lr-scheduler fixed neither needs nor keeps it.
+    if (
+        not reset_lr_scheduler
+        and "best" in trainer.lr_scheduler.state_dict()
+        and "best" not in last["lr_scheduler_state"]
+    ):
+        raise CheckpointError(
+            "the checkpoint was trained with another --lr-scheduler, from which this one cannot go on; give that of "
+            "before, or --reset-lr-scheduler"
+        )
 
 
 def start_file(cfg: Any, suffix: str = "") -> Path:

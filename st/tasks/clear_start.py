@@ -51,6 +51,7 @@ def prepared(call_main: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(call_main)
     def wrapper(cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
+        refuse_text_input(main)
         if not termination.train_modules():
             refuse_half_precision(cfg)
         keep_to_one_process(cfg)
@@ -66,6 +67,17 @@ def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -
     started = "RANK" in environment or group.distributed_init_method is not None
     if cfg.common.cpu and not started and group.distributed_world_size == torch.cuda.device_count():
         group.distributed_world_size = 1
+
+
+@clear_errors
+def refuse_text_input(main: Callable[..., Any]) -> None:
+    """Check that the command is not ``fairseq-interactive``, which reads sentences.
+
+    Raises:
+        ConfigError: The message names a command that reads sound.
+    """
+    if getattr(main, "__module__", None) == "fairseq_cli.interactive":
+        raise ConfigError("this command reads sentences, and this task translates sound; use st translate")
 
 
 @clear_errors
@@ -119,6 +131,20 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
             "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "
             "and dev,asr_dev one set after the other"
         )
+    if cfg.optimization.sentence_avg:
+        raise ConfigError("--sentence-avg does nothing for this task, whose loss is the mean over tokens; leave it out")
+    again = [
+        f"--{name.replace('_', '-')}"
+        for name in ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
+        if cfg.checkpoint[name]
+    ]
+    if cfg.checkpoint.restore_file != "checkpoint_last.pt":
+        again.append("--restore-file")
+    if cfg.checkpoint.finetune_from_model is not None and again:
+        raise ConfigError(f"--finetune-from-model begins at update 0 anyway; leave out {' and '.join(again)}")
+    metric = cfg.checkpoint.best_checkpoint_metric
+    if metric.startswith("bleu") and not getattr(cfg.task, "eval_bleu", True) and not cfg.dataset.disable_validation:
+        raise ConfigError(f"--best-checkpoint-metric {metric} needs --eval-bleu; add it, or choose another metric")
 
 
 def refuse_what_needs_a_gpu(cfg: Any) -> None:

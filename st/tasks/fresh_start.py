@@ -6,16 +6,14 @@ the next training would compare itself with another one's best, and write into i
 
 from __future__ import annotations
 
-from fairseq import checkpoint_utils
 from fairseq.logging import progress_bar
 
-from st.tasks import save_dir, termination, training_log
+from st.tasks import best_score, save_dir, training_log
 
 
 def forget_last_training() -> None:
     """Begin anew; to be called before a checkpoint is read, which brings back what belongs to this training."""
-    vars(checkpoint_utils.save_checkpoint).pop("best", None)
-    termination.forget_early_stopping()
+    best_score.forget()
     training_log.LOG.close()
     save_dir.release()
     writers = getattr(progress_bar, "_tensorboard_writers", None) or {}

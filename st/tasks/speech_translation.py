@@ -28,7 +28,7 @@ from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
 from st.runtime import bfloat16_is_fast, tune
-from st.tasks import training_log
+from st.tasks import best_score, termination, training_log
 from st.tasks.clear_errors import clear_errors
 from st.tasks.data_options import DataOptions, augmentation_config
 from st.tasks.data_options import option as _option
@@ -38,7 +38,6 @@ from st.tasks.distributed import refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
 from st.tasks.learning import refuse_nothing_to_learn
-from st.tasks.termination import early_stopping_state, raise_if_requested, restore_early_stopping
 
 logger = logging.getLogger(__name__)
 
@@ -279,12 +278,8 @@ class SpeechTranslationTask(FairseqTask):
             )
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
-        """Return what fairseq itself does not keep; it looks for the name of this class when loading."""
-        return {type(self).__name__: {"early_stopping": early_stopping_state()}}
-
-    def set_checkpoint_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`get_checkpoint_dict` returned."""
-        restore_early_stopping(state.get("early_stopping", {}))
+        """Return what fairseq itself does not keep; :mod:`st.tasks.checkpointing` takes it back."""
+        return {type(self).__name__: best_score.state() | termination.state()}
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -323,7 +318,7 @@ class SpeechTranslationTask(FairseqTask):
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Loss of one batch, and its counts for BLEU if asked for."""
-        raise_if_requested()
+        termination.raise_if_requested()
         model.eval()
         with torch.no_grad(), self._precision(sample), model.encoding_once():
             loss, sample_size, log = criterion(model, sample)

@@ -1,7 +1,8 @@
 """End a training at SIGTERM without losing an update: save after the present one, then exit with 143.
 
-Here is also what ``--patience`` has counted, which fairseq keeps on a function and forgets at a restart, and what fairseq
-does not see before it has made one update more: that a training which is started again had reached ``--max-update``.
+Here is also what a training does that is started again. A validation that was broken off is made up for, before fairseq
+looks whether epochs are left. And what fairseq does not see before it has learnt more: that ``--max-update`` was reached
+before, or ``--patience`` at its end.
 
 The functions of ``fairseq_cli.train`` are wrapped where they are looked up; there is no other place between two
 updates that knows the trainer, the iterator and the options. In a group of processes all must leave after the same
@@ -19,10 +20,13 @@ import signal
 import sys
 import threading
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
+from fairseq.distributed.utils import is_master
+from fairseq.logging import metrics
 
+from st.errors import ConfigError
 from st.tasks.clear_errors import clear_errors
 from st.tasks.iterator import named_reader_deaths
 
@@ -33,8 +37,8 @@ _TRAIN_MODULES = ("fairseq_cli.train", "__main__")
 
 _requested = False
 _processes = 1
-_validated = True
-"""Whether the checkpoint that training goes on from was saved after a validation, not because of a SIGTERM."""
+_broken_off: dict[str, Any] = {}
+"""The epoch, and whether it was at its end, of what :func:`save_last` saved in this process."""
 
 
 class TerminationRequested(BaseException):
@@ -47,6 +51,7 @@ def watch(trainer: Any) -> None:
     Does nothing outside fairseq's training commands. Only the main thread can be told of signals.
     """
     global _requested, _processes
+    _broken_off.clear()
     modules = train_modules()
     if not modules or threading.current_thread() is not threading.main_thread():
         return
@@ -57,10 +62,9 @@ def watch(trainer: Any) -> None:
         _wrap(module)
 
 
-def note_start(extra_state: dict[str, Any] | None) -> None:
-    """Remember whether the training goes on from a checkpoint whose validation is still to be done."""
-    global _validated
-    _validated = extra_state is None or extra_state.get("val_loss") is not None
+def state() -> dict[str, Any]:
+    """Return what a checkpoint keeps: where :func:`save_last` broke off; nothing in other checkpoints."""
+    return {"broken_off": _broken_off} if _broken_off else {}
 
 
 def raise_if_requested() -> None:
@@ -77,23 +81,6 @@ def raise_if_requested() -> None:
         wanted = bool(votes.item())
     if wanted:
         raise TerminationRequested
-
-
-def early_stopping_state() -> dict[str, Any]:
-    """Return what ``--patience`` has counted: the best score and the validations since then; nothing if unused."""
-    return {name: value for module in train_modules() for name, value in vars(module.should_stop_early).items()}
-
-
-def restore_early_stopping(state: dict[str, Any]) -> None:
-    """Take back what :func:`early_stopping_state` returned; fairseq would count from zero after a restart."""
-    for module in train_modules():
-        vars(module.should_stop_early).update(state)
-
-
-def forget_early_stopping() -> None:
-    """Let ``--patience`` count from zero, with no score to compare with."""
-    for module in train_modules():
-        vars(module.should_stop_early).clear()
 
 
 def train_modules() -> list[Any]:
@@ -135,45 +122,107 @@ def _wrap(module: Any) -> None:
         epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
         try:
             with named_reader_deaths():
-                if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
-                    return _finish(module, cfg, trainer, task, epoch_itr)
+                if reason := _nothing_is_left(module, cfg, trainer):
+                    logger.info("%s to go on", reason)
+                    return [None], True
                 return train(cfg, trainer, task, epoch_itr)
         except TerminationRequested:
             save_and_exit(module, cfg, trainer, epoch_itr)
 
     @functools.wraps(validate_and_save)
-    def check_first(cfg: Any, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    def check_first(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any) -> Any:
         raise_if_requested()
-        return validate_and_save(cfg, trainer, *args, **kwargs)
+        try:
+            return validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
+        except ConfigError:  # which was not to be seen before; what was learnt up to now is kept
+            save_last(module, cfg, trainer, epoch_itr)
+            raise
 
     train_until_told.ends_at_sigterm = True  # type: ignore[attr-defined]
     module.train, module.validate_and_save = train_until_told, check_first
 
 
-def _finish(module: ModuleType, cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
-    """Validate if that was broken off; return what fairseq's ``train`` does at the end."""
-    logger.info(
-        "--max-update is %d, and %d updates were made before: nothing is left to learn; raise it to go on",
-        cfg.optimization.max_update,
-        trainer.get_num_updates(),
-    )
-    if _validated or cfg.dataset.disable_validation:
-        return [None], True
-    subsets = cfg.dataset.valid_subset.split(",")
-    return module.validate_and_save(cfg, trainer, task, epoch_itr, subsets, False)
+def _nothing_is_left(module: ModuleType, cfg: Any, trainer: Any) -> str | None:
+    limit, patience = cfg.optimization.max_update, cfg.checkpoint.patience
+    if 0 < limit <= (updates := trainer.get_num_updates()):
+        return f"--max-update is {limit}, and {updates} updates were made before: nothing is left to learn; raise it"
+    if 0 < patience <= (runs := getattr(module.should_stop_early, "num_runs", 0)):
+        return f"--patience is {patience}, and {runs} validations brought no better score: training has ended; raise it"
+    return None
 
 
-def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> None:
+def make_up(trainer: Any, epoch_itr: Any, kept: dict[str, Any]) -> None:
+    """Validate and save where a checkpoint of :func:`save_last` says that this was broken off, if it was due.
+
+    Args:
+        trainer: As the checkpoint has it.
+        epoch_itr: The training's iterator, which may stand at the beginning of the next epoch by now.
+        kept: What :func:`state` returned.
+
+    Raises:
+        SystemExit: With 143, if it is broken off again; the next start makes up for it.
+    """
+    place = kept.get("broken_off")
+    if not place or not (modules := train_modules()):
+        return
+    cfg, module = trainer.cfg, modules[-1]
+    if place["end_of_epoch"]:
+        epoch_itr = _EndedEpoch(place["epoch"], epoch_itr)
+    arguments = epoch_itr, cfg.dataset.valid_subset.split(","), place["end_of_epoch"]
+    try:
+        with named_reader_deaths():
+            losses, _ = module.validate_and_save.__wrapped__(cfg, trainer, trainer.task, *arguments)
+    except TerminationRequested:
+        logger.warning("SIGTERM at update %d: leaving", trainer.get_num_updates())
+        _leave()
+    if place["end_of_epoch"] and losses[0] is not None:
+        trainer.lr_step(place["epoch"], losses[0])
+
+
+class _EndedEpoch:
+    """An epoch at its end, as fairseq sees it when it validates and saves; the iterator stands at the next one's start."""
+
+    def __init__(self, epoch: int, iterator: Any) -> None:
+        self.epoch = epoch
+        self.state_dict = iterator.state_dict
+
+    def end_of_epoch(self) -> bool:
+        return True
+
+
+def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> NoReturn:
     """Save ``checkpoint_last.pt`` and leave.
 
     Raises:
         SystemExit: Always, with 143, as if the signal had ended the process.
     """
     logger.warning("SIGTERM at update %d: saving, then leaving", trainer.get_num_updates())
-    options = copy.deepcopy(cfg.checkpoint)
-    options.no_last_checkpoints = False
-    module.checkpoint_utils.save_checkpoint(options, trainer, epoch_itr, None)
+    save_last(module, cfg, trainer, epoch_itr)
+    _leave()
+
+
+def _leave() -> NoReturn:
     if _processes > 1:
         # torchrun ends all others as soon as one has left.
         torch.distributed.barrier()
     raise SystemExit(EXIT_CODE)
+
+
+def save_last(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> None:
+    """Save ``checkpoint_last.pt`` without validating, and note where; log what fairseq logs at the end of an epoch."""
+    ended = epoch_itr.end_of_epoch()
+    _broken_off.update(epoch=epoch_itr.epoch, end_of_epoch=ended)
+    options = copy.deepcopy(cfg.checkpoint)
+    options.no_last_checkpoints = False
+    module.checkpoint_utils.save_checkpoint(options, trainer, epoch_itr, None)
+    if ended or 0 < cfg.optimization.max_update <= trainer.get_num_updates():
+        bar = module.progress_bar.progress_bar(
+            [],
+            log_format=cfg.common.log_format,
+            epoch=epoch_itr.epoch,
+            aim_param_checkpoint_dir=cfg.checkpoint.save_dir,
+            tensorboard_logdir=cfg.common.tensorboard_logdir if is_master(cfg.distributed_training) else None,
+            default_log_format="simple" if cfg.common.no_progress_bar else "tqdm",
+        )
+        stats = module.get_training_stats(metrics.get_smoothed_values("train"))
+        bar.print(stats, tag="train", step=trainer.get_num_updates())

@@ -1,7 +1,9 @@
 """A log of the training that programs can read: one JSON object per line, appended over all restarts.
 
 Lines with ``dataset`` ``train_inner`` come every ``--log-interval`` updates, ``train`` at the end of an epoch, others
-bear the name of a validation subset; ``epoch`` tells what an epoch is made of. ``st plot`` draws the file.
+bear the name of a validation subset; ``epoch`` tells what an epoch is made of. Each start has a line, too: ``resume`` goes on
+from a checkpoint of this folder, ``start`` does not, so that the lines before it are of another training. ``st plot``
+draws the file.
 """
 
 from __future__ import annotations
@@ -43,6 +45,19 @@ class TrainingLog:
             for line in self._waiting:
                 self.write(line)
         self._waiting = []
+
+    def note_start(self, num_updates: int, checkpoint: Path | None, save_dir: str) -> None:
+        """Write at what update a training begins that has written nothing yet.
+
+        Args:
+            num_updates: Made before.
+            checkpoint: What it goes on from, if anything.
+            save_dir: Its folder.
+        """
+        own = checkpoint is not None and checkpoint.resolve().parent == Path(save_dir).resolve()
+        source = None if checkpoint is None else str(checkpoint)
+        line = {"dataset": "resume" if own else "start", "num_updates": num_updates, "checkpoint": source}
+        self._waiting = [line, *self._waiting]
 
     def close(self) -> None:
         """End this log; what is written next waits for the file that is opened next."""

@@ -114,6 +114,40 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint(tmp_path: Path) -
     assert len(curves.stages) == 1
 
 
+def start(update: int, how: str = "resume") -> str:
+    return json.dumps({"time": "", "dataset": how, "num_updates": update, "checkpoint": None})
+
+
+def test_a_training_killed_before_its_first_checkpoint_is_replaced_by_the_one_that_began_again(tmp_path: Path) -> None:
+    lines = [inner(1, 9), inner(2, 8), inner(3, 7)]
+    path = write(
+        tmp_path / "a.log", start(0, "start"), *lines, start(0, "start"), inner(1, 6), inner(2, 5), valid(2, loss=4)
+    )
+    curves = read_curves([path])
+    assert points(curves, "train", "loss") == [(1, 6), (2, 5)]
+    assert points(curves, "dev", "loss") == [(2, 4)]
+    assert [(stage.name, stage.first_update) for stage in curves.stages] == [("a", 0)]
+
+
+def test_a_resumed_run_keeps_what_its_checkpoint_had_seen_however_early_that_was(tmp_path: Path) -> None:
+    first = [start(0, "start"), inner(10, 5), valid(12, loss=3), inner(20, 4), inner(30, 9)]
+    curves = read_curves([write(tmp_path / "a.log", *first, start(20), valid(20, loss=2), inner(30, 3))])
+    assert points(curves, "train", "loss") == [(10, 5), (20, 4), (30, 3)]
+    assert points(curves, "dev", "loss") == [(12, 3), (20, 2)]
+    curves = read_curves([write(tmp_path / "b.log", *first, start(5), inner(10, 2))])
+    assert points(curves, "train", "loss") == [(10, 2)]
+    assert (points(curves, "dev", "loss"), len(curves.stages)) == ([], 1)
+
+
+def test_a_checkpoint_of_the_folder_with_a_new_optimizer_begins_a_stage(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.log", start(0, "start"), inner(10, 5), inner(20, 4), start(0), inner(30, 3), inner(40, 2)
+    )
+    curves = read_curves([path])
+    assert points(curves, "train", "loss") == [(10, 5), (20, 4), (50, 3), (60, 2)]
+    assert [stage.name for stage in curves.stages] == ["a", "a (2)"]
+
+
 def test_the_same_log_twice_counts_once_and_an_empty_one_not_at_all(tmp_path: Path) -> None:
     first, again = write(tmp_path / "a.log", inner(10, 5)), write(tmp_path / "b.log", inner(10, 5))
     curves = read_curves([first, again, write(tmp_path / "c.log", "nothing")])

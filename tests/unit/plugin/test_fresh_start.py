@@ -7,11 +7,12 @@ import signal
 import fairseq_cli.train
 import pytest
 from fairseq import checkpoint_utils
+from fairseq.dataclass.configs import CheckpointConfig
 from fairseq.logging import progress_bar
 from tone_tree import make_tree
 from trainer_in_process import make_config, trainer_of
 
-from st.tasks import save_dir
+from st.tasks import best_score, save_dir
 from st.tasks.training_log import LOG
 
 
@@ -43,8 +44,9 @@ def train_as_if(score, cfg, trainer, epoch_itr):
     )
     trainer.train_step([next(iter(bar))])
     bar.print({"loss": score}, tag="dev", step=1)
+    stop = fairseq_cli.train.should_stop_early(cfg, score)
     checkpoint_utils.save_checkpoint(cfg.checkpoint, trainer, epoch_itr, score)
-    return fairseq_cli.train.should_stop_early(cfg, score)
+    return stop
 
 
 def test_a_second_training_neither_compares_with_the_first_nor_writes_to_its_files(start, tmp_path):
@@ -57,13 +59,45 @@ def test_a_second_training_neither_compares_with_the_first_nor_writes_to_its_fil
         assert list((tmp_path / name / "dev").glob("events*"))
 
 
-def test_a_training_that_goes_on_compares_with_its_own_best(start):
+def test_a_training_that_goes_on_compares_with_its_own_best_and_logs_where_it_does(start, tmp_path):
     assert not train_as_if(2.0, *start("first", patience=1))
     assert not train_as_if(1.0, *start("other", patience=1))
     resumed = start("first", patience=1)
     assert checkpoint_utils.save_checkpoint.best == 2.0
     train_as_if(1.5, *resumed)
     assert checkpoint_utils.save_checkpoint.best == 1.5
+    lines = [json.loads(line) for line in (tmp_path / "first" / "log.jsonl").read_text().splitlines()]
+    starts = [(line["dataset"], line["num_updates"]) for line in lines if line["dataset"] in ("start", "resume", "dev")]
+    assert starts == [("start", 0), ("dev", 1), ("resume", 1), ("dev", 1)]
+
+
+def test_patience_counts_on_where_the_epoch_begins_again_and_anew_with_the_best_score(start):
+    train_as_if(2.0, *start("first", patience=1))
+    save_dir.release()
+    resumed = start("first", patience=1, reset_dataloader=True)
+    assert fairseq_cli.train.should_stop_early(resumed[0], 3.0)
+    save_dir.release()
+    resumed = start("first", patience=1, reset_meters=True)
+    assert not hasattr(checkpoint_utils.save_checkpoint, "best")
+    assert not fairseq_cli.train.should_stop_early(resumed[0], 3.0)
+
+
+@pytest.mark.parametrize(("metric", "maximize"), [("loss", False), ("wer", False), ("loss", True)])
+def test_a_best_score_of_another_metric_is_forgotten_with_the_count_of_patience(caplog, metric, maximize):
+    counted, saved = (
+        vars(function) for function in (fairseq_cli.train.should_stop_early, checkpoint_utils.save_checkpoint)
+    )
+    best_score.forget()
+    counted["best"], saved["best"] = 2.0, 2.0
+    best_score.begin(CheckpointConfig(best_checkpoint_metric="loss"))
+    kept = best_score.state()
+    counted.clear()
+    best_score.begin(CheckpointConfig(best_checkpoint_metric=metric, maximize_best_checkpoint_metric=maximize))
+    best_score.restore(kept)
+    same = (metric, maximize) == ("loss", False)
+    assert (counted, saved) == (({"best": 2.0}, {"best": 2.0}) if same else ({}, {}))
+    assert ("the best score of the checkpoint is of loss (lower is better), and" in caplog.text) != same
+    best_score.forget()
 
 
 def test_t05_without_state_of_the_optimizer_the_updates_still_count_on(start, tmp_path, caplog):

@@ -123,11 +123,47 @@ def test_t11_targets_longer_than_their_frames_are_counted_and_add_nothing():
     assert bool(torch.isfinite(gradient).all())
     alone, _, log_alone, _ = loss_and_gradient(make_batch(USUAL[0], [fits, []]), translation_weight=0.0)
     assert log_alone["ctc_too_long"] == 0
-    # The CTC loss of an empty transcript is that of blanks; without it both sums are the first utterance's.
-    model = make_model()
-    encoded = model.encode(make_batch(*USUAL)["net_input"]["waveforms"], torch.tensor([3200, 3200]))
-    blanks = -model.translator.ctc_logits(encoded)[1].log_softmax(-1)[:, 0].sum()
-    assert loss == pytest.approx(alone - 0.3 * float(blanks.detach()), rel=1e-4)
+    assert (log["ctc_empty"], log_alone["ctc_empty"]) == (0, 1)
+    assert loss == pytest.approx(alone, rel=1e-6), "both sums are the first utterance's"
+
+
+def test_an_utterance_without_transcript_is_not_learnt_to_be_silence():
+    first, both = make_batch(USUAL[0], [[4, 5, 6], []]), make_batch(USUAL[0], [[], []])
+    for sample, empty in ((first, 1), (both, 2)):
+        loss, _, log, gradient = loss_and_gradient(sample)
+        without, _, _, gradient_without = loss_and_gradient(sample, ctc_weight=0.0)
+        assert log["ctc_empty"] == empty
+        assert (loss == without) == (empty == 2)
+        if empty == 2:
+            assert gradient.abs().sum() == pytest.approx(float(gradient_without.abs().sum()), rel=1e-5)
+    with metrics.aggregate() as meters:
+        TranslationCtcCriterion.reduce_metrics([log])
+    assert meters.get_smoothed_values()["ctc_empty"] == 2
+    assert "ctc_loss" not in meters, "there is none to be the mean of"
+
+
+@pytest.mark.parametrize(
+    ("transcripts", "message"),
+    [
+        (["a", "1"], ""),
+        (["a", "", "?!", "b"], "2 of 4 training utterances have no transcript: CTC leaves them out"),
+        (["", " "], "only translation is learnt"),
+    ],
+)
+def test_missing_transcripts_are_said_once(transcripts, message, caplog):
+    utterances = [types.SimpleNamespace(src_text=text) for text in transcripts]
+    subset = types.SimpleNamespace(shuffle=True, dataset=types.SimpleNamespace(utterances=utterances))
+    criterion = make_criterion()
+    criterion.task = types.SimpleNamespace(**vars(TASK), datasets={"train": subset})
+    for _ in range(2):
+        criterion(make_model(), make_batch(*USUAL))
+    assert len(caplog.records) == bool(message)
+    assert message in caplog.text
+    criterion = make_criterion(translation_weight=0.0)
+    criterion.task = types.SimpleNamespace(**vars(TASK), datasets={"train": subset})
+    if "only" in message:
+        with pytest.raises(ConfigError, match=r"no training utterance has a transcript .* learns from nothing else"):
+            criterion(make_model(), make_batch(*USUAL))
 
 
 def test_t11_required_frames_are_exactly_those_below_which_the_loss_is_infinite():

@@ -194,6 +194,7 @@ def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothi
     [
         ("checkpoint", "write_checkpoints_asynchronously", "leave it out"),
         ("dataset", "combine_valid_subsets", "--valid-subset dev is all directions together"),
+        ("optimization", "sentence_avg", "does nothing for this task"),
     ],
 )
 def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, instead):
@@ -202,6 +203,33 @@ def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, inst
     cfg[section][option] = True
     with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} .*{instead}"):
         refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_bleu_is_no_metric_without_the_option_that_scores_it():
+    cfg = make_config("data")
+    cfg.checkpoint.best_checkpoint_metric = "bleu_de_en"
+    with pytest.raises(ConfigError, match="--best-checkpoint-metric bleu_de_en needs --eval-bleu; add it"):
+        refuse_what_this_task_has_not(cfg)
+    cfg.dataset.disable_validation = True
+    refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_finetuning_begins_anew_by_itself():
+    cfg = make_config("data")
+    cfg.checkpoint.finetune_from_model = "other.pt"
+    refuse_what_this_task_has_not(cfg)
+    cfg.checkpoint.reset_meters, cfg.checkpoint.restore_file = True, "third.pt"
+    with pytest.raises(ConfigError, match=r"--finetune-from-model .* leave out --reset-meters and --restore-file"):
+        refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_fairseqs_command_for_sentences_is_refused():
+    def main(_cfg):
+        raise AssertionError
+
+    main.__module__ = "fairseq_cli.interactive"
+    with pytest.raises(ConfigError, match="use st translate"):
+        prepared(lambda cfg, main: main(cfg))(make_config("data"), main)
 
 
 def test_t23_fairseqs_fp16_is_refused_where_nothing_trains(monkeypatch):

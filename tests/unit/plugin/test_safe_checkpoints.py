@@ -94,6 +94,45 @@ def test_t08_a_checkpoint_that_was_asked_for_must_be_there(tmp_path, option):
         checkpointing.choose(options(tmp_path, **{option: str(tmp_path / "nowhere.pt")}))
 
 
+class Adam:
+    pass
+
+
+class Loss:
+    pass
+
+
+class Schedule:
+    def state_dict(self):
+        return {"best": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, ""),
+        ({"optimizer_name": "SGD"}, "was trained with SGD, and --optimizer now makes Adam; give .* --reset-optimizer"),
+        (
+            {"criterion_name": "Gain"},
+            "was trained with Gain, and --criterion now makes Loss; give .* --reset-optimizer",
+        ),
+        ({"lr_scheduler_state": {"lr": 1}}, "another --lr-scheduler, .* or --reset-lr-scheduler"),
+    ],
+)
+def test_t15_another_optimizer_criterion_or_schedule_names_the_option_that_helps(changes, message):
+    trainer = Namespace(optimizer=Adam(), lr_scheduler=Schedule(), get_criterion=Loss)
+    kept = {"optimizer_name": "Adam", "criterion_name": "Loss", "lr_scheduler_state": {"best": 1.0}} | changes
+    state = {"optimizer_history": [kept], "last_optimizer_state": {}}
+    if message:
+        with pytest.raises(CheckpointError, match=message):
+            checkpointing.require_same_optimization(state, trainer, reset_lr_scheduler=False)
+    else:
+        checkpointing.require_same_optimization(state, trainer, reset_lr_scheduler=False)
+    if "lr_scheduler_state" in changes:
+        checkpointing.require_same_optimization(state, trainer, reset_lr_scheduler=True)
+    checkpointing.require_same_optimization({**state, "last_optimizer_state": None}, trainer, reset_lr_scheduler=False)
+
+
 def test_processes_that_do_not_see_one_file_are_told_so(run, monkeypatch):
     def reduce(extremes, _operation):
         torch.maximum(extremes, torch.tensor([-1, 1]), out=extremes)  # what a process without the file brings
