@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from fairseq.distributed import utils
 from st.errors import ConfigError
 from st.tasks import termination
 from st.tasks.clear_errors import clear_errors
+
+logger = logging.getLogger(__name__)
 
 _MARK = "_looks_at_the_options"
 _TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
@@ -66,6 +69,8 @@ def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -
     group = cfg.distributed_training
     started = "RANK" in environment or group.distributed_init_method is not None
     if cfg.common.cpu and not started and group.distributed_world_size == torch.cuda.device_count():
+        if group.distributed_world_size > 1:
+            logger.info("--cpu: one process, not one for each GPU; torchrun starts more")
         group.distributed_world_size = 1
 
 
