@@ -160,6 +160,23 @@ def test_two_processes_end_with_the_same_validation_loss(data, tmp_path):
     assert "training on 2 devices" in result.stdout + result.stderr
 
 
+@pytest.mark.slow
+def test_two_processes_validate_as_one_does(trained, data):
+    command = [
+        *(shutil.which("fairseq-validate"), data, "--user-dir", ROOT / "st", "--task", "speech_translation"),
+        *("--path", trained[0] / "checkpoint_best.pt", "--valid-subset", "dev,test", "--max-tokens", "600000", "--cpu"),
+    ]
+    group = ("--ddp-backend", "legacy_ddp", "--distributed-backend", "gloo")
+    one = run(*command)
+    two = run("torchrun", "--nproc_per_node", "2", "--master_port", free_port(), *command, *group)
+    figures = [
+        {line.partition("valid on ")[2] for line in (result.stdout + result.stderr).splitlines() if "valid on" in line}
+        for result in (one, two)
+    ]
+    assert len(figures[0]) == 2
+    assert figures[0] == figures[1]
+
+
 def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(server, data, tmp_path):
     small = [
         f"+model.{part}_{name}={value}"
