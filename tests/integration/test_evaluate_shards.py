@@ -81,6 +81,7 @@ def test_i06_batches_of_any_size_give_the_same_bytes(data: Path, whole, tmp_path
     assert folder(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_decoder_and_ctc_head_transcribe_together(data: Path, whole, tmp_path: Path, capsys) -> None:
     """In the language of each recording, whatever the batches are; the translations stay as they are."""
     joint = "--joint-ctc-weight", "0.3"

@@ -119,6 +119,7 @@ def test_fairseq_generate_scores_references_with_an_ensemble(trained, data):
     assert lines(result.stdout, "D") == lines(result.stdout, "T")
 
 
+@pytest.mark.slow
 def test_fairseq_generate_draws_by_the_seed(trained, data):
     draw = ("--sampling", "--sampling-topp", "0.9", "--beam", "1", "--max-len-b", "10", "--seed", "3")
     first, again = (lines(generate(trained[0], data, *draw).stdout, "D") for _ in range(2))
