@@ -3,9 +3,10 @@
 The allocator: glibc maps and unmaps every buffer above 32 MB, and gives back memory that is free at the end of its heap,
 so that large activations and gradients fault in their pages on each use. Told to keep memory, it stops.
 
-The matrix product: on some CPUs (AMD's, where torch calls MKL) oneDNN multiplies fp32 matrices twice as fast. torch
-sends fp32 products there when it is allowed to round them to bf16; whether the CPU then does round depends on its
-instructions (with AMX it does), so the result is measured, and anything less than fp32 accuracy is undone.
+The matrix product: MKL, which torch calls for fp32, is written for Intel's CPUs. On those of others oneDNN is 1.1 to 2
+times as fast. torch sends fp32 products there when it is allowed to round them to bf16; whether the CPU then does round
+depends on its instructions (with AMX it does), so anything less than fp32 accuracy is undone. Nothing is timed: the choice
+is the same at each start on a machine, and so are the last bits of a result. :func:`numerics` tells what they depend on.
 
 The kernel cache: oneDNN forgets kernels that it has prepared when more shapes than its cache holds are in use.
 
@@ -18,9 +19,11 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import sys
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -32,8 +35,8 @@ OFF_SWITCH = "ST_NO_TUNE"
 
 MAX_RELATIVE_ERROR = 1e-5
 """A product in fp32 is off by about 3e-7 (Frobenius norm); one rounded to bf16 by 2e-3."""
-MIN_SPEEDUP = 1.15
-"""What the other library must gain; equal ones measure within a few per cent of each other."""
+MKL_VENDOR = "GenuineIntel"
+"""Whose CPUs MKL is at least as fast on as oneDNN."""
 
 PRIMITIVE_CACHE = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")
 """oneDNN prepares a kernel for every shape of tensors and keeps 1,024; training on speech meets more than that."""
@@ -90,19 +93,61 @@ def tune_allocator() -> bool:
 
 
 def tune_matmul() -> bool:
-    """Send fp32 products to oneDNN where that keeps fp32 accuracy and is faster; return whether it was done."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    """Send fp32 products to oneDNN where MKL is slower and fp32 accuracy is kept; return whether it was done."""
+    usual = torch.backends.mkl.is_available() and cpu_vendor() in ("", MKL_VENDOR)  # type: ignore[no-untyped-call]
+    if usual or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     before = _precision()
-    usual_time = product_seconds()
     try:
         _set_precision("bf16")
-        keep = relative_error() < MAX_RELATIVE_ERROR and usual_time > MIN_SPEEDUP * product_seconds()
+        keep = relative_error() < MAX_RELATIVE_ERROR
     except RuntimeError:  # a torch that knows the setting but a CPU that does not
         keep = False
     if not keep:
         _set_precision(before)
     return keep
+
+
+def untune_matmul() -> None:
+    """Leave fp32 products to the library that torch chooses, for a group of processes that do not all have the other."""
+    global _done
+    if _done is not None and _done.matmul:
+        _set_precision("none")
+        _done = Tuning(allocator=_done.allocator, matmul=False)
+
+
+def cpu_vendor() -> str:
+    """Return who made the CPU, as it says itself, such as ``AuthenticAMD``; empty if it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor().rpartition(" ")[2]
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")
+
+
+def numerics(device: torch.device | str = "cpu") -> dict[str, str]:
+    """Return what the last bits of a result in fp32 depend on, besides weights, input and batches.
+
+    Args:
+        device: Where the model is.
+    """
+    versions = {"torch": str(torch.__version__)}
+    if torch.device(device).type != "cpu":
+        return {"device": torch.cuda.get_device_name(device) if torch.cuda.is_available() else str(device), **versions}
+    tuned = _done is not None and _done.matmul
+    return {
+        "device": "CPU",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "products": "oneDNN" if tuned else "torch's choice",
+        "threads": str(torch.get_num_threads()),
+        **versions,
+    }
+
+
+def changed_numerics(before: Mapping[str, object], now: Mapping[str, str]) -> str:
+    """Return which of :func:`numerics` differ, as part of a sentence; empty if none does or ``before`` is empty."""
+    differing = [name for name in now if before and before.get(name) != now[name]]
+    return ", ".join(f"{name} {before.get(name, 'unknown')} before and {now[name]} now" for name in differing)
 
 
 def bfloat16_is_fast() -> bool:
@@ -114,17 +159,6 @@ def bfloat16_is_fast() -> bool:
 def relative_error() -> float:
     """Return the largest relative error of fp32 products under the current settings, against float64."""
     return max(_error(*_operands(shape)) for shape in _SHAPES)
-
-
-def product_seconds(repeats: int = 5) -> float:
-    """Return the shortest time of one large fp32 product under the current settings."""
-    left, right = _operands(_SHAPES[-1])
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _error(left: Tensor, right: Tensor) -> float:

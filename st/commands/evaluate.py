@@ -124,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.shards import choose_shard, connection
     from st.evaluation.tables import terminal_summary
+    from st.inference.precision import choose_device
+    from st.runtime import numerics, tune
 
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
@@ -132,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--threads is {args.threads}; expected at least 1")
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
+    tune(args.threads)
     config = EvaluationConfig(
         normalise=normalise,
         subset=args.subset,
@@ -139,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         shard=shard,
         settings=_settings(args),
+        numerics=numerics(choose_device(own_device(args.device, os.environ))),
         published=args.published,
         clip_megabytes=args.clip_megabytes,
         comet=args.comet,
@@ -204,9 +208,7 @@ def _beam_options(args: argparse.Namespace) -> BeamOptions:
 def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:
     from st.data.languages import split_direction
     from st.inference import TranscriptOptions, load_translator
-    from st.runtime import tune
 
-    tune(args.threads)
     translator = load_translator(
         args.checkpoint,
         data_dir=args.data,

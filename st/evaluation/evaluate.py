@@ -56,6 +56,8 @@ class EvaluationConfig:
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """Recorded in the report: checkpoint digest, decoding options, normalisation. A run with other settings does not
     go on from the results of an interrupted one."""
+    numerics: Mapping[str, str] = field(default_factory=dict)
+    """Recorded in the report, and compared with that of other parts of the run: see :func:`st.runtime.numerics`."""
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
     published: str = "auto"
@@ -118,7 +120,7 @@ def evaluate(
             "shard %s: %s is already written; remove it to evaluate anew", config.shard, Path(out_dir) / REPORT_FILENAME
         )
         return None
-    partial = PartialResults(Path(out_dir) / config.shard.filename, run)
+    partial = PartialResults(Path(out_dir) / config.shard.filename, run, config.numerics)
     decode_utterances(
         decoder,
         test_set.utterances,
@@ -190,6 +192,8 @@ def _score_and_write(
         flags[name] = flag_hypotheses(name, rows, guesser)
         results[name], examples[name] = _score_direction(name, test_set, rows, flags[name])
     notes = {"intervals": METHOD}
+    if config.numerics:
+        notes["numerics"] = ", ".join(f"{name} {value}" for name, value in config.numerics.items())
     if config.comet:
         comet, notes["comet"] = comet_scores(config.comet, translations)
         results = {name: replace(result, comet=comet.get(name)) for name, result in results.items()}

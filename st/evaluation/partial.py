@@ -19,6 +19,7 @@ from st.evaluation.corpus import Utterance
 from st.evaluation.decoder import Decoded
 from st.evaluation.results import JsonValue
 from st.files import named_errors, write_text
+from st.runtime import changed_numerics
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +61,18 @@ class PartialResults:
         path: The file of this process; made if missing, and begun anew if it belongs to another run. Files of other
             processes beside it are read.
         key: From :func:`run_key`.
+        numerics: From :func:`st.runtime.numerics`. Results of others are taken over with a warning.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, numerics: Mapping[str, str] | None = None) -> None:
         self._path = path
-        self._header = json.dumps({"run": key}) + "\n"
+        self._key = key
+        self._numerics = dict(numerics or {})
+        self._told: set[Path] = set()
         self._items: dict[str, StoredItem] = {}
         kept = self._read(path, own=True)
         # Also cuts off a last line that a killed process left without its end.
-        write_text(path, self._header + "".join(kept))
+        write_text(path, "".join(kept or [json.dumps({"run": key, "numerics": self._numerics}) + "\n"]))
         self.refresh()
         if self._items:
             logger.info("%s: going on after %d recordings decoded before", path, len(self._items))
@@ -117,23 +121,39 @@ class PartialResults:
 
     def strangers(self) -> list[Path]:
         """Return the files beside this one that are of other runs: of other settings, another model or other data."""
-        return [path for path in sorted(self._path.parent.glob(PATTERN)) if _first_line(path) != self._header]
+        return [path for path in sorted(self._path.parent.glob(PATTERN)) if not self._is_ours(_first_line(path))]
 
     def _others(self) -> list[Path]:
         """Return the files of this run by other processes."""
         found = (path for path in sorted(self._path.parent.glob(PATTERN)) if path != self._path)
-        return [path for path in found if _first_line(path) == self._header]
+        return [path for path in found if self._is_ours(_first_line(path))]
+
+    def _is_ours(self, line: str) -> bool:
+        return _header(line).get("run") == self._key
+
+    def _warn_of_others(self, path: Path, line: str) -> None:
+        """Say once of each file that it was made in a way that may differ in the last bits."""
+        before = _header(line).get("numerics")
+        changes = changed_numerics(before, self._numerics) if isinstance(before, dict) else ""
+        if changes and path not in self._told:
+            logger.warning(
+                "%s: its results were decoded with %s; hypotheses of scores that nearly tie may differ from one run to another",
+                path,
+                changes,
+            )
+            self._told.add(path)
 
     def _read(self, path: Path, *, own: bool) -> list[str]:
-        """Take over the whole lines of a file and return them."""
+        """Take over the whole lines of a file and return them, its header first; nothing of another run's."""
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        if not lines or lines[0] != self._header:
+        if not lines or not lines[0].endswith("\n") or not self._is_ours(lines[0]):
             logger.info("%s: belongs to another run; starting from the beginning", path)
             return []
-        kept: list[str] = []
+        self._warn_of_others(path, lines[0])
+        kept = lines[:1]
         for line in lines[1:]:
             try:
                 if not line.endswith("\n"):
@@ -142,7 +162,7 @@ class PartialResults:
             except (ValueError, KeyError, TypeError):
                 # Another process may be in the middle of writing it.
                 if own:
-                    logger.warning("%s: line %d is incomplete; its recording is decoded again", path, len(kept) + 2)
+                    logger.warning("%s: line %d is incomplete; its recording is decoded again", path, len(kept) + 1)
                 break
             kept.append(line)
         return kept
@@ -150,6 +170,15 @@ class PartialResults:
     def _take(self, line: str) -> None:
         record = json.loads(line)
         self._items[record["audio"]] = StoredItem(record["transcript"], record["translations"])
+
+
+def _header(line: str) -> dict[str, object]:
+    """Return what the first line of a file says of its run; nothing if it is not ours."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _first_line(path: Path) -> str:

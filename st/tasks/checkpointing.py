@@ -42,7 +42,7 @@ from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
-from st.tasks import best_score, save_dir, termination
+from st.tasks import best_score, numerics, save_dir, termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.fresh_start import forget_last_training
 from st.tasks.training_log import LOG
@@ -137,6 +137,7 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     forget_last_training()
     best_score.begin(cfg)
     termination.watch(trainer)
+    numerics.begin(trainer)
     path = _agree(trainer, lambda: _claim_and_choose(cfg, trainer))
     if path is not None:
         cfg = copy.deepcopy(cfg)
@@ -153,6 +154,7 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     LOG.note_start(trainer.get_num_updates(), start if extra_state is not None else None, cfg.save_dir)
     if going_on:
         kept = extra_state.get(type(trainer.task).__name__, {})
+        numerics.warn_of_changes(start, kept)
         if not cfg.reset_meters:  # as fairseq does with the best score
             best_score.restore(kept)
         if not cfg.reset_dataloader:

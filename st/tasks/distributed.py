@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from st.errors import ConfigError
+from st.runtime import tune, untune_matmul
 
 
 def refuse_unused_parameters(model: Any, criterion: Any) -> None:
@@ -48,6 +49,13 @@ def any_process(flags: list[bool], device: torch.device) -> list[bool]:
     votes = torch.tensor(flags, dtype=torch.uint8, device=device)
     torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
     return [bool(vote) for vote in votes.tolist()]
+
+
+def agree_on_products() -> None:
+    """Have all processes of a group multiply with the same library; where they are on GPUs, nothing depends on it."""
+    grouped = torch.distributed.is_initialized() and torch.distributed.get_backend() != "nccl"
+    if grouped and any_process([not tune().matmul], torch.device("cpu"))[0]:
+        untune_matmul()
 
 
 def unwrapped(model: Any) -> Any:

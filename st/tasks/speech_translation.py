@@ -28,13 +28,13 @@ from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
 from st.runtime import bfloat16_is_fast, tune
-from st.tasks import best_score, termination, training_log
+from st.tasks import best_score, numerics, termination, training_log
 from st.tasks.clear_errors import clear_errors
 from st.tasks.data_options import DataOptions, augmentation_config
 from st.tasks.data_options import option as _option
 from st.tasks.dataset import FairseqTranslationDataset
 from st.tasks.dictionary import FairseqDictionary
-from st.tasks.distributed import refuse_unused_parameters
+from st.tasks.distributed import agree_on_products, refuse_unused_parameters
 from st.tasks.generator import FairseqGenerator
 from st.tasks.iterator import IGNORED, EpochIterator
 from st.tasks.learning import refuse_nothing_to_learn
@@ -77,6 +77,7 @@ class SpeechTranslationTask(FairseqTask):
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
         tune(cfg.threads or None)
+        agree_on_products()
         data_dir = Path(cfg.data)
         self.data_config = DataConfig.load(data_dir)
         self.text = TextVocabulary.load(data_dir)
@@ -279,18 +280,21 @@ class SpeechTranslationTask(FairseqTask):
 
     def get_checkpoint_dict(self) -> dict[str, Any]:
         """Return what fairseq itself does not keep; :mod:`st.tasks.checkpointing` takes it back."""
-        return {type(self).__name__: best_score.state() | termination.state()}
+        return {type(self).__name__: best_score.state() | termination.state() | numerics.state()}
 
     # -- steps --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _precision(self, sample: dict[str, Any]) -> Iterator[None]:
         device = sample["target"].device.type if sample else "cpu"
-        bf16 = self.cfg.precision == "bf16"
-        if self.cfg.precision == "auto":
-            bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bfloat16_is_fast()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.uses_bf16(device)):
             yield
+
+    def uses_bf16(self, device: str) -> bool:
+        """Return whether products are rounded to bfloat16 on a device of this type (``cpu``, ``cuda``)."""
+        if self.cfg.precision == "auto":
+            return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bfloat16_is_fast()
+        return bool(self.cfg.precision == "bf16")
 
     @clear_errors
     def train_step(

@@ -108,6 +108,16 @@ def test_three_shards_one_after_the_other_give_the_same_bytes(data: Path, whole,
     assert folder(out) == whole
 
 
+def test_fault_01_a_shard_that_rounds_otherwise_is_named(data: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main(command(data, out, "--directions", "de_en", "--shard", "1/2", "--threads", "2")) == 0
+    assert "decoded with" not in capsys.readouterr().err
+    assert main(command(data, out, "--directions", "de_en", "--shard", "2/2")) == 0
+    said = capsys.readouterr().err
+    assert said.count("partial-1-of-2.jsonl: its results were decoded with threads 2 before and 1 now") == 1
+    assert "threads 1" in (out / "report.json").read_text()
+
+
 def test_a_shard_that_is_started_again_finds_the_report_written(
     data: Path, whole, tmp_path: Path, monkeypatch, capsys
 ) -> None:
