@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="references; default: the reference column of --hyp, if that is a table of `st evaluate`",
     )
     parser.add_argument(
-        "--target", required=True, metavar="LANG", help="language of the texts as CoVoST writes it (en, zh-CN, …)"
+        "--target",
+        required=True,
+        metavar="LANG",
+        help="language of the texts (en, zh-CN, tr_TR, tur …); with --transcripts also one that CoVoST does not have",
     )
     parser.add_argument(
         "--transcripts",
@@ -85,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    from st.data.languages import covost_code
+
+    args.target = covost_code(args.target)
     _check_options(args)
     if args.latency is not None:
         return _run_latency(args)
@@ -175,13 +182,15 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
-    from st.data.ctc_vocabulary import NORMALISATION, normalise
-    from st.data.languages import written_without_spaces
+    from st.data.languages import check_code, written_without_spaces
+    from st.data.normalisation import NORMALISATION, normalise
     from st.evaluation.error_rates import NO_WORDS, score_transcripts
 
+    check_code(args.target)
     spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
-    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp), spaced=spaced)
+    spell = partial(normalise, language=args.target)
+    result = score_transcripts(heard, said, normalise=spell, where=str(args.hyp), spaced=spaced)
     if args.json:
         record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from st.data.languages import LANGUAGES, split_direction, written_without_spaces
@@ -43,7 +44,7 @@ Tables = dict[str, list[HypothesisRow]]
 class EvaluationConfig:
     """How to evaluate."""
 
-    normalise: Callable[[str], str]
+    normalise: Callable[[str, str], str]
     """Applied to transcripts and references before WER and CER."""
     subset: str = "test"
     """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
@@ -281,8 +282,9 @@ def _missing_rates(asr: Mapping[str, AsrResult]) -> dict[str, str]:
     return notes
 
 
-def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
+def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str, str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
-    if not any(normalise(text).strip() for text in said):
+    if not any(normalise(text, code).strip() for text in said):
         return AsrResult(wer=None, cer=None, n=len(said), num_words=None, num_characters=0, empty_references=len(said))
-    return score_transcripts(heard, said, normalise=normalise, where=code, spaced=not written_without_spaces(code))
+    spaced = not written_without_spaces(code)
+    return score_transcripts(heard, said, normalise=partial(normalise, language=code), where=code, spaced=spaced)
