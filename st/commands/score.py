@@ -65,19 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states; CER alone "
         "where no spaces stand between words (zh-CN, ja)",
     )
-    table = "tsv: columns id and hypothesis, reference or tgt_text"
+    formats = ("text", "tsv", "csv", "jsonl", "kaldi", "trn")
+    described = (
+        "text: one segment per line; tsv, csv: columns id and hypothesis, reference or tgt_text; jsonl: JSON objects; "
+        "kaldi: lines that begin with an id; trn: lines that end with (id)"
+    )
     parser.add_argument(
         "--hyp-format",
         default="auto",
-        choices=("auto", "text", "tsv", "fairseq"),
-        help=f"text: one segment per line; {table}; fairseq: log of fairseq-generate (default: auto)",
+        choices=("auto", *formats, "fairseq"),
+        help=f"{described}; fairseq: log of fairseq-generate (default: auto, which says what it found)",
     )
-    parser.add_argument(
-        "--ref-format",
-        default="auto",
-        choices=("auto", "text", "tsv"),
-        help=f"text: one segment per line; {table} (default: auto)",
-    )
+    parser.add_argument("--ref-format", default="auto", choices=("auto", *formats), help=f"{described} (default: auto)")
     parser.add_argument(
         "--comet",
         metavar="MODEL",
@@ -96,10 +95,14 @@ def run(args: argparse.Namespace) -> int:
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scores import score_translations
-    from st.evaluation.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
+    from st.evaluation.segments import pair_segments, read_both
 
-    hypotheses = read_segments(args.hyp, HYPOTHESIS_COLUMNS, args.hyp_format)
-    references = read_segments(args.ref or args.hyp, REFERENCE_COLUMNS, args.ref_format if args.ref else "tsv")
+    hypotheses, references = read_both(
+        args.hyp,
+        args.ref or args.hyp,
+        formats=(args.hyp_format, args.ref_format if args.ref else args.hyp_format),
+        target=None if args.transcripts else args.target,
+    )
     pairs = pair_segments(hypotheses, references)
     if args.transcripts:
         return _run_transcripts(args, pairs)
@@ -144,7 +147,7 @@ def _check_options(args: argparse.Namespace) -> None:
         return
     if args.ref_format != "auto":
         raise UsageError("--ref-format is given without --ref; give --ref FILE, or leave --ref-format out")
-    if args.hyp_format not in ("auto", "tsv") or not has_references(args.hyp):
+    if args.hyp_format not in ("auto", "tsv", "csv", "jsonl") or not has_references(args.hyp):
         raise UsageError(f"{args.hyp}: no table with the columns id and reference or tgt_text; give --ref FILE")
 
 
