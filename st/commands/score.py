@@ -23,7 +23,7 @@ DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
 With --transcripts, score transcripts instead: word and character error rates.
 Files with ids on both sides are joined by id, all others row by row; a row that is missing or doubled is an error.
-With --latency, score a log of simultaneous translation instead: AL, LAAL, AP and the delay of the first unit.
+With --latency, score a log of simultaneous translation instead: AL, LAAL, DAL, AP and the delay of the first unit.
 """
 
 EXAMPLES = """\
@@ -219,12 +219,14 @@ def _run_latency(args: argparse.Namespace) -> int:
     names = {
         "average_lagging_ms": "AL, ms",
         "length_adaptive_average_lagging_ms": "LAAL, ms",
-        "average_proportion": "AP",
+        "differentiable_average_lagging_ms": "DAL, ms",
+        "average_proportion": "AP (SimulEval)",
+        "average_proportion_of_output": "AP (by output)",
         "start_offset_ms": "first unit, ms",
         "n": "instances",
         "empty": "without output",
     }
     for name, label in names.items():
         value = record[name]
-        sys.stdout.write(f"{label:<14} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
+        sys.stdout.write(f"{label:<15} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
     return 0
