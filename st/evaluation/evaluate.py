@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from st.data.languages import LANGUAGES, split_direction, written_without_spaces
@@ -45,7 +44,7 @@ class EvaluationConfig:
     """How to evaluate."""
 
     normalise: Callable[[str, str], str]
-    """Applied to transcripts and references before WER and CER."""
+    """Applied to transcripts and references, told their language, before WER and CER."""
     subset: str = "test"
     """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
     batch_seconds: float = 120.0
@@ -284,7 +283,10 @@ def _missing_rates(asr: Mapping[str, AsrResult]) -> dict[str, str]:
 
 def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str, str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
-    if not any(normalise(text, code).strip() for text in said):
+
+    def spell(text: str) -> str:
+        return normalise(text, code)
+
+    if not any(spell(text).strip() for text in said):
         return AsrResult(wer=None, cer=None, n=len(said), num_words=None, num_characters=0, empty_references=len(said))
-    spaced = not written_without_spaces(code)
-    return score_transcripts(heard, said, normalise=partial(normalise, language=code), where=code, spaced=spaced)
+    return score_transcripts(heard, said, normalise=spell, where=code, spaced=not written_without_spaces(code))
