@@ -97,6 +97,19 @@ def test_fault_05_numbers_of_rows_join_files_without_ids(tmp_path: Path) -> None
     assert _pair(tmp_path, numbered, "\n".join(EXPECTED)) == list(zip(SAID, EXPECTED, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("hypotheses", "references"),
+    [
+        ("two (bob)\none (alice)\n", "one (alice)\ntoo (bob)\n"),
+        ("bob two\nalice one\n", "one (alice)\ntoo (bob)\n"),
+        ("bob two\nalice one\n", "id\treference\nalice\tone\nbob\ttoo\n"),
+        ("id\thypothesis\nbob\ttwo\nalice\tone\n", "alice one\nbob too\n"),
+    ],
+)
+def test_fault_05_ids_that_are_words_are_known_by_the_other_file(tmp_path: Path, hypotheses, references) -> None:
+    assert _pair(tmp_path, hypotheses, references) == [("one", "one"), ("two", "too")]
+
+
 def test_fault_05_an_id_that_is_missing_is_named(tmp_path: Path) -> None:
     broken = _content("kaldi", SAID, "").replace(IDS[1], "spk9-utt9")
     with pytest.raises(EvaluationError, match="no hypothesis for 'spk1-utt2'; no reference for 'spk9-utt9'"):
