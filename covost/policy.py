@@ -11,8 +11,8 @@ import polars as pl
 from covost.scripts import wrong_script_lines
 from covost.splits import DirectionTable, first_reason
 from st.data.audio import MIN_SAMPLES, SAMPLE_RATE
-from st.data.ctc_vocabulary import normalise
 from st.data.languages import split_direction
+from st.data.normalisation import normalise
 from st.errors import ConfigError, ManifestError
 
 UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite", "out_of_range")

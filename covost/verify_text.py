@@ -10,8 +10,9 @@ import polars as pl
 from covost.corpus_index import read_index, translation_rows
 from covost.transcripts import MANIFEST_PREFIX
 from covost.verify_stores import CheckedStore
+from st.data.characters import distinct_characters
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary, normalise
+from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.manifest import COLUMNS
 from st.data.text import TextVocabulary
 from st.errors import ManifestError
@@ -118,7 +119,7 @@ class VocabularyCheck:
         if split != "train":
             return
         if name.startswith(MANIFEST_PREFIX):
-            unknown = characters(table["src_text"]) - set(self.ctc.symbols) - {" "}
+            unknown = self._characters(table["src_text"], languages[0]) - set(self.ctc.symbols) - {" "}
             if unknown:
                 yield f"{self.config.ctc_vocab_filename}: lacks {' '.join(sorted(unknown))[:80]} of {name}"
         elif self.complete:
@@ -127,10 +128,10 @@ class VocabularyCheck:
                     yield f"{self.config.vocab_filename}: cannot write {sentence!r} of {name}"
                     break
 
-
-def characters(texts: pl.Series) -> set[str]:
-    """Return the characters of normalised transcripts; many are normalised at once, which takes a tenth of the time."""
-    found: set[str] = set()
-    for start in range(0, len(texts), 10_000):
-        found.update(normalise("\n".join(texts[start : start + 10_000])))
-    return found
+    def _characters(self, texts: pl.Series, language: str) -> set[str]:
+        """Return the characters of transcripts as labels have them; many at once, which takes a tenth of the time."""
+        alphabet, found = self.ctc.alphabet, set[str]()
+        for start in range(0, len(texts), 10_000):
+            prepared = alphabet.prepare("\n".join(texts[start : start + 10_000]), language)
+            found |= alphabet.characters(distinct_characters(prepared))
+        return found

@@ -15,6 +15,7 @@ from st.checkpoints.settings import read_json, read_json_if_any
 from st.checkpoints.transformers_files import CTC_FOLDER, OWN_FOLDER
 from st.data.config import DataConfig
 from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.data.normalisation import lower
 from st.data.text import read_dictionary
 from st.errors import CheckpointError, ConfigError
 
@@ -136,7 +137,7 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
     blank = contents.settings.get("pad_token_id", 0)
     if "<pad>" not in symbols and isinstance(blank, int) and blank < len(symbols):
         symbols[blank] = "<pad>"
-    return [symbol.lower() for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
+    return [lower(symbol) for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
 
 
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:

@@ -116,8 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from st.data.ctc_vocabulary import normalise
     from st.data.manifest import subset_files
+    from st.data.normalisation import normalise
     from st.errors import UsageError
     from st.evaluation.corpus import choose_directions
     from st.evaluation.curves import find_logs
@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
-    from st.data.ctc_vocabulary import NORMALISATION
+    from st.data.normalisation import NORMALISATION
     from st.evaluation.digest import digest_of
 
     others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
 With --transcripts, score transcripts instead: word and character error rates.
 Files with ids on both sides are joined by id, all others row by row; a row that is missing or doubled is an error.
-With --latency, score a log of simultaneous translation instead: AL, LAAL, AP and the delay of the first unit.
+With --latency, score a log of simultaneous translation instead: AL, LAAL, DAL, AP and the delay of the first unit.
 """
 
 EXAMPLES = """\
@@ -53,7 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="references; default: the reference column of --hyp, if that is a table of `st evaluate`",
     )
     parser.add_argument(
-        "--target", required=True, metavar="LANG", help="language of the texts as CoVoST writes it (en, zh-CN, …)"
+        "--target",
+        required=True,
+        metavar="LANG",
+        help="language of the texts (en, zh-CN, tr_TR, tur …); with --transcripts also one that CoVoST does not have",
     )
     parser.add_argument(
         "--transcripts",
@@ -61,19 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states; CER alone "
         "where no spaces stand between words (zh-CN, ja)",
     )
-    table = "tsv: columns id and hypothesis, reference or tgt_text"
+    formats = ("text", "tsv", "csv", "jsonl", "kaldi", "trn")
+    described = (
+        "text: one segment per line; tsv, csv: columns id and hypothesis, reference or tgt_text; jsonl: JSON objects; "
+        "kaldi: lines that begin with an id; trn: lines that end with (id)"
+    )
     parser.add_argument(
         "--hyp-format",
         default="auto",
-        choices=("auto", "text", "tsv", "fairseq"),
-        help=f"text: one segment per line; {table}; fairseq: log of fairseq-generate (default: auto)",
+        choices=("auto", *formats, "fairseq"),
+        help=f"{described}; fairseq: log of fairseq-generate (default: auto, which says what it found)",
     )
-    parser.add_argument(
-        "--ref-format",
-        default="auto",
-        choices=("auto", "text", "tsv"),
-        help=f"text: one segment per line; {table} (default: auto)",
-    )
+    parser.add_argument("--ref-format", default="auto", choices=("auto", *formats), help=f"{described} (default: auto)")
     parser.add_argument(
         "--comet",
         metavar="MODEL",
@@ -85,14 +88,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    from st.data.languages import covost_code
+
+    args.target = covost_code(args.target)
     _check_options(args)
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scores import score_translations
-    from st.evaluation.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
+    from st.evaluation.segments import pair_segments, read_both
 
-    hypotheses = read_segments(args.hyp, HYPOTHESIS_COLUMNS, args.hyp_format)
-    references = read_segments(args.ref or args.hyp, REFERENCE_COLUMNS, args.ref_format if args.ref else "tsv")
+    hypotheses, references = read_both(
+        args.hyp,
+        args.ref or args.hyp,
+        formats=(args.hyp_format, args.ref_format if args.ref else args.hyp_format),
+        target=None if args.transcripts else args.target,
+    )
     pairs = pair_segments(hypotheses, references)
     if args.transcripts:
         return _run_transcripts(args, pairs)
@@ -137,7 +147,7 @@ def _check_options(args: argparse.Namespace) -> None:
         return
     if args.ref_format != "auto":
         raise UsageError("--ref-format is given without --ref; give --ref FILE, or leave --ref-format out")
-    if args.hyp_format not in ("auto", "tsv") or not has_references(args.hyp):
+    if args.hyp_format not in ("auto", "tsv", "csv", "jsonl") or not has_references(args.hyp):
         raise UsageError(f"{args.hyp}: no table with the columns id and reference or tgt_text; give --ref FILE")
 
 
@@ -175,13 +185,15 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
-    from st.data.ctc_vocabulary import NORMALISATION, normalise
-    from st.data.languages import written_without_spaces
+    from st.data.languages import check_code, written_without_spaces
+    from st.data.normalisation import NORMALISATION, normalise
     from st.evaluation.error_rates import NO_WORDS, score_transcripts
 
+    check_code(args.target)
     spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
-    result = score_transcripts(heard, said, normalise=normalise, where=str(args.hyp), spaced=spaced)
+    spell = partial(normalise, language=args.target)
+    result = score_transcripts(heard, said, normalise=spell, where=str(args.hyp), spaced=spaced)
     if args.json:
         record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
@@ -207,12 +219,14 @@ def _run_latency(args: argparse.Namespace) -> int:
     names = {
         "average_lagging_ms": "AL, ms",
         "length_adaptive_average_lagging_ms": "LAAL, ms",
-        "average_proportion": "AP",
+        "differentiable_average_lagging_ms": "DAL, ms",
+        "average_proportion": "AP (SimulEval)",
+        "average_proportion_of_output": "AP (by output)",
         "start_offset_ms": "first unit, ms",
         "n": "instances",
         "empty": "without output",
     }
     for name, label in names.items():
         value = record[name]
-        sys.stdout.write(f"{label:<14} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
+        sys.stdout.write(f"{label:<15} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
     return 0

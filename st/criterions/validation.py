@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 
 from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import LANGUAGES, language, written_without_spaces
+from st.data.languages import language, written_without_spaces
 
 MAX_NGRAM = 4
 
@@ -31,12 +31,12 @@ def ctc_error_counts(
     best = logits.argmax(-1).cpu()
     counts = dict.fromkeys(("word_errors", "words", "char_errors", "chars"), 0)
     for labels, length, transcript, code in zip(best, lengths.tolist(), transcripts, spoken, strict=True):
-        reference = ctc.spell(transcript)
+        reference = ctc.spell(transcript, code)
         if not reference:
             continue
         hypothesis = ctc.decode(labels[:length].tolist())
         for unit, process in (("word", jiwer.process_words), ("char", jiwer.process_characters)):
-            if unit == "word" and code in LANGUAGES and written_without_spaces(code):
+            if unit == "word" and written_without_spaces(code):
                 continue
             result = process(reference, hypothesis)
             counts[f"{unit}_errors"] += result.substitutions + result.deletions + result.insertions

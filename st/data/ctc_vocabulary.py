@@ -4,67 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import groupby, islice
 from pathlib import Path
 
 from st.data.characters import distinct_characters
+from st.data.normalisation import Alphabet
 from st.errors import ConfigError
 from st.files import write_text
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 WORD_DELIMITER = "|"
 _BATCH = 50_000
-
-# Arabic script: tatweel only stretches a word; the short vowel marks are written or left out at will.
-_ARABIC_DROPPED = frozenset("\u0640\u0670" + "".join(map(chr, range(0x064B, 0x0653))))
-_ZERO_WIDTH_NON_JOINER = "\u200c"
-
-
-NORMALISATION = (
-    "NFC, lower case, punctuation and symbols to spaces, digits as written; Arabic script without vowel marks and "
-    "tatweel (st.data.ctc_vocabulary.normalise)"
-)
-"""What :func:`normalise` does, for reports."""
-
-
-def normalise(text: str) -> str:
-    """Bring a transcript to what is heard: words of letters, marks and digits, separated by single spaces.
-
-    All scripts: NFC; lower case (``ß`` stays, the dot that lower-casing ``İ`` leaves behind goes); punctuation and
-    symbols become spaces, apostrophes and hyphens among them; digits stay as written; control and format characters
-    go. Arabic script: short vowel marks and tatweel go, the zero-width non-joiner becomes a space. Indic scripts:
-    vowel signs stay. Chinese and Japanese: characters stay in a row, as there are no spaces to begin with.
-    """
-    return _normalise(text, _CHARACTERS)
-
-
-class _CharacterMap(dict[int, str]):
-    """What becomes of each code point; filled as characters are met, because the alphabet is small."""
-
-    def __init__(self, spared: Iterable[str] = ()) -> None:
-        super().__init__()
-        self._spared = frozenset(spared)
-
-    def __missing__(self, code_point: int) -> str:
-        character = chr(code_point)
-        category = unicodedata.category(character)
-        kept = (category[0] in "LMN" and character not in _ARABIC_DROPPED) or character in self._spared
-        spaced = category[0] in "PSZ" or character == _ZERO_WIDTH_NON_JOINER or character.isspace()
-        self[code_point] = character if kept else " " if spaced else ""
-        return self[code_point]
-
-
-_CHARACTERS = _CharacterMap()
-
-
-def _normalise(text: str, characters: _CharacterMap) -> str:
-    return " ".join(_compose_and_lower(text).translate(characters).split())
-
-
-def _compose_and_lower(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
 
 
 class CtcVocabulary:
@@ -87,10 +38,7 @@ class CtcVocabulary:
         self._ids = dict(tokens)
         self.unk = tokens["<unk>"]
         self.delimiter = tokens[WORD_DELIMITER]
-        letters = {symbol for symbol in tokens if len(symbol) == 1}
-        # Published models have their own alphabets: capitals only, or an apostrophe among the letters.
-        self.upper = any(map(str.isupper, letters)) and not any(map(str.islower, letters))
-        self._characters = _CharacterMap(letters - {WORD_DELIMITER})
+        self.alphabet = Alphabet({symbol for symbol in tokens if len(symbol) == 1} - {WORD_DELIMITER})
 
     @classmethod
     def load(cls, path: Path | str) -> CtcVocabulary:
@@ -116,13 +64,11 @@ class CtcVocabulary:
     @classmethod
     def build(cls, texts_by_language: Mapping[str, Iterable[str]]) -> CtcVocabulary:
         """Collect the characters of transcripts, in code point order, so that the order of texts does not matter."""
-        characters: set[str] = set()
-        for texts in texts_by_language.values():
+        alphabet, characters = Alphabet(), set[str]()
+        for language, texts in texts_by_language.items():
             iterator = iter(texts)
             while batch := list(islice(iterator, _BATCH)):
-                # No rule but these looks beyond one character, and none looks across a line end.
-                met = distinct_characters(_compose_and_lower("\n".join(batch)))
-                characters.update("".join(met).translate(_CHARACTERS))
+                characters |= alphabet.characters(distinct_characters(alphabet.prepare("\n".join(batch), language)))
         return cls._of_characters(characters)
 
     @classmethod
@@ -147,24 +93,21 @@ class CtcVocabulary:
     def __len__(self) -> int:
         return len(self.symbols)
 
-    @staticmethod
-    def normalise(text: str) -> str:
-        """Bring a transcript to the alphabet; see :func:`normalise`."""
-        return normalise(text)
+    def spell(self, text: str, language: str | None = None) -> str:
+        """Bring a text to the letters of this vocabulary: normalised, in its case, with the signs that it has.
 
-    def spell(self, text: str) -> str:
-        """Bring a text to the letters of this vocabulary: :func:`normalise`, in its case, with its punctuation.
+        A vocabulary of capitals alone gets capitals; an apostrophe stays if it is a letter here, however it is typed.
 
-        A vocabulary of capitals alone gets capitals; an apostrophe stays if it is a letter here.
+        Args:
+            text: As people write it.
+            language: Its language by any usual code; None where it is not known.
         """
-        spelled = _normalise(text, self._characters)
-        return spelled.upper() if self.upper else spelled
+        return self.alphabet.spell(text, language)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, language: str | None = None) -> list[int]:
         """Return one id per character of :meth:`spell`; a space is ``|``, an unknown character ``<unk>``."""
-        return [
-            self._ids.get(WORD_DELIMITER if character == " " else character, self.unk) for character in self.spell(text)
-        ]
+        spelled = self.spell(text, language).replace(" ", WORD_DELIMITER)
+        return [self._ids.get(character, self.unk) for character in spelled]
 
     def decode(self, ids: Iterable[int], collapse: bool = True) -> str:
         """Return the text of a path through the CTC head.

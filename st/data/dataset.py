@@ -316,7 +316,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         targets = [[self.text.language_id(lang), *self.text.encode(text), eos] for _, _, lang, text in rows]
         target = pad_rows(targets, pad, torch.long, multiple=TARGET_MULTIPLE)
         previous = pad_rows([[eos, *tokens[:-1]] for tokens in targets], pad, torch.long, multiple=TARGET_MULTIPLE)
-        labels = [self.ctc.encode(transcript) for transcript in transcripts]
+        labels = [self.ctc.encode(transcript, code) for transcript, code in zip(transcripts, spoken, strict=True)]
         waveforms = [item["waveform"] for item in items]
         return {
             "id": torch.tensor([number for _, number, _, _ in rows]),

@@ -92,6 +92,85 @@ def language(code: str) -> Language:
         raise UsageError(f"no language {code!r} in CoVoST 2; choose from: {' '.join(LANGUAGES)}") from None
 
 
+_ISO_639_3 = dict(
+    zip(
+        LANGUAGES,
+        [
+            "eng",
+            "fra",
+            "deu",
+            "spa",
+            "cat",
+            "fas",
+            "ita",
+            "rus",
+            "por",
+            "zho",
+            "tur",
+            "ara",
+            "est",
+            "mon",
+            "nld",
+            "swe",
+            "lav",
+            "slv",
+            "tam",
+            "jpn",
+            "ind",
+            "cym",
+        ],
+        strict=True,
+    )
+)
+_UNSPACED_OTHERS = frozenset(
+    [
+        "th",
+        "tha",
+        "lo",
+        "lao",
+        "km",
+        "khm",
+        "my",
+        "mya",
+        "bo",
+        "bod",
+        "dz",
+        "dzo",
+        "zh",
+        "zho",
+        "cmn",
+        "yue",
+        "wuu",
+        "nan",
+    ]
+)
+"""Languages beyond CoVoST 2, and those of Chinese, that write no space between words."""
+
+
+def subtags(code: str) -> list[str]:
+    """Divide a language's code as any tool writes it (``zh-CN``, ``zh_CN``, ``tur_Latn``) into small-lettered parts."""
+    return code.replace("_", "-").lower().split("-")
+
+
+def covost_code(code: str) -> str:
+    """Return CoVoST's code of a language by any usual one (``tr-TR``, ``tr_TR``, ``tur``, ``sv``), others as they are."""
+    base = subtags(code)[0]
+    if code in LANGUAGES:
+        return code
+    return next((known for known in LANGUAGES if base in (subtags(known)[0], _ISO_639_3[known])), code)
+
+
+def check_code(code: str) -> None:
+    """Raise unless a code can be that of a language, in CoVoST 2 or not.
+
+    Raises:
+        UsageError: If it does not begin with two or three letters of ISO 639.
+    """
+    base = subtags(code)[0]
+    if not (base.isascii() and base.isalpha() and len(base) in (2, 3)):
+        raise UsageError(f"no language {code!r}; expected a code such as: {' '.join(LANGUAGES)}, uk, tur")
+
+
 def join_sentences(sentences: Sequence[str], code: str) -> str:
     """Write sentences one behind the other, with spaces where the language's script has them.
 
@@ -99,16 +178,13 @@ def join_sentences(sentences: Sequence[str], code: str) -> str:
         sentences: At least one.
         code: CoVoST code of their language; an unknown one gets spaces.
     """
-    return ("" if code in LANGUAGES and written_without_spaces(code) else " ").join(sentences)
+    return ("" if written_without_spaces(code) else " ").join(sentences)
 
 
 def written_without_spaces(code: str) -> bool:
-    """Return whether a language puts no spaces between its words, so that only its characters can be counted.
-
-    Raises:
-        UsageError: If ``code`` is not a language of CoVoST 2.
-    """
-    return language(code).script in UNSPACED_SCRIPTS
+    """Return whether a language puts no spaces between its words, so that only its characters can be counted."""
+    base = subtags(code)[0]
+    return base in _UNSPACED_OTHERS or (code in LANGUAGES and language(code).script in UNSPACED_SCRIPTS)
 
 
 def split_direction(direction: str) -> tuple[str, str]:

@@ -2,18 +2,23 @@
 
 The file is ARPA text, gzipped or not, or KenLM's binary form. Its units are found out from it: if every one is a single
 character, it scores letter by letter; otherwise word by word, as soon as a word is complete. No lexicon is needed: any
-word may be written, and what the file does not know gets its probability of ``<unk>``.
+word may be written, and what the file does not know gets its probability of ``<unk>``. The file's words are spelled with
+the head's letters, in its case, so that ``Go`` is found by a head of small letters; how many can be is said.
 """
 
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import mmap
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from st.data.normalisation import Alphabet
 from st.decoding.ctc_prefix import Labels
 from st.errors import ConfigError
 
@@ -21,6 +26,15 @@ SPECIALS = frozenset(("<unk>", "<UNK>", "<s>", "</s>"))
 SPACES = ("|", "▁", "<space>", "<sp>")
 """What models of letters write for the space between words."""
 INSTALL = "reading an n-gram language model needs flashlight-text; install it with: pip install 'xlsr-st[lm]'"
+
+LEAST_SPELLED = 0.1
+"""Share of a file's words that the head must be able to spell."""
+USUALLY_SPELLED = 0.5
+"""Share below which a warning says so."""
+_PIECE = re.compile("▁.+|##.+|.+@@")
+"""How tools mark pieces of words."""
+
+logger = logging.getLogger(__name__)
 
 _BINARY = b"mmap lm http://kheafield.com/code"
 _MAX_REMEMBERED = 200_000
@@ -32,36 +46,70 @@ class NgramModel:
 
     Attributes:
         by_letter: Whether the file's units are letters.
+        num_units: How many units the file has.
+        num_spelled: How many of them the CTC head can spell.
     """
 
-    def __init__(self, path: Path | str, symbols: Sequence[str], delimiter: int) -> None:
+    def __init__(self, path: Path | str, symbols: Sequence[str], delimiter: int, language: str | None = None) -> None:
         """Read a file.
 
         Args:
             path: ARPA or KenLM binary.
-            symbols: The CTC head's symbols by label.
+            symbols: The CTC head's symbols by label; empty for those that may not be written.
             delimiter: Label between words.
+            language: What is spoken, by any usual code; None where it is not known.
 
         Raises:
-            ConfigError: If there is no such file, it is no language model, its words cannot be told, or
-                flashlight-text is not installed.
+            ConfigError: If there is no such file, it is no language model, its words cannot be told or are not the
+                head's, or flashlight-text is not installed.
         """
         words = [word for word in read_words(path) if word not in SPECIALS]
         if not words:
             raise ConfigError(f"{path}: the language model has no words")
         self._symbols = ["" if len(symbol) > 1 and symbol.startswith("<") else symbol for symbol in symbols]
+        self._symbols[delimiter] = ""
+        self._spell = partial(Alphabet({symbol for symbol in self._symbols if symbol}).spell_word, language=language)
         self._delimiter = delimiter
         self.by_letter = all(len(word) == 1 or word in SPACES for word in words)
         if self.by_letter:
             self._symbols[delimiter] = next((word for word in SPACES if word in words), symbols[delimiter])
-        self._unit_ids = {word: number for number, word in enumerate(words)}
-        self._unknown = len(words)
-        self._fold = _case_of(words, symbols)
+        spelled = _spelled(words, self._symbols, self._spell)
+        self.num_units, self.num_spelled = len(words), len(spelled)
+        self._check_words(path, [word for number, word in enumerate(words) if number not in spelled])
         self._model = _open(Path(path), [*words, "<unk>"])
+        self._unknown = len(words)
+        self._unit_ids = self._best_units(words, spelled)
         # State before the units that are not complete yet, by the labels so far.
         self._start = self._model.start(False)
         self._states: dict[Labels, Any] = {(): self._start}
         self._scores: dict[tuple[Labels, int], float] = {}
+
+    def _check_words(self, path: Path | str, unspelled: Sequence[str]) -> None:
+        """Say how many units the head can spell, and raise if they are hardly any."""
+        units = "letters" if self.by_letter else "words"
+        said = f"{path}: the CTC head can spell {self.num_spelled} of the language model's {self.num_units} {units}"
+        such = f", not {' '.join(map(repr, unspelled[:3]))}" if unspelled else ""
+        if not self.by_letter and sum(map(bool, map(_PIECE.fullmatch, unspelled))) > LEAST_SPELLED * self.num_units:
+            raise ConfigError(f"{said}{such}: they are pieces of words; give a model of whole words, or one of letters")
+        if self.num_spelled < LEAST_SPELLED * self.num_units:
+            raise ConfigError(
+                f"{said}{such}, so that it could not help; expected at least {LEAST_SPELLED:.0%}: give a model of the "
+                "language and script of the head, made of text without punctuation (st.data.normalisation.normalise)"
+            )
+        level = logging.INFO if self.num_spelled >= USUALLY_SPELLED * self.num_units else logging.WARNING
+        logger.log(level, "%s%s", said, such)
+
+    def _best_units(self, words: Sequence[str], spelled: Mapping[int, str]) -> dict[str, int]:
+        """Return the unit of each spelling: the one that is written so, else the most probable of those spelled so."""
+        groups: dict[str, list[int]] = {}
+        for number, spelling in spelled.items():
+            groups.setdefault(spelling, []).append(number)
+        nothing = self._model.start(True)
+
+        def rank(number: int) -> tuple[bool, float]:
+            return words[number] == spelled[number], float(self._model.score(nothing, number)[1])
+
+        return {spelling: max(some, key=rank) if len(some) > 1 else some[0] for spelling, some in groups.items()}
 
     def score(self, labels: Labels, label: int) -> float:
         """Return the log-probability of ``label`` after ``labels``; of a whole word where ``label`` ends one."""
@@ -89,7 +137,8 @@ class NgramModel:
         if not unit:
             return state, 0.0
         text = "".join(self._symbols[label] for label in labels[-unit:])
-        number = self._unit_ids.get(self._fold(text), self._unknown)
+        # A head of both cases may write capitals that the file does not have.
+        number = self._unit_ids.get(text, self._unit_ids.get(self._spell(text) or "", self._unknown))
         state, value = self._model.score(state, number)
         return state, float(value) * _LN10
 
@@ -107,16 +156,15 @@ class NgramModel:
         return self._states[labels]
 
 
-def _case_of(words: Iterable[str], symbols: Sequence[str]) -> Any:
-    """Return what brings the head's letters to the case of the words."""
-    letters = "".join(symbol for symbol in symbols if len(symbol) == 1)
-    upper = any(any(map(str.isupper, word)) for word in words)
-    lower = any(any(map(str.islower, word)) for word in words)
-    if lower and not upper and any(map(str.isupper, letters)):
-        return str.lower
-    if upper and not lower and any(map(str.islower, letters)):
-        return str.upper
-    return str
+def _spelled(words: Sequence[str], symbols: Sequence[str], spell: Callable[[str], str | None]) -> dict[int, str]:
+    """Return how the head spells the words that it can spell, by their numbers."""
+    letters = set("".join(symbols))
+    found = {}
+    for number, word in enumerate(words):
+        spelling = word if letters.issuperset(word) or word in symbols else spell(word)
+        if spelling and (letters.issuperset(spelling) or spelling in symbols):
+            found[number] = spelling
+    return found
 
 
 def read_words(path: Path | str) -> list[str]:

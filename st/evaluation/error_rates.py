@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import jiwer
@@ -9,6 +10,8 @@ import jiwer
 from st.errors import EvaluationError
 from st.evaluation.results import AsrResult
 from st.evaluation.scores import checked_segments
+
+logger = logging.getLogger(__name__)
 
 NO_WORDS = "no word error rate of {}: written without spaces between words, so that a sentence would count as one word"
 """Said where a language has character errors only."""
@@ -44,13 +47,21 @@ def score_transcripts(
             f"{where}: none of the {len(said)} references has any text after normalisation, so error rates do not "
             "exist; check the src_text column and that the CTC vocabulary knows this language's letters"
         )
+    empty = sum(not text for text in said)
+    if empty:
+        logger.warning(
+            "%s: %d of %d references are empty after normalisation; all that is heard there counts as wrong",
+            where,
+            empty,
+            len(said),
+        )
     return AsrResult(
         wer=100.0 * float(jiwer.process_words(said, heard).wer) if spaced else None,
         cer=100.0 * float(jiwer.process_characters(said, heard).cer),
         n=len(said),
         num_words=sum(len(text.split()) for text in said) if spaced else None,
         num_characters=sum(len(text) for text in said),
-        empty_references=sum(not text for text in said),
+        empty_references=empty,
     )
 
 

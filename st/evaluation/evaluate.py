@@ -43,8 +43,8 @@ Tables = dict[str, list[HypothesisRow]]
 class EvaluationConfig:
     """How to evaluate."""
 
-    normalise: Callable[[str], str]
-    """Applied to transcripts and references before WER and CER."""
+    normalise: Callable[[str, str], str]
+    """Applied to transcripts and references, told their language, before WER and CER."""
     subset: str = "test"
     """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
     batch_seconds: float = 120.0
@@ -285,8 +285,12 @@ def _missing_rates(asr: Mapping[str, AsrResult]) -> dict[str, str]:
     return notes
 
 
-def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str], str]) -> AsrResult:
+def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callable[[str, str], str]) -> AsrResult:
     heard, said = [row.hypothesis for row in table], [row.reference for row in table]
-    if not any(normalise(text).strip() for text in said):
+
+    def spell(text: str) -> str:
+        return normalise(text, code)
+
+    if not any(spell(text).strip() for text in said):
         return AsrResult(wer=None, cer=None, n=len(said), num_words=None, num_characters=0, empty_references=len(said))
-    return score_transcripts(heard, said, normalise=normalise, where=code, spaced=not written_without_spaces(code))
+    return score_transcripts(heard, said, normalise=spell, where=code, spaced=not written_without_spaces(code))

@@ -5,6 +5,9 @@ many milliseconds of the source had been read), ``source_length`` (milliseconds)
 ``prediction_length`` (units) and ``reference``. An instance with ``"past_source": true`` may have delays beyond its
 source, such as those of a system whose computing time is counted.
 
+The definitions are SimulEval's: |Y*|, the length of the reference, divides where there is one. Only DAL, and the AP of its
+authors that stands beside SimulEval's, are of the output alone.
+
 Legend: d delays, X source length, Y units of the output, Y* units of the reference.
 """
 
@@ -18,7 +21,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
-from st.data.languages import written_without_spaces
+from st.data.languages import check_code, written_without_spaces
 from st.errors import EvaluationError
 from st.evaluation.hypotheses import read_lines
 from st.evaluation.results import JsonValue, number
@@ -48,8 +51,12 @@ class LatencyResult:
     """AL (Ma et al., 2019), milliseconds."""
     length_adaptive_average_lagging: float
     """LAAL (Papi et al., 2022): AL that over-generation does not improve, milliseconds."""
+    differentiable_average_lagging: float
+    """DAL (Cherry and Foster, 2019): every unit takes its share of the source, milliseconds."""
     average_proportion: float
-    """AP (Cho and Esipova, 2016): share of the source read when a unit is written, on average."""
+    """AP as SimulEval has it: ``sum(d) / (X |Y*|)``. An output longer than its reference may pass 1."""
+    average_proportion_of_output: float
+    """AP of Cho and Esipova (2016): ``sum(d) / (X |Y|)``, the mean share of the source read when a unit is written."""
     start_offset: float
     """Delay of the first unit, milliseconds."""
     n: int
@@ -62,7 +69,9 @@ class LatencyResult:
         return {
             "average_lagging_ms": number(self.average_lagging),
             "length_adaptive_average_lagging_ms": number(self.length_adaptive_average_lagging),
+            "differentiable_average_lagging_ms": number(self.differentiable_average_lagging),
             "average_proportion": number(self.average_proportion),
+            "average_proportion_of_output": number(self.average_proportion_of_output),
             "start_offset_ms": number(self.start_offset),
             "n": self.n,
             "empty": self.empty,
@@ -74,14 +83,15 @@ def score_latency(path: Path | str, target: str) -> LatencyResult:
 
     Args:
         path: The log.
-        target: CoVoST code of the language written; units are words, or characters where no spaces are written.
+        target: Code of the language written; units are words, or characters where no spaces are written.
 
     Raises:
         EvaluationError: If a line is malformed, delays run backwards, their number is not that of the units, one lies
             beyond its source and is not flagged, or no instance has any output.
-        UsageError: If ``target`` is not a language of CoVoST 2.
+        UsageError: If ``target`` is not the code of a language.
         OSError: If the file cannot be read.
     """
+    check_code(target)
     by_character = written_without_spaces(target)
     lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
     instances = [_read(f"{path}:{number}", line, by_character) for number, line in lines]
@@ -93,7 +103,9 @@ def score_latency(path: Path | str, target: str) -> LatencyResult:
         length_adaptive_average_lagging=_mean(
             [lagging(item, max(item.reference_length, len(item.delays))) for item in written]
         ),
-        average_proportion=_mean([sum(item.delays) / (item.source_length * len(item.delays)) for item in written]),
+        differentiable_average_lagging=_mean([differentiable_lagging(item) for item in written]),
+        average_proportion=_mean([proportion(item, item.reference_length) for item in written]),
+        average_proportion_of_output=_mean([proportion(item, len(item.delays)) for item in written]),
         start_offset=_mean([item.delays[0] for item in written]),
         n=len(written),
         empty=len(instances) - len(written),
@@ -111,6 +123,24 @@ def lagging(instance: Instance, num_units: int) -> float:
     last = next((i for i, delay in enumerate(instance.delays) if delay >= source), len(instance.delays) - 1)
     steps = [delay - i * source / num_units for i, delay in enumerate(instance.delays[: last + 1])]
     return _mean(steps)
+
+
+def differentiable_lagging(instance: Instance) -> float:
+    """Return by how much an output lags if every unit takes at least its share of the source, ``X / |Y|``.
+
+    The mean of ``d'_i - (i - 1) X / |Y|``, where ``d'_i`` is ``d_i``, but at least ``d'_(i-1) + X / |Y|``.
+    """
+    share = instance.source_length / len(instance.delays)
+    steps, reached = [], 0.0
+    for i, delay in enumerate(instance.delays):
+        reached = max(delay, reached + share) if i else delay
+        steps.append(reached - i * share)
+    return _mean(steps)
+
+
+def proportion(instance: Instance, num_units: int) -> float:
+    """Return the delays of all units over the source, per unit of ``num_units``."""
+    return sum(instance.delays) / (instance.source_length * num_units)
 
 
 def _read(where: str, line: str, by_character: bool) -> Instance:

@@ -1,65 +1,177 @@
-"""Read anybody's hypotheses and references: plain text, tables with ids, and logs of ``fairseq-generate``."""
+"""Read anybody's hypotheses and references, and find out which belong together."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 from st.errors import EvaluationError
-from st.evaluation.hypotheses import read_lines, read_table
+from st.evaluation.hypotheses import read_lines
 from st.evaluation.pairing import Pair, pair_by_id
+from st.evaluation.segment_formats import (
+    HYPOTHESIS_COLUMNS,
+    REFERENCE_COLUMNS,
+    SOURCE_COLUMNS,
+    File,
+    Segments,
+    line_ids,
+    names_references,
+    read_as,
+    recognise,
+)
 
-FORMATS = ("auto", "text", "tsv", "fairseq")
-HYPOTHESIS_COLUMNS = ("hypothesis",)
-REFERENCE_COLUMNS = ("reference", "tgt_text")
-SOURCE_COLUMNS = ("source", "src_text")
+__all__ = ["HYPOTHESIS_COLUMNS", "REFERENCE_COLUMNS", "Segments", "pair_segments", "read_both", "read_segments"]
 
-_GENERATED = re.compile(r"D-(\d+)\t[^\t]*\t?(.*)", re.DOTALL)
-_LOG_LINE = re.compile(r"[SHDP]-\d+\t")
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """Texts of one file with their ids."""
-
-    path: str
-    rows: Sequence[tuple[str, str]]
-    """Id and text; the id is the row's number, from 0, where the file has none of its own."""
-    numbered: bool
-    """Whether the ids are row numbers."""
-    name: Callable[[str], str] = repr
-    """What messages call an id."""
-
-    def renumbered(self) -> list[tuple[str, str]]:
-        """Return the rows with row numbers for ids."""
-        return [(str(number), text) for number, (_, text) in enumerate(self.rows)]
+_NAMES = {
+    "text": "text, a segment per line",
+    "tsv": "a table",
+    "csv": "CSV",
+    "jsonl": "JSON",
+    "kaldi": "lines that begin with an id (Kaldi, ESPnet)",
+    "trn": "lines that end with (id) (sclite's trn)",
+    "fairseq": "a log of fairseq-generate",
+}
+_LINES = ("trn", "kaldi")
+"""Formats that a file cannot tell alone."""
+_SURE = 5
+"""Lines whose first words have one shape, from which on no accident makes them so."""
 
 
-def read_segments(path: Path | str, columns: Sequence[str], file_format: str = "auto") -> Segments:
-    """Read a file of segments.
+def read_segments(
+    path: Path | str, columns: Sequence[str], file_format: str = "auto", *, target: str | None = None
+) -> Segments:
+    """Read a file of segments by itself; :func:`read_both` knows more of two.
 
     Args:
-        path: The file. ``text``: one segment per line. ``tsv``: a header with ``id`` and one of ``columns``.
-            ``fairseq``: a log of ``fairseq-generate``, whose ``D-<row>`` lines may stand in any order.
+        path: The file.
         columns: Names that the text's column may have, in order of preference.
-        file_format: One of :data:`FORMATS`; ``auto`` looks at the file.
+        file_format: One of :data:`st.evaluation.segment_formats.FORMATS`; ``auto`` looks at the file.
+        target: Language of the texts, for files that have several; None: transcripts.
 
     Raises:
         EvaluationError: If the file does not have that format or is not UTF-8, looks like a table but lacks a column,
             or references are asked of a log.
         OSError: If it cannot be read.
     """
-    lines = read_lines(path)
-    chosen = _guess(path, lines, columns) if file_format == "auto" else file_format
-    if chosen == "fairseq" and tuple(columns) != HYPOTHESIS_COLUMNS:
-        # What was skipped in decoding is in neither its hypotheses nor its references, and would never be missed.
-        raise EvaluationError(
-            f"{path}: a log of fairseq-generate holds only what was decoded; give the references of the whole test set, "
-            "such as its manifest (or --ref-format text, if this is no log)"
-        )
-    return _READERS[chosen](path, lines, columns)
+    file = File(path, read_lines(path), columns, target)
+    return read_as(file, recognise(file) or "text" if file_format == "auto" else file_format)
+
+
+def read_both(
+    hypotheses: Path | str,
+    references: Path | str,
+    *,
+    formats: tuple[str, str] = ("auto", "auto"),
+    target: str | None = None,
+) -> tuple[Segments, Segments]:
+    """Read two files that belong together, and say what they were read as.
+
+    Lines of text have ids where those of both files agree; see :func:`st.evaluation.segment_formats.recognise` for files
+    that say what they are.
+
+    Args:
+        hypotheses: The one file.
+        references: The other, or the same.
+        formats: Of each; ``auto`` looks at them.
+        target: Language of the texts; None: transcripts.
+
+    Raises:
+        EvaluationError: As for :func:`read_segments`, or if one file has ids on its lines and the other does not.
+        OSError: If one cannot be read.
+    """
+    paths = (hypotheses, references)
+    columns = (HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS)
+    files = [File(path, read_lines(path), names, target) for path, names in zip(paths, columns, strict=True)]
+    told = [recognise(file) if name == "auto" else name for file, name in zip(files, formats, strict=True)]
+    read = [read_as(file, name) if name is not None else None for file, name in zip(files, told, strict=True)]
+    found = []
+    for file, other, segments, others, name in zip(files, files[::-1], read, read[::-1], told, strict=True):
+        chosen = name or _format_of_lines(file, other, others)
+        found.append(segments or read_as(file, chosen))
+        if not found[1:] or hypotheses != references:
+            logger.info("%s: read as %s", file.path, _NAMES[chosen])
+    return found[0], found[1]
+
+
+def _format_of_lines(file: File, other: File, others: Segments | None) -> str:
+    """Return the format of lines of text: by the ids of the other file, or else by the shape of their own.
+
+    Args:
+        file: The file.
+        other: The other.
+        others: What the other was read as; None: lines of text, too.
+    """
+    mine = {name: ids for name in _LINES if (ids := line_ids(file, name))}
+    if others is not None:
+        theirs = [] if others.numbered else [[key for key, _ in others.rows]]
+        agreeing = [name for name, ids in mine.items() if any(_agree(ids, some) for some in theirs)]
+    else:
+        # Two texts may begin with the same words: only what looks like an id is one.
+        candidates = {name: ids for name in _LINES if (ids := line_ids(other, name))}
+        agreeing = [
+            name
+            for name, ids in mine.items()
+            for kind, some in candidates.items()
+            if _agree(ids, some) and ((name, kind) != ("kaldi", "kaldi") or (_are_ids(ids) and _are_ids(some)))
+        ]
+    if agreeing:
+        return agreeing[0]
+    name = next((name for name, ids in mine.items() if _are_ids(ids)), None)
+    if name is None:
+        return "text"
+    theirs_too = any(_are_ids(ids) for kind in _LINES if others is None and (ids := line_ids(other, kind)))
+    by_row = others is None or (others.numbered and file.option == "--hyp-format")
+    if theirs_too or not by_row or _row_numbers(mine[name]) is not None:
+        return name
+    raise EvaluationError(
+        f"{file.path}: its lines look as if they had ids, such as {mine[name][0]!r}, which {other.path} does not have; give "
+        f"two files with the same ids, or say {file.option} {name}, or {file.option} text if these are words"
+    )
+
+
+def _agree(ids: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether most ids of two files are the same, perhaps but for folders and endings of files."""
+    if _stems(ids) & _stems(others):
+        ids, others = [*_stems(ids)], [*_stems(others)]
+    return 2 * len({*ids} & {*others}) > max(len(ids), len(others))
+
+
+def _stems(ids: Sequence[str]) -> set[str]:
+    return {_stem(key) for key in ids}
+
+
+def _stem(key: str) -> str:
+    return PurePath(key).name.rpartition(".")[0] or PurePath(key).name
+
+
+def _are_ids(ids: Sequence[str]) -> bool:
+    """Return whether first or last words of lines are ids rather than words, by their shape alone."""
+    if _row_numbers(ids) is not None:
+        return len(ids) > 2
+    shapes = {re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", key)) for key in ids}
+    if len(shapes) != 1 or not all(any(map(str.isdigit, key)) for key in ids):
+        return False
+    [shape] = shapes
+    separators = re.sub("[a0]", "", shape)
+    if "a" not in shape:  # Figures, times and dates begin sentences, too.
+        dates = all(re.fullmatch(r"\d{4}-\d\d-\d\d", key) for key in ids)
+        return not dates and (separators in ("--", "__", "---", "-_", "_-") or all(len(key) > 6 for key in ids))
+    prefixes = {re.match(r"[^\d]*", key)[0] for key in ids}  # type: ignore[index]
+    return len(ids) >= _SURE or len(prefixes) == 1 < len(ids) or len(separators) > 1
+
+
+def _row_numbers(ids: Sequence[str]) -> list[str] | None:
+    """Return rows from 0, if ids are the numbers of rows from 0 or from 1; None if they are not."""
+    if not all(key.isascii() and key.isdigit() for key in ids) or len(ids) != len({*ids}):
+        return None
+    numbers = [int(key) for key in ids]
+    first = min(numbers, default=0)
+    return [str(n - first) for n in numbers] if first < 2 and max(numbers, default=0) - first == len(ids) - 1 else None
 
 
 def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
@@ -68,31 +180,51 @@ def pair_segments(hypotheses: Segments, references: Segments) -> list[Pair]:
     Raises:
         EvaluationError: If an id or row is missing or doubled, or a table's ids would have to be ignored.
     """
+    hypotheses, references = _aligned(hypotheses, references)
     where = f"{hypotheses.path} against {references.path}"
+    return pair_by_id(hypotheses.rows, references.rows, where=where, name=hypotheses.name)
+
+
+def _aligned(hypotheses: Segments, references: Segments) -> tuple[Segments, Segments]:
+    """Give two files ids of one kind."""
+    ids, others = ([key for key, _ in segments.rows] for segments in (hypotheses, references))
     if hypotheses.numbered == references.numbered:
-        return pair_by_id(hypotheses.rows, references.rows, where=where, name=hypotheses.name)
-    if references.numbered:
-        raise EvaluationError(
-            f"{where}: the hypotheses have ids and the references have none; give references with ids, such as a "
-            "manifest (id, tgt_text)"
-        )
-    return pair_by_id(hypotheses.rows, references.renumbered(), where=where, name=hypotheses.name)
+        stems = [*map(_stem, ids)], [*map(_stem, others)]
+        if (
+            not hypotheses.numbered
+            and {*ids} != {*others}
+            and {*stems[0]} == {*stems[1]}
+            and len({*stems[0]}) == len(ids)
+        ):
+            return _renamed(hypotheses, stems[0]), _renamed(references, stems[1])
+        return hypotheses, references
+    if hypotheses.numbered:
+        return hypotheses, _renamed(references, [str(number) for number in range(len(others))])
+    rows = _row_numbers(ids)
+    if rows is not None:
+        return _renamed(hypotheses, rows), references
+    raise EvaluationError(
+        f"{hypotheses.path} against {references.path}: the hypotheses have ids and the references have none; give "
+        "references with ids, such as a manifest (id, tgt_text)"
+    )
 
 
-def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> list[str]:
-    """Return what was said in each pair, from the table of the references or else that of the hypotheses.
+def _renamed(segments: Segments, ids: Sequence[str]) -> Segments:
+    return replace(segments, rows=[(key, text) for key, (_, text) in zip(ids, segments.rows, strict=True)])
+
+
+def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> Sequence[str]:
+    """Return what was said in each pair, from the references' file or else that of the hypotheses.
 
     Raises:
-        EvaluationError: If neither is a table with a source.
-        OSError: If a table cannot be read again.
+        EvaluationError: If neither has sources.
     """
-    for segments in (references, hypotheses):
-        table = None if segments.numbered else read_table(segments.path)
-        if table and set(SOURCE_COLUMNS) & set(table.header):
-            sources = table.column(*SOURCE_COLUMNS)
-            # Pairs stand in the order of the references, and may have been joined to them without their ids.
-            by_id = dict(zip(table.column("id"), sources, strict=True))
-            return sources if segments is references else [by_id[pair.id] for pair in pairs]
+    if references.sources is not None:
+        return references.sources
+    if hypotheses.sources is not None:
+        rows = _aligned(hypotheses, references)[0].rows
+        by_id = {key: source for (key, _), source in zip(rows, hypotheses.sources, strict=True)}
+        return [by_id[pair.id] for pair in pairs]
     raise EvaluationError(
         f"{hypotheses.path} and {references.path}: no sources, which COMET reads; give a table with the columns id and "
         f"{' or '.join(SOURCE_COLUMNS)} as --ref or --hyp"
@@ -100,59 +232,10 @@ def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segmen
 
 
 def has_references(path: Path | str) -> bool:
-    """Return whether a file is a table that has references of its own.
+    """Return whether a file has references of its own beside its hypotheses.
 
     Raises:
         EvaluationError: If the file is not UTF-8.
         OSError: If it cannot be read.
     """
-    header = next(iter(read_lines(path)), "").split("\t")
-    return "id" in header and any(name in header for name in REFERENCE_COLUMNS)
-
-
-def _guess(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> str:
-    header = lines[0].split("\t") if lines else []
-    if "id" in header and any(name in header for name in columns):
-        return "tsv"
-    if len(header) > 1 and "id" in [name.strip().casefold() for name in header]:
-        option = "--hyp-format" if tuple(columns) == HYPOTHESIS_COLUMNS else "--ref-format"
-        raise EvaluationError(
-            f"{path}: looks like a table with the columns {', '.join(map(repr, header))}, but has not both 'id' and "
-            f"{' or '.join(map(repr, columns))}; name them so, or give {option} text if this is no table"
-        )
-    return "fairseq" if any(_LOG_LINE.match(line) for line in lines) else "text"
-
-
-def _read_text(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> Segments:
-    del columns
-    return Segments(
-        str(path), [(str(number), line) for number, line in enumerate(lines)], numbered=True, name=_row_name
-    )
-
-
-def _read_tsv(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> Segments:
-    del lines
-    table = read_table(path)
-    rows = list(zip(table.column("id"), table.column(*columns), strict=True))
-    return Segments(str(path), rows, numbered=False)
-
-
-def _read_fairseq(path: Path | str, lines: Sequence[str], columns: Sequence[str]) -> Segments:
-    del columns
-    found = [match.groups() for line in lines if (match := _GENERATED.fullmatch(line))]
-    if not found:
-        raise EvaluationError(f"{path}: no D-<n> lines in it; expected the log of fairseq-generate with its output")
-    rows = [(number, text) for number, text in found]
-    return Segments(str(path), rows, numbered=True, name="D-{}".format)
-
-
-def _row_name(number: str) -> str:
-    """Return what an editor calls a row; ids count from 0, as fairseq does."""
-    return f"row {int(number) + 1}"
-
-
-_READERS: dict[str, Callable[[Path | str, Sequence[str], Sequence[str]], Segments]] = {
-    "text": _read_text,
-    "tsv": _read_tsv,
-    "fairseq": _read_fairseq,
-}
+    return names_references(File(path, read_lines(path), REFERENCE_COLUMNS))

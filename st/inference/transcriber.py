@@ -92,6 +92,7 @@ class Transcriber:
         self.model, self.ctc, self.text, self.options = model, ctc, text, options
         self._frame_s = frame_seconds(model)
         self._impossible: Tensor | None = None
+        self._lm: NgramModel | None = None
         if options.language is not None:
             self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
             if options.decoder is None and not has_letters(ctc, options.language):
@@ -99,7 +100,10 @@ class Transcriber:
                     "the CTC head has no letters that %s is written in; expect transcripts of no worth",
                     options.language,
                 )
-        self._lm = None if options.lm is None else NgramModel(options.lm, ctc.symbols, ctc.delimiter)
+        if options.lm is not None:
+            possible = [True] * len(ctc) if self._impossible is None else (~self._impossible).tolist()
+            symbols = [symbol if may else "" for symbol, may in zip(ctc.symbols, possible, strict=True)]
+            self._lm = NgramModel(options.lm, symbols, ctc.delimiter, options.language)
         if options.decoder is not None:
             if text is None or "decoder" not in model.config.parts:
                 raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")
@@ -125,8 +129,8 @@ class Transcriber:
             return found
         lengths = encoded.lengths.tolist()
         return [
-            dataclasses.replace(transcript, words=self._times(transcript.text, logits[row, : lengths[row]]))
-            for row, transcript in enumerate(found)
+            dataclasses.replace(transcript, words=self._times(transcript.text, logits[row, : lengths[row]], code))
+            for row, (transcript, code) in enumerate(zip(found, self._spoken(len(found), spoken), strict=True))
         ]
 
     def _transcripts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[Transcript]:
@@ -150,7 +154,13 @@ class Transcriber:
         text, memory = self.text, self.model.adapt(encoded)
         if text is None:
             raise DecodingError("this model has no text vocabulary")
+        codes = {text.language_id(code): code for code in spoken}
         tags = torch.tensor([text.language_id(code) for code in spoken], device=logits.device)
+
+        def labels_of(tokens: Sequence[int]) -> list[int]:
+            """Spell the text behind a tag with the CTC head's letters."""
+            return self.ctc.encode(text.decode(tokens), codes.get(next(iter(tokens), -1)))
+
         written = []
         for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
             rows = torch.arange(len(logits), device=logits.device)[part]
@@ -159,7 +169,7 @@ class Transcriber:
                 scorer = joint_scorer(
                     logits[part],
                     encoded.lengths[part],
-                    self._labels_of,
+                    labels_of,
                     weight=options.joint_ctc_weight,
                     candidates=2 * options.beam,
                     always=tags[part][:, None].tolist(),
@@ -178,15 +188,18 @@ class Transcriber:
             written += [Transcript(text.decode(best.tokens), truncated=best.truncated) for [best] in found]
         return written
 
-    def _labels_of(self, tokens: Sequence[int]) -> list[int]:
-        """Spell the text of a hypothesis with the CTC head's letters."""
-        return self.ctc.encode(self.text.decode(tokens)) if self.text is not None else []
+    def _spoken(self, number: int, spoken: Sequence[str] | None) -> Sequence[str | None]:
+        """Return what is spoken in each of so many utterances, as far as anybody has said so."""
+        if self.options.language is not None or spoken is None:
+            return [self.options.language] * number
+        return spoken
 
-    def _times(self, text: str, logits: Tensor) -> tuple[TimedText, ...]:
-        if not self.ctc.spell(text):
+    def _times(self, text: str, logits: Tensor, language: str | None) -> tuple[TimedText, ...]:
+        if not self.ctc.spell(text, language):
             return ()
         try:
-            return tuple(time_words(logits, text, self.ctc, frame_s=self._frame_s, skip_unknown=True))
+            words = time_words(logits, text, self.ctc, frame_s=self._frame_s, language=language, skip_unknown=True)
+            return tuple(words)
         except DecodingError as error:
             logger.warning("no times: %s", error)
             return ()

@@ -121,8 +121,16 @@ class Translator:
         self.check_transcribes()
         return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [[]])[0]
 
-    def align(self, audio: AudioLike, text: str, *, sample_rate: int = SAMPLE_RATE) -> list[TimedText]:
+    def align(
+        self, audio: AudioLike, text: str, *, sample_rate: int = SAMPLE_RATE, language: str | None = None
+    ) -> list[TimedText]:
         """Find out when each word of a text was said in a recording of at most 30 seconds.
+
+        Args:
+            audio: The recording.
+            text: What was said.
+            sample_rate: Of samples that are given as an array.
+            language: What the text is written in, whose capitals and apostrophes may be its own (``tr``, ``uk``).
 
         Raises:
             AudioError: If the recording cannot be used.
@@ -136,7 +144,7 @@ class Translator:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             encoded = self._encode([waveform])
             logits = self.model.ctc_logits(encoded)[0, : int(encoded.lengths[0])]
-        return time_words(logits, text, self.ctc, frame_s=frame_seconds(self.model))
+        return time_words(logits, text, self.ctc, frame_s=frame_seconds(self.model), language=language)
 
     def check_languages(self, codes: Sequence[str]) -> None:
         """Raise unless the model can translate into all of ``codes``; see :meth:`translate`."""

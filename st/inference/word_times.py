@@ -10,8 +10,9 @@ Legend: S frames, C labels.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -43,7 +44,13 @@ class TimedText:
 
 
 def time_words(
-    logits: Tensor, text: str, vocabulary: CtcVocabulary, *, frame_s: float, skip_unknown: bool = False
+    logits: Tensor,
+    text: str,
+    vocabulary: CtcVocabulary,
+    *,
+    frame_s: float,
+    language: str | None = None,
+    skip_unknown: bool = False,
 ) -> list[TimedText]:
     """Find out when each word was said.
 
@@ -52,6 +59,7 @@ def time_words(
         text: What was said.
         vocabulary: That of the head.
         frame_s: Seconds from one frame to the next.
+        language: What the text is written in, by any usual code; None where it is not known.
         skip_unknown: Leave out letters that the vocabulary does not have, instead of raising.
 
     Returns:
@@ -60,10 +68,11 @@ def time_words(
     Raises:
         DecodingError: If the text has no letter, a letter is unknown, or the text does not fit into the audio.
     """
-    unknown = sorted(letter for letter in set(vocabulary.spell(text)) if vocabulary.unk in vocabulary.encode(letter))
+    spelled = zip(vocabulary.spell(text, language), vocabulary.encode(text, language), strict=True)
+    unknown = sorted({letter for letter, label in spelled if label == vocabulary.unk})
     if unknown and not skip_unknown:
         raise DecodingError(f"cannot align {' '.join(unknown)}: the CTC vocabulary has no such letters")
-    words = _words(text, vocabulary)
+    words = _words(text, vocabulary, language)
     if not words:
         raise DecodingError(f"nothing to align: {text!r} holds no letter of the CTC vocabulary")
     labels: list[int] = []
@@ -91,12 +100,12 @@ class _Word:
     """Whether the CTC head sees a space before it."""
 
 
-def _words(text: str, vocabulary: CtcVocabulary) -> list[_Word]:
+def _words(text: str, vocabulary: CtcVocabulary, language: str | None) -> list[_Word]:
     """Divide a text into what is timed; signs without letters join a neighbour."""
     words: list[_Word] = []
     opening = None
     for match in _UNIT.finditer(text):
-        labels = [label for label in vocabulary.encode(match.group()) if label != vocabulary.unk]
+        labels = [label for label in vocabulary.encode(match.group(), language) if label != vocabulary.unk]
         if all(label == vocabulary.delimiter for label in labels):
             if words:
                 words[-1].end = match.end()
@@ -105,18 +114,19 @@ def _words(text: str, vocabulary: CtcVocabulary) -> list[_Word]:
             continue
         start = match.start() if opening is None else opening
         opening = None
-        words.append(_Word(start, match.end(), labels, _begins(text, words, match, vocabulary)))
+        begins = _begins(text, words, match, partial(vocabulary.spell, language=language))
+        words.append(_Word(start, match.end(), labels, begins))
     return words
 
 
-def _begins(text: str, words: Sequence[_Word], match: re.Match[str], vocabulary: CtcVocabulary) -> bool:
+def _begins(text: str, words: Sequence[_Word], match: re.Match[str], spell: Callable[[str], str]) -> bool:
     """Return whether a space, or a sign that counts as one, stands between the last word and the next."""
     if not words:
         return False
     before, word = text[words[-1].start : match.start()], match.group()
     if before[-1].isspace():
         return True
-    return vocabulary.spell(before + word) != vocabulary.spell(before) + vocabulary.spell(word)
+    return spell(before + word) != spell(before) + spell(word)
 
 
 def join_words(words: Sequence[TimedText], text: str) -> list[TimedText]:

@@ -12,8 +12,8 @@ import pytest
 import st.inference
 from st.data.audio import encode_flac
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import normalise
 from st.data.manifest import ManifestRow, write_manifest
+from st.data.normalisation import normalise
 from st.evaluation.evaluate import EvaluationConfig
 
 DIRECTIONS = ("fr_en", "en_de", "en_zh-CN")

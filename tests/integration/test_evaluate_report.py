@@ -214,7 +214,7 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
     assert report["settings"]["checkpoint"] == "checkpoint_best.pt"
     assert len(report["settings"]["checkpoint_sha256"]) == 64
     assert (report["settings"]["beam"], report["settings"]["length_penalty"]) == (5, 1.0)
-    assert "st.data.ctc_vocabulary.normalise" in report["settings"]["asr_normalisation"]
+    assert "st.data.normalisation.normalise" in report["settings"]["asr_normalisation"]
 
 
 @pytest.mark.parametrize(

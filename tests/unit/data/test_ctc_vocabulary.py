@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st_
 
-from st.data.ctc_vocabulary import CtcVocabulary, normalise
+from st.data.ctc_vocabulary import CtcVocabulary
+from st.data.normalisation import normalise
 from st.errors import ConfigError
 
 TEXTS = {"fr": ["L'été, c'est déjà 2024 !"], "ja": ["今日は。"], "ta": ["நன்றாக உள்ளது"], "fa": ["می‌خواهم"]}

@@ -209,3 +209,63 @@ def test_binary_without_its_words_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(gzip.decompress(base64.b64decode(BINARIES["probing"]))[:-22])
     with pytest.raises(ConfigError, match="without its words"):
         read_words(path)
+
+
+def _unigrams(folder: Path, probabilities: dict[str, float]) -> Path:
+    """KenLM reads nothing below bigrams, so that there is one that says nothing of words."""
+    units = {"<unk>": -9, "<s>": -99, "</s>": -1} | probabilities
+    lines = [f"{value}\t{word}\t0" for word, value in units.items()]
+    head = ["\\data\\", f"ngram 1={len(units)}", "ngram 2=1", "", "\\1-grams:"]
+    return _write(folder, "\n".join([*head, *lines, "", "\\2-grams:", "-1\t<s> </s>", "", "\\end\\", ""]))
+
+
+def _score_of(model: NgramModel, symbols: tuple[str, ...], word: str) -> float:
+    return model.score(tuple(map(symbols.index, word)), DELIMITER) / math.log(10)
+
+
+@pytest.mark.usefixtures("reader")
+def test_fault_06_words_are_found_in_the_case_and_form_of_the_head(tmp_path: Path, caplog) -> None:
+    small, large = ("<pad>", *"ab|goiıé’"), ("<pad>", *"AB|GOÉI'")
+    words = {"Go": -1, "GO": -2, "AB": -4, "ab": -5, "e\u0301": -3, "Ib": -6, "o'b": -7, "b,": -8, "ця": -8}
+    path = _unigrams(tmp_path, words)
+    with caplog.at_level("INFO"):
+        model = NgramModel(path, small, DELIMITER, "tr")
+    assert "can spell 7 of the language model's 9 words, not 'b,' 'ця'" in caplog.text
+    assert (model.num_spelled, model.num_units) == (7, 9)
+    # Written as the head writes it, or else the most probable.
+    expected = {"go": -1, "ab": -5, "é": -3, "ıb": -6, "ib": -9, "o’b": -7}
+    assert {word: _score_of(model, small, word) for word in expected} == pytest.approx(expected, abs=1e-4)
+    model = NgramModel(path, large, DELIMITER)
+    expected = {"GO": -2, "AB": -4, "É": -3, "IB": -6, "O'B": -7, "A": -9}
+    assert {word: _score_of(model, large, word) for word in expected} == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["слово", "и", "дело", "не"],
+            "can spell 0 of the language model's 4 words, not 'слово'.*expected at least 10%",
+        ),
+        (["ab,", "(ab", "ab.", '"b"'], "0 of the language model's 4 words"),
+        (["▁ab", "▁b", "a", "ab", "ba"], "pieces of words"),
+        (["a@@", "b@@", "ab", "ba"], "pieces of words"),
+        (["<space>", *map(chr, range(0x0430, 0x0450))], "1 of the language model's 33 letters"),
+    ],
+)
+def test_fault_06_a_model_of_other_words_is_refused(tmp_path: Path, monkeypatch, words, message) -> None:
+    stand_in(monkeypatch)
+    with pytest.raises(ConfigError, match=message):
+        NgramModel(_unigrams(tmp_path, dict.fromkeys(words, -1.0)), SYMBOLS, DELIMITER)
+
+
+def test_fault_06_few_words_are_warned_of(tmp_path: Path, monkeypatch, caplog) -> None:
+    stand_in(monkeypatch)
+    path = _unigrams(tmp_path, dict.fromkeys(["ab", "cd", "ce"], -1.0))
+    NgramModel(path, SYMBOLS, DELIMITER)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "1 of the language model's 3 words, not 'cd' 'ce'" in record.message
+    # A letter that the language cannot have is none.
+    with pytest.raises(ConfigError, match="0 of"):
+        NgramModel(path, ("<pad>", "a", "", "|"), DELIMITER)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from st.data.ctc_vocabulary import normalise
+from st.data.normalisation import normalise
 from st.errors import EvaluationError
 from st.evaluation.error_rates import score_transcripts
 

@@ -47,7 +47,7 @@ def test_too_long_an_output_improves_al_but_not_laal(tmp_path: Path) -> None:
     result = score_latency(log, "en")
     assert result.average_lagging == pytest.approx((200 + (400 - 500) + (600 - 1000) + (1000 - 1500)) / 4)
     assert result.length_adaptive_average_lagging == pytest.approx((200 + 150 + 100 + 250) / 4)
-    assert result.average_proportion == pytest.approx(2200 / 4000)
+    assert result.average_proportion_of_output == pytest.approx(2200 / 4000)
 
 
 def test_units_after_the_end_of_the_source_do_not_count() -> None:
@@ -103,7 +103,9 @@ def test_e17_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == {
         "average_lagging_ms": 750.0,
         "length_adaptive_average_lagging_ms": 750.0,
+        "differentiable_average_lagging_ms": 750.0,
         "average_proportion": 0.875,
+        "average_proportion_of_output": 0.875,
         "start_offset_ms": 750.0,
         "n": 2,
         "empty": 0,
@@ -111,3 +113,25 @@ def test_e17_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["score", "--latency", str(log), "--target", "de"]) == 0
     assert "LAAL, ms" in capsys.readouterr().out
     assert main(["score", "--latency", str(log), "--hyp", str(log), "--target", "de"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("delays", "reference", "expected"),
+    [
+        # AL, LAAL, DAL, AP by the reference, AP by the output; by hand, and by SimulEval 1.1.4.
+        ([200, 400, 600, 1000], "a b", (-200, 175, 212.5, 1.1, 0.55)),
+        ([200, 400, 600, 1000], "a b c d e f g h", (362.5, 362.5, 212.5, 0.275, 0.55)),
+        ([1000, 1000], None, (1000, 1000, 1000, 1.0, 1.0)),
+        ([300, 300, 300, 300], "a b c d", (-75, -75, 300, 0.3, 0.3)),
+    ],
+)
+def test_fault_09_definitions_are_those_of_simuleval(tmp_path: Path, delays, reference, expected) -> None:
+    result = score_latency(write(tmp_path / "log", line(delays, reference=reference)), "de")
+    found = (
+        result.average_lagging,
+        result.length_adaptive_average_lagging,
+        result.differentiable_average_lagging,
+        result.average_proportion,
+        result.average_proportion_of_output,
+    )
+    assert found == pytest.approx(expected)

@@ -40,7 +40,7 @@ def test_the_table_says_what_was_counted(files, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--comet", "some/model"], "--transcripts goes without --comet"), (["--target", "xx"], "xx")],
+    [(["--comet", "some/model"], "--transcripts goes without --comet"), (["--target", "klingon"], "klingon")],
 )
 def test_what_makes_no_sense_is_refused(files, arguments, message, capsys) -> None:
     assert main([*files, "--transcripts", *arguments]) == 2
