@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.new_folder import mark_moving, moved_files, new_folder, remove_broken_off
 from st.checkpoints.safetensors_file import write_safetensors
 from st.checkpoints.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
 from st.checkpoints.transformers_files import (
@@ -107,12 +107,20 @@ def write_transformers(
         OSError: If a file cannot be written; what was there is as it was.
     """
     folder = Path(folder)
+    clear_broken_off(folder)
     if not overwrite and (found := model_files(folder)):
         raise UsageError(f"{found[0]}: exists; choose another folder, or add --overwrite")
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".st-new-", dir=folder) as new:
-        _write(model, Path(new), dtype)
-        _replace_model(folder, Path(new))
+    with new_folder(folder) as new:
+        _write(model, new, dtype)
+        _replace_model(folder, new)
+
+
+def clear_broken_off(folder: Path) -> None:
+    """Remove what a killed process left of a model that it was writing to ``folder``; what is whole stays."""
+    if remove_broken_off(folder) and not (folder / CONFIG_FILENAME).exists():
+        for path in model_files(folder):
+            path.unlink()
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -122,10 +130,10 @@ def model_files(folder: Path) -> list[Path]:
 
 def _replace_model(folder: Path, new: Path) -> None:
     """Move new files in; until the last, ``config.json``, the folder opens as nothing rather than as a mixture."""
+    mark_moving(new)
     for path in sorted(model_files(folder), key=lambda path: path.name != CONFIG_FILENAME):
         path.unlink()
-    files = [path for path in sorted(new.rglob("*")) if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name == CONFIG_FILENAME):
+    for path in sorted(moved_files(new), key=lambda path: path.name == CONFIG_FILENAME):
         target = folder / path.relative_to(new)
         target.parent.mkdir(exist_ok=True)
         path.replace(target)
