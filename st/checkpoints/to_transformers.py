@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -121,6 +122,8 @@ def clear_broken_off(folder: Path) -> None:
     if remove_broken_off(folder) and not (folder / CONFIG_FILENAME).exists():
         for path in model_files(folder):
             path.unlink()
+        with contextlib.suppress(OSError):  # missing, or something else is in it
+            (folder / CTC_FOLDER).rmdir()
 
 
 def model_files(folder: Path) -> list[Path]:
