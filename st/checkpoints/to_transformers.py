@@ -14,6 +14,7 @@ from torch import Tensor
 
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.new_folder import mark_moving, moved_files, new_folder, remove_broken_off
+from st.checkpoints.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.safetensors_file import write_safetensors
 from st.checkpoints.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
 from st.checkpoints.transformers_files import (
@@ -149,6 +150,8 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
     if config.ctc_layer and not key[1]:
         raise CheckpointError(f"Wav2Vec2ForCTC has no CTC head on layer {config.ctc_layer} of the encoder")
+    if key[1]:
+        _require_adapter(config)
     kind = _KINDS[key]
     own = {"st_model_config": json.dumps(config.to_dict())}
     tensors = KEYMAPS[kind].outward(model.state)
@@ -171,7 +174,27 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
         write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
-    write_json(folder / "preprocessor_config.json", _processor(model.data))
+    write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
+    name_epsilon(config, model.data, "transformers")
+
+
+def _require_adapter(config: ModelConfig) -> None:
+    """Refuse an adaptor that would be another function in transformers.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    kept = "keep the .pt, or write one with --to fairseq"
+    if config.adaptor.kernel_size != 3:
+        raise CheckpointError(
+            f"the adaptor's kernel_size is {config.adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "
+            f"which is the same function for this one alone: {kept}"
+        )
+    if config.adaptor.project and config.encoder.dim == config.decoder.dim:
+        raise CheckpointError(
+            f"the adaptor projects from a width of {config.encoder.dim} to the same; transformers does so between "
+            f"different ones alone: {kept}"
+        )
 
 
 def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dtype: torch.dtype | None) -> None:
@@ -272,19 +295,6 @@ def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
     symbols = CTC_SPECIALS if ctc is None else ctc.symbols
     kinds = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return {kind: symbols.index(symbol) if symbol in symbols else None for kind, symbol in kinds.items()}
-
-
-def _processor(data: DataConfig) -> dict[str, Any]:
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "do_normalize": data.standardize_audio,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": True,
-        "sampling_rate": data.sample_rate,
-        "processor_class": "Wav2Vec2Processor",
-    }
 
 
 def notes(model: Exported) -> dict[str, Any]:
