@@ -16,8 +16,9 @@ from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
 from st.checkpoints.preprocessor import EPSILON_KEY
+from st.data.config import DataConfig
 from st.data.dataset import standardize
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.errors import StError
 from st.inference.translator import Translator
 
@@ -170,3 +171,51 @@ def test_fault_08_whether_fairseq_standardises_is_found_where_fairseq_keeps_it(x
     content["cfg"] = {"model": content["cfg"]["model"] | model, "task": task}
     torch.save(content, tmp_path / "xlsr.pt")
     assert load(tmp_path / "xlsr.pt").config.standardize_audio is expected
+
+
+def test_fault_08_what_a_release_says_of_waves_counts_and_a_tree_does_not_change_it(tmp_path):
+    """fairseq's data config has ``standardize_audio`` off unless it is set; vocabularies may be those of a tree."""
+    spm = ref.make_spm()
+    symbols = [*model_pieces(spm), *mbart50_tags()]
+    folder = tmp_path / "release"
+    folder.mkdir()
+    args = ref.xm_settings()
+    torch.save({"args": args, "model": ref.fairseq_xm(args, symbols).state_dict()}, folder / "model.pt")
+    (folder / "sentencepiece.bpe.model").write_bytes(spm)
+    assert load(folder).config.standardize_audio
+    for text, expected in (("standardize_audio: true", True), ("standardize_audio: false", False), ("", False)):
+        (folder / "config.yaml").write_text(f"use_audio_input: true\n{text}\n")
+        assert load(folder).config.standardize_audio is expected
+    for name, value in (("use_audio_input", "false"), ("prepend_bos_and_append_tgt_lang_tag", "true")):
+        (folder / "config.yaml").write_text(f"standardize_audio: true\n{name}: {value}\n")
+        with pytest.raises(StError, match=f"config.yaml.*{name} is {value.title()}"):
+            load(folder)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (folder / "config.yaml").write_text("standardize_audio: false\n")
+    (tree / "spm.model").write_bytes(spm)
+    (tree / "dict.txt").write_text(dictionary_text(model_pieces(spm), mbart50_tags()))
+    DataConfig(directions=("fr_en",)).save(tree)
+    data = load(folder, data_dir=tree).config
+    assert (data.standardize_audio, data.directions) == (False, ("fr_en",))
+
+
+def test_fault_08_how_a_tokenizer_writes_words_is_named_or_refused(ctc, tmp_path, caplog):
+    for file in ctc[1].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / "tokenizer_config.json"
+    for settings, named in (
+        ({}, ""),
+        ({"replace_word_delimiter_char": "_"}, "replace_word_delimiter_char '_'"),
+        ({"clean_up_tokenization_spaces": True}, ""),  # it has no sign that a space would be taken away from
+        ({"clean_up_tokenization_spaces": False, "replace_word_delimiter_char": " "}, ""),
+    ):
+        path.write_text(json.dumps(settings))
+        caplog.clear()
+        load(tmp_path)
+        said = " ".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
+        assert named in said
+        assert bool(said) == bool(named)
+    path.write_text(json.dumps({"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"}))
+    with pytest.raises(StError, match="its tokenizer is Wav2Vec2PhonemeCTCTokenizer"):
+        load(tmp_path)
