@@ -253,7 +253,7 @@ def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: 
 
 def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> EncoderConfig:
     if "encoder_layers" in settings:
-        settings = _ENCODER_DEFAULTS | settings
+        settings = {**_ENCODER_DEFAULTS, **settings}
     require(settings, _ENCODER_REQUIRED, source)
     weight = _shapes(state, source)
     dim, group_width, kernel = weight["encoder.encoder.pos_conv.0.weight_v"]
