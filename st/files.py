@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import time
@@ -81,21 +82,22 @@ def write_json(path: Path | str, value: object) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def remove_leftovers(folder: Path, *, min_age_s: float = 0.0) -> None:
+def remove_leftovers(folder: Path, *, name: str = "", min_age_s: float = 0.0) -> None:
     """Remove the temporary files of processes that were killed within :func:`atomic_write`.
 
     Args:
         folder: Nothing is done if it is missing.
+        name: Only those of this final name; empty for all.
         min_age_s: Only what is older, where processes of other machines, which cannot be seen from here, write too.
     """
-    for path in folder.glob(".*.*.tmp"):
+    for path in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
         process = path.name.split(".")[-2]
         with contextlib.suppress(FileNotFoundError):
-            if process.isdigit() and not _runs(int(process)) and time.time() - path.stat().st_mtime >= min_age_s:
+            if process.isdigit() and not process_runs(int(process)) and time.time() - path.stat().st_mtime >= min_age_s:
                 path.unlink()
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
     """Return whether a process of this number may be running on this machine."""
     try:
         os.kill(process, 0)

@@ -19,5 +19,6 @@ def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
         for part, names in BEHAVIOUR.items()
         for name in names
     ]
+    pairs.append(("encoder.wave_epsilon", found.encoder.wave_epsilon, expected.encoder.wave_epsilon))
     pairs.append(("ctc_layer", found.ctc_layer, expected.ctc_layer))
     return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]

@@ -14,12 +14,14 @@ from st.checkpoints.contents import Contents
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
+from st.checkpoints.new_folder import visible
 from st.checkpoints.to_fairseq import write_fairseq
-from st.checkpoints.to_transformers import Exported, write_transformers
+from st.checkpoints.to_transformers import Exported, clear_broken_off, write_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.data.text import TextVocabulary
 from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
+from st.files import remove_leftovers
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
 
@@ -96,12 +98,18 @@ def convert(
 def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
     """Refuse to replace what exists, and what cannot be replaced, before anything is read.
 
+    What a process that was killed while it wrote ``out`` left under a hidden name is removed and counts for nothing.
+
     Raises:
         UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
     if out.is_dir() and to == "fairseq":
         raise UsageError(f"{out}: is a folder; --to fairseq writes a file, such as {out / 'model.pt'}")
-    if not overwrite and out.exists() and (out.is_file() or any(out.iterdir())):
+    if to == "hf":
+        clear_broken_off(out)
+    else:
+        remove_leftovers(out.parent, name=out.name)
+    if not overwrite and out.exists() and (not out.is_dir() or visible(out)):
         raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
     if out.exists() and not out.is_dir() and to == "hf":
         raise UsageError(f"{out}: is a file; --to hf writes a folder: choose another name")

@@ -6,6 +6,7 @@ the tensors.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.preprocessor import EPSILON_KEY
 from st.checkpoints.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.standins import Standin, plain
 from st.errors import CheckpointError, ConfigError
@@ -53,7 +55,11 @@ _ENCODER_REQUIRED = (
     ("layer_type", "transformer", "kind of layer"),
     ("pos_conv_depth", 1, "one positional convolution"),
     ("quantize_input", False, "features, not codes, as input"),
+    ("crop_seq_to_multiple", 1, "all frames"),
 )
+# What settings leave out has these values in fairseq, which our model does not have or would not guess.
+_ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
+_XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
 _DECODER_SETTINGS = (
     ("dim", "decoder_embed_dim"),
     ("ffn_dim", "decoder_ffn_embed_dim"),
@@ -66,6 +72,7 @@ _DECODER_REQUIRED = (
     ("layernorm_embedding", True, "layer norm after the embeddings, as mBART"),
     ("decoder_learned_pos", True, "learned positions, as mBART"),
     ("no_token_positional_embeddings", False, "learned positions, as mBART"),
+    ("cross_self_attention", False, "attention to the target and to the speech apart, as mBART"),
 )
 _ADAPTOR_SETTINGS = (
     ("num_layers", "adaptor_n_layers"),
@@ -109,10 +116,17 @@ def read_fairseq(path: Path, content: Any) -> Contents:
         )
     settings = _settings(content, str(path))
     keymap = KEYMAPS[name]
+    if name == "fairseq xm_transformer" and settings:
+        settings = _XM_DEFAULTS | settings
     projected = "encoder.w2v_encoder.proj.weight" in tensors
     ours = take_names(tensors, keymap, source=str(path))
+    if name == "fairseq wav2vec_ctc":
+        _weigh_blank(ours, settings, str(path))
     try:
         config = _model_config(name, settings, ours, projected=projected, source=str(path))
+        if isinstance(state, dict) and EPSILON_KEY in state:
+            encoder = dataclasses.replace(config.encoder, wave_epsilon=state[EPSILON_KEY])
+            config = dataclasses.replace(config, encoder=encoder)
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
     return Contents(path, name, config, ours, keymap, label_symbols=_dictionary(state), settings=settings)
@@ -173,9 +187,18 @@ def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     settings = plain(content.get("cfg") or content.get("args") or {})
     refuse_builders(settings, source)
     model = _model_section(settings)
-    if model.get("w2v_args"):
-        model["w2v_args"] = _model_section(model["w2v_args"])
+    speech = model.get("w2v_args")
+    if speech:
+        model["w2v_args"] = _model_section(speech)
+    # The task of a training hands it on to the model, often as text that stands for a place; a word for both is enough.
+    said = (holder.get("normalize") for holder in (model, _task_section(settings), _task_section(speech)))
+    model["normalize"] = next((value for value in said if isinstance(value, bool)), None)
     return model
+
+
+def _task_section(settings: Any) -> dict[str, Any]:
+    section = settings.get("task") if isinstance(settings, dict) else None
+    return section if isinstance(section, dict) else {}
 
 
 def _model_section(settings: Any) -> dict[str, Any]:
@@ -207,7 +230,30 @@ def _model_config(
     return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, state, source))
 
 
+def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: str) -> None:
+    """Put what fairseq does to the logits of the blank, row 0, into the weights of the CTC head.
+
+    Raises:
+        CheckpointError: If the settings ask for something else.
+    """
+    weight, mode = settings.get("blank_weight") or 0, settings.get("blank_mode") or "add"
+    if type(weight) not in (int, float) or mode not in ("add", "set"):
+        raise CheckpointError(
+            f"{source}: blank_weight is {weight!r:.50} and blank_mode {mode!r:.50}; expected a number, and add or set"
+        )
+    if not weight:
+        return
+    # New tensors: those of a file are mapped from it.
+    rows, bias = (state[f"ctc.proj.{name}"].clone() for name in ("weight", "bias"))
+    if mode == "set":
+        rows[0] = bias[0] = 0
+    bias[0] += weight
+    state |= {"ctc.proj.weight": rows, "ctc.proj.bias": bias}
+
+
 def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> EncoderConfig:
+    if "encoder_layers" in settings:
+        settings = {**_ENCODER_DEFAULTS, **settings}
     require(settings, _ENCODER_REQUIRED, source)
     weight = _shapes(state, source)
     dim, group_width, kernel = weight["encoder.encoder.pos_conv.0.weight_v"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from st.data.normalisation import lower
 from st.data.text import read_dictionary
 from st.errors import CheckpointError, ConfigError
 
+logger = logging.getLogger(__name__)
+
 _SPECIAL_KINDS = (
     "bos_token",
     "eos_token",
@@ -28,6 +31,10 @@ _SPECIAL_KINDS = (
     "extra_special_tokens",
 )
 """What a tokenizer's settings call its special tokens."""
+
+_WRITING = {"replace_word_delimiter_char": " ", "clean_up_tokenization_spaces": False}
+_MOVED_SIGNS = frozenset(".?!,'")
+"""What transformers' clean-up takes the space before away from."""
 
 # Whoever wrote the dictionary of a fairseq CTC model, its row 0 is the blank, called <s>; <pad> is never emitted.
 _FAIRSEQ_RENAMED = {"<s>": "<pad>", "<pad>": "<s>"}
@@ -129,6 +136,7 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
             f"{path}: the CTC vocabulary has {len(table)} symbols, the CTC head {size}, with "
             f"{listed('beyond it that are no special tokens', map(repr, strangers))}; they belong to different models"
         )
+    _check_writing(path, tokenizer, table)
     by_row = {number: symbol for symbol, number in table.items() if number < size}
     if sorted(by_row) != list(range(len(table) - len(surplus))):
         raise CheckpointError(f"{path}: numbers are not 0 to {len(table) - len(surplus) - 1}, each once")
@@ -142,6 +150,29 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
 
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:
     return read_json_if_any(folder / "special_tokens_map.json") | read_json_if_any(folder / "tokenizer_config.json")
+
+
+def _check_writing(path: Path, tokenizer: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Compare how a tokenizer writes words with how we do: symbols in a row, a space between words.
+
+    Raises:
+        CheckpointError: If it puts spaces between the symbols.
+    """
+    if str(tokenizer.get("tokenizer_class")).startswith("Wav2Vec2Phoneme"):
+        raise CheckpointError(
+            f"{path}: its tokenizer is {tokenizer['tokenizer_class']}, which writes phonemes apart; "
+            "expected Wav2Vec2CTCTokenizer, which writes words"
+        )
+    names = [name for name, usual in _WRITING.items() if tokenizer.get(name) not in (None, usual)]
+    if "clean_up_tokenization_spaces" in names and not _MOVED_SIGNS & set(table):
+        names.remove("clean_up_tokenization_spaces")
+    if names:
+        found = ", ".join(f"{name} {tokenizer[name]!r:.50}" for name in names)
+        logger.warning(
+            "%s: its tokenizer has %s, which is not followed: words are written with one space between them",
+            path,
+            found,
+        )
 
 
 def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:

@@ -14,6 +14,7 @@ from st.checkpoints.fairseq_files import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOL
 from st.checkpoints.keymaps import KEYMAPS
 from st.checkpoints.names import to_fairseq
 from st.checkpoints.pickled_file import write_pickled
+from st.checkpoints.preprocessor import EPSILON_KEY, name_epsilon
 from st.checkpoints.to_transformers import DICT_FILENAME, Exported, notes
 from st.data.config import CONFIG_FILENAME
 from st.data.ctc_vocabulary import SPECIALS as CTC_SPECIALS
@@ -23,7 +24,7 @@ from st.data.text import SPECIALS, TextVocabulary
 from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import write_text
-from st.modules.config import ModelConfig
+from st.modules.config import WAVE_EPSILONS, ModelConfig
 
 SPM_FILENAME = "spm.model"
 LETTERS_FILENAME = "dict.ltr.txt"
@@ -67,11 +68,13 @@ def write_fairseq(
         # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
         embeddings = content["model"]["decoder.embed_tokens.weight"]
         content["model"] |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
+    elif model.config.encoder.wave_epsilon != WAVE_EPSILONS["fairseq"]:
+        content["task_state"] = {EPSILON_KEY: model.config.encoder.wave_epsilon}
     letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else []
     beside = path.parent / LETTERS_FILENAME
     dictionary = "".join(f"{symbol} 1\n" for symbol in letters)
     if letters:
-        content["task_state"] = {SYMBOLS_KEY: [*_FAIRSEQ_SPECIALS, *letters]}
+        content.setdefault("task_state", {})[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
         if not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
             raise UsageError(
                 f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add --overwrite"
@@ -79,6 +82,8 @@ def write_fairseq(
     write_pickled(path, content)
     if letters:
         write_text(beside, dictionary)
+    if parts == {"encoder"}:
+        name_epsilon(model.config, model.data, "fairseq")
 
 
 def _translator(model: Exported) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.new_folder import mark_moving, moved_files, new_folder, remove_broken_off
+from st.checkpoints.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.safetensors_file import write_safetensors
 from st.checkpoints.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
 from st.checkpoints.transformers_files import (
@@ -107,12 +109,22 @@ def write_transformers(
         OSError: If a file cannot be written; what was there is as it was.
     """
     folder = Path(folder)
+    clear_broken_off(folder)
     if not overwrite and (found := model_files(folder)):
         raise UsageError(f"{found[0]}: exists; choose another folder, or add --overwrite")
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".st-new-", dir=folder) as new:
-        _write(model, Path(new), dtype)
-        _replace_model(folder, Path(new))
+    with new_folder(folder) as new:
+        _write(model, new, dtype)
+        _replace_model(folder, new)
+
+
+def clear_broken_off(folder: Path) -> None:
+    """Remove what a killed process left of a model that it was writing to ``folder``; what is whole stays."""
+    if remove_broken_off(folder) and not (folder / CONFIG_FILENAME).exists():
+        for path in model_files(folder):
+            path.unlink()
+        with contextlib.suppress(OSError):  # missing, or something else is in it
+            (folder / CTC_FOLDER).rmdir()
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -122,10 +134,10 @@ def model_files(folder: Path) -> list[Path]:
 
 def _replace_model(folder: Path, new: Path) -> None:
     """Move new files in; until the last, ``config.json``, the folder opens as nothing rather than as a mixture."""
+    mark_moving(new)
     for path in sorted(model_files(folder), key=lambda path: path.name != CONFIG_FILENAME):
         path.unlink()
-    files = [path for path in sorted(new.rglob("*")) if path.is_file()]
-    for path in sorted(files, key=lambda path: path.name == CONFIG_FILENAME):
+    for path in sorted(moved_files(new), key=lambda path: path.name == CONFIG_FILENAME):
         target = folder / path.relative_to(new)
         target.parent.mkdir(exist_ok=True)
         path.replace(target)
@@ -138,6 +150,8 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
     if config.ctc_layer and not key[1]:
         raise CheckpointError(f"Wav2Vec2ForCTC has no CTC head on layer {config.ctc_layer} of the encoder")
+    if key[1]:
+        _require_adapter(config)
     kind = _KINDS[key]
     own = {"st_model_config": json.dumps(config.to_dict())}
     tensors = KEYMAPS[kind].outward(model.state)
@@ -160,7 +174,27 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
         write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
-    write_json(folder / "preprocessor_config.json", _processor(model.data))
+    write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
+    name_epsilon(config, model.data, "transformers")
+
+
+def _require_adapter(config: ModelConfig) -> None:
+    """Refuse an adaptor that would be another function in transformers.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    kept = "keep the .pt, or write one with --to fairseq"
+    if config.adaptor.kernel_size != 3:
+        raise CheckpointError(
+            f"the adaptor's kernel_size is {config.adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "
+            f"which is the same function for this one alone: {kept}"
+        )
+    if config.adaptor.project and config.encoder.dim == config.decoder.dim:
+        raise CheckpointError(
+            f"the adaptor projects from a width of {config.encoder.dim} to the same; transformers does so between "
+            f"different ones alone: {kept}"
+        )
 
 
 def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dtype: torch.dtype | None) -> None:
@@ -261,19 +295,6 @@ def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
     symbols = CTC_SPECIALS if ctc is None else ctc.symbols
     kinds = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return {kind: symbols.index(symbol) if symbol in symbols else None for kind, symbol in kinds.items()}
-
-
-def _processor(data: DataConfig) -> dict[str, Any]:
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "do_normalize": data.standardize_audio,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": True,
-        "sampling_rate": data.sample_rate,
-        "processor_class": "Wav2Vec2Processor",
-    }
 
 
 def notes(model: Exported) -> dict[str, Any]:

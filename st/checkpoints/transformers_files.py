@@ -12,7 +12,9 @@ from torch import Tensor
 from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
+from st.checkpoints.generation import check_generation
 from st.checkpoints.keymaps import KEYMAPS
+from st.checkpoints.preprocessor import read_preprocessor, wave_epsilon
 from st.checkpoints.settings import read_json, read_json_if_any, require
 from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, ConfigError
@@ -60,6 +62,9 @@ DECODER_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("max_positions", "max_position_embeddings", 1024),
     ("activation", "activation_function", "gelu"),
     ("scale_embedding", "scale_embedding", False),
+)
+ADAPTOR_REQUIRED = (
+    ("adapter_kernel_size", 3, "transformers pads every kernel by 1, which is our convolution for this one alone"),
 )
 ENCODER_REQUIRED = (
     ("feat_extract_norm", "layer", "layer norm after every convolution, as XLS-R"),
@@ -165,7 +170,10 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     wanted = (("model_type", "wav2vec2", "speech encoder"), ("add_adapter", True, "length adaptor"))
     require({"add_adapter": False, **speech}, wanted, f"{folder / 'config.json'} encoder")
     require(text, (("model_type", "mbart", "text decoder"),), f"{folder / 'config.json'} decoder")
-    encoder, decoder = encoder_config(speech, str(folder)), decoder_config(text)
+    if not (folder / OWN_FILENAME).is_file():
+        require(speech, ADAPTOR_REQUIRED, f"{folder / 'config.json'} encoder")
+    encoder, decoder = encoder_config(speech, folder), decoder_config(text)
+    check_generation(folder, settings, decoder)
     width = speech.get("output_hidden_size") or encoder.dim
     if width != decoder.dim:
         raise ConfigError(f"the adaptor's width {width} and the decoder's {decoder.dim} differ")
@@ -182,7 +190,7 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
     )
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     labels = _head_rows(folder, settings, tensors, name)
-    config = ModelConfig(encoder=encoder_config(settings, str(folder)), ctc_vocab_size=labels, parts=("encoder",))
+    config = ModelConfig(encoder=encoder_config(settings, folder), ctc_vocab_size=labels, parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 
@@ -234,18 +242,17 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
         contents.state |= {name.replace("lm_head.", "ctc.proj."): tensor for name, tensor in weights.items()}
 
 
-def encoder_config(settings: Mapping[str, Any], source: str) -> EncoderConfig:
-    """Return the encoder's shape from a ``Wav2Vec2Config``.
+def encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
+    """Return the encoder's shape from a ``Wav2Vec2Config``, and what the folder adds to a recording's variance.
 
     Raises:
         CheckpointError: If the architecture is another one.
     """
-    require({**_ENCODER_DEFAULTS, **settings}, ENCODER_REQUIRED, source)
-    if settings.get("adapter_attn_dim") is not None:
-        raise CheckpointError(f"{source}: has adapters inside its layers (adapter_attn_dim), which our model has not")
+    require({**_ENCODER_DEFAULTS, **settings}, ENCODER_REQUIRED, str(folder))
     columns = [tuple(settings.get(name, default)) for name, default in CONV_FIELDS]
     conv_layers = tuple(zip(*columns, strict=True))
-    return EncoderConfig(**_fields(ENCODER_FIELDS, settings), conv_layers=conv_layers)
+    epsilon = wave_epsilon(read_preprocessor(folder))
+    return EncoderConfig(**_fields(ENCODER_FIELDS, settings), conv_layers=conv_layers, wave_epsilon=epsilon)
 
 
 def decoder_config(settings: Mapping[str, Any]) -> DecoderConfig:

@@ -12,7 +12,8 @@ import yaml
 
 from st.checkpoints.contents import Contents, require_plain, unpacked
 from st.checkpoints.fairseq_files import OWN_TRAINING
-from st.checkpoints.settings import read_json_if_any, refuse_builders
+from st.checkpoints.preprocessor import read_preprocessor
+from st.checkpoints.settings import read_json_if_any, refuse_builders, require
 from st.checkpoints.transformers_files import OWN_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
@@ -23,6 +24,12 @@ SPM_FILENAMES = ("sentencepiece.bpe.model", "sentence.bpe.model", "spm.model")
 DICT_FILENAMES = ("dict.txt", "dict.en_XX.txt")
 MBART_TAG_FORMAT = "[{}]"
 COVOST_TAG_FORMAT = "<lang:{}>"
+
+_FAIRSEQ_DEFAULTS = {"standardize_audio": False}
+_FAIRSEQ_REQUIRED = (
+    ("use_audio_input", True, "samples as they are, not filter banks"),
+    ("prepend_bos_and_append_tgt_lang_tag", False, "a target that begins with its language and ends with </s>"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +78,8 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     """
     slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
-        return SlottedVocabulary.of_tree(wanted.data_dir, slots), DataConfig.load(wanted.data_dir)
+        text = SlottedVocabulary.of_tree(wanted.data_dir, slots)
+        return text, _with_waves_of(contents, DataConfig.load(wanted.data_dir))
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
             return SlottedVocabulary.of_tree(folder, slots), DataConfig.load(folder)
@@ -94,6 +102,13 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
         standardize_audio=data.standardize_audio,
         directions=data.directions,
     )
+
+
+def _with_waves_of(contents: Contents, data: DataConfig) -> DataConfig:
+    """Return the config of a tree; whether waves are standardised is the checkpoint's, which learned from such."""
+    if contents.format == OWN_TRAINING:
+        return data
+    return dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
 
 
 def trained_directions(contents: Contents) -> tuple[str, ...]:
@@ -136,10 +151,9 @@ def _data_config(contents: Contents) -> DataConfig:
         return _own_data_config(folder / OWN_FILENAME)
     if (folder / CONFIG_FILENAME).is_file():
         return _fairseq_data_config(folder / CONFIG_FILENAME)
-    processor = read_json_if_any(folder / "preprocessor_config.json")
-    known = {"sample_rate": processor.get("sampling_rate"), "standardize_audio": processor.get("do_normalize")}
-    known["standardize_audio"] = contents.settings.get("normalize", known["standardize_audio"])
-    return _known(known)
+    if contents.format.startswith("fairseq"):
+        return _known({"standardize_audio": contents.settings.get("normalize")})
+    return _known({"standardize_audio": read_preprocessor(folder).get("do_normalize")})
 
 
 def _own_data_config(path: Path) -> DataConfig:
@@ -172,9 +186,10 @@ def _fairseq_data_config(path: Path) -> DataConfig:
         content.pop("bpe_tokenizer", None)
     if isinstance(content.get("vocab_filename"), str):
         content["vocab_filename"] = Path(content["vocab_filename"]).name
+    require(content, _FAIRSEQ_REQUIRED, str(path))
     # The tag of a language is forced whatever a release says of it.
     content.pop("prepend_tgt_lang_tag", None)
-    return _known(content)
+    return _known(_FAIRSEQ_DEFAULTS | content)
 
 
 def _known(values: Mapping[str, Any]) -> DataConfig:

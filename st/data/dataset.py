@@ -86,10 +86,15 @@ def pad_rows(
     return batch
 
 
-def standardize(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Bring a wave to zero mean and unit variance, as XLS-R expects; silence stays finite."""
+def standardize(samples: npt.NDArray[np.float32], epsilon: float = 1e-5) -> npt.NDArray[np.float32]:
+    """Bring a wave to zero mean and unit variance, as XLS-R expects; silence stays finite.
+
+    Args:
+        samples: ``(T,)``.
+        epsilon: Added to the variance; fairseq's by default.
+    """
     centred = samples - samples.mean()
-    return np.asarray(centred / np.sqrt(np.mean(centred * centred) + 1e-5), dtype=np.float32)
+    return np.asarray(centred / np.sqrt(np.mean(centred * centred) + epsilon), dtype=np.float32)
 
 
 class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
@@ -115,6 +120,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
         standardize_audio: bool = True,
+        wave_epsilon: float = 1e-5,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
@@ -122,6 +128,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.sampling_alpha = sampling_alpha
         self.augmentation = augmentation or AugmentationConfig()
         self.standardize_audio = standardize_audio
+        self.wave_epsilon = wave_epsilon
         self.utterances = group_rows(rows)
         self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
@@ -201,6 +208,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
         standardize_audio: bool = True,
+        wave_epsilon: float = 1e-5,
         add_transcripts: bool = False,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
@@ -228,6 +236,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             sampling_alpha=sampling_alpha,
             augmentation=augmentation,
             standardize_audio=standardize_audio,
+            wave_epsilon=wave_epsilon,
         )
 
     def __len__(self) -> int:
@@ -276,7 +285,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.augmentation.changes_waves:
             samples = augment(samples, self.augmentation, np.random.default_rng((*self._seed, item)))
-        return standardize(samples) if self.standardize_audio else samples
+        return standardize(samples, self.wave_epsilon) if self.standardize_audio else samples
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)

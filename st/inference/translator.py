@@ -316,7 +316,8 @@ class Translator:
         return self.text
 
     def _encode(self, waveforms: Sequence[Waveform]) -> Encoded:
-        waves = [standardize(wave) if self.standardize_audio else wave for wave in waveforms]
+        epsilon = self.model.config.encoder.wave_epsilon
+        waves = [standardize(wave, epsilon) if self.standardize_audio else wave for wave in waveforms]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
 

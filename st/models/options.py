@@ -44,6 +44,9 @@ class XlsrMbartConfig(FairseqDataclass):
     encoder_mask_time_length: Optional[int] = _option(None, "frames in a masked span")
     encoder_mask_channel_prob: Optional[float] = _option(None, "share of channels masked in training")
     encoder_mask_channel_length: Optional[int] = _option(None, "channels in a masked span")
+    encoder_wave_epsilon: Optional[float] = _option(
+        None, "added to the variance of a recording that is brought to unit variance; transformers adds 1e-7"
+    )
     adaptor_num_layers: Optional[int] = _option(None, "convolutions of the length adaptor, each halving the length")
     adaptor_kernel_size: Optional[int] = _option(None, "width of its convolutions, odd")
     adaptor_stride: Optional[int] = _option(None, "by how much each of them shortens")

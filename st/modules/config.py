@@ -15,6 +15,8 @@ from st.errors import ConfigError
 XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 """Convolutions of XLS-R's feature extractor as (channels, kernel, stride): 400 samples seen, one frame each 320."""
 
+WAVE_EPSILONS = {"fairseq": 1e-5, "transformers": 1e-7}
+"""What each adds to the variance of a recording; a quiet one of theirs has another amplitude, by the root of both sums."""
 
 _CONV_NUMBERS = ("channels", "kernel", "stride")
 
@@ -57,12 +59,18 @@ class EncoderConfig:
     mask_time_length: int = 10
     mask_channel_prob: float = 0.0
     mask_channel_length: int = 64
+    wave_epsilon: float = WAVE_EPSILONS["fairseq"]
+    """Added to the variance of a recording that is brought to unit variance; see :data:`WAVE_EPSILONS`."""
 
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
         for number, layer in enumerate(self.conv_layers):
             _require_sizes(f"encoder conv_layers[{number}]", dict(zip(_CONV_NUMBERS, layer, strict=True)))
+        epsilon = self.wave_epsilon
+        _require(
+            type(epsilon) is float and 0 < epsilon < 1, f"encoder wave_epsilon is {epsilon!r:.100}; expected 0 to 1"
+        )
         _require(self.dim % self.num_heads == 0, f"encoder dim {self.dim} is not divisible by {self.num_heads} heads")
         _require(
             self.dim % self.pos_conv_groups == 0,

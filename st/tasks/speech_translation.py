@@ -133,6 +133,7 @@ class SpeechTranslationTask(FairseqTask):
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
             standardize_audio=self.data_config.standardize_audio,
+            wave_epsilon=(self._model_config or ModelConfig()).encoder.wave_epsilon,
             # The targets of a set of transcripts are transcripts already.
             add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
         )

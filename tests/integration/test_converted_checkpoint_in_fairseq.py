@@ -45,7 +45,7 @@ def test_fairseq_loads_what_convert_wrote(tmp_path, wide, legacy):
     config = ModelConfig(
         encoder=EncoderConfig(
             conv_layers=((8, 10, 5), (8, 3, 2)), dim=16, ffn_dim=24, num_heads=2, num_layers=1, pos_conv_kernel=4,
-            pos_conv_groups=2,
+            pos_conv_groups=2, wave_epsilon=1e-7 if legacy == "unmasked" else 1e-5,
         ),
         adaptor=AdaptorConfig(num_layers=1, project=wide, legacy_padding=bool(legacy), mask_input=legacy != "unmasked"),
         decoder=DecoderConfig(

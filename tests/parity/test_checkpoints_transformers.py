@@ -345,10 +345,11 @@ def test_encoders_go_out_to_transformers_unchanged(tmp_path, kind):
 def fresh(bundle, **decoder) -> SpeechTranslator:
     """A model of the same shapes with other weights."""
     config = bundle.model.config
+    project = config.encoder.dim != decoder.get("dim", config.decoder.dim)
     torch.manual_seed(9)
     return SpeechTranslator(
         dataclasses.replace(
-            config, parts=ModelConfig().parts, adaptor=AdaptorConfig(num_layers=1, project=True),
+            config, parts=ModelConfig().parts, adaptor=AdaptorConfig(num_layers=1, project=project),
             decoder=dataclasses.replace(config.decoder, **decoder),
         )
     )  # fmt: skip

@@ -69,6 +69,16 @@ def test_waves_are_standardised_where_the_data_config_says_so(data, standardized
     assert not np.allclose(recording.std(), 1.0, atol=0.5)
 
 
+@pytest.mark.parametrize(("options", "epsilon"), [({}, 1e-5), ({"encoder_wave_epsilon": "1e-7"}, 1e-7)])
+def test_fault_07_quiet_waves_of_training_are_those_of_the_model(data, options, epsilon, monkeypatch):
+    trainer = make_trainer(data, train_subset="train_de_en", **options)
+    inner = trainer.task.datasets["train_de_en"].dataset
+    quiet = inner.recording(0) * np.float32(1e-3 / inner.recording(0).std())
+    monkeypatch.setattr(inner, "recording", lambda _: quiet)
+    assert np.allclose(inner.waveform(0).std(), np.sqrt(1e-6 / (1e-6 + epsilon)), rtol=1e-3)
+    assert trainer.model.translator.config.encoder.wave_epsilon == epsilon
+
+
 def test_transcripts_are_not_added_to_transcripts(data):
     trainer = make_trainer(data, train_subset="asr_train", add_transcripts=True)
     assert len(items(epoch(trainer)[1])) == 12
