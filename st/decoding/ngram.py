@@ -57,7 +57,8 @@ class NgramModel:
         self._unit_ids = {word: number for number, word in enumerate(words)}
         self._unknown = len(words)
         self._fold = _case_of(words, symbols)
-        self._model = _open(Path(path), [*words, "<unk>"])
+        self._path = Path(path)
+        self._model = _open(self._path, [*words, "<unk>"])
         # State before the units that are not complete yet, by the labels so far.
         self._start = self._model.start(False)
         self._states: dict[Labels, Any] = {(): self._start}
@@ -80,7 +81,7 @@ class NgramModel:
     def finish(self, labels: Labels) -> float:
         """Return the log-probability that a text ends after ``labels``, with the word that this completes."""
         state, value = (self._state(labels), 0.0) if self.by_letter else self._step(labels)
-        return value + float(self._model.finish(state)[1]) * _LN10
+        return value + self._natural(self._model.finish(state)[1])
 
     def _step(self, labels: Labels) -> tuple[Any, float]:
         """Return the state after the last unit of ``labels`` and its score; nothing happens where a word is empty."""
@@ -91,7 +92,17 @@ class NgramModel:
         text = "".join(self._symbols[label] for label in labels[-unit:])
         number = self._unit_ids.get(self._fold(text), self._unknown)
         state, value = self._model.score(state, number)
-        return state, float(value) * _LN10
+        return state, self._natural(value)
+
+    def _natural(self, value: float) -> float:
+        """Return a logarithm to base 10 as a natural one.
+
+        Raises:
+            ConfigError: If it is NaN, which a damaged binary may hold; text with it is refused when it is read.
+        """
+        if math.isnan(value):
+            raise ConfigError(f"{self._path}: the language model holds NaN; build it anew")
+        return float(value) * _LN10
 
     def _open_word(self, labels: Labels) -> int:
         """Return how many labels stand behind the last delimiter."""

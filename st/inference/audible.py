@@ -33,7 +33,6 @@ def unheard(samples: Samples) -> str | None:
     Args:
         samples: ``(T,)`` at 16 kHz, at least one.
     """
-    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)  # A constant cannot be heard.
     if _level_dbfs(samples) < LEAST_DBFS:
         return "silent"
     if len(samples) >= LEAST_SECONDS * 16_000 and spectral_kurtosis(samples) < LEAST_KURTOSIS:
@@ -42,10 +41,13 @@ def unheard(samples: Samples) -> str | None:
 
 
 def _level_dbfs(samples: Samples) -> float:
-    """Return the level of the third loudest frame: one click, which fills two at most, makes no silence audible."""
+    """Return the level of the third loudest frame, its mean left out, which cannot be heard.
+
+    One click, which fills two frames at most, makes no silence audible.
+    """
     size = min(FRAME, len(samples))
     frames = samples[: len(samples) // size * size].reshape(-1, size)
-    powers = np.sort(np.square(frames, dtype=np.float64).mean(axis=1))
+    powers = np.sort(frames.var(axis=1, dtype=np.float64))
     return float(10 * np.log10(powers[-min(_LOUD_FRAMES, len(powers))] + 1e-30))
 
 
