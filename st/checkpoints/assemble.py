@@ -48,7 +48,7 @@ def require_finite(
     Raises:
         CheckpointError: If one does; at most 10 names are listed.
     """
-    _refuse([name for name, tensor in tensors.items() if not _is_finite(tensor, dtype)], source, label)
+    _refuse([name for name, tensor in tensors.items() if not _is_finite(tensor, dtype)], source, label, dtype)
 
 
 def _is_finite(tensor: Tensor, dtype: torch.dtype | None = None) -> bool:
@@ -59,10 +59,13 @@ def _is_finite(tensor: Tensor, dtype: torch.dtype | None = None) -> bool:
     return bool(torch.stack([least, most]).to(dtype or tensor.dtype).isfinite().all())
 
 
-def _refuse(broken: Sequence[str], source: str, label: Callable[[str], str | None]) -> None:
+def _refuse(broken: Sequence[str], source: str, label: Callable[[str], str | None], dtype: torch.dtype | None) -> None:
     if broken:
         names = listed("tensors that hold NaN or infinity", [label(name) or name for name in broken])
-        raise CheckpointError(f"{source}: {names}; nothing computed with them is of worth: take an earlier checkpoint")
+        other = ", or another number type than float16, which ends at 65504" if dtype == torch.float16 else ""
+        raise CheckpointError(
+            f"{source}: {names}; what they compute is worth nothing: take an earlier checkpoint{other}"
+        )
 
 
 def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
@@ -108,7 +111,8 @@ def build_model(
     """
     wanted = parse_dtype(dtype)
     model = fitting_blueprint(config, state, source=source, label=label)
-    _refuse(take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped), source, label)
+    broken = take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
+    _refuse(broken, source, label, wanted)
     return model.eval()
 
 
