@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from st.data.audible import unheard
 from st.data.audio import SAMPLE_RATE
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import pad_rows, standardize
@@ -21,7 +22,6 @@ from st.data.text import TextVocabulary
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
-from st.inference.audible import unheard
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
 from st.inference.results import DecodedUtterance, Translation

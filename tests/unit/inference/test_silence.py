@@ -14,9 +14,9 @@ import soundfile
 import torch
 
 from st.cli import main
+from st.data.audible import spectral_kurtosis, unheard
 from st.decoding import BeamOptions
 from st.inference import TranscriptOptions, Translator
-from st.inference.audible import spectral_kurtosis, unheard
 from st.inference.rescoring import RescoreOptions, Rescorer
 
 TIMES = np.arange(32_000) / 16_000

@@ -10,9 +10,8 @@ Legend: T samples, K frames, B bins of a spectrum.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
+from st.data.audio_stream import SAMPLE_RATE, Samples
 
 LEAST_DBFS = -70.0
 """Level that some 60 ms of a recording must reach, in decibels below full scale."""
@@ -35,7 +34,7 @@ def unheard(samples: Samples) -> str | None:
     """
     if _level_dbfs(samples) < LEAST_DBFS:
         return "silent"
-    if len(samples) >= LEAST_SECONDS * 16_000 and spectral_kurtosis(samples) < LEAST_KURTOSIS:
+    if len(samples) >= LEAST_SECONDS * SAMPLE_RATE and spectral_kurtosis(samples) < LEAST_KURTOSIS:
         return "no_speech"
     return None
 
