@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,44 @@ class _NoDraws(TorchFunctionMode):
         if func in self.skipped or getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+def require_finite(
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    label: Callable[[str], str | None] = str,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Refuse weights that hold NaN or infinity; whatever is computed with them is worth nothing.
+
+    Args:
+        tensors: Under our names.
+        source: As for :func:`build_model`.
+        label: As for :func:`build_model`.
+        dtype: Type that floating tensors will get, which may not hold their largest number; None for their own.
+
+    Raises:
+        CheckpointError: If one does; at most 10 names are listed.
+    """
+    _refuse([name for name, tensor in tensors.items() if not _is_finite(tensor, dtype)], source, label, dtype)
+
+
+def _is_finite(tensor: Tensor, dtype: torch.dtype | None = None) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # The fastest of torch's ways; both are NaN if any number is.
+    least, most = tensor.aminmax()
+    return bool(torch.stack([least, most]).to(dtype or tensor.dtype).isfinite().all())
+
+
+def _refuse(broken: Sequence[str], source: str, label: Callable[[str], str | None], dtype: torch.dtype | None) -> None:
+    if broken:
+        names = listed("tensors that hold NaN or infinity", [label(name) or name for name in broken])
+        other = ", or another number type than float16, which ends at 65504" if dtype == torch.float16 else ""
+        raise CheckpointError(
+            f"{source}: {names}; what they compute is worth nothing: take an earlier checkpoint{other}"
+        )
 
 
 def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
@@ -69,11 +107,12 @@ def build_model(
         The model, in evaluation mode.
 
     Raises:
-        CheckpointError: If a tensor is missing, unexpected or of another shape; the message lists them.
+        CheckpointError: If a tensor is missing, unexpected, of another shape, or not finite; the message lists them.
     """
     wanted = parse_dtype(dtype)
     model = fitting_blueprint(config, state, source=source, label=label)
-    take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
+    broken = take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
+    _refuse(broken, source, label, wanted)
     return model.eval()
 
 
@@ -136,16 +175,24 @@ def take_over(
     device: torch.device,
     dtype: torch.dtype,
     mapped: bool = False,
-) -> None:
-    """Make the tensors of ``state`` the parameters of ``model``, one by one; ``state`` is empty afterwards."""
+) -> list[str]:
+    """Make the tensors of ``state`` the parameters of ``model``, one by one; ``state`` is empty afterwards.
+
+    Returns:
+        Names of those that hold NaN or infinity.
+    """
+    broken = []
     for name, parameter in list(model.named_parameters()):
         source = state.pop(name)
         tensor = source.to(device=device, dtype=dtype).contiguous()
         if mapped and tensor.data_ptr() != source.data_ptr():
             give_back(source)
+        if not _is_finite(tensor):
+            broken.append(name)
         owner, _, leaf = name.rpartition(".")
         replacement = nn.Parameter(tensor, requires_grad=parameter.requires_grad)
         setattr(model.get_submodule(owner), leaf, replacement)
+    return broken
 
 
 def give_back(tensor: Tensor) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from st.checkpoints.assemble import check_names
+from st.checkpoints.assemble import check_names, require_finite
 from st.checkpoints.contents import Contents
 from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
@@ -35,12 +35,15 @@ def average(
 
     Raises:
         UsageError: If there is none.
-        CheckpointError: If a file cannot be read, or shapes, names or vocabularies differ; the message names them.
+        CheckpointError: If a file cannot be read, a tensor holds NaN or infinity, or shapes, names or
+            vocabularies differ; the message names them.
     """
     if not paths:
         raise UsageError("no checkpoint to average")
     first = read_contents(Path(paths[0]))
     others = [read_contents(Path(path)) for path in paths[1:]]
+    for contents in (first, *others):
+        require_finite(contents.state, source=str(contents.path), label=contents.keymap.theirs)
     for other in others:
         if other.config != first.config:
             raise CheckpointError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from st.checkpoints.assemble import fitting_blueprint, parse_dtype
+from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.full_vocabulary import restore_vocabulary
@@ -131,7 +131,8 @@ def write(
     """Write what a checkpoint holds in another format; arguments as for :func:`convert`, ``text`` a given vocabulary.
 
     Raises:
-        CheckpointError: If tensors or a vocabulary are missing, or the target format has no such model.
+        CheckpointError: If tensors or a vocabulary are missing, a tensor is not finite, or too large for ``dtype``, or the
+            target format has no such model.
     """
     files = files or VocabularyFiles()
     found, data = find_text(contents, files)
@@ -152,4 +153,6 @@ def write(
         decoder_trained=contents.decoder_trained,
         mapped=contents.mapped,
     )
-    TARGETS[to](exported, out, dtype=None if dtype is None else parse_dtype(dtype), overwrite=overwrite)
+    written = None if dtype is None else parse_dtype(dtype)
+    require_finite(exported.state, source=name, label=contents.keymap.theirs, dtype=written)
+    TARGETS[to](exported, out, dtype=written, overwrite=overwrite)

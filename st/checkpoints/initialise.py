@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from st.checkpoints.assemble import check_names, give_back, listed
+from st.checkpoints.assemble import check_names, give_back, listed, require_finite
 from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
@@ -120,6 +120,7 @@ def _copy(module: nn.Module, state: Mapping[str, Tensor], name: str, contents: C
     parameters = dict(module.named_parameters())
     prefix = "encoder." if "mask_emb" in parameters else "decoder."
     check_names(parameters, state, source=name, label=lambda ours: contents.keymap.theirs(prefix + ours))
+    require_finite(state, source=name, label=lambda ours: contents.keymap.theirs(prefix + ours))
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(state[key])

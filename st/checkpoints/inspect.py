@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from st.checkpoints.assemble import fitting_blueprint
+from st.checkpoints.assemble import fitting_blueprint, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
@@ -14,7 +14,7 @@ from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
 from st.checkpoints.transformers_files import WEIGHT_FILES
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
-from st.errors import ConfigError, StError
+from st.errors import CheckpointError, ConfigError, StError
 
 
 def inspect(
@@ -25,7 +25,8 @@ def inspect(
     Args:
         source: Anything that :func:`st.checkpoints.load` opens; vocabularies may be missing.
         revision: Commit of a hub id.
-        digest: Whether to read all of the file, to compute its SHA-256 and compare its own checksums.
+        digest: Whether to read all of the file, to compute its SHA-256, compare its own checksums, and look for NaN
+            and infinity.
         names: Whether to list every parameter under our name, which ``--freeze`` goes by, with its shape.
 
     Returns:
@@ -50,6 +51,7 @@ def inspect(
         **_vocabularies(contents, name),
     }
     if digest:
+        summary["problems"] += _not_finite(contents, name)
         summary["sha256"] = {file.name: sha256_of(file) for file in _weight_files(contents)}
     if names:
         summary["names"] = {key: list(tensor.shape) for key, tensor in contents.state.items()}
@@ -90,6 +92,14 @@ def _vocabularies(contents: Contents, name: str) -> dict[str, Any]:
         "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
         "problems": problems,
     }
+
+
+def _not_finite(contents: Contents, name: str) -> list[str]:
+    try:
+        require_finite(contents.state, source=name, label=contents.keymap.theirs)
+    except CheckpointError as exc:
+        return [str(exc)]
+    return []
 
 
 def _weight_files(contents: Contents) -> list[Path]:

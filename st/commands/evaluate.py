@@ -217,6 +217,7 @@ def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOpti
         options=options,
         ensemble=args.ensemble,
         transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options),
+        keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
     )
     if args.joint_ctc_weight is not None:
         translator.check_transcribes()

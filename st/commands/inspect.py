@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="FILE", help="file, folder or hub id")
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument(
-        "--quick", action="store_true", help="do not read all of the file for its digest (default: read it)"
+        "--quick",
+        action="store_true",
+        help="do not read all of the file, for its digest and for NaN in it (default: read it)",
     )
     parser.add_argument(
         "--names",

@@ -66,6 +66,12 @@ def add_recording_arguments(
         "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    parser.add_argument(
+        "--keep-all",
+        action="store_true",
+        help="decode recordings in which nobody can be heard too, whatever the model writes there (default: no text, and "
+        "the reason)",
+    )
 
 
 def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
@@ -244,8 +250,12 @@ def _write(
 
 def _warn(name: str, decoded: DecodedUtterance, targets: Sequence[str]) -> None:
     """Warn of a text that is empty, cut off or goes in circles."""
+    from st.inference.results import REASONS
+
     if decoded.reason is not None:
-        logger.warning("%s: no text: %s", name, decoded.reason.replace("_", " "))
+        remedy = "; --keep-all decodes it all the same" if decoded.reason in ("silent", "no_speech") else ""
+        called = decoded.reason.replace("_", " ")
+        logger.warning("%s: no text: %s (%s)%s", name, called, REASONS[decoded.reason], remedy)
     written: Mapping[str, DecodedUtterance | Translation]
     written = {code: found[0] for code, found in decoded.nbest.items()} if targets else {"the transcript": decoded}
     cut = [called for called, text in written.items() if text.truncated]

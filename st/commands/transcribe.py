@@ -87,7 +87,12 @@ def run(args: argparse.Namespace) -> int:
 
     tune(args.threads)
     translator = load_translator(
-        args.checkpoint, data_dir=args.data, device=args.device, dtype=args.dtype, transcripts=options
+        args.checkpoint,
+        data_dir=args.data,
+        device=args.device,
+        dtype=args.dtype,
+        transcripts=options,
+        keep_all=args.keep_all,
     )
     translator.check_transcribes()
     return run_recordings(args, translator, [], _layout(args))

@@ -130,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         options=options,
         ensemble=args.ensemble,
+        keep_all=args.keep_all,
     )
     translator.check_languages(targets)
     warn_untrained(translator, targets)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from st.errors import DecodingError
 from st.modules.ctc_head import BLANK
+from st.modules.masking import lengths_to_mask
 
 
 def collapse(labels: list[int]) -> list[int]:
@@ -30,3 +34,24 @@ def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     labels, counts = best[counted].tolist(), counted.sum(dim=1).tolist()
     ends = [sum(counts[: row + 1]) for row in range(len(counts))]
     return [labels[end - count : end] for end, count in zip(ends, counts, strict=True)]
+
+
+def least_blank(logits: Tensor, lengths: Tensor) -> list[float]:
+    """Return the least probability of the blank at any frame of each utterance; 1 for one without frames.
+
+    Args:
+        logits: Scores ``(N, S, C)``.
+        lengths: Valid frames ``(N,)``.
+
+    Raises:
+        DecodingError: If the scores of a valid frame hold NaN or infinity.
+    """
+    blanks = logits.float().softmax(dim=-1)[..., BLANK]  # (N, S), NaN where any score of the frame is
+    found: list[float] = blanks.masked_fill(~lengths_to_mask(lengths, blanks.size(1)), 1.0).amin(dim=1).tolist()
+    for number, value in enumerate(found):
+        if math.isnan(value):
+            raise DecodingError(
+                f"sentence {number} of the batch: the scores of the CTC head hold NaN or infinity; the model's weights do, "
+                "or its numbers are too large for float16"
+            )
+    return found

@@ -76,7 +76,8 @@ class NgramModel:
         spelled = _spelled(words, self._symbols, self._spell)
         self.num_units, self.num_spelled = len(words), len(spelled)
         self._check_words(path, [word for number, word in enumerate(words) if number not in spelled])
-        self._model = _open(Path(path), [*words, "<unk>"])
+        self._path = Path(path)
+        self._model = _open(self._path, [*words, "<unk>"])
         self._unknown = len(words)
         self._unit_ids = self._best_units(words, spelled)
         # State before the units that are not complete yet, by the labels so far.
@@ -128,7 +129,7 @@ class NgramModel:
     def finish(self, labels: Labels) -> float:
         """Return the log-probability that a text ends after ``labels``, with the word that this completes."""
         state, value = (self._state(labels), 0.0) if self.by_letter else self._step(labels)
-        return value + float(self._model.finish(state)[1]) * _LN10
+        return value + self._natural(self._model.finish(state)[1])
 
     def _step(self, labels: Labels) -> tuple[Any, float]:
         """Return the state after the last unit of ``labels`` and its score; nothing happens where a word is empty."""
@@ -140,7 +141,17 @@ class NgramModel:
         # A head of both cases may write capitals that the file does not have.
         number = self._unit_ids.get(text, self._unit_ids.get(self._spell(text) or "", self._unknown))
         state, value = self._model.score(state, number)
-        return state, float(value) * _LN10
+        return state, self._natural(value)
+
+    def _natural(self, value: float) -> float:
+        """Return a logarithm to base 10 as a natural one.
+
+        Raises:
+            ConfigError: If it is NaN, which a damaged binary may hold; text with it is refused when it is read.
+        """
+        if math.isnan(value):
+            raise ConfigError(f"{self._path}: the language model holds NaN; build it anew")
+        return float(value) * _LN10
 
     def _open_word(self, labels: Labels) -> int:
         """Return how many labels stand behind the last delimiter."""

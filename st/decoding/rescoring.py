@@ -37,7 +37,7 @@ def score_targets(
         pad: Padding.
 
     Raises:
-        DecodingError: If a target is longer than the model has positions for.
+        DecodingError: If a target is longer than the model has positions for, or its score is not finite.
     """
     if not targets:
         return []
@@ -56,7 +56,11 @@ def score_targets(
         parts.append(logits.gather(2, outputs[:, :, None])[:, :, 0] - logits.logsumexp(dim=2))
     scores = torch.stack(parts).logsumexp(dim=0) - math.log(len(parts)) if len(parts) > 1 else parts[0]
     found = []
-    for tokens, row in zip(targets, scores.tolist(), strict=True):
+    for number, (tokens, row) in enumerate(zip(targets, scores.tolist(), strict=True)):
         steps = tuple(row[: len(tokens) + 1])
+        if not all(map(math.isfinite, steps)):
+            raise DecodingError(
+                f"target {number} of the batch: its score is not finite; the model's weights or the input hold NaN or infinity"
+            )
         found.append(Hypothesis(tuple(tokens), options.normalized(sum(steps), len(steps)), steps))
     return found

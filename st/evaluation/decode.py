@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from st.data.audible import unheard
 from st.data.audio import SAMPLE_RATE, read_audio
 from st.errors import EvaluationError
 from st.evaluation.corpus import Utterance, make_batches
@@ -32,6 +33,8 @@ def decode_utterances(
     shard: Shard = WHOLE,
 ) -> Mapping[str, Decoded]:
     """Decode what ``partial`` does not hold yet of a shard, and return everything decoded by recording.
+
+    Recordings in which nobody can be heard are decoded like all others, with a warning that counts them.
 
     Args:
         decoder: The model.
@@ -65,13 +68,21 @@ def decode_utterances(
         disable=None if shard.leads else True,
         smoothing=0.05,
     ) as bar:
+        nobody: list[str] = []
         for batch, waveforms in _read_ahead(pending, Path(data_dir)):
+            nobody += [item.audio for item, waveform in zip(batch, waveforms, strict=True) if unheard(waveform)]
             results = decoder.decode_batch(
                 waveforms, [item.targets for item in batch], [item.language for item in batch]
             )
             _check(batch, results)
             partial.add(batch, results)
             bar.update(round(_seconds(batch)))
+    if nobody:
+        logger.warning(
+            "nobody can be heard in %d recordings, such as %s; what the model writes for them counts all the same",
+            len(nobody),
+            nobody[0],
+        )
     return partial.items
 
 

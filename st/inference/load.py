@@ -25,6 +25,7 @@ def load_translator(
     options: BeamOptions | None = None,
     transcripts: TranscriptOptions | None = None,
     ensemble: Path | str | Sequence[Path | str] = (),
+    keep_all: bool = False,
     **beam_options: Any,
 ) -> Translator:
     """Load a model and everything it needs to turn audio into text.
@@ -40,6 +41,7 @@ def load_translator(
         options: How to search.
         transcripts: How to transcribe.
         ensemble: Another checkpoint, or several, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
+        keep_all: Whether to decode recordings in which nobody can be heard too; see :mod:`st.data.audible`.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
     Raises:
@@ -70,6 +72,7 @@ def load_translator(
         trained_directions=bundle.trained_directions,
         decoder_trained=bundle.decoder_trained,
         transcripts=transcripts,
+        keep_all=keep_all,
     )
     for path in others:
         translator.join(

@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from st.data.repetition import repeats
 from st.inference.word_times import TimedText
 
+REASONS: dict[str, str] = {
+    "empty_audio": "it holds no samples",
+    "too_short": "it is shorter than one frame of the encoder",
+    "silent": "nothing in it can be heard",
+    "no_speech": "nobody speaks in it",
+}
+"""Why a recording has no text, and what to call that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -42,7 +50,7 @@ class DecodedUtterance:
     nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
     """All translations asked for, best first."""
     reason: str | None = None
-    """Why there is no text: ``empty_audio`` or ``too_short``; None otherwise."""
+    """Why there is no text, one of :data:`REASONS`; None otherwise."""
     words: Sequence[TimedText] | None = None
     """When each word of the transcript was said; None if that was not asked for."""
     truncated: bool = False

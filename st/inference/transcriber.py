@@ -18,7 +18,7 @@ from st.data.audio import SAMPLE_RATE
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.text import TextVocabulary
 from st.decoding.beam_search import beam_search
-from st.decoding.ctc import ctc_greedy
+from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import joint_scorer
 from st.decoding.ngram import NgramModel
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 IMPOSSIBLE = -1e4
 """Score of letters that another script has."""
+SURE = 0.99
+"""Probability that the blank must have at every frame for nobody to have spoken. A head that has learned nothing, or only
+to be silent, has less somewhere."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -75,6 +78,8 @@ class Transcript:
     """When, if that was asked for."""
     truncated: bool = False
     """Whether the length limit cut off what the decoder wrote."""
+    unheard: bool = False
+    """Whether the CTC head is sure that nobody speaks: its blank has probability :data:`SURE` at every frame."""
 
 
 class Transcriber:
@@ -119,12 +124,14 @@ class Transcriber:
 
         Raises:
             ConfigError: If the decoder has no tag for a language.
-            DecodingError: If it is to write and nobody says in which language.
+            DecodingError: If it is to write and nobody says in which language, or the CTC head's scores are not finite.
         """
         logits = self.model.ctc_logits(encoded)
+        unheard = [blank >= SURE for blank in least_blank(logits, encoded.lengths)]
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
         found = self._transcripts(encoded, logits, spoken)
+        found = [dataclasses.replace(one, unheard=sure) for one, sure in zip(found, unheard, strict=True)]
         if not self.options.times:
             return found
         lengths = encoded.lengths.tolist()

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from st.data.audible import unheard
 from st.data.audio import SAMPLE_RATE
 from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import pad_rows, standardize
@@ -55,6 +56,7 @@ class Translator:
         languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
         decoder_trained: Whether that training taught the decoder.
+        keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
 
     Raises:
         DecodingError: On construction, if the model has no speech encoder.
@@ -72,6 +74,7 @@ class Translator:
         trained_directions: Sequence[str] = (),
         decoder_trained: bool = True,
         transcripts: TranscriptOptions | None = None,
+        keep_all: bool = False,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -84,6 +87,7 @@ class Translator:
         translates = set(PARTS) <= set(model.config.parts)
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
+        self.keep_all = keep_all
         self._min_samples = model.encoder.feature_extractor.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
@@ -116,7 +120,7 @@ class Translator:
 
         Raises:
             AudioError: If the recording cannot be used.
-            DecodingError: If the model has no CTC head.
+            DecodingError: If the model has no CTC head, or its scores are not finite.
         """
         self.check_transcribes()
         return self.decode_batch([load_waveform(audio, sample_rate=sample_rate)], [[]])[0]
@@ -215,7 +219,8 @@ class Translator:
             spoken: For each utterance the CoVoST code of what is spoken; see :class:`TranscriptOptions`.
 
         Returns:
-            One result per utterance, in order. Utterances too short for one frame are empty and say why.
+            One result per utterance, in order. Utterances too short for one frame are empty and say why; so are those
+            in which nobody can be heard, unless ``keep_all`` is set.
 
         Raises:
             AudioError: If a sample is NaN or infinite; the message says in which utterance of the batch.
@@ -233,7 +238,8 @@ class Translator:
             language(code)
         for number, waveform in enumerate(waveforms):
             _check_finite(number, waveform)
-        usable = [n for n, waveform in enumerate(waveforms) if len(waveform) >= self._min_samples]
+        reasons = [self._unusable(waveform) for waveform in waveforms]
+        usable = [n for n, reason in enumerate(reasons) if reason is None]
         transcripts: dict[int, Transcript] = {}
         nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
         if usable:
@@ -243,13 +249,16 @@ class Translator:
                 if self._transcriber is not None:
                     languages = None if spoken is None else [spoken[n] for n in usable]
                     transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
-                rows = [(row, code) for row, n in enumerate(usable) for code in dict.fromkeys(target_languages[n])]
+                    for n, transcript in transcripts.items():
+                        reasons[n] = None if self.keep_all or not transcript.unheard else "no_speech"
+                left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
+                rows = [(row, code) for row, n in left for code in dict.fromkeys(target_languages[n])]
                 memories = self._memories(encoded, heard) if rows else []
                 for (row, code), found in zip(rows, self._translations(heard, memories, rows), strict=True):
                     nbest[usable[row]][code] = found
         results = [
-            self._result(transcripts.get(n), nbest[n]) if n in nbest else self._empty(waveform, target_languages[n])
-            for n, waveform in enumerate(waveforms)
+            self._result(transcripts.get(n), nbest[n]) if reason is None else self._empty(reason, target_languages[n])
+            for n, reason in enumerate(reasons)
         ]
         return results if self.rescorer is None else self.rescorer(self, waveforms, results)
 
@@ -359,10 +368,18 @@ class Translator:
         best = {code: found[0].text for code, found in nbest.items()}
         if transcript is None:
             return DecodedUtterance(None, best, nbest)
-        return DecodedUtterance(transcript.text, best, nbest, words=transcript.words, truncated=transcript.truncated)
+        reason = None if transcript.text or best else "no_speech"
+        return DecodedUtterance(
+            transcript.text, best, nbest, reason=reason, words=transcript.words, truncated=transcript.truncated
+        )
 
-    def _empty(self, waveform: Waveform, codes: Sequence[str]) -> DecodedUtterance:
-        reason = "too_short" if len(waveform) else "empty_audio"
+    def _unusable(self, waveform: Waveform) -> str | None:
+        """Return why there is no text to expect of a recording; None if it is decoded."""
+        if len(waveform) < self._min_samples:
+            return "too_short" if len(waveform) else "empty_audio"
+        return None if self.keep_all else unheard(waveform)
+
+    def _empty(self, reason: str, codes: Sequence[str]) -> DecodedUtterance:
         if self._transcriber is None:
             return DecodedUtterance(None, dict.fromkeys(codes, ""), reason=reason)
         words = () if self._transcriber.options.times else None

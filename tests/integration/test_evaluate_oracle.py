@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from evaluation_oracle import (
     CONFIG,
@@ -19,6 +20,7 @@ from evaluation_oracle import (
     tree,
 )
 
+from st.data.audio import encode_flac
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import AudioError, EvaluationError, ManifestError, UsageError
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
@@ -40,6 +42,21 @@ def test_a_perfect_model_has_perfect_scores_and_encodes_each_recording_once(data
     lengths = [length for _, _, length in seen]
     assert lengths == sorted(lengths, reverse=True)
     assert all(len(batch) * batch[0][2] <= 8000 for batch in oracle.batches)
+
+
+def test_fault_02_an_evaluation_decodes_what_nobody_hears_and_says_so(data: Path, tmp_path: Path, caplog) -> None:
+    """All clips here are constants, which are silence; one that is none is put among them."""
+    store = data / "audio" / "fr" / "test.zip"
+    audible = encode_flac(np.tile([0.3, 0.01], 800).astype(np.float32))
+    first = read_manifest(data / "test_fr_en.tsv")[0]
+    rows = [replace(first, audio=f"audio/fr/test.zip:{store.stat().st_size}:{len(audible)}", n_frames=1600)]
+    with store.open("ab") as handle:
+        handle.write(audible)
+    write_manifest(data / "test_fr_en.tsv", rows + read_manifest(data / "test_fr_en.tsv")[1:])
+    oracle = Oracle()
+    evaluate(oracle, data, ("fr_en",), tmp_path / "out", CONFIG)
+    assert sum(map(len, oracle.batches)) == NUM_CLIPS
+    assert f"nobody can be heard in {NUM_CLIPS - 1} recordings, such as audio/fr/test.zip:" in caplog.text
 
 
 def test_e13_report_figures_equal_sacrebleu_on_the_written_hypotheses(data: Path, tmp_path: Path) -> None:

@@ -263,6 +263,14 @@ def test_the_command_warns_once_of_a_target_that_was_never_trained(command, monk
     assert capsys.readouterr().err.count("never trained to translate into zh-CN, only into en de") == 1
 
 
+def test_fault_02_the_command_decodes_every_recording(command, monkeypatch) -> None:
+    """Published scores are of all of them, so that the gate of ``st translate`` stays open here."""
+    asked = {}
+    monkeypatch.setattr(st.inference, "load_translator", lambda *_args, **options: asked.update(options) or Oracle())
+    assert main(command) == 0
+    assert asked["keep_all"] is True
+
+
 def test_e06_a_missing_tokenizer_is_told_before_anything_is_decoded(data: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(scores.OTHER_TOKENIZERS, "zh-CN", ("ja-mecab",))
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)

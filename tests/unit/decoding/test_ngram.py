@@ -4,6 +4,7 @@ import base64
 import gzip
 import itertools
 import math
+import struct
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -269,3 +270,18 @@ def test_fault_06_few_words_are_warned_of(tmp_path: Path, monkeypatch, caplog) -
     # A letter that the language cannot have is none.
     with pytest.raises(ConfigError, match="0 of"):
         NgramModel(path, ("<pad>", "a", "", "|"), DELIMITER)
+
+
+def test_fault_03_a_language_model_of_nans_scores_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm", exc_type=ImportError)
+    path = tmp_path / "lm.bin"
+    content = gzip.decompress(base64.b64decode(BINARIES["probing"]))
+    for number in (0.7, 0.8):  # of "ba", and of the end; the table uses the sign for something else
+        old = struct.pack("<f", number)
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, struct.pack("<f", math.nan)))
+        model = NgramModel(path, SYMBOLS, DELIMITER)
+        with pytest.raises(ConfigError, match=r"lm\.bin: the language model holds NaN"):
+            _ = model.score((2, 1), DELIMITER), model.finish((1, 1))
+    with pytest.raises(ConfigError, match="nan"):
+        NgramModel(_write(tmp_path, WORDS.replace("-0.7", "nan")), SYMBOLS, DELIMITER)
