@@ -22,7 +22,7 @@ import soxr
 
 from st.data.content_file import Content
 from st.data.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES, JoinedFile
-from st.data.sound_file import Handle, SequentialFile, open_whole
+from st.data.sound_file import Handle, SequentialFile, SoundFile, open_whole
 from st.data.truncation import is_truncated
 from st.errors import AudioError, StError
 
@@ -43,7 +43,7 @@ _spare = threading.local()
 
 
 class AudioStream:
-    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; use as a context."""
+    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; see :func:`open_recording`."""
 
     def __init__(
         self,
@@ -71,12 +71,10 @@ class AudioStream:
         self._content = content
         self._sample_rate = sample_rate
         self._max_seconds = max_seconds
-        try:
-            self._file = SequentialFile(source, closefd=False) if content is None else open_whole(source, content)
-        except soundfile.LibsndfileError as exc:
-            raise self._undecodable(exc) from exc
-        except ValueError as exc:
-            raise AudioError(f"{name}: cannot be decoded: {exc}", reason="undecodable") from None
+        if content is None:
+            self._file: SoundFile = SequentialFile(source, closefd=False)
+        else:
+            self._file, self._content = open_whole(source, content)
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
@@ -170,10 +168,7 @@ class AudioStream:
         last = wanted <= 0
         while not last:
             count = min(wanted, size)
-            try:
-                block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
-            except soundfile.LibsndfileError as exc:
-                raise self._undecodable(exc) from exc
+            block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
             self._decoded += len(block)
             wanted -= len(block)
             last = len(block) < count or wanted <= 0
@@ -187,10 +182,36 @@ class AudioStream:
         if not self._decoded:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
 
-    def _undecodable(self, exc: soundfile.LibsndfileError) -> AudioError:
-        reason = exc.error_string.rstrip(".")
-        known = "; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else ""
-        return AudioError(f"{self._name}: cannot be decoded: {reason}{known}", reason="undecodable")
+
+@contextmanager
+def open_recording(source: Handle, name: str, content: Content | None = None, **options: Any) -> Iterator[AudioStream]:
+    """Lend a recording to be decoded; whatever goes wrong meanwhile is an error of this recording.
+
+    Args:
+        source: As for :class:`AudioStream`, with the other arguments.
+        name: What messages call it.
+        content: As for :class:`AudioStream`.
+        options: Of :class:`AudioStream`.
+
+    Raises:
+        AudioError: As for :class:`AudioStream`; with reason ``undecodable`` whatever else the decoder raises.
+        OSError: If the file cannot be read.
+        MemoryError: If there is not enough.
+    """
+    try:
+        with AudioStream(source, name, content, **options) as stream:
+            yield stream
+    except (StError, OSError, MemoryError):
+        raise
+    except Exception as exc:
+        raise AudioError(f"{name}: cannot be decoded: {_sentence(exc)}", reason="undecodable") from exc
+
+
+def _sentence(exc: Exception) -> str:
+    if isinstance(exc, soundfile.LibsndfileError):
+        reason = str(exc.error_string).rstrip(".")
+        return f"{reason}; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else reason
+    return str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
 
 
 class FlacWriter:
@@ -198,7 +219,8 @@ class FlacWriter:
 
     def __init__(self, sink: Handle, sample_rate: int = SAMPLE_RATE) -> None:
         """Take an empty file that can be read and written."""
-        self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
+        with _writing():
+            self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
         self.n_frames = 0
         """Samples written."""
         self.silent = True
@@ -210,7 +232,8 @@ class FlacWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with _writing():
+            self._file.close()
 
     def write(self, samples: Samples) -> None:
         """Add samples, float32 ``(T,)`` in [-1, 1].
@@ -222,11 +245,17 @@ class FlacWriter:
             scaled = samples[start : start + _BLOCK_FRAMES] * np.float32(32768)
             self.silent = self.silent and is_silent(scaled, 32768)
             integers = np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
-            try:
+            with _writing():
                 self._file.write(integers)
-            except soundfile.LibsndfileError as exc:
-                raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
         self.n_frames += len(samples)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except soundfile.LibsndfileError as exc:
+        raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +281,7 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
         AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
         StError: If ``sink`` takes no more.
     """
-    with AudioStream(source, name, content) as stream, FlacWriter(sink) as flac:
+    with open_recording(source, name, content) as stream, FlacWriter(sink) as flac:
         for block in stream.blocks():
             flac.write(block)
         return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)

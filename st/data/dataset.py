@@ -252,8 +252,6 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             samples = read_audio(str(name))
         except AudioError as exc:
             raise AudioError(f"{name}: {exc}", reason=exc.reason) from exc
-        except OSError as exc:
-            raise AudioError(f"{name}: {exc.strerror or exc}", reason="unreadable") from exc
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise
