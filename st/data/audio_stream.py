@@ -31,6 +31,8 @@ Samples = npt.NDArray[np.float32]
 SAMPLE_RATE = 16_000
 _LOWEST_RATE = 1000
 """Of a recording; below, a header is wrong, and resampling would make much of little."""
+MAX_SECONDS = 86_400.0
+"""Of a recording: a day. A few megabytes of silence can be weeks."""
 MAX_PEAK = 4.0
 """Floats beyond it are no loud recording but numbers on another scale."""
 _BLOCK_FRAMES = 1 << 18
@@ -38,6 +40,9 @@ _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
 _FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
 
+
+_BAD_FILE = 7
+"""What libsndfile says of an MP3 without frames; its words are about pipes."""
 
 _spare = threading.local()
 
@@ -62,7 +67,7 @@ class AudioStream:
             content: The same bytes, of which only those of headers are looked at; without them it is not found out
                 whether the file is cut off, or its header does not say how long it is.
             sample_rate: Samples per second of the blocks.
-            max_seconds: Refuse (reason ``too_long``) what is longer.
+            max_seconds: Refuse (reason ``too_long``) what is longer; None is :data:`MAX_SECONDS`.
 
         Raises:
             AudioError: With reason ``undecodable``.
@@ -70,7 +75,7 @@ class AudioStream:
         self._name = name
         self._content = content
         self._sample_rate = sample_rate
-        self._max_seconds = max_seconds
+        self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
         if content is None:
             self._file: SoundFile = SequentialFile(source, closefd=False)
         else:
@@ -81,7 +86,7 @@ class AudioStream:
             raise AudioError(
                 f"{name}: cannot be decoded: says that it has {rate} samples a second", reason="undecodable"
             )
-        self._limit = None if max_seconds is None else int(max_seconds * self._file.samplerate)
+        self._limit = int(self._max_seconds * self._file.samplerate)
         # Always finite and within [-1, 1].
         self._exact = self._file.subtype == "PCM_16"
         self._any_scale = self._file.subtype in ("FLOAT", "DOUBLE", MIXED_SUBTYPES)
@@ -164,7 +169,7 @@ class AudioStream:
     def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
         """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
         file, limit = self._file, self._limit
-        wanted = file.frames if limit is None else min(file.frames, limit + 1)
+        wanted = min(file.frames, limit + 1)
         last = wanted <= 0
         while not last:
             count = min(wanted, size)
@@ -172,7 +177,7 @@ class AudioStream:
             self._decoded += len(block)
             wanted -= len(block)
             last = len(block) < count or wanted <= 0
-            if limit is not None and self._decoded > limit:
+            if self._decoded > limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
             # Its header tells, where other formats may only guess.
             if len(block) < count and file.format == "FLAC" and file.frames != UNKNOWN_FRAMES:
@@ -209,7 +214,7 @@ def open_recording(source: Handle, name: str, content: Content | None = None, **
 
 def _sentence(exc: Exception) -> str:
     if isinstance(exc, soundfile.LibsndfileError):
-        reason = str(exc.error_string).rstrip(".")
+        reason = "no MP3 follows its header" if exc.code == _BAD_FILE else str(exc.error_string).rstrip(".")
         return f"{reason}; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else reason
     return str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
 

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Container
 from functools import cache
+from itertools import islice
 from typing import NamedTuple
 
 from st.data.content_file import Content
@@ -23,14 +24,27 @@ _BIT_RATES = range(0x10, 0xF0)
 """Third bytes of headers that have a bit rate; 0 stands for one that is not told."""
 _HEADER_BYTES = 3
 _SEARCHED = 1 << 13
-_MOST_TAGS = 100
+_MOST_TAGS, _MOST_PLACES = 100, 10_000
 _HAS_FOOTER = 0x10
 """Bit of the flags of an ID3v2 tag."""
 _ID3V1_BYTES = 128
 _MANY = 3
 """Headers that have to stand one frame apart, for none of them to be there by chance."""
-_MONO = 3
-"""The two bits of the channels."""
+_MPEG_1, _MONO = 3, 3
+"""The two bits of the version, and those of the channels."""
+_HEAD_BYTES = 38
+"""Of a frame, with its checksum and the side information."""
+_SIDE_INFO = {
+    (True, True): (9, 18, 59, 2),
+    (True, False): (9, 20, 59, 4),
+    (False, True): (8, 9, 63, 1),
+    (False, False): (8, 10, 63, 2),
+}
+"""By whether it is MPEG-1 and mono: bits of the offset into the frames before, where the first granule begins, the bits
+of one, and how many there are. A granule begins with its length (12 bits) and half the number of its values (9)."""
+_MOST_VALUES = 288
+_CHECKED = 1 << 20
+"""Bytes from one place where an MP3 is looked at to the next."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Bits of a Xing frame's flags."""
 
@@ -127,18 +141,48 @@ def first_frame(content: Content, start: int, searched: int) -> int | None:
         searched: How many bytes the frame may begin in.
     """
     data = content[start : start + searched + _MANY * MAX_FRAME_BYTES]
-    places = (found.start() for found in _HEADER.finditer(data, 0, searched + _HEADER_BYTES - 1))
+    # Of other bytes, one in sixteen thousand looks like a header.
+    found = islice(_HEADER.finditer(data, 0, searched + _HEADER_BYTES - 1), _MOST_PLACES)
+    places = (header.start() for header in found)
     return next((start + place for place in places if _stands_before_others(data, place)), None)
+
+
+def check_frames(content: Content, stop: int) -> None:
+    """Look here and there whether the frames of an MP3 that end at ``stop`` have sound in them.
+
+    The decoder makes silence of what has nothing but the headers of frames, and takes longer for each than for the last.
+
+    Raises:
+        ValueError: If there is none somewhere.
+    """
+    start = tags_end(content)
+    if not _HEADER.fullmatch(content[start : start + _HEADER_BYTES]):
+        return
+    for position in range(start, stop - _SEARCHED - _MANY * MAX_FRAME_BYTES, _CHECKED):
+        if first_frame(content, position, _SEARCHED) is None:
+            raise ValueError(f"no sound in the frames behind byte {position}")
 
 
 def _stands_before_others(data: bytes, position: int) -> bool:
     like = _header_like(data[position : position + _HEADER_BYTES])
     for _ in range(_MANY):
-        header = data[position : position + _HEADER_BYTES]
-        if like is None or not like.fullmatch(header):
+        head = data[position : position + _HEAD_BYTES]
+        if like is None or not like.match(head) or not _fits(head.ljust(_HEAD_BYTES, b"\0")):
             return False
-        position += _num_bytes(header)
+        position += _num_bytes(head)
     return True
+
+
+def _fits(head: bytes) -> bool:
+    """Return whether a frame has room for what it says of its sound, here or in those before."""
+    reservoir, place, num_bits, count = _SIDE_INFO[head[1] >> 3 & 3 == _MPEG_1, head[3] >> 6 == _MONO]
+    bits = int.from_bytes(head[4:] if head[1] & 1 else head[6:], "big")  # behind a checksum
+    end = 8 * (len(head) - (4 if head[1] & 1 else 6))
+    granules = [bits >> end - place - 21 - number * num_bits for number in range(count)]
+    room = 8 * (_num_bytes(head) + (bits >> end - reservoir))
+    return sum(granule >> 9 & 0xFFF for granule in granules) <= room and all(
+        granule & 0x1FF <= _MOST_VALUES for granule in granules
+    )
 
 
 def frames_end(content: Content) -> int:

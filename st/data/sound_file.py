@@ -17,8 +17,8 @@ import soundfile
 
 from st.data.content_file import Content, ContentFile, ContentPart
 from st.data.joined_file import JoinedFile, recording_starts
-from st.data.mpeg_frames import MAX_FRAME_BYTES, first_frame, frames_end, tags_end
-from st.data.truncation import data_chunk, tells_its_length, unfinished_header
+from st.data.mpeg_frames import MAX_FRAME_BYTES, check_frames, first_frame, frame_count, frames_end, tags_end
+from st.data.truncation import data_chunk, unfinished_header
 
 Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
@@ -54,7 +54,9 @@ class UnmeasuredMp3(SequentialFile):
 
     def __init__(self, content: Content) -> None:
         """Take the bytes of the file."""
-        self._bytes = _FarEnd(ContentPart(content, 0, frames_end(content)))
+        self.end = frames_end(content)
+        """Where the bytes of the last frame end."""
+        self._bytes = _FarEnd(ContentPart(content, 0, self.end))
         self._decoded = 0
         super().__init__(self._bytes)
 
@@ -153,7 +155,7 @@ def _first_sound(content: Content, start: int) -> int | None:
     """Return where sound begins behind zeros, or an MP3 behind anything (half a frame, an answer of a server)."""
     data = content[start : start + _MOST_BEFORE]
     zeros = len(data) - len(data.lstrip(b"\0"))
-    if data[zeros : zeros + 4] in _MARKS:
+    if start + zeros and data[zeros : zeros + 4] in _MARKS:
         return start + zeros
     return first_frame(content, start, _MOST_BEFORE)
 
@@ -169,8 +171,13 @@ def _open(source: Handle, content: Content) -> tuple[SoundFile, Content]:
             file.close()
             start, size = chunk[0] + 8, chunk[1]
             return _open_part(content, start, min(start + size, len(content)))
-        if not tells_its_length(content):
+        start = tags_end(content)
+        count = frame_count(content, start)
+        if count is None:
             opened = UnmeasuredMp3(content)
+            check_frames(content, opened.end)
+        else:
+            check_frames(content, min(start + (count.num_bytes or 0), len(content)))
     elif file.frames == 0 and (start := unfinished_header(content)) is not None:
         opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
     if opened is None:
