@@ -44,7 +44,7 @@ _SIDE_INFO = {
 of one, and how many there are. A granule begins with its length (12 bits) and half the number of its values (9)."""
 _MOST_VALUES = 288
 _CHECKED = 1 << 20
-"""Bytes from one place where an MP3 is looked at to the next."""
+"""Bytes from one place where a long MP3 is looked at to the next."""
 _HAS_FRAMES, _HAS_BYTES = 1, 2
 """Bits of a Xing frame's flags."""
 
@@ -148,7 +148,7 @@ def first_frame(content: Content, start: int, searched: int) -> int | None:
 
 
 def check_frames(content: Content, stop: int) -> None:
-    """Look here and there whether the frames of an MP3 that end at ``stop`` have sound in them.
+    """Look once in a megabyte whether the frames of an MP3 that end at ``stop`` have sound in them.
 
     The decoder makes silence of what has nothing but the headers of frames, and takes longer for each than for the last.
 
@@ -158,7 +158,7 @@ def check_frames(content: Content, stop: int) -> None:
     start = tags_end(content)
     if not _HEADER.fullmatch(content[start : start + _HEADER_BYTES]):
         return
-    for position in range(start, stop - _SEARCHED - _MANY * MAX_FRAME_BYTES, _CHECKED):
+    for position in range(start, stop - _CHECKED, _CHECKED):
         if first_frame(content, position, _SEARCHED) is None:
             raise ValueError(f"no sound in the frames behind byte {position}")
 

@@ -43,7 +43,7 @@ def ogg_pages(content: Content) -> Iterator[tuple[int, bool]]:
         file.seek(position)
 
 
-def _sound_length(head: bytes, file: io.BufferedReader) -> int:
+def _sound_length(head: bytes, file: io.BufferedReader[ContentFile]) -> int:
     """Return the length of a page whose header has been read; 0 if it is damaged or cut off."""
     sizes = file.read(head[-1]) if len(head) == _HEADER_BYTES else b""
     body = file.read(sum(sizes))

@@ -169,15 +169,15 @@ def _open(source: Handle, content: Content) -> tuple[SoundFile, Content]:
     if file.subtype.startswith("MPEG"):
         if (chunk := data_chunk(content)) is not None:
             file.close()
-            start, size = chunk[0] + 8, chunk[1]
-            return _open_part(content, start, min(start + size, len(content)))
-        start = tags_end(content)
-        count = frame_count(content, start)
+            begin, size = chunk[0] + 8, chunk[1]
+            return _open_part(content, begin, min(begin + size, len(content)))
+        first = tags_end(content)
+        count = frame_count(content, first)
         if count is None:
             opened = UnmeasuredMp3(content)
             check_frames(content, opened.end)
         else:
-            check_frames(content, min(start + (count.num_bytes or 0), len(content)))
+            check_frames(content, min(first + (count.num_bytes or 0), len(content)))
     elif file.frames == 0 and (start := unfinished_header(content)) is not None:
         opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
     if opened is None:
