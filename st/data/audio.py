@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import soxr
 
-from st.data.audio_stream import MAX_PEAK, SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent
+from st.data.audio_stream import MAX_PEAK, SAMPLE_RATE, FlacWriter, Samples, is_silent, open_recording
 from st.data.content_file import Content, FileContent
 from st.data.memory_file import MemoryFile
 from st.data.sound_file import Handle
@@ -76,8 +76,8 @@ def read_audio(source: str | Path | bytes, *, sample_rate: int = SAMPLE_RATE) ->
         Samples of shape ``(T,)``, float32 in [-1, 1].
 
     Raises:
-        AudioError: If it cannot be decoded; ``reason`` is ``undecodable``, ``empty_audio``, ``non_finite`` or
-            ``out_of_range``.
+        AudioError: If it cannot be decoded; ``reason`` is ``undecodable``, ``empty_audio``, ``non_finite``,
+            ``out_of_range``, ``missing`` or ``unreadable``.
         ManifestError: If a slice is empty or lies outside its file.
     """
     return read_recording(source, sample_rate=sample_rate).samples
@@ -103,7 +103,15 @@ def read_recording(
         ManifestError: As for :func:`read_audio`.
     """
     name = name or source_name(source)
-    options: dict[str, Any] = {"sample_rate": sample_rate, "max_seconds": max_seconds}
+    try:
+        return _read_recording(source, name, {"sample_rate": sample_rate, "max_seconds": max_seconds})
+    except OSError as exc:
+        raise AudioError(f"{name}: {exc.strerror or exc}", reason="unreadable") from exc
+    except MemoryError as exc:
+        raise AudioError(f"{name}: does not fit into memory; cut it into shorter ones", reason="unreadable") from exc
+
+
+def _read_recording(source: str | Path | bytes, name: str, options: dict[str, Any]) -> Recording:
     if not isinstance(source, bytes):
         recording = _read_in_place(str(source), options)
         if recording is not None:
@@ -119,7 +127,7 @@ def source_name(source: str | Path | bytes) -> str:
 
 
 def _decode(handle: Handle, name: str, content: Content | None, options: dict[str, Any]) -> Recording:
-    with AudioStream(handle, name, content, **options) as stream:
+    with open_recording(handle, name, content, **options) as stream:
         return Recording(stream.read(), stream.is_truncated())
 
 

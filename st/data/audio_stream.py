@@ -22,7 +22,7 @@ import soxr
 
 from st.data.content_file import Content
 from st.data.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES, JoinedFile
-from st.data.sound_file import Handle, SequentialFile, open_whole
+from st.data.sound_file import Handle, SequentialFile, SoundFile, open_whole
 from st.data.truncation import is_truncated
 from st.errors import AudioError, StError
 
@@ -31,6 +31,8 @@ Samples = npt.NDArray[np.float32]
 SAMPLE_RATE = 16_000
 _LOWEST_RATE = 1000
 """Of a recording; below, a header is wrong, and resampling would make much of little."""
+MAX_SECONDS = 86_400.0
+"""Of a recording: a day. A few megabytes of silence can be weeks."""
 MAX_PEAK = 4.0
 """Floats beyond it are no loud recording but numbers on another scale."""
 _BLOCK_FRAMES = 1 << 18
@@ -39,11 +41,14 @@ _LONG_BLOCK_FRAMES = 1 << 22
 _FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
 
 
+_BAD_FILE = 7
+"""What libsndfile says of an MP3 without frames; its words are about pipes."""
+
 _spare = threading.local()
 
 
 class AudioStream:
-    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; use as a context."""
+    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; see :func:`open_recording`."""
 
     def __init__(
         self,
@@ -62,7 +67,7 @@ class AudioStream:
             content: The same bytes, of which only those of headers are looked at; without them it is not found out
                 whether the file is cut off, or its header does not say how long it is.
             sample_rate: Samples per second of the blocks.
-            max_seconds: Refuse (reason ``too_long``) what is longer.
+            max_seconds: Refuse (reason ``too_long``) what is longer; None is :data:`MAX_SECONDS`.
 
         Raises:
             AudioError: With reason ``undecodable``.
@@ -70,20 +75,18 @@ class AudioStream:
         self._name = name
         self._content = content
         self._sample_rate = sample_rate
-        self._max_seconds = max_seconds
-        try:
-            self._file = SequentialFile(source, closefd=False) if content is None else open_whole(source, content)
-        except soundfile.LibsndfileError as exc:
-            raise self._undecodable(exc) from exc
-        except ValueError as exc:
-            raise AudioError(f"{name}: cannot be decoded: {exc}", reason="undecodable") from None
+        self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
+        if content is None:
+            self._file: SoundFile = SequentialFile(source, closefd=False)
+        else:
+            self._file, self._content = open_whole(source, content)
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
             raise AudioError(
                 f"{name}: cannot be decoded: says that it has {rate} samples a second", reason="undecodable"
             )
-        self._limit = None if max_seconds is None else int(max_seconds * self._file.samplerate)
+        self._limit = int(self._max_seconds * self._file.samplerate)
         # Always finite and within [-1, 1].
         self._exact = self._file.subtype == "PCM_16"
         self._any_scale = self._file.subtype in ("FLOAT", "DOUBLE", MIXED_SUBTYPES)
@@ -166,18 +169,15 @@ class AudioStream:
     def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
         """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
         file, limit = self._file, self._limit
-        wanted = file.frames if limit is None else min(file.frames, limit + 1)
+        wanted = min(file.frames, limit + 1)
         last = wanted <= 0
         while not last:
             count = min(wanted, size)
-            try:
-                block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
-            except soundfile.LibsndfileError as exc:
-                raise self._undecodable(exc) from exc
+            block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
             self._decoded += len(block)
             wanted -= len(block)
             last = len(block) < count or wanted <= 0
-            if limit is not None and self._decoded > limit:
+            if self._decoded > limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
             # Its header tells, where other formats may only guess.
             if len(block) < count and file.format == "FLAC" and file.frames != UNKNOWN_FRAMES:
@@ -187,10 +187,36 @@ class AudioStream:
         if not self._decoded:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
 
-    def _undecodable(self, exc: soundfile.LibsndfileError) -> AudioError:
-        reason = exc.error_string.rstrip(".")
-        known = "; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else ""
-        return AudioError(f"{self._name}: cannot be decoded: {reason}{known}", reason="undecodable")
+
+@contextmanager
+def open_recording(source: Handle, name: str, content: Content | None = None, **options: Any) -> Iterator[AudioStream]:
+    """Lend a recording to be decoded; whatever goes wrong meanwhile is an error of this recording.
+
+    Args:
+        source: As for :class:`AudioStream`, with the other arguments.
+        name: What messages call it.
+        content: As for :class:`AudioStream`.
+        options: Of :class:`AudioStream`.
+
+    Raises:
+        AudioError: As for :class:`AudioStream`; with reason ``undecodable`` whatever else the decoder raises.
+        OSError: If the file cannot be read.
+        MemoryError: If there is not enough.
+    """
+    try:
+        with AudioStream(source, name, content, **options) as stream:
+            yield stream
+    except (StError, OSError, MemoryError):
+        raise
+    except Exception as exc:
+        raise AudioError(f"{name}: cannot be decoded: {_sentence(exc)}", reason="undecodable") from exc
+
+
+def _sentence(exc: Exception) -> str:
+    if isinstance(exc, soundfile.LibsndfileError):
+        reason = "no MP3 follows its header" if exc.code == _BAD_FILE else str(exc.error_string).rstrip(".")
+        return f"{reason}; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else reason
+    return str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
 
 
 class FlacWriter:
@@ -198,7 +224,8 @@ class FlacWriter:
 
     def __init__(self, sink: Handle, sample_rate: int = SAMPLE_RATE) -> None:
         """Take an empty file that can be read and written."""
-        self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
+        with _writing():
+            self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
         self.n_frames = 0
         """Samples written."""
         self.silent = True
@@ -210,7 +237,8 @@ class FlacWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with _writing():
+            self._file.close()
 
     def write(self, samples: Samples) -> None:
         """Add samples, float32 ``(T,)`` in [-1, 1].
@@ -222,11 +250,17 @@ class FlacWriter:
             scaled = samples[start : start + _BLOCK_FRAMES] * np.float32(32768)
             self.silent = self.silent and is_silent(scaled, 32768)
             integers = np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
-            try:
+            with _writing():
                 self._file.write(integers)
-            except soundfile.LibsndfileError as exc:
-                raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
         self.n_frames += len(samples)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except soundfile.LibsndfileError as exc:
+        raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +286,7 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
         AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
         StError: If ``sink`` takes no more.
     """
-    with AudioStream(source, name, content) as stream, FlacWriter(sink) as flac:
+    with open_recording(source, name, content) as stream, FlacWriter(sink) as flac:
         for block in stream.blocks():
             flac.write(block)
         return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)

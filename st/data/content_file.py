@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
+from collections.abc import Iterator
 from typing import Protocol
+
+_SEARCHED = 1 << 20
 
 
 class Content(Protocol):
@@ -17,6 +21,14 @@ class Content(Protocol):
     def __getitem__(self, part: slice, /) -> bytes:
         """Return some of them."""
         ...
+
+
+def positions(content: Content, pattern: re.Pattern[bytes], num_bytes: int, start: int) -> Iterator[int]:
+    """Yield where a pattern of so many bytes stands from ``start`` on, reading a part of the content at a time."""
+    for begin in range(start, len(content), _SEARCHED):
+        part = content[begin : begin + _SEARCHED + num_bytes - 1]
+        for found in pattern.finditer(part):
+            yield begin + found.start()
 
 
 class FileContent:

@@ -259,10 +259,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         name = self.data_dir / self.utterances[number].audio
         try:
             samples = read_audio(str(name))
-        except AudioError as exc:
-            raise AudioError(f"{name}: {exc}", reason=exc.reason) from exc
-        except OSError as exc:
-            raise AudioError(f"{name}: {exc.strerror or exc}", reason="unreadable") from exc
+        except AudioError:
+            raise
         except Exception as exc:
             exc.add_note(f"while reading {name}")
             raise

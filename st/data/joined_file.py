@@ -5,23 +5,24 @@ libsndfile decodes the first of them and ends there. Players read all, and so do
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from st.data.content_file import Content
+from st.data.content_file import Content, positions
 from st.data.mpeg_frames import frame_count, next_recording, tags_end
+from st.data.ogg_pages import ogg_pages
 from st.data.truncation import is_truncated
 
-_FLAC_STARTS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+_FLAC_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 """With the head of its first block, which may be the last one before the audio."""
-_OGG_PAGE, _OGG_START = b"OggS\0", b"OggS\0\x02"
-"""Any page, and the first one of a stream."""
-_SEARCHED = 1 << 20
+_MOST_BLOCKS = 1000
+"""Of a FLAC, before its audio."""
 _MOST_RECORDINGS = 1000
 """In one file; all of them are open at once."""
 MIXED_SUBTYPES = "mixed"
@@ -57,11 +58,12 @@ def recording_starts(content: Content) -> list[int]:
 
 def _ogg_starts(content: Content) -> Iterator[int]:
     """Yield where streams begin that do not lie side by side with the one before."""
-    starts = list(_positions(content, _OGG_START, 0))
-    for before, start in pairwise(starts):
-        # Streams that begin together have nothing but first pages between them.
-        if any(content[page : page + 6] != _OGG_START for page in _positions(content, _OGG_PAGE, before, start)):
-            yield start
+    # Streams that begin together have nothing but first pages between them.
+    between = False
+    for position, begins in ogg_pages(content):
+        if begins and between:
+            yield position
+        between = not begins
 
 
 def _wav_starts(content: Content) -> Iterator[int]:
@@ -74,12 +76,14 @@ def _wav_starts(content: Content) -> Iterator[int]:
         head = content[start : start + 12]
 
 
-def _flac_starts(content: Content) -> list[int]:
-    position, last = 4, False
-    while not last and (head := content[position : position + 4]):
-        last = head[0] >> 7 == 1
+def _flac_starts(content: Content) -> Iterator[int]:
+    position = 4
+    for _ in range(_MOST_BLOCKS):
+        head = content[position : position + 4]
         position += 4 + int.from_bytes(head[1:], "big")
-    return sorted(place for mark in _FLAC_STARTS for place in _positions(content, mark, position))
+        if not head or head[0] >> 7:  # the last one
+            break
+    return positions(content, _FLAC_START, 8, position)
 
 
 def _mp3_starts(content: Content) -> Iterator[int]:
@@ -90,18 +94,6 @@ def _mp3_starts(content: Content) -> Iterator[int]:
             return
         yield following
         start = following
-
-
-def _positions(content: Content, mark: bytes, start: int, stop: int | None = None) -> Iterator[int]:
-    """Yield where ``mark`` stands from ``start`` on, reading a part of the content at a time."""
-    stop = len(content) if stop is None else stop
-    while start < stop:
-        part = content[start : min(start + _SEARCHED + len(mark) - 1, stop)]
-        place = part.find(mark)
-        while place >= 0:
-            yield start + place
-            place = part.find(mark, place + 1)
-        start += _SEARCHED
 
 
 class JoinedFile:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from itertools import pairwise
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,17 @@ import soundfile
 
 from st.data.content_file import Content, ContentFile, ContentPart
 from st.data.joined_file import JoinedFile, recording_starts
-from st.data.mpeg_frames import MAX_FRAME_BYTES, frames_end
-from st.data.truncation import tells_its_length, unfinished_header
+from st.data.mpeg_frames import MAX_FRAME_BYTES, check_frames, first_frame, frame_count, frames_end, tags_end
+from st.data.truncation import data_chunk, unfinished_header
 
 Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
 
 _FAR_END = 1 << 40
 _TO_THE_END = b"\xff" * 4
+_MARKS = (b"fLaC", b"OggS", b"RIFF")
+_MOST_BEFORE = 1 << 20
+"""Bytes before the first sound of a file, besides tags."""
 _MPEG_SAMPLES = 576
 """In the smallest of MPEG's frames, and a multiple in the others."""
 
@@ -50,7 +54,9 @@ class UnmeasuredMp3(SequentialFile):
 
     def __init__(self, content: Content) -> None:
         """Take the bytes of the file."""
-        self._bytes = _FarEnd(ContentPart(content, 0, frames_end(content)))
+        self.end = frames_end(content)
+        """Where the bytes of the last frame end."""
+        self._bytes = _FarEnd(ContentPart(content, 0, self.end))
         self._decoded = 0
         super().__init__(self._bytes)
 
@@ -115,43 +121,85 @@ class _FarEnd(ContentFile):
         return self._position
 
 
-def open_whole(source: Handle, content: Content) -> SequentialFile | JoinedFile:
-    """Open a sound file so that it is read to its end, where libsndfile would stop before it.
+SoundFile: TypeAlias = "SequentialFile | JoinedFile"
+
+
+def open_whole(source: Handle, content: Content) -> tuple[SoundFile, Content]:
+    """Open a sound file so that it is read from its first sound to its end, where libsndfile would find less.
 
     Args:
         source: Where its bytes are.
         content: The same bytes.
 
+    Returns:
+        The open file, and its bytes without those that stand before it.
+
     Raises:
         soundfile.LibsndfileError: If it cannot be opened.
-        ValueError: If recordings of different kinds, or too many, are joined in it.
+        ValueError: If recordings of different kinds, or too many, are joined in it, or too much of it is damaged.
     """
+    behind_tags = tags_end(content)
+    # Tags belong to MP3s, and libsndfile passes them over there.
+    if behind_tags and content[behind_tags : behind_tags + 4] in _MARKS:
+        return _open_part(content, behind_tags, len(content))
+    try:
+        return _open(source, content)
+    except soundfile.LibsndfileError:
+        start = _first_sound(content, behind_tags)
+        if not start:
+            raise
+        return _open_part(content, start, len(content))
+
+
+def _first_sound(content: Content, start: int) -> int | None:
+    """Return where sound begins behind zeros, or an MP3 behind anything (half a frame, an answer of a server)."""
+    data = content[start : start + _MOST_BEFORE]
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    if start + zeros and data[zeros : zeros + 4] in _MARKS:
+        return start + zeros
+    return first_frame(content, start, _MOST_BEFORE)
+
+
+def _open(source: Handle, content: Content) -> tuple[SoundFile, Content]:
     starts = recording_starts(content)
     if len(starts) > 1:
-        bounds = zip(starts, [*starts[1:], len(content)], strict=True)
-        parts = [ContentPart(content, start, stop) for start, stop in bounds]
-        files = _open_parts(parts)
-        return JoinedFile(files, parts[: len(files)])
+        return _open_joined(content, [*starts, len(content)])
     file = SequentialFile(source, closefd=False)
-    opened: SequentialFile | None = None
-    if file.subtype.startswith("MPEG") and not tells_its_length(content):
-        opened = UnmeasuredMp3(content)
+    opened = None
+    if file.subtype.startswith("MPEG"):
+        if (chunk := data_chunk(content)) is not None:
+            file.close()
+            begin, size = chunk[0] + 8, chunk[1]
+            return _open_part(content, begin, min(begin + size, len(content)))
+        first = tags_end(content)
+        count = frame_count(content, first)
+        if count is None:
+            opened = UnmeasuredMp3(content)
+            check_frames(content, opened.end)
+        else:
+            check_frames(content, min(first + (count.num_bytes or 0), len(content)))
     elif file.frames == 0 and (start := unfinished_header(content)) is not None:
         opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
     if opened is None:
-        return file
+        return file, content
     file.close()
-    return opened
+    return opened, content
 
 
-def _open_parts(parts: Sequence[Content]) -> list[SequentialFile | JoinedFile]:
+def _open_part(content: Content, start: int, stop: int) -> tuple[SoundFile, Content]:
+    part = ContentPart(content, start, stop)
+    return _open(ContentFile(part), part)
+
+
+def _open_joined(content: Content, bounds: Sequence[int]) -> tuple[SoundFile, Content]:
     """Open the recordings of a file; what has no more than the beginning of a header ends it."""
-    files: list[SequentialFile | JoinedFile] = []
-    for part in parts:
+    opened: list[tuple[SoundFile, Content]] = []
+    for start, stop in pairwise(bounds):
         try:
-            files.append(open_whole(ContentFile(part), part))
+            opened.append(_open_part(content, start, stop))
         except soundfile.LibsndfileError:
-            if not files:
+            if not opened:
                 raise
             break
-    return files
+    files, parts = zip(*opened, strict=True)
+    return JoinedFile(files, parts), content

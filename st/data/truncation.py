@@ -11,6 +11,7 @@ _MPEG_TOLERANCE = 2304
 """Two frames of 1152 samples: encoders disagree on whether their own header frame counts."""
 _UNKNOWN_SIZES = (0x7FFFF000, 0x7FFFFFFF)
 """What writers put into the header of a WAV that goes to a pipe, besides 0 and numbers close to 2^32."""
+_MOST_CHUNKS = 1000
 
 
 def is_truncated(data: Content, *, container: str, declared: int, decoded: int) -> bool:
@@ -42,7 +43,7 @@ def unfinished_header(data: Content) -> int | None:
 
     Such a header says that the whole file is no longer than itself; None for other files, those without samples too.
     """
-    found = _data_chunk(data)
+    found = data_chunk(data)
     if found is None or found[1] != 0:
         return None
     start = found[0] + 8
@@ -52,7 +53,7 @@ def unfinished_header(data: Content) -> int | None:
 
 def _riff_is_short(data: Content) -> bool:
     """Return whether a chunk of a RIFF file reaches beyond the end of the file."""
-    found = _data_chunk(data)
+    found = data_chunk(data)
     if found is None:
         return False
     position, size = found
@@ -60,13 +61,16 @@ def _riff_is_short(data: Content) -> bool:
     return not unknown and position + 8 + size > len(data)
 
 
-def _data_chunk(data: Content) -> tuple[int, int] | None:
-    """Return where the samples' chunk of a RIFF file begins, and its size; None if there is none."""
+def data_chunk(data: Content) -> tuple[int, int] | None:
+    """Return where the samples' chunk of a RIFF file begins, and its size; None if it is not among the first thousand."""
     if data[:4] != b"RIFF":
         return None
     position = 12
-    while position + 8 <= len(data):
-        name, size = struct.unpack("<4sI", data[position : position + 8])
+    for _ in range(_MOST_CHUNKS):
+        head = data[position : position + 8]
+        if len(head) < 8:
+            break
+        name, size = struct.unpack("<4sI", head)
         if name == b"data":
             return position, size
         position += 8 + size + size % 2

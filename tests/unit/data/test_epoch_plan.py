@@ -11,6 +11,7 @@ from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset, Utterance, standardize
 from st.data.epoch_plan import TargetTable, direction_counts, plan_epoch, whole_plan
 from st.data.text import TextVocabulary
+from st.errors import AudioError
 
 OFF = AugmentationConfig()
 
@@ -239,14 +240,14 @@ def test_waves_have_the_announced_sizes_at_any_speed(tree):
 def test_t18_whatever_goes_wrong_while_reading_names_the_recording(tree, monkeypatch):
     data = load(tree)
 
-    def fail(exc):
-        def read(_name):
+    def fail(exc, where="st.data.dataset.read_audio"):
+        def read(*_):
             raise exc
 
-        monkeypatch.setattr("st.data.dataset.read_audio", read)
+        monkeypatch.setattr(where, read)
 
-    fail(OSError(5, "Input/output error"))
-    with pytest.raises(Exception, match=r"train_.*\.flac: Input/output error"):
+    fail(OSError(5, "Input/output error"), "st.data.audio._read_recording")
+    with pytest.raises(AudioError, match=r"^\S+train_\S+\.flac: Input/output error$"):
         data.waveform(0)
     fail(ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError) as caught:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from covost.decode import decode_clip
-from st.data import joined_file
+from st.data import content_file, joined_file
 from st.data.audio import read_audio, read_recording
 from st.errors import AudioError
 
@@ -55,7 +55,7 @@ def test_one_recording_alone_is_one_whatever_follows_it(kind: str) -> None:
 def test_joints_are_found_wherever_reading_is_divided(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = encoded(kind, 0, 0.1), encoded(kind, 1, 0.1)
     for size in (1, 7, 64, len(one) - 3, len(one) + 1):
-        monkeypatch.setattr(joined_file, "_SEARCHED", size)
+        monkeypatch.setattr(content_file, "_SEARCHED", size)
         assert joined_file.recording_starts(one + other) == [0, len(one)]
 
 
