@@ -19,10 +19,11 @@ import polars as pl
 
 from covost.archives import Limits, unpack
 from covost.digests import Digest
-from covost.downloads import DownloadConfig, Downloader, shown_source
+from covost.downloads import DownloadConfig, Downloader, below
 from covost.published_sizes import PUBLISHED_SIZES
 from covost.splits import SPLIT_RULE
 from covost.tables import read_table
+from st.addresses import shown_address
 from st.data.languages import split_direction
 from st.data.manifest import SPLITS
 from st.errors import DownloadError, ManifestError, StError
@@ -128,7 +129,7 @@ def _verify_table(out: Path, direction: str, lock: _Lock) -> Table | None:
 
 def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader, lock: _Lock) -> Table:
     path = table_path(out, direction)
-    source = f"{mirror.rstrip('/')}/{path.name}.tar.gz"
+    source = below(mirror, f"{path.name}.tar.gz")
     known = lock.tables.get(direction)
     expected = (known.archive_sha256 or None) if known else None
     archive = out / f"{path.name}.tar.gz"
@@ -150,7 +151,7 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
                 raise DownloadError(f"{exc}; {hint}") from exc
             raise DownloadError(f"{exc}; --mirror names another place to fetch from") from exc
         table = Table(
-            shown_source(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
+            shown_address(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)

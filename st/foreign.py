@@ -48,6 +48,7 @@ def parsing(
     expected: str,
     advice: str = "get it again",
     also: tuple[type[Exception], ...] = (),
+    quoted: bool = True,
 ) -> Iterator[None]:
     """Read something foreign; what the parser raises is raised again as the door's error.
 
@@ -57,6 +58,7 @@ def parsing(
         expected: What ``name`` should have been, with its article: ``"a sound archive"``.
         advice: What to do about it.
         also: Further errors of the library that parses, such as ``yaml.YAMLError``.
+        quoted: Whether what the parser says may be shown; not where it may quote a password.
 
     Raises:
         StError: ``error``, for one of :data:`PARSER_ERRORS` or ``also``, and for an ``OSError`` without a number, by
@@ -69,12 +71,14 @@ def parsing(
     except OSError as exc:
         if exc.errno is not None:
             raise
-        raise error(_sentence(name, expected, exc, advice)) from exc
+        raise error(_sentence(name, expected, exc if quoted else None, advice)) from exc
     except (*PARSER_ERRORS, *also) as exc:
-        raise error(_sentence(name, expected, exc, advice)) from exc
+        raise error(_sentence(name, expected, exc if quoted else None, advice)) from exc
 
 
-def _sentence(name: object, expected: str, exc: Exception, advice: str) -> str:
+def _sentence(name: object, expected: str, exc: Exception | None, advice: str) -> str:
+    if exc is None:
+        return f"{name}: not {expected}; {advice}"
     reason = " ".join(str(exc).split())
     if not reason or isinstance(exc, _UNTOLD):
         reason = f"{type(exc).__name__} {reason}".rstrip()

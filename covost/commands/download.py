@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from covost.release_names import find_releases
     from covost.translations import fetch_tables
+    from st.addresses import quiet_requests
     from st.data.languages import parse_directions, source_languages
     from st.data.manifest import SPLITS
 
     directions = parse_directions(args.directions)
-    # Its line for every request has the whole address, which may hold a password.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    quiet_requests()
     print("\t".join(["direction", *SPLITS, "state", "sha256"]))
     for direction, table in fetch_tables(args.out, directions, mirror=args.mirror):
         print(
