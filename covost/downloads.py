@@ -28,7 +28,7 @@ from covost.digests import Digest
 from st.addresses import shown_address, without_secrets
 from st.errors import DownloadError, StError
 from st.files import write_json
-from st.foreign import parsing
+from st.foreign import PARSER_ERRORS, parsing
 
 logger = logging.getLogger(__name__)
 
@@ -235,15 +235,17 @@ class _Part:
 
     def range_headers(self, url: httpx2.URL) -> dict[str, str]:
         """Return headers that ask for the rest, or none if that would not fit what is there."""
-        note = {}
-        with contextlib.suppress(OSError, ValueError):
+        url_noted, version = "", ""
+        with contextlib.suppress(FileNotFoundError, *PARSER_ERRORS):
             note = json.loads(self._note.read_text(encoding="utf-8"))
-        if not self.size() or not isinstance(note, dict) or note.get("url") != shown_address(url):
+            url_noted, version = note["url"], note["version"] or ""
+        if not self.size() or url_noted != shown_address(url):
             return {}
-        version = note.get("version")
+        if not (isinstance(version, str) and version.isascii() and version.isprintable()):
+            return {}
         if not version and not self._verifiable:
             return {}
-        return {"Range": f"bytes={self.size()}-", **({"If-Range": str(version)} if version else {})}
+        return {"Range": f"bytes={self.size()}-", **({"If-Range": version} if version else {})}
 
 
 def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> int | None:

@@ -28,7 +28,7 @@ from covost.archives import COMMON_VOICE_LIMITS, Member, read_members
 from covost.store import StoreRecord
 from st.errors import ManifestError
 from st.files import atomic_write, write_json
-from st.foreign import PARSER_ERRORS
+from st.foreign import PARSER_ERRORS, parsing
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,11 @@ def clip_names(catalogue: Path) -> pl.Series:
 
 def read_catalogue(catalogue: Path) -> pl.DataFrame:
     """Return ``clip bytes crc32`` of all clips of an archive."""
-    return pl.read_csv(catalogue, separator="\t", quote_char=None, schema=_SCHEMA)
+    advice = "delete it and run covost prepare again"
+    with parsing(
+        catalogue, ManifestError, expected="a list of clips", advice=advice, also=(pl.exceptions.PolarsError,)
+    ):
+        return pl.read_csv(catalogue, separator="\t", quote_char=None, schema=_SCHEMA)
 
 
 def unchanged_clips(records: Sequence[StoreRecord], catalogue: Path) -> dict[str, StoreRecord]:

@@ -136,7 +136,7 @@ class _SpoolWriter:
         places = {
             clip: place
             for clip, place in read_places(spool).items()
-            if expected.get(clip) == (place.num_bytes, place.crc32) and place.offset + place.num_bytes <= size
+            if expected.get(clip) == (place.num_bytes, place.crc32) and 0 <= place.offset <= size - place.num_bytes
         }
         self.missing = {clip for clip in expected if clip not in places}
         self._data = spool.open("r+b" if spool.is_file() else "w+b")

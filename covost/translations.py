@@ -29,6 +29,7 @@ from st.data.manifest import SPLITS
 from st.errors import DownloadError, ManifestError, StError
 from st.files import write_json
 from st.folder_lock import FolderLock
+from st.foreign import parsing
 
 logger = logging.getLogger(__name__)
 
@@ -183,18 +184,23 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
     return counts
 
 
+def _table(source: str, archive_sha256: str, sha256: str, rows: dict[str, int]) -> Table:
+    """Make a table of what the lock file says, which may be anything."""
+    counts = {split: int(rows[split]) for split in SPLITS}
+    return Table(str(source), str(archive_sha256), str(sha256), counts)
+
+
 class _Lock:
     """The lock file, written anew after every table."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tables: dict[str, Table] = {}
-        with contextlib.suppress(FileNotFoundError):
-            try:
+        if path.is_file():
+            advice = "move it away, the tables are then looked at anew"
+            with parsing(path, ManifestError, expected="what covost download writes", advice=advice):
                 entries = json.loads(path.read_text(encoding="utf-8"))["tables"]
-                self.tables = {str(direction): Table(**entry) for direction, entry in entries.items()}
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise ManifestError(f"{path}: malformed; move it away, the tables are then looked at anew") from None
+                self.tables = {str(direction): _table(**entry) for direction, entry in entries.items()}
 
     def add(self, direction: str, table: Table) -> None:
         """Remember a table."""

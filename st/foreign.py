@@ -7,6 +7,7 @@ reading, and nothing else, into :func:`parsing`.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import struct
 import tarfile
@@ -62,14 +63,15 @@ def parsing(
 
     Raises:
         StError: ``error``, for one of :data:`PARSER_ERRORS` or ``also``, and for an ``OSError`` without a number, by
-            which gzip and bz2 report damage. Errors of this project and of the system pass as they are.
+            which gzip and bz2 report damage, or of an impossible argument, to which damage had them seek. Other errors
+            of the system, and those of this project, pass as they are.
     """
     try:
         yield
     except StError:
         raise
     except OSError as exc:
-        if exc.errno is not None:
+        if exc.errno not in (None, errno.EINVAL):
             raise
         raise error(_sentence(name, expected, exc if quoted else None, advice)) from exc
     except (*PARSER_ERRORS, *also) as exc:
