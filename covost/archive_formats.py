@@ -183,7 +183,7 @@ def _tar_kind(info: tarfile.TarInfo) -> str:
         tarfile.BLKTYPE: "a block device",
         tarfile.FIFOTYPE: "a pipe",
     }
-    return kinds.get(info.type, f"of the special type {info.type!r}")
+    return "a file with holes" if info.issparse() else kinds.get(info.type, f"of the special type {info.type!r}")
 
 
 def _decompressed(path: Path) -> io.BufferedIOBase:
