@@ -10,14 +10,14 @@ import re
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 from st.errors import ArchiveError
+from st.foreign import parsing
 
 _CHUNK_BYTES = 1 << 20
 # A tar may put any amount of "extended header" before a member; tarfile would read it into memory whole.
@@ -34,7 +34,6 @@ _MAGIC: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +183,7 @@ def _tar_kind(info: tarfile.TarInfo) -> str:
         tarfile.BLKTYPE: "a block device",
         tarfile.FIFOTYPE: "a pipe",
     }
-    return kinds.get(info.type, f"of the special type {info.type!r}")
+    return "a file with holes" if info.issparse() else kinds.get(info.type, f"of the special type {info.type!r}")
 
 
 def _decompressed(path: Path) -> io.BufferedIOBase:
@@ -248,7 +247,7 @@ class Content:
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes."""
         wanted = self._num_left if size < 0 else min(size, self._num_left)
-        with damage_as_error(self._path):
+        with sound(self._path):
             data = self._raw.read(wanted)
             if not data and wanted:
                 raise EOFError("it ends within a file")
@@ -256,15 +255,6 @@ class Content:
         return data
 
 
-@contextmanager
-def damage_as_error(path: Path) -> Iterator[None]:
+def sound(path: Path) -> AbstractContextManager[None]:
     """Turn what the format libraries raise on damaged files into an :class:`ArchiveError`."""
-    try:
-        yield
-    except _DAMAGE as exc:
-        raise ArchiveError(f"{path}: not a sound archive: {exc}; get it again") from exc
-    except OSError as exc:
-        # gzip and bz2 report damage as an OSError without a number.
-        if exc.errno is None:
-            raise ArchiveError(f"{path}: not a sound archive: {exc}; get it again") from exc
-        raise
+    return parsing(path, ArchiveError, expected="a sound archive")

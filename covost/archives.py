@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from covost.archive_formats import Guard, Limits, Member, damage_as_error, is_zip, tar_members, zip_members
+from covost.archive_formats import Guard, Limits, Member, is_zip, sound, tar_members, zip_members
 from st.errors import ArchiveError
 
 __all__ = ["COMMON_VOICE_LIMITS", "DEFAULT_LIMITS", "SUFFIXES", "Limits", "Member", "check", "read_members", "unpack"]
@@ -40,7 +40,7 @@ def read_members(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Member
         OSError: If it cannot be read.
     """
     guard = Guard(path, limits)
-    with damage_as_error(path):
+    with sound(path):
         yield from (zip_members if is_zip(path) else tar_members)(path, guard)
 
 

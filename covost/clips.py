@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import NamedTuple
 
 from st.data.content_file import ContentFile, FileContent
+from st.errors import ManifestError
+from st.foreign import parsing
 
 SPOOL_SUFFIX = ".spool"
 
@@ -103,12 +105,12 @@ def places_path(spool: Path) -> Path:
 
 def read_places(spool: Path) -> dict[str, Place]:
     """Read the table of a spool; an incomplete last line, left by a killed run, is passed over."""
-    try:
-        lines = places_path(spool).read_text(encoding="utf-8").split("\n")[:-1]
-    except FileNotFoundError:
+    table = places_path(spool)
+    if not table.is_file():
         return {}
-    rows = (line.rsplit("\t", 3) for line in lines)
-    return {clip: Place(int(offset), int(num_bytes), int(crc)) for clip, offset, num_bytes, crc in rows}
+    with parsing(table, ManifestError, expected="the table of a spool", advice="delete it and run again"):
+        rows = (line.rsplit("\t", 3) for line in table.read_text(encoding="utf-8").split("\n")[:-1])
+        return {clip: Place(int(offset), int(num_bytes), int(crc)) for clip, offset, num_bytes, crc in rows}
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from st.data.audio import SAMPLE_RATE
 from st.data.languages import DIRECTIONS, LANGUAGES
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
+from st.foreign import parsing
 
 INDEX_FILENAME = "index.parquet"
 _ROWS_PER_GROUP = 1 << 16
@@ -120,10 +121,9 @@ def read_index(data_dir: Path) -> pl.DataFrame:
     path = data_dir / INDEX_FILENAME
     if not path.is_file():
         raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?")
-    try:
+    unsound = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+    with parsing(path, ManifestError, expected="a Parquet file", advice="prepare the tree again", also=unsound):
         table = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as exc:
-        raise ManifestError(f"{path}: not a Parquet file: {exc}; prepare the tree again") from None
     if dict(table.schema) != SCHEMA:
         raise ManifestError(
             f"{path}: not the columns of this version: {_difference(dict(table.schema))}; run covost prepare again, which "

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import tempfile
-import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ from covost.clips import ClipFile, check_clip, open_clip, read_clip
 from st.data.audio_stream import Transcoded, transcode
 from st.data.memory_file import MemoryFile
 from st.errors import AudioError, StError
+from st.workers import start_worker
 
 UNREADABLE = "unreadable"
 """Status of a clip that cannot be read from disk; the others are reasons of :class:`AudioError`."""
@@ -135,19 +134,6 @@ def _decode_clips(decode: Decode, folder: str, clips: Sequence[str]) -> list[Dec
     return [decode(folder, clip) for clip in clips]
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone, even if it was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 class ClipDecoder:
     """A pool of decoding processes; with one job everything happens in this process."""
 
@@ -199,7 +185,7 @@ class ClipDecoder:
         if self._pool is None:
             # Fork would copy the threads' locks of other libraries in an unknown state.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_start_worker)
+            self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=start_worker)
         try:
             return self._pool.submit(_decode_clips, self._decode, folder, task)
         except BrokenProcessPool:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from st.errors import ManifestError
+from st.foreign import parsing
 
+_IN_TREE = re.compile(r"[^/\x00-\x1f\ud800-\udfff][^\x00-\x1f\ud800-\udfff]*")
 DIGESTS_FILENAME = "digests.json"
 
 
@@ -50,10 +53,12 @@ def read_digests(data_dir: Path) -> dict[str, Digest]:
         ManifestError: If the file is missing or malformed.
     """
     path = data_dir / DIGESTS_FILENAME
-    try:
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?")
+    with parsing(path, ManifestError, expected="the digests of a tree", advice="copy it again, or prepare it again"):
         table = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): Digest(int(entry["bytes"]), str(entry["sha256"])) for name, entry in table.items()}
-    except FileNotFoundError:
-        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ManifestError(f"{path}: malformed; copy it again, or run covost prepare again") from None
+        digests = {str(name): Digest(int(entry["bytes"]), str(entry["sha256"])) for name, entry in table.items()}
+        for name in digests:
+            if not _IN_TREE.fullmatch(name) or ".." in name.split("/"):
+                raise ValueError(f"{name[:80]!r} is no file of a tree")
+    return digests

@@ -25,8 +25,10 @@ import httpx2
 from tqdm import tqdm
 
 from covost.digests import Digest
+from st.addresses import shown_address, without_secrets
 from st.errors import DownloadError, StError
 from st.files import write_json
+from st.foreign import PARSER_ERRORS, parsing
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,15 @@ class Downloader:
         timeout = httpx2.Timeout(self._config.read_timeout_s, connect=self._config.connect_timeout_s)
         # Of packed content its own bytes are wanted, not what they would unpack to on the way.
         headers = {"User-Agent": "xlsr-st", "Accept-Encoding": "identity"}
-        self._client = httpx2.Client(timeout=timeout, follow_redirects=True, headers=headers)
+        with parsing(
+            "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY",
+            DownloadError,
+            expected="the address of a proxy",
+            advice="set it to one such as http://proxy.example.org:3128",
+            also=(httpx2.InvalidURL, ImportError),
+            quoted=False,
+        ):
+            self._client = httpx2.Client(timeout=timeout, follow_redirects=True, headers=headers)
 
     def __enter__(self) -> Downloader:
         return self
@@ -90,7 +100,7 @@ class Downloader:
                 ``source``.
             OSError: If the disk is full; what came so far is kept and the download can be resumed.
         """
-        shown = shown_source(source)
+        shown = shown_address(source)
         if path.is_file():
             digest, problem = _problem(path, sha256, check)
             if problem is None:
@@ -137,17 +147,18 @@ class Downloader:
                 return doubtful or not complete
             except (httpx2.TransportError, _TryAgainError) as exc:
                 failures = 1 if part.size() > before else failures + 1
-                reason = str(exc) or type(exc).__name__
+                reason = without_secrets(exc) or type(exc).__name__
                 if failures >= self._config.attempts:
                     how = f"run it again to go on after {part.size():,} bytes" if part.size() else "run it again later"
                     raise DownloadError(
-                        f"{shown_source(source)}: given up after {failures} attempts: {reason}; {how}"
+                        f"{shown_address(source)}: given up after {failures} attempts: {reason}; {how}"
                     ) from exc
                 wait_s = getattr(exc, "wait_s", None) or self._config.first_wait_s * 2 ** (failures - 1)
-                logger.warning("%s: %s; trying again in %.0f s", shown_source(source), reason, wait_s)
+                logger.warning("%s: %s; trying again in %.0f s", shown_address(source), reason, wait_s)
                 time.sleep(min(wait_s, _LONGEST_WAIT_S))
             except (httpx2.RequestError, httpx2.InvalidURL) as exc:
-                raise DownloadError(f"{shown_source(source)}: {exc or type(exc).__name__}") from exc
+                reason = without_secrets(exc) or type(exc).__name__
+                raise DownloadError(f"{shown_address(source)}: {reason}") from exc
 
     def _transfer(self, url: httpx2.URL, part: _Part) -> bool:
         """Ask for what is missing of a part and append it; return whether it is known to be all."""
@@ -184,19 +195,19 @@ class Downloader:
         free = shutil.disk_usage(part.path.parent).free
         if total - offset > free:
             raise DownloadError(
-                f"{shown_source(response.url)}: {total - offset:,} bytes are to come, and {part.path.parent} has "
+                f"{shown_address(response.url)}: {total - offset:,} bytes are to come, and {part.path.parent} has "
                 f"{free:,} bytes free; make room and run it again"
             )
 
     def _too_large(self, response: httpx2.Response) -> DownloadError:
         limit = self._config.max_bytes
-        return DownloadError(f"{shown_source(response.url)}: larger than {limit:,} bytes; is it the right address?")
+        return DownloadError(f"{shown_address(response.url)}: larger than {limit:,} bytes; is it the right address?")
 
 
 class _TryAgainError(Exception):
     """The server failed in a way that may pass."""
 
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+    def __init__(self, reason: str, wait_s: int | None = None) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
 
@@ -220,19 +231,21 @@ class _Part:
         """Note the version of the file, so that only the rest of this one is asked for."""
         etag = response.headers.get("ETag", "")
         version = etag if etag.startswith('"') else response.headers.get("Last-Modified")
-        write_json(self._note, {"url": shown_source(url), "version": version})
+        write_json(self._note, {"url": shown_address(url), "version": version})
 
     def range_headers(self, url: httpx2.URL) -> dict[str, str]:
         """Return headers that ask for the rest, or none if that would not fit what is there."""
-        note = {}
-        with contextlib.suppress(OSError, ValueError):
+        url_noted, version = "", ""
+        with contextlib.suppress(FileNotFoundError, *PARSER_ERRORS):
             note = json.loads(self._note.read_text(encoding="utf-8"))
-        if not self.size() or not isinstance(note, dict) or note.get("url") != shown_source(url):
+            url_noted, version = note["url"], note["version"] or ""
+        if not self.size() or url_noted != shown_address(url):
             return {}
-        version = note.get("version")
+        if not (isinstance(version, str) and version.isascii() and version.isprintable()):
+            return {}
         if not version and not self._verifiable:
             return {}
-        return {"Range": f"bytes={self.size()}-", **({"If-Range": str(version)} if version else {})}
+        return {"Range": f"bytes={self.size()}-", **({"If-Range": version} if version else {})}
 
 
 def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> int | None:
@@ -240,10 +253,10 @@ def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> in
     status = response.status_code
     urls = [answer.url for answer in (*response.history, response)]
     if urls[0].scheme == "https" and any(url.scheme != "https" for url in urls):
-        raise DownloadError(f"{shown_source(urls[0])}: redirected to an address without encryption; not followed")
+        raise DownloadError(f"{shown_address(urls[0])}: redirected to an address without encryption; not followed")
     if status in _TRY_AGAIN:
         wait = response.headers.get("Retry-After", "")
-        raise _TryAgainError(f"the server answers {status}", float(wait) if wait.isdigit() else None)
+        raise _TryAgainError(f"the server answers {status}", _number(wait))
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and asked:
         if response.headers.get("Content-Range") == f"bytes */{part.size()}":
             return None
@@ -251,14 +264,14 @@ def _offset(response: httpx2.Response, part: _Part, asked: dict[str, str]) -> in
         raise _TryAgainError("what an earlier run left does not fit the file")
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise DownloadError(
-            f"{shown_source(response.url)}: the server answers {status} {response.reason_phrase}; is the address right?"
+            f"{shown_address(response.url)}: the server answers {status} {response.reason_phrase}; is the address right?"
         )
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise DownloadError(f"{shown_source(response.url)}: the server answered with {_WEB_PAGE}; nothing was kept")
+        raise DownloadError(f"{shown_address(response.url)}: the server answered with {_WEB_PAGE}; nothing was kept")
     if status == HTTPStatus.OK:
         return 0
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    if match is None or int(match[1]) != part.size() or not asked:
+    match = re.match(r"bytes ([^-]*)-", response.headers.get("Content-Range", ""))
+    if match is None or _number(match[1]) != part.size() or not asked:
         part.remove()
         raise _TryAgainError("the server sent another part of the file than it was asked for")
     return part.size()
@@ -268,8 +281,13 @@ _WEB_PAGE = "a web page (a login, an error?) instead of the file"
 
 
 def _total(response: httpx2.Response, offset: int) -> int | None:
-    length = response.headers.get("Content-Length", "")
-    return offset + int(length) if length.isdigit() else None
+    length = _number(response.headers.get("Content-Length", ""))
+    return None if length is None else offset + length
+
+
+def _number(text: str) -> int | None:
+    """Return the number that a header has; None if it has none, or one of more digits than any honest one."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _problem(path: Path, sha256: str | None, check: Check | None) -> tuple[str, str | None]:
@@ -295,7 +313,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
             _flush(writer)
     except (FileNotFoundError, IsADirectoryError):
-        raise DownloadError(f"{source}: no such file") from None
+        raise DownloadError(f"{shown_address(source)}: no such file") from None
 
 
 def _flush(handle: IO[bytes]) -> None:
@@ -304,19 +322,24 @@ def _flush(handle: IO[bytes]) -> None:
 
 
 def _parse_url(text: str) -> httpx2.URL:
-    try:
+    with parsing(
+        shown_address(text),
+        DownloadError,
+        expected="an address",
+        advice="write / # ? @ in a password as %2F %23 %3F %40",
+        also=(httpx2.InvalidURL,),
+        quoted=False,
+    ):
         url = httpx2.URL(text)
-    except httpx2.InvalidURL as exc:
-        raise DownloadError(f"{text}: not an address: {exc}") from exc
-    if url.scheme not in ("http", "https") or not url.host:
-        raise DownloadError(f"{shown_source(url)}: expected an address that begins with https:// or http://, or a path")
+        known = url.scheme in ("http", "https") and bool(url.host)
+    if not known:
+        raise DownloadError(
+            f"{shown_address(text)}: expected an address that begins with https:// or http://, or a path"
+        )
     return url
 
 
-def shown_source(source: str | Path | httpx2.URL) -> str:
-    """Return a source as it may be printed and written: without password, and without query, which may hold a key."""
-    if "://" not in str(source):
-        return str(source)
-    with contextlib.suppress(httpx2.InvalidURL):
-        return str(httpx2.URL(str(source)).copy_with(username=None, password=None, query=None, fragment=None))
-    return str(source).split("?")[0].rpartition("@")[2]
+def below(mirror: str, name: str) -> str:
+    """Return where a mirror, an address or a folder, has a file; its query, which may hold a key, stays at the end."""
+    place, mark, query = mirror.partition("?") if "://" in mirror else (mirror, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{query}"

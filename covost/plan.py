@@ -17,7 +17,7 @@ from covost.coverage import log_coverage
 from covost.decode import Decoder
 from covost.ordered_map import ordered_map
 from covost.policy import Policy, apply_text_policy
-from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, load_direction, require_coverage
+from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, absence, load_direction, require_coverage
 from covost.store import StorePaths, StoreRecord
 from covost.vocabularies import VocabularyConfig
 from st.data.languages import source_languages, split_direction
@@ -75,7 +75,8 @@ def _plan_language(config: PrepareConfig, code: str) -> LanguagePlan:
     usable = [rows.filter(pl.col("reason").is_null()).select("split", "clip") for _, rows in directions]
     clips = pl.concat(usable).unique()
     if not len(clips):
-        raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; the corpus is empty")
+        reason = absence(directions[0][0], "train", spoken.example)
+        raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; {reason}")
     _warn_of_overlap(code, clips)
     by_split = {split: clips.filter(pl.col("split") == split)["clip"].sort().to_list() for split in SPLITS}
     return LanguagePlan(code, spoken.clips_folder, directions, by_split, spoken.duplicates)
@@ -100,7 +101,7 @@ def _plan_direction(
     table = load_direction(config.layout, direction, spoken)
     if not len(table.rows):
         raise ManifestError(f"{table.path}: no row for train, dev or test; the corpus is empty")
-    require_coverage(table, config.min_coverage)
+    require_coverage(table, config.min_coverage, spoken.example)
     return table, apply_text_policy(table, config.policy)
 
 

@@ -21,6 +21,7 @@ from covost.store import StorePaths, StoreRecord, read_records
 from covost.tree import PreparedTree
 from st.data.config import CONFIG_FILENAME
 from st.errors import AudioError, ManifestError, UsageError
+from st.foreign import parsing
 
 SHARDS_FOLDER = "shards"
 _DELETED_FOLDER = ".shards.deleted"
@@ -44,7 +45,7 @@ class Shard:
         Raises:
             UsageError: If it is not of this form, or not 1 <= i <= n.
         """
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(f"--shard is {text!r}; expected i/n with i from 1 to n, such as 2/8")
         return cls(int(match[2]), int(match[1]))
@@ -67,10 +68,9 @@ class Shard:
             ManifestError: If its record is malformed or tells of other clips.
         """
         path = self.folder(out) / self.RECORD
-        try:
+        advice = f"run the shard again: --shard {self}"
+        with parsing(path, ManifestError, expected="the record of a shard", advice=advice):
             found = json.loads(path.read_text(encoding="utf-8"))["clips"]
-        except (ValueError, KeyError, TypeError):
-            raise ManifestError(f"{path}: malformed; run the shard again: --shard {self}") from None
         if found != expected:
             raise ManifestError(
                 f"shard {self}: it was made of other clips than are wanted now; the tables, the recordings or the "

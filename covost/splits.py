@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +10,15 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.releases import CATALOGUE_FILENAME, clip_names, find_release, is_catalogue, open_archive
+from covost.endings import other_endings
+from covost.release_names import find_releases, is_unpacked
+from covost.releases import CATALOGUE_FILENAME, clip_names, file_names, is_catalogue, open_releases, tables_of
 from covost.same_keys import SameKeys
 from covost.tables import clean_text, read_table
 from st.data.languages import split_direction
 from st.errors import ManifestError
+
+logger = logging.getLogger(__name__)
 
 SPLIT_RULE: dict[str, str | None] = {
     "train": "train",
@@ -41,40 +45,45 @@ class CorpusLayout:
     work: Path | None = None
     """Where it is kept what archives in ``cv_root`` hold; None if they are not to be looked at."""
 
-    def language_folder(self, code: str) -> Path:
-        """Return the folder of a language's tables; of an archive they are taken out first.
+    def tables(self, code: str) -> list[Path]:
+        """Return the ``validated.tsv`` of a language, one for each of its releases.
 
         Raises:
-            ManifestError: If there is no such root or folder.
+            ManifestError: If there is no such root or release.
             ArchiveError: If there is an archive that is damaged or dangerous.
         """
-        if not self.cv_root.is_dir():
-            raise ManifestError(f"{self.cv_root}: no such folder; --cv-root is the folder that holds <lang>/clips")
-        folder = self.cv_root / code
-        release = find_release(self.cv_root, code) if self.work is not None else None
-        if self.work is not None and release is not None and release.is_file():
-            return open_archive(release, code, self.work / code).parent
-        if not folder.is_dir():
-            found = " ".join(sorted(path.name for path in self.cv_root.iterdir())[:30]) or "nothing"
-            raise ManifestError(
-                f"{folder}: no such folder; expected Common Voice's {code} there, or its archive such as "
-                f"{code}.tar.gz; {self.cv_root} holds: {found}"
-            )
-        return folder
+        catalogue = self._language_folder(code) / CATALOGUE_FILENAME
+        return tables_of(catalogue) if is_catalogue(catalogue) else [catalogue.with_name("validated.tsv")]
 
     def clips_folder(self, code: str) -> Path:
-        """Return the folder of a language's recordings, or the catalogue of an archive.
+        """Return the folder of a language's recordings, or the catalogue of its releases.
 
         Raises:
             ManifestError: If there is none.
         """
-        tables = self.language_folder(code)
+        tables = self._language_folder(code)
         if is_catalogue(tables / CATALOGUE_FILENAME):
             return tables / CATALOGUE_FILENAME
         folder = tables / "clips"
         if not folder.is_dir():
             raise ManifestError(f"{folder}: no such folder; expected Common Voice's recordings there")
         return folder
+
+    def _language_folder(self, code: str) -> Path:
+        """Return the folder of a language's tables; of archives and of several releases they are taken out first."""
+        if not self.cv_root.is_dir():
+            raise ManifestError(f"{self.cv_root}: no such folder; --cv-root is the folder that holds <lang>/clips")
+        folder = self.cv_root / code
+        releases = find_releases(self.cv_root, code) if self.work is not None else [folder] * is_unpacked(folder)
+        if len(releases) == 1 and releases[0].is_dir():
+            return releases[0]
+        if self.work is not None and releases:
+            return open_releases(releases, code, self.work / code).parent
+        found = " ".join(sorted(path.name for path in self.cv_root.iterdir())[:30]) or "nothing"
+        raise ManifestError(
+            f"{folder}: no Common Voice release of {code}; expected validated.tsv and clips there, or an archive such as "
+            f"mcv-scripted-{code}-v24.0.tar.gz or {code}.tar.gz in {self.cv_root}, which holds: {found}"
+        )
 
     def translations(self, direction: str) -> Path:
         """Return the CoVoST table of a direction.
@@ -110,9 +119,7 @@ class CorpusLayout:
             )
 
     def _is_there(self, code: str) -> bool:
-        return (self.cv_root / code).is_dir() or (
-            self.work is not None and find_release(self.cv_root, code) is not None
-        )
+        return (self.cv_root / code).is_dir() or (self.work is not None and bool(find_releases(self.cv_root, code)))
 
     def _places(self, direction: str) -> list[Path]:
         """Return where the CoVoST table of a direction may be."""
@@ -133,6 +140,8 @@ class SpokenLanguage:
     look_up: SameKeys
     """Finds the clips of a table's ``path``: ``row clip id src_text speaker reason``, where ``row`` numbers the paths,
     sorted by clip."""
+    example: str
+    """Name of a recording that is there, for messages."""
 
     @classmethod
     def load(cls, layout: CorpusLayout, code: str) -> SpokenLanguage:
@@ -141,25 +150,35 @@ class SpokenLanguage:
         Raises:
             ManifestError: If one of them is missing or malformed.
         """
-        table = read_table(layout.language_folder(code) / "validated.tsv", ["path", "sentence", "client_id"])
-        sentences = table.unique("path", keep="first", maintain_order=True).select(
-            "path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker")
+        tables = [read_table(path, ["path", "sentence", "client_id"]) for path in layout.tables(code)]
+        duplicates = sum(len(table) - table["path"].n_unique() for table in tables)
+        sentences = (
+            pl.concat(tables)
+            .unique("path", keep="first", maintain_order=True)
+            .select("path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker"))
         )
-        clips_folder = layout.clips_folder(code)
-        clips = clip_names(clips_folder) if is_catalogue(clips_folder) else _file_names(clips_folder)
-        look_up = SameKeys(partial(_look_up, sentences, clips))
-        return cls(code, clips_folder, len(table) - len(sentences), look_up)
+        folder = layout.clips_folder(code)
+        clips = clip_names(folder) if is_catalogue(folder) else pl.Series("clip", file_names(folder), dtype=pl.String)
+        renamed = other_endings(sentences["path"], clips)
+        if len(renamed):
+            wanted, there = renamed.row(0)
+            logger.warning(
+                "%s: %d clips of validated.tsv have another ending in %s, such as %s for %s; these are taken",
+                code,
+                len(renamed),
+                folder,
+                there,
+                wanted,
+            )
+        look_up = SameKeys(partial(_look_up, sentences.join(renamed, on="path", how="left"), clips))
+        return cls(code, folder, duplicates, look_up, str(clips.min() or "no file"))
 
 
 def _look_up(sentences: pl.DataFrame, clips: pl.Series, paths: pl.DataFrame) -> pl.DataFrame:
     found = paths.with_row_index("row").join(sentences, on="path", how="left", maintain_order="left")
-    found = found.rename({"path": "clip"}).with_columns(pl.col("clip").str.replace(r"\.[^.]*$", "").alias("id"))
+    found = found.with_columns(pl.coalesce("there", "path").alias("clip")).drop("path", "there")
+    found = found.with_columns(pl.col("clip").str.replace(r"\.[^.]*$", "").alias("id"))
     return found.with_columns(_join_reason(clips).alias("reason")).sort("clip", "row")
-
-
-def _file_names(folder: Path) -> pl.Series:
-    with os.scandir(folder) as entries:
-        return pl.Series("clip", [entry.name for entry in entries], dtype=pl.String)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +233,13 @@ def first_reason(rules: dict[str, pl.Expr]) -> pl.Expr:
     return pl.coalesce(*(pl.when(rule).then(pl.lit(name)) for name, rule in rules.items()))
 
 
-def require_coverage(table: DirectionTable, min_coverage: float) -> None:
+def require_coverage(table: DirectionTable, min_coverage: float, example: str) -> None:
     """Check that enough clips of every split were found.
+
+    Args:
+        table: The rows of a direction.
+        min_coverage: Share of the clips of a split.
+        example: Name of a recording that is there.
 
     Raises:
         ManifestError: If less than ``min_coverage`` of a split was found; the message gives the numbers and a hint.
@@ -227,13 +251,22 @@ def require_coverage(table: DirectionTable, min_coverage: float) -> None:
                 f"{len(unsafe)} paths of {table.path.name} are no plain file names, such as {unsafe['clip'][0]!r} in line "
                 f"{unsafe['line'][0]}; write them as validated.tsv does"
                 if len(unsafe)
-                else f"is this a complete Common Voice release of {table.direction.split('_')[0]} (4.0 or later), with "
-                "validated.tsv and clips/ of the same release?"
+                else f"{absence(table, split, example)}; is this a complete Common Voice release of "
+                f"{table.direction.split('_')[0]} (4.0 or later), with validated.tsv and clips/ of the same release?"
             )
             raise ManifestError(
                 f"{table.direction} {split}: found {found} of {expected} clips ({found / expected:.1%}), less than "
                 f"--min-coverage {min_coverage:g}; {hint}"
             )
+
+
+def absence(table: DirectionTable, split: str, example: str) -> str:
+    """Return which recording is wanted and not there, and where one is that is."""
+    for reason, what in (("missing_clip", "has no recording"), ("not_in_validated", "is not in validated.tsv")):
+        rows = table.rows.filter((pl.col("split") == split) & (pl.col("reason") == reason))
+        if len(rows):
+            return f"{rows['clip'][0]} {what}; the recordings there have names such as {example}"
+    return f"no row of {split} is left"
 
 
 def coverage(rows: pl.DataFrame) -> Sequence[tuple[str, int, int]]:

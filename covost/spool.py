@@ -18,10 +18,9 @@ from types import TracebackType
 import polars as pl
 from tqdm import tqdm
 
-from covost.archives import COMMON_VOICE_LIMITS, read_members
 from covost.clips import SPOOL_SUFFIX, Place, places_path, read_places
 from covost.decode import DecodedClip, Decoder
-from covost.releases import archive_of, clip_name, is_catalogue, read_catalogue
+from covost.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
 from st.errors import ManifestError
 
 logger = logging.getLogger(__name__)
@@ -98,7 +97,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
             other.unlink()
     with _SpoolWriter(spool, _expected(catalogue, clips)) as writer:
         if writer.missing:
-            _copy_clips(archive_of(catalogue), code, writer)
+            _copy_clips(catalogue, writer)
     return spool
 
 
@@ -107,18 +106,25 @@ def _expected(catalogue: Path, clips: Sequence[str]) -> dict[str, tuple[int, int
     return {clip: (num_bytes, crc) for clip, num_bytes, crc in rows.iter_rows()}
 
 
-def _copy_clips(archive: Path, code: str, writer: _SpoolWriter) -> None:
-    with tqdm(total=len(writer.missing), desc=f"reading {archive.name}", unit="clip", disable=None) as bar:
-        for member in read_members(archive, COMMON_VOICE_LIMITS):
+def _copy_clips(catalogue: Path, writer: _SpoolWriter) -> None:
+    releases, code = releases_of(catalogue), catalogue.parent.name
+    for release in releases:
+        if writer.missing:
+            _copy_from(release, code, writer)
+    if writer.missing:
+        clip, names = min(writer.missing), " and ".join(map(str, releases))
+        raise ManifestError(f"{names}: clip {clip} is not in it; did it change just now? run covost prepare again")
+
+
+def _copy_from(release: Path, code: str, writer: _SpoolWriter) -> None:
+    with tqdm(total=len(writer.missing), desc=f"reading {release.name}", unit="clip", disable=None) as bar:
+        for member in release_files(release):
             clip = clip_name(member.name, code)
             if clip in writer.missing:
                 writer.append(clip, member.content.read())
                 bar.update()
             if not writer.missing:
                 break
-    if writer.missing:
-        clip = min(writer.missing)
-        raise ManifestError(f"{archive}: clip {clip} is not in it; did it change just now? run covost prepare again")
 
 
 class _SpoolWriter:
@@ -130,7 +136,7 @@ class _SpoolWriter:
         places = {
             clip: place
             for clip, place in read_places(spool).items()
-            if expected.get(clip) == (place.num_bytes, place.crc32) and place.offset + place.num_bytes <= size
+            if expected.get(clip) == (place.num_bytes, place.crc32) and 0 <= place.offset <= size - place.num_bytes
         }
         self.missing = {clip for clip in expected if clip not in places}
         self._data = spool.open("r+b" if spool.is_file() else "w+b")

@@ -14,10 +14,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from st.errors import ManifestError
+from st.foreign import parsing
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 _COPIED_BYTES = 1 << 20
@@ -52,6 +54,8 @@ class StoreRecord(NamedTuple):
         return "\t".join(map(str, self)) + "\n"
 
 
+_ANEW = "delete the file and its zip, and run again"
+_MAX_NUMBER = (1 << 63) - 1
 INDEX_HEADER = "\t".join(StoreRecord._fields) + "\n"
 
 
@@ -83,17 +87,13 @@ def read_records(path: Path) -> list[StoreRecord]:
     Raises:
         ManifestError: If another line is malformed.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
+    if not path.is_file():
         return []
-    except UnicodeDecodeError:
-        raise ManifestError(f"{path}: not UTF-8; delete the file and its zip to decode them again") from None
-    lines = text.split("\n")[:-1]
-    if lines and lines[0] + "\n" != INDEX_HEADER:
-        raise ManifestError(f"{path}:1: not the index of an audio store; delete the file and its zip, and run again")
-    try:
-        return [
+    with parsing(path, ManifestError, expected="the index of an audio store", advice=_ANEW):
+        lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
+        if lines and lines[0] + "\n" != INDEX_HEADER:
+            raise ValueError("its first line is another")
+        records = [
             StoreRecord(
                 clip,
                 int(offset),
@@ -109,8 +109,11 @@ def read_records(path: Path) -> list[StoreRecord]:
                 line.split("\t") for line in lines[1:]
             )
         ]
-    except ValueError as exc:
-        raise ManifestError(f"{path}: malformed: {exc}; delete the file and its zip, and run again") from None
+        for column in ("offset", "length", "crc32", "n_frames", "source_bytes", "source_crc32"):
+            numbers = list(map(attrgetter(column), records))
+            if records and not 0 <= min(numbers) <= max(numbers) <= _MAX_NUMBER:
+                raise ValueError(f"an impossible {column}")
+    return records
 
 
 class StoreWriter:

@@ -19,15 +19,17 @@ import polars as pl
 
 from covost.archives import Limits, unpack
 from covost.digests import Digest
-from covost.downloads import DownloadConfig, Downloader, shown_source
+from covost.downloads import DownloadConfig, Downloader, below
 from covost.published_sizes import PUBLISHED_SIZES
 from covost.splits import SPLIT_RULE
 from covost.tables import read_table
+from st.addresses import shown_address
 from st.data.languages import split_direction
 from st.data.manifest import SPLITS
 from st.errors import DownloadError, ManifestError, StError
 from st.files import write_json
 from st.folder_lock import FolderLock
+from st.foreign import parsing
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +130,7 @@ def _verify_table(out: Path, direction: str, lock: _Lock) -> Table | None:
 
 def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader, lock: _Lock) -> Table:
     path = table_path(out, direction)
-    source = f"{mirror.rstrip('/')}/{path.name}.tar.gz"
+    source = below(mirror, f"{path.name}.tar.gz")
     known = lock.tables.get(direction)
     expected = (known.archive_sha256 or None) if known else None
     archive = out / f"{path.name}.tar.gz"
@@ -150,7 +152,7 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
                 raise DownloadError(f"{exc}; {hint}") from exc
             raise DownloadError(f"{exc}; --mirror names another place to fetch from") from exc
         table = Table(
-            shown_source(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
+            shown_address(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
@@ -182,18 +184,23 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
     return counts
 
 
+def _table(source: str, archive_sha256: str, sha256: str, rows: dict[str, int]) -> Table:
+    """Make a table of what the lock file says, which may be anything."""
+    counts = {split: int(rows[split]) for split in SPLITS}
+    return Table(str(source), str(archive_sha256), str(sha256), counts)
+
+
 class _Lock:
     """The lock file, written anew after every table."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tables: dict[str, Table] = {}
-        with contextlib.suppress(FileNotFoundError):
-            try:
+        if path.is_file():
+            advice = "move it away, the tables are then looked at anew"
+            with parsing(path, ManifestError, expected="what covost download writes", advice=advice):
                 entries = json.loads(path.read_text(encoding="utf-8"))["tables"]
-                self.tables = {str(direction): Table(**entry) for direction, entry in entries.items()}
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise ManifestError(f"{path}: malformed; move it away, the tables are then looked at anew") from None
+                self.tables = {str(direction): _table(**entry) for direction, entry in entries.items()}
 
     def add(self, direction: str, table: Table) -> None:
         """Remember a table."""

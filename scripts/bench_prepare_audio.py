@@ -23,6 +23,7 @@ from covost.build import StorePlan, build_store
 from covost.decode import ClipDecoder, DecodedClip
 from covost.store import StorePaths
 from st.data.audio import SAMPLE_RATE, encode_flac, read_audio
+from st.workers import start_worker
 
 Side = Callable[[], float]
 """Does the work once and returns its seconds."""
@@ -176,7 +177,9 @@ def run_access(folder: Path, work: Path, args: argparse.Namespace) -> list[str]:
     for jobs in (1, args.jobs):
         work_items = slices * 4 * jobs, loose * 4 * jobs
         used: dict[str, list[float]] = {"loose files, soundfile.read": [], "store, read_audio": []}
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker
+        ) as pool:
             reads: list[Callable[[str], object]] = [_read_loose, read_audio]
             sides: dict[str, Side] = {
                 name: partial(_read_share, pool, jobs, read, names, used[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ reads them:
 
 Each archive is checked before it is used: it must be a sound archive with the expected table, and the table must
 have the published number of rows, or up to one per cent less. A killed run goes on where it stopped; a further run verifies the tables.
-The recordings are Common Voice's and need an account there; the command ends by saying what to fetch and where to
-put it.
+The recordings are Common Voice's, for which one needs an account at the Mozilla Data Collective; the command ends by
+saying what to fetch and where to put it.
 """
 
 EPILOG = """\
@@ -57,20 +56,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If a table cannot be had or is not the one wanted.
     """
-    from covost.releases import find_release
+    from covost.release_names import find_releases
     from covost.translations import fetch_tables
+    from st.addresses import quiet_requests
     from st.data.languages import parse_directions, source_languages
     from st.data.manifest import SPLITS
 
     directions = parse_directions(args.directions)
-    # Its line for every request has the whole address, which may hold a password.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    quiet_requests()
     print("\t".join(["direction", *SPLITS, "state", "sha256"]))
     for direction, table in fetch_tables(args.out, directions, mirror=args.mirror):
         print(
             "\t".join([direction, *(str(table.rows[split]) for split in SPLITS), table.state, table.sha256]), flush=True
         )
-    missing = [code for code in source_languages(directions) if find_release(args.out, code) is None]
+    missing = [code for code in source_languages(directions) if not find_releases(args.out, code)]
     print(guidance(args.out, args.directions, missing), file=sys.stderr)
     return 0
 
@@ -87,15 +86,16 @@ def guidance(out: Path, directions: str, missing: Sequence[str]) -> str:
     if not missing:
         return f"\nThe tables and the recordings are in {out}. Next:\n\n  {command}\n"
     return f"""
-The tables are in {out}. What is missing are the recordings. They come from Common Voice itself and need an account there:
-https://commonvoice.mozilla.org/datasets, the corpora of "scripted speech" of
+The tables are in {out}. What is missing are the recordings. They are Common Voice's, which the Mozilla Data Collective
+gives out: https://datacollective.mozillafoundation.org, with an account there, and for downloads by a program an API
+key. Needed is the scripted speech (not the spontaneous) of
 
   {" ".join(missing)}
 
 CoVoST 2 was made of release 4.0, which is no longer offered; any later one will do. Recordings are matched by name, and
 covost prepare says how many of the published ones it found. Put the archives into {out} as they come, without unpacking
-them (cv-corpus-…-{missing[0]}.tar.gz or {missing[0]}.tar.gz), or unpacked as {out}/{missing[0]}/validated.tsv and
-{out}/{missing[0]}/clips. Next:
+them (mcv-scripted-{missing[0]}-v….tar.gz, cv-corpus-…-{missing[0]}.tar.gz or {missing[0]}.tar.gz), or unpacked as
+{out}/{missing[0]}/validated.tsv and {out}/{missing[0]}/clips. Deltas of a release go beside it. Next:
 
   {command}
 """

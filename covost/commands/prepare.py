@@ -58,7 +58,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="Common Voice: the folder of <lang>/validated.tsv and <lang>/clips, or of archives such as "
-        "cv-corpus-4-<lang>.tar.gz and <lang>.tar.gz, which need not be unpacked",
+        "mcv-scripted-<lang>-v24.0.tar.gz, which need not be unpacked; deltas of a release lie beside it",
     )
     add(
         "--covost-root", type=Path, help="covost_v2.<src>_<tgt>.tsv tables (default: in --cv-root or its <src> folders)"

@@ -12,6 +12,7 @@ from covost.sample.voices import SPLITS, VARIANTS, max_voices
 from st.data.languages import DIRECTIONS, language, split_direction
 from st.errors import UsageError
 from st.files import write_json
+from st.foreign import parsing
 
 SETTINGS_FILE = "sample.json"
 FORMAT_VERSION = 1
@@ -134,10 +135,6 @@ def claim_folder(folder: Path, config: SampleConfig) -> None:
 
 
 def _read_settings(path: Path) -> dict[str, object]:
-    try:
+    with parsing(path, UsageError, expected="the settings of a sample corpus", advice="choose another --out"):
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not the settings of a sample corpus: {error}; choose another --out") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path} is not the settings of a sample corpus; choose another --out")
-    return found
+        return dict(found.items())

@@ -6,7 +6,6 @@ import itertools
 import logging
 import multiprocessing
 import random
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +23,7 @@ from covost.sample.voices import HELD_OUT_VOICES, Voice, voices
 from st.data.languages import split_direction
 from st.errors import StError
 from st.files import atomic_write
+from st.workers import start_worker
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _clip_makers(jobs: int) -> Iterator[MakeClips]:
         return
     # A fresh interpreter, not a copy of this one, whose threads a copy would lack.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_leave_interrupts_to_parent) as executor:
+    with ProcessPoolExecutor(jobs, context, initializer=start_worker) as executor:
         try:
             yield lambda clips: executor.map(make_clip, clips, chunksize=4)
         except BrokenProcessPool as error:
@@ -152,10 +152,6 @@ def _clip_makers(jobs: int) -> Iterator[MakeClips]:
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_tables(folder: Path, config: SampleConfig, code: str, utterances: Sequence[Utterance]) -> None:

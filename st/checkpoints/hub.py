@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from st.addresses import quiet_requests, shown_address, without_secrets
 from st.checkpoints.door import check_sha256
 from st.checkpoints.transformers_files import CTC_FOLDER
 from st.errors import CheckpointError
@@ -42,11 +43,16 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
         CheckpointError: If the repository, the revision or a file cannot be had, or a file has another digest than the
             hub says.
     """
-    from huggingface_hub import HfApi, snapshot_download
-
     name, _, pinned = source.partition("@")
     wanted = revision or pinned or "main"
     endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint and shown_address(endpoint).endswith("…"):
+        raise CheckpointError(
+            f"{source}: HF_ENDPOINT is {shown_address(endpoint)}, not an address; expected one such as https://hub.example.org"
+        )
+    from huggingface_hub import HfApi, snapshot_download  # which fails where HF_ENDPOINT is no address
+
+    quiet_requests()
     try:
         info = HfApi(endpoint=endpoint).model_info(name, revision=wanted, files_metadata=True)
         commit = str(info.sha)
@@ -56,7 +62,8 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
         if (kept := _kept(name, wanted)) is not None:
             logger.info("%s: the hub cannot be reached; taken from the cache", source)
             return kept, wanted
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        told = without_secrets(exc, os.environ.get("HF_TOKEN", "")).strip()
+        reason = told.splitlines()[0] if told else type(exc).__name__
         raise CheckpointError(
             f"{source}: neither a file here nor a model that the hub gives at revision {wanted!r}: {reason}"
         ) from exc

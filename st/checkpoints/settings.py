@@ -36,14 +36,16 @@ def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
 
 
 def _list_value(node: ast.AST) -> list[Any]:
+    """Return what an expression comes to, with no more parts on the way than a model has layers."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _list_value(node.left) + _list_value(node.right)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        value: object = _list_value(node.left) + _list_value(node.right)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         count = ast.literal_eval(node.right)
         if type(count) is not int or not 0 <= count <= _MAX_CONV_LAYERS:
             raise ValueError("not a repeat")
-        return _list_value(node.left) * count
-    value = ast.literal_eval(node)
+        value = _list_value(node.left) * count
+    else:
+        value = ast.literal_eval(node)
     if not isinstance(value, list | tuple) or len(value) > _MAX_CONV_LAYERS:
         raise ValueError("not a list")
     return list(value)

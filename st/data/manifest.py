@@ -23,6 +23,7 @@ LINE_BREAKS = "\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
 """Tab and everything that ``str.splitlines`` breaks at."""
 
 _BREAKS = re.compile(f"[{LINE_BREAKS}]+")
+_LENGTH = re.compile(r"0{0,9}[1-9][0-9]{0,14}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
         identifier, audio, n_frames, tgt_text, speaker, src_text, src_lang, tgt_lang = [
             parts[place] for place in places
         ]
-        if not (n_frames.isascii() and n_frames.isdigit() and int(n_frames) > 0):
+        if not _LENGTH.fullmatch(n_frames):
             raise ManifestError(f"{path}:{number}: n_frames is {n_frames!r}; expected a positive integer")
         if not identifier or not audio:
             raise ManifestError(f"{path}:{number}: id or audio is empty")

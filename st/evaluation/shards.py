@@ -19,7 +19,7 @@ from st.errors import UsageError
 
 Item = TypeVar("Item")
 
-_SHARD = re.compile(r"(\d+)/(\d+)")
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LONGEST_WAIT = timedelta(days=7)
 """Between the first process to finish and the last."""

@@ -6,6 +6,7 @@ import argparse
 import enum
 import os
 import sys
+import tracemalloc
 import types
 import zipfile
 from pathlib import Path
@@ -171,6 +172,17 @@ def test_k04_a_checkpoint_with_code_in_its_settings_is_refused_before_a_model_is
     with pytest.raises(CheckpointError, match="conv_feature_layers"):
         load(path)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize("repeats", ["* 65", "* 1000", "* 8 * 9", "* 64 * 64 * 2", "* 64 + [(1, 1, 1)]", "* 9999999"])
+def test_fault_18_layers_without_end_are_refused_before_they_are_made(repeats):
+    """A billion layers are ten characters; the limit is on what comes out, not only on each number."""
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="expected a list of"):
+        parse_conv_layers(f"[(512, 10, 5)] {repeats}")
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    assert len(parse_conv_layers("[(512, 10, 5)] * 8 * 8")) == 64
 
 
 def test_conv_feature_layers_of_fairseq_are_understood():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -216,6 +218,22 @@ def test_a_server_that_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(CheckpointError, match="neither a file here nor a model"):
         load("someone/model")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("//", "//me:S3CRET@"), ("//", "//me:S3/CRET@"), ("//", "//me:S3CRET@ho st"), ("", "?token=S3CRET")],
+)
+@pytest.mark.usefixtures("hub")
+def test_fault_15_a_password_in_the_hubs_address_is_neither_printed_nor_logged(monkeypatch, caplog, before, after):
+    address = os.environ["HF_ENDPOINT"]
+    address = address.replace(before, after) if before else address + after
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setenv("HF_TOKEN", "hf_S3CRET")
+    with caplog.at_level(logging.INFO), pytest.raises(CheckpointError) as error:
+        load("someone/nothing")
+    assert "CRET" not in f"{error.value} {caplog.text}"
+    assert "S3" not in f"{error.value} {caplog.text}"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -265,8 +266,86 @@ def test_p30_encrypted_and_repeated_members_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, bytes(data), "encrypted")
 
 
+def sparse_tar(form: str) -> bytes:
+    """Return a tar of a file with a hole, as GNU tar writes it in one of its formats."""
+    if form == "old":
+        header = bytearray(tar_bytes(entry("a", b"x" * 512), form=tarfile.GNU_FORMAT)[:512])
+        header[156:157] = tarfile.GNUTYPE_SPARSE
+        header[386:410] = b"%011o\0%011o\0" % (4096, 512)  # the one piece: where it lies, and its size
+        header[483:495] = b"%011o\0" % 8192  # the size with holes
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+        return bytes(header) + b"x" * 512 + bytes(1024)
+    maps = {
+        "0.1": {"GNU.sparse.map": "4096,512", "GNU.sparse.numblocks": "1", "GNU.sparse.size": "8192"},
+        "1.0": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "8192"},
+    }
+    data = (b"1\n4096\n512\n".ljust(512, b"\0") if form == "1.0" else b"") + b"x" * 512
+    info, _ = entry("GNUSparseFile.0/a", data)
+    info.pax_headers = {**maps[form], "GNU.sparse.name": "a"}
+    return tar_bytes((info, data))
+
+
+@pytest.mark.parametrize("form", ["old", "0.1", "1.0"])
+def test_p29_files_with_holes_are_refused(tmp_path: Path, form: str) -> None:
+    with tarfile.open(archive(tmp_path, sparse_tar(form))) as tar:
+        assert [(info.name, info.issparse(), info.size) for info in tar] == [("a", True, 8192)]
+    refused(tmp_path, sparse_tar(form), "is a file with holes; only")
+
+
+SPARSE_NONSENSE = [
+    {"GNU.sparse.map": "1,2,3"},
+    {"GNU.sparse.map": "x"},
+    {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+    {"GNU.sparse.size": "9" * 5000},
+    {"GNU.sparse.size": "-1"},
+    {"GNU.sparse.size": "\u00b2", "GNU.sparse.numblocks": "\u00b2"},
+    {"size": "\u00b2"},
+    {"size": "-1"},
+    {"size": "9" * 30},
+    {"mtime": "nan", "uid": "1e999"},
+    {"hdrcharset": "BINARY", "path": "\udcff"},
+]
+
+
+@pytest.mark.parametrize("headers", SPARSE_NONSENSE, ids=str)
+def test_fault_17_nonsense_in_the_extended_headers_of_a_tar_is_one_sentence(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    records = b"".join(pax_record(key, value) for key, value in headers.items())
+    head = tarfile.TarInfo("pax")
+    head.type, head.size = tarfile.XHDTYPE, len(records)
+    tar = head.tobuf() + records.ljust(-(-len(records) // 512) * 512, b"\0") + tar_bytes(entry("a", b"x" * 512))
+    # Some of it does no harm; nothing of it may end in another error.
+    with contextlib.suppress(ArchiveError):
+        unpack(archive(tmp_path, tar), tmp_path / "target")
+    assert not (tmp_path / "a").exists()
+
+
+def pax_record(key: str, value: str) -> bytes:
+    rest = f" {key}={value}\n".encode("utf-8", "surrogateescape")
+    return next(b"%d%s" % (size, rest) for size in range(10_000) if len(b"%d%s" % (size, rest)) == size)
+
+
+@pytest.mark.parametrize("place", ["directory offset", "directory size", "local offset"])
+@pytest.mark.parametrize("value", [0xFFFFFFFE, 0xFFFFFFFF, 9_999, 7])
+def test_fault_17_wrong_places_in_a_zip_are_one_sentence(tmp_path: Path, place: str, value: int) -> None:
+    data = bytearray(zip_bytes(("a.tsv", os.urandom(300))))
+    end, directory = data.rfind(b"PK\5\6"), data.rfind(b"PK\1\2")
+    offset = {"directory offset": end + 16, "directory size": end + 12, "local offset": directory + 42}[place]
+    data[offset : offset + 4] = value.to_bytes(4, "little")
+    refused(tmp_path, bytes(data), "not a sound archive")
+
+
+def test_p29_a_tar_without_its_end_mark_is_refused(tmp_path: Path) -> None:
+    data = tar_bytes(entry("a", b"x" * 512))
+    for ending in (b"", bytes(511), b"\0" * 511 + b"x", bytes(1024) + b"x" * 512):
+        refused(tmp_path, data[:1024] + ending, "not a sound archive|damaged")
+    check(archive(tmp_path, data[:1024] + bytes(1024)))
+
+
 @pytest.mark.parametrize("suffix", COMPRESSIONS)
-def test_archives_cut_short_or_damaged_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_p29_archives_cut_short_or_damaged_are_refused(tmp_path: Path, suffix: str) -> None:
     noise = [entry(f"{number}.mp3", os.urandom(5000)) for number in range(3)]
     data = COMPRESSIONS[suffix](tar_bytes(*noise))
     # A plain tar may end anywhere after its end mark, which is followed by padding.
@@ -290,7 +369,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     refused(tmp_path, data, "not a sound archive|damaged")
 
 
-def test_a_link_that_was_there_before_is_not_followed_out(tmp_path: Path) -> None:
+def test_p29_a_link_that_was_there_before_is_not_followed_out(tmp_path: Path) -> None:
     outside, target = tmp_path / "outside", tmp_path / "target"
     outside.mkdir()
     target.mkdir()

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from web_server import Site, serve
+from web_server import Handler, Site, serve
 
 from covost import downloads
-from covost.downloads import DownloadConfig, Downloader, shown_source
+from covost.downloads import DownloadConfig, Downloader, below
+from st.addresses import shown_address, without_secrets
 from st.errors import ArchiveError, DownloadError
 
 CONTENT = random.Random(1).randbytes(1_500_000)
@@ -327,4 +328,85 @@ def test_passwords_and_keys_are_neither_printed_nor_written(
     assert "S3CRET" not in " ".join(
         record.getMessage() for record in caplog.records if record.name.startswith("covost")
     )
-    assert shown_source("https://u:p@[::1/x?k") == "[::1/x"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:S3CRET@host:8443/a/b?token=S3CRET#S3CRET", "https://host:8443/a/b"),
+        ("HTTPS://S3CRET@host/a", "HTTPS://host/a"),
+        ("https://me:S3/CRET@host/a", "https://…"),
+        ("https://me:12/S3CRET@host/a", "https://…"),
+        ("https://me:S3#CRET@host/a", "https://…"),
+        ("https://me:S3?CRET@host/a", "https://…"),
+        ("https://me:S3CRET@[::1/a", "https://…"),
+        ("https://me:S3CRET@host:port/a", "https://…"),
+        ("https://me:S3CRET@", "https://…"),
+        ("https:/me:S3CRET@host/a", "…@host/a"),
+        ("me:S3CRET@host/a", "…@host/a"),
+        ("host/a?token=S3CRET", "host/a"),
+        (Path("/media/disk/covost v2"), "/media/disk/covost v2"),
+    ],
+)
+def test_fault_15_addresses_are_shown_without_what_is_secret(
+    address: str | Path, shown: str, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert shown_address(address) == shown
+    assert without_secrets(f"no answer of '{address}'", "me", "S3CRET").count("S3") == 0
+    with pytest.raises(DownloadError) as error:
+        fetch(str(address).replace("host", "127.0.0.1:1"), target, DownloadConfig(attempts=1))
+    assert "CRET" not in f"{error.value} {caplog.text}"
+    assert "S3" not in f"{error.value} {caplog.text}"
+
+
+def test_fault_15_a_mirror_may_have_a_key_behind_its_path(site: Site, target: Path) -> None:
+    assert below("https://host/covost/?token=x", "a.gz") == "https://host/covost/a.gz?token=x"
+    assert below("/media/what?/", "a.gz") == "/media/what?/a.gz"
+    assert fetch(below(f"{site.address}?token=x", "file.bin"), target) == SHA256
+
+
+@pytest.mark.parametrize("proxy", ["socks9://me:S3CRET@host", "http://me:S3/CRET@host:port", "me:S3CRET@host:x"])
+def test_fault_15_a_proxy_that_is_none_is_told_of_without_its_password(
+    target: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(DownloadError, match="HTTPS_PROXY") as error:
+        fetch("https://127.0.0.1:1/x", target, DownloadConfig(attempts=1))
+    assert "S3" not in str(error.value)
+
+
+ODD_ANSWERS = {
+    "waits": (503, {"Retry-After": "\u00b2"}),
+    "waits_long": (503, {"Retry-After": "9" * 400}),
+    "length": (200, {"Content-Length": "\u00b2"}),
+    "length_negative": (200, {"Content-Length": "-5"}),
+    "length_huge": (200, {"Content-Length": "9" * 5000}),
+    "length_twice": (200, {"Content-Length": "3, 4"}),
+    "range": (206, {"Content-Range": "bytes " + "9" * 5000 + "-", "Content-Length": "3"}),
+    "range_words": (206, {"Content-Range": "lines \u00b2-", "Content-Length": "3"}),
+    "to_a_file": (302, {"Location": "file:///etc/passwd"}),
+    "to_itself": (302, {"Location": "/file.bin"}),
+    "to_nowhere": (302, {"Location": "http://[::1"}),
+    "to_no_port": (302, {"Location": "http://127.0.0.1:99999999/x"}),
+    "to_latin": (302, {"Location": "http://\u00ff\u00fe/x"}),
+    "to_nothing": (302, {}),
+    "early": (103, {}),
+    "not_modified": (304, {}),
+    "strange": (999, {}),
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+@pytest.mark.parametrize("started", [False, True])
+def test_fault_17_odd_answers_of_a_server_are_one_sentence(
+    site: Site, target: Path, monkeypatch: pytest.MonkeyPatch, answer: str, started: bool
+) -> None:
+    if started:
+        part_of(site, target, 3)
+    monkeypatch.setattr(downloads.time, "sleep", lambda _: None)
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self.raw(*ODD_ANSWERS[answer]))
+    config = DownloadConfig(attempts=2, first_wait_s=0.01, read_timeout_s=0.2)
+    with pytest.raises(DownloadError) as error:
+        fetch(site.url("file.bin"), target, config, sha256=SHA256)
+    assert len(str(error.value)) < 600
+    assert not target.exists()

@@ -225,7 +225,7 @@ def test_p22_unknown_directions_exit_2(tmp_path: Path, capsys) -> None:
 def test_a_malformed_lock_file_is_one_sentence(site: Site, tmp_path: Path, capsys) -> None:
     (tmp_path / "covost2.lock.json").write_text("{", encoding="utf-8")
     assert download(tmp_path, site.url("covost")) == 1
-    assert "covost2.lock.json: malformed" in capsys.readouterr().err
+    assert "covost2.lock.json: not what covost download writes" in capsys.readouterr().err
 
 
 def test_all_36_tables_are_asked_for_by_their_published_names() -> None:

@@ -190,7 +190,7 @@ def test_flac_length_reads_the_header() -> None:
 def test_what_is_no_finished_tree_is_one_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (data / "digests.json").write_text(json.dumps({"a": 1}), encoding="utf-8")
     assert main(["verify", str(data)]) == 1
-    assert "digests.json: malformed" in capsys.readouterr().err
+    assert "digests.json: not the digests of a tree" in capsys.readouterr().err
     (data / "config.yaml").unlink()
     assert main(["verify", str(data)]) == 1
     assert "is this a tree that `covost prepare` finished?" in capsys.readouterr().err

@@ -66,6 +66,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(206, content[start:], headers)
         return self.answer(200, content, headers)
 
+    def raw(self, status: int, headers: dict[str, str]) -> None:
+        """Answer with these headers and no others, and three bytes."""
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        self.wfile.write(b"abc")
+
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         length = {"Content-Length": str(len(body))} if self.site.lengths else {"Connection": "close"}

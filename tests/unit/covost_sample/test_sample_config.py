@@ -78,5 +78,5 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "\udce9".encode("utf-8", "surrogateescape").decode("latin-1"), "{"])
 def test_unreadable_settings_are_a_usage_error(tmp_path: Path, content: str) -> None:
     (tmp_path / SETTINGS_FILE).write_text(content, encoding="latin-1")
-    with pytest.raises(UsageError, match="is not the settings of a sample corpus"):
+    with pytest.raises(UsageError, match="not the settings of a sample corpus"):
         claim_folder(tmp_path, SampleConfig(languages=("fr",)))

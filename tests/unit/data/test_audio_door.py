@@ -60,6 +60,18 @@ def test_p02_flac_cut_in_half_is_undecodable() -> None:
     assert reason_of(data[: len(data) // 2]) == "undecodable"
 
 
+def test_p02_flac_cut_between_two_frames_is_undecodable_though_nothing_in_it_is_damaged() -> None:
+    data = encoded(tone(2, 16_000), 16_000, "FLAC")
+    frames = [place for place in range(100, len(data)) if data[place : place + 2] == b"\xff\xf8"]
+    reasons = []
+    for place in frames:
+        with pytest.raises(AudioError, match="cannot be decoded") as caught:
+            read_audio(data[:place])
+        assert caught.value.reason == "undecodable"
+        reasons.append(str(caught.value))
+    assert any("ends too early" in reason for reason in reasons), "the decoder alone would not have told"
+
+
 def test_p03_wav_shorter_than_its_header_is_flagged() -> None:
     data = encoded(tone(2, 16_000), 16_000, subtype="PCM_16")
     recording = read_recording(data[: len(data) // 2])

@@ -1,0 +1,114 @@
+"""What is on the disk when the machine goes down: a file before what says that it is there."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from web_server import serve
+
+from covost import spool as spool_module
+from covost import store as store_module
+from covost.archives import unpack
+from covost.clips import read_places
+from covost.downloads import Downloader
+from covost.spool import _SpoolWriter
+from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from st.files import write_text
+
+
+@dataclass
+class Disk:
+    """What was brought to the disk: sizes of files by name, and in which order files got their names."""
+
+    synced: dict[str, int] = field(default_factory=dict)
+    events: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    disk = Disk()
+    fsync, replace = os.fsync, Path.replace
+
+    def watch_sync(descriptor: int) -> None:
+        fsync(descriptor)
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        disk.synced[name] = os.fstat(descriptor).st_size
+        disk.events.append(("sync", name))
+
+    def watch_name(path: Path, target: Path) -> Path:
+        if path.is_file():
+            disk.events.append(("name", path.name, Path(target).name))
+            assert disk.synced.get(path.name) == path.stat().st_size, f"{path.name} is named, but not on the disk"
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", watch_sync)
+    monkeypatch.setattr(Path, "replace", watch_name)
+    return disk
+
+
+def test_fault_18_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, disk: Disk) -> None:
+    write_text(tmp_path / "report.md", "text")
+    assert [event[0] for event in disk.events] == ["sync", "name"]
+
+
+def test_fault_18_a_journal_tells_of_no_audio_that_is_not_on_the_disk(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_SECONDS_BETWEEN_SYNCS", -1.0)
+    paths = StorePaths(tmp_path / "train.zip")
+    told = []
+
+    def check(audio: object, journal: object, lines: bytes) -> None:
+        sync(audio, journal, lines)
+        records = read_records(paths.journal)
+        told.append(len(records))
+        assert all(record.offset + record.length <= disk.synced[paths.partial.name] for record in records)
+        assert disk.synced[paths.journal.name] == paths.journal.stat().st_size
+        assert disk.events[-2:] == [("sync", paths.partial.name), ("sync", paths.journal.name)]
+
+    sync = store_module._sync
+    monkeypatch.setattr(store_module, "_sync", check)
+    writer = StoreWriter(paths)
+    writer.open()
+    for number in range(4):
+        writer.append(StoreRecord(f"{number}.mp3", 0, 0, 0, 10, "ok", "", 5, 7), bytes(1000))
+    writer.finish()
+    assert told[-1] == 4
+    names = [event[2] for event in disk.events if event[0] == "name"]
+    assert names == ["train.zip", "train.index.tsv"], "an index without its zip would be taken for a finished store"
+
+
+def test_fault_18_the_table_of_a_spool_tells_of_no_clip_that_is_not_on_the_disk(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_BYTES_BETWEEN_SYNCS", 1500)
+    spool = tmp_path / "en.spool"
+    clips = {f"{number}.mp3": (1000, 0x4F6A2A46) for number in range(4)}
+    monkeypatch.setattr(spool_module.zlib, "crc32", lambda *_: 0x4F6A2A46)
+    with _SpoolWriter(spool, clips) as writer:
+        for clip in clips:
+            writer.append(clip, bytes(1000))
+            places = read_places(spool).values()
+            assert all(place.offset + place.num_bytes <= disk.synced["en.spool"] for place in places)
+    assert len(read_places(spool)) == 4
+    assert len(disk.events) > 2
+
+
+def test_fault_18_what_is_fetched_or_unpacked_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "table.tsv").write_bytes(b"path\n" * 500)
+    with tarfile.open(tmp_path / "source.tar", "w") as tar:
+        tar.add(tmp_path / "table.tsv", "table.tsv")
+    with serve() as site, Downloader() as downloader:
+        site.files["a.tar"] = (tmp_path / "source.tar").read_bytes()
+        downloader.fetch(site.url("a.tar"), tmp_path / "a.tar")
+        downloader.fetch(tmp_path / "source.tar", tmp_path / "b.tar")
+    unpack(tmp_path / "a.tar", tmp_path / "out")
+    named = [event[2] for event in disk.events if event[0] == "name"]
+    assert {"a.tar", "b.tar", "table.tsv"} <= set(named)
