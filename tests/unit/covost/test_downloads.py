@@ -328,3 +328,14 @@ def test_passwords_and_keys_are_neither_printed_nor_written(
         record.getMessage() for record in caplog.records if record.name.startswith("covost")
     )
     assert shown_source("https://u:p@[::1/x?k") == "[::1/x"
+
+
+def test_fault_15_a_part_is_not_written_through_a_link(site: Site, target: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    target.parent.mkdir()
+    target.with_name("file.bin.part").symlink_to(mine)
+    for source in (site.url("file.bin"), mine):
+        with pytest.raises(OSError, match=r"file\.bin\.part"):
+            fetch(source, target)
+    assert mine.read_bytes() == b"mine"
