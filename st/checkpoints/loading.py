@@ -14,7 +14,7 @@ from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import is_mapped, read_pickled
 from st.checkpoints.fairseq_files import read_fairseq
-from st.checkpoints.hub import looks_like_hub_id, snapshot
+from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
 from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
@@ -122,9 +122,8 @@ def resolve(source: Path | str, revision: str | None = None) -> tuple[Path, str]
     Raises:
         CheckpointError: If it is neither here nor on the hub.
     """
-    path = Path(source)
-    if path.exists() or not looks_like_hub_id(str(source)):
-        return path, str(source)
+    if not is_of_hub(source, revision):
+        return Path(source), str(source)
     folder, commit = snapshot(str(source), revision)
     return folder, f"{str(source).partition('@')[0]}@{commit}"
 

@@ -45,7 +45,7 @@ def add_recording_arguments(
         "a dash go behind --",
     )
     parser.add_argument(
-        "--checkpoint", required=True, type=Path, metavar="C", help="a .pt file of a training, or the folder of a model"
+        "--checkpoint", required=True, metavar="C", help="a .pt file of a training, the folder of a model, or a hub id"
     )
     parser.add_argument(
         "--data",
@@ -72,7 +72,6 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
     """Declare ``--ensemble``, for translations."""
     parser.add_argument(
         "--ensemble",
-        type=Path,
         action="append",
         default=[],
         metavar="C",
