@@ -19,9 +19,12 @@ from st.checkpoints.labels import find_labels
 from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
 from st.errors import CheckpointError
+from st.foreign import parsing
 from st.modules.config import AdaptorConfig, ModelConfig
 
 logger = logging.getLogger(__name__)
+
+_EXPECTED = "a model of a known format"
 
 PADDINGS: dict[str, dict[str, bool]] = {
     "masked": {"legacy_padding": False, "mask_input": True},
@@ -105,13 +108,15 @@ def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True)
     if path.is_file() and path.parent.joinpath("config.json").is_file() and path.name in WEIGHT_FILES:
         path = path.parent
     if path.is_dir() and (path / "config.json").is_file():
-        return read_transformers(path, sha256=sha256, verify=verify)
+        with parsing(path, CheckpointError, expected=_EXPECTED):
+            return read_transformers(path, sha256=sha256, verify=verify)
     if path.is_dir():
         path = _fairseq_file(path)
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path}: tensors without a config.json beside them; give a folder that has both")
     content = read_pickled(path, sha256=sha256, verify=verify)
-    contents = read_fairseq(path, content)
+    with parsing(path, CheckpointError, expected=_EXPECTED):
+        contents = read_fairseq(path, content)
     contents.mapped = is_mapped(path)
     return contents
 

@@ -156,9 +156,6 @@ def run_recordings(
 
     results = decode_recordings(translator, [(name, _source(name)) for name in args.audio], targets)
     if args.out is None:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(encoding="utf-8", errors="backslashreplace")
         failed = _write(results, args, targets, _to_stdout, layout)
     else:
         from tqdm import tqdm

@@ -139,7 +139,7 @@ class PartialResults:
                 if not line.endswith("\n"):
                     raise ValueError("cut off")
                 self._take(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 # Another process may be in the middle of writing it.
                 if own:
                     logger.warning("%s: line %d is incomplete; its recording is decoded again", path, len(kept) + 2)
@@ -149,7 +149,9 @@ class PartialResults:
 
     def _take(self, line: str) -> None:
         record = json.loads(line)
-        self._items[record["audio"]] = StoredItem(record["transcript"], record["translations"])
+        audio, transcript, translations = record["audio"], record["transcript"], dict(record["translations"])
+        "".join([audio, transcript or "", *translations.values()]).encode("utf-8")  # texts, which can be written
+        self._items[audio] = StoredItem(transcript, translations)
 
 
 def _first_line(path: Path) -> str:
