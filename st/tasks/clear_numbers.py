@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from st.errors import ConfigError
+from st.optimizers.fused_adam import parse_betas
 
 _OFF = -1
-"""What fairseq's options for keeping checkpoints and for patience have as their default."""
+"""What some options of fairseq have as their default."""
 
 LEAST: dict[str, tuple[float, frozenset[float]]] = {
     # section.option: the smallest number, and what else is allowed
@@ -39,16 +40,16 @@ LEAST: dict[str, tuple[float, frozenset[float]]] = {
             "dataset.validate_after_updates dataset.fixed_validation_seed dataset.max_valid_steps dataset.curriculum "
             "checkpoint.save_interval_updates common.seed common.empty_cache_freq optimization.max_epoch "
             "optimization.max_update optimization.stop_time_hours optimization.clip_norm optimization.lr "
-            "optimizer.weight_decay optimizer.adam_eps lr_scheduler.warmup_updates lr_scheduler.warmup_init_lr "
-            "task.threads task.max_source_positions model.encoder_feature_grad_mult",
+            "optimizer.weight_decay optimizer.adam_eps lr_scheduler.warmup_updates task.threads "
+            "task.max_source_positions model.encoder_feature_grad_mult",
         ),
+        (0, (_OFF,), "lr_scheduler.warmup_init_lr"),
     )
     for name in names.split()
 }
 _PROBABILITIES = ("dropout", "layerdrop", "mask_time_prob", "mask_channel_prob")
 """How options of the model end that are probabilities."""
 _MAX_SEED = 2**32 - 1
-_DEFAULT_OF_WARMUP = {"lr_scheduler.warmup_init_lr": frozenset((-1.0,))}
 
 
 def refuse_impossible_numbers(cfg: Any) -> None:
@@ -63,6 +64,8 @@ def refuse_impossible_numbers(cfg: Any) -> None:
                 expected = _expected(f"{section}.{name}", number)
                 if expected:
                     raise ConfigError(f"--{name.replace('_', '-')} is {number}; expected {expected}")
+    if isinstance(betas := getattr(cfg.optimizer, "adam_betas", None), str):
+        parse_betas(betas)
     if cfg.dataset.max_tokens is None and cfg.dataset.batch_size is None:
         raise ConfigError("--max-tokens or --batch-size must say how large a batch is; add one of them")
     if cfg.dataset.shard_id >= cfg.dataset.num_shards:
@@ -72,9 +75,10 @@ def refuse_impossible_numbers(cfg: Any) -> None:
 
 
 def _options(section: Any) -> Iterable[tuple[str, Any]]:
-    """Return the options of a section, which fairseq has as a config or, of its oldest models, as a namespace."""
-    values = section if isinstance(section, Mapping | DictConfig) else getattr(section, "__dict__", {})
-    return ((str(name), values[name]) for name in values)
+    """Return the options of a section that have a value; fairseq has it as a config or, of its oldest parts, a namespace."""
+    if isinstance(section, DictConfig):
+        return [(str(name), section[name]) for name in section if not OmegaConf.is_missing(section, name)]
+    return (section if isinstance(section, Mapping) else getattr(section, "__dict__", {})).items()
 
 
 def _numbers(value: Any) -> list[float]:
@@ -91,7 +95,6 @@ def _expected(option: str, number: float) -> str:
     if option.startswith("model.") and option.endswith(_PROBABILITIES) and not 0 <= number < 1:
         return "a number from 0 up to 1"
     least, others = LEAST.get(option, (-math.inf, frozenset()))
-    others |= _DEFAULT_OF_WARMUP.get(option, frozenset())
     if (number >= least and (math.isfinite(number) or option not in LEAST)) or number in others:
         return ""
     also = "".join(f", or {other:g}" for other in sorted(others))

@@ -210,8 +210,15 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
             "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at "
             "all; leave it out"
         )
-    if cfg.common.tpu:
-        raise ConfigError("--tpu does not go with this task; leave it out")
+    foreign = {
+        "--tpu": cfg.common.tpu,
+        "--use-plasma-view": cfg.common.use_plasma_view,
+        "--model-parallel-size": cfg.common.model_parallel_size != 1,
+        "--quantization-config-path": cfg.common.quantization_config_path is not None,
+        "--ddp-backend fully_sharded": cfg.distributed_training.ddp_backend == "fully_sharded",
+    }
+    for option in (name for name, given in foreign.items() if given):
+        raise ConfigError(f"{option} does not go with this task; leave it out")
     if cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir():
         raise ConfigError(f"--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another")
     if cfg.dataset.combine_valid_subsets:
