@@ -81,9 +81,7 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             self._num_aliases += 1
             if self._num_aliases > _MAX_ALIASES:
-                raise yaml.composer.ComposerError(
-                    None, None, f"it has more than {_MAX_ALIASES} aliases", self.peek_event().start_mark
-                )
+                raise yaml.composer.ComposerError(None, None, f"it has more than {_MAX_ALIASES} aliases", None)
         return super().compose_node(parent, index)
 
     def construct_scalar(self, node: Any) -> Any:

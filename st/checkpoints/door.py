@@ -92,6 +92,7 @@ def read_safetensors(
     path = require_file(path)
     if sha256 is not None:
         check_sha256(path, sha256)
+    damage: tuple[type[Exception], ...] = (*PARSER_ERRORS, OSError, SafetensorError)
     try:
         if verify:
             verify_safetensors(path)
@@ -99,7 +100,7 @@ def read_safetensors(
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
     except PermissionError:
         raise
-    except (SafetensorError, OSError, *PARSER_ERRORS) as exc:
+    except damage as exc:
         raise CheckpointError(_corrupt(path, exc)) from exc
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import itertools
 import json
+import sys
 import time
 import zipfile
 import zlib
@@ -215,3 +217,23 @@ def test_fault_16_settings_in_json_are_bounded(tmp_path):
     path.write_bytes(b"[" + b"[]," * (6 << 20) + b"[]]")
     with pytest.raises(CheckpointError, match=r"config\.json: not JSON: it has more than"):
         read_json(path)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_fault_17_names_and_letters_are_written_whatever_the_output_takes(training, tmp_path, monkeypatch, encoding):
+    path = training[1].rename(tmp_path / "zw\u00f6lf\u4f60.pt")
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, write_through=True))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding, "backslashreplace"))
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert main(["inspect", str(path)]) == 0
+    text = written.getvalue().decode("utf-8")
+    assert "zw\u00f6lf\u4f60.pt" in text
+
+
+def test_fault_17_a_very_long_error_is_cut(training, tmp_path, capsys):
+    content = torch.load(training[1])
+    content["model"]["x" * 10**6] = torch.zeros(1)
+    torch.save(content, tmp_path / "long.pt")
+    assert main(["inspect", str(tmp_path / "long.pt")]) == 1
+    assert len(capsys.readouterr().err) < 5000
