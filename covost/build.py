@@ -176,7 +176,7 @@ def _complete_renaming(paths: StorePaths) -> None:
 def _resumable(plan: StorePlan) -> list[StoreRecord]:
     """Return the journalled records that begin the plan, are unchanged, and whose audio is really there."""
     paths = plan.paths
-    if not (paths.journal.is_file() and paths.partial.is_file()):
+    if any(path.is_symlink() or not path.is_file() for path in (paths.journal, paths.partial)):
         return []
     size = paths.partial.stat().st_size
     records = read_records(paths.journal)

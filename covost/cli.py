@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from st.console import print_error, write_utf8
 from st.errors import StError, install_sentence, system_sentence
 
 COMMANDS: dict[str, str] = {
@@ -43,22 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 failed, 2 usage, 130 interrupted; a sub-command may return others.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    write_utf8()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="covost: %(message)s", force=True)
     chosen = next((argument for argument in arguments if argument in COMMANDS), None)
     try:
         args = build_parser(chosen).parse_args(arguments)
         return int(importlib.import_module(f"covost.commands.{args.command}").run(args))
     except StError as error:
-        print(f"covost: error: {error}", file=sys.stderr)
+        print_error("covost", error)
         return error.exit_code
     except ModuleNotFoundError as error:
         sentence = install_sentence(error)
         if sentence is None:
             raise
-        print(f"covost: error: {sentence}", file=sys.stderr)
+        print_error("covost", sentence)
         return 1
     except OSError as error:
-        print(f"covost: error: {system_sentence(error)}", file=sys.stderr)
+        print_error("covost", system_sentence(error))
         return 1
     except KeyboardInterrupt:
         print("covost: interrupted", file=sys.stderr)

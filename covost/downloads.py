@@ -27,7 +27,7 @@ from tqdm import tqdm
 from covost.digests import Digest
 from st.addresses import shown_address, without_secrets
 from st.errors import DownloadError, StError
-from st.files import write_json
+from st.files import without_links, write_json
 from st.foreign import PARSER_ERRORS, parsing
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class Downloader:
             mode = "r+b" if offset else "wb"
             name = part.path.name.removesuffix(".part")
             with (
-                part.path.open(mode) as handle,
+                open(part.path, mode, opener=without_links) as handle,
                 tqdm(total=total, initial=offset, desc=name, unit="B", unit_scale=True, disable=None) as bar,
             ):
                 handle.seek(offset)
@@ -309,7 +309,7 @@ def _problem(path: Path, sha256: str | None, check: Check | None) -> tuple[str, 
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        with source.open("rb") as reader, target.open("wb") as writer:
+        with source.open("rb") as reader, open(target, "wb", opener=without_links) as writer:
             shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
             _flush(writer)
     except (FileNotFoundError, IsADirectoryError):

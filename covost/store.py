@@ -136,8 +136,10 @@ class StoreWriter:
         if not resume:
             # In this order a journal without a partial zip can only mean a store that is about to be finished.
             self.paths.journal.unlink(missing_ok=True)
-            self.paths.partial.write_bytes(b"")
-            self.paths.journal.write_bytes(INDEX_HEADER.encode())
+            self.paths.partial.unlink(missing_ok=True)
+            for path, start in ((self.paths.partial, b""), (self.paths.journal, INDEX_HEADER.encode())):
+                with path.open("xb") as handle:  # never through a link that lies there
+                    handle.write(start)
         self._zip = self.paths.partial.open("r+b")
         self._zip.truncate(self._data_end())
         self._zip.seek(0, os.SEEK_END)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from st.console import print_error, write_utf8
 from st.errors import StError, install_sentence, system_sentence
 
 logger = logging.getLogger(__name__)
@@ -36,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if sys.stderr is None:  # It was closed when Python began.
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    write_utf8()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s", force=True)
     try:
         return _run(arguments)
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
         return stop.code if isinstance(stop.code, int) else 2
     except StError as error:
-        sys.stderr.write(f"st: error: {error}\n")
+        print_error("st", error)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output went away; keep Python from complaining about it at exit.
@@ -52,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = install_sentence(error)
         if sentence is None:
             raise
-        sys.stderr.write(f"st: error: {sentence}\n")
+        print_error("st", sentence)
         return 1
     except OSError as error:
-        sys.stderr.write(f"st: error: {system_sentence(error)}\n")
+        print_error("st", system_sentence(error))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("st: interrupted\n")

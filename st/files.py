@@ -7,6 +7,7 @@ import errno
 import glob
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ def named_errors(path: Path) -> Iterator[None]:
         if exc.errno in _DISK_ERRORS and exc.filename is None:
             raise OSError(exc.errno, exc.strerror, str(path)) from exc
         raise
+
+
+def without_links(path: str, flags: int) -> int:
+    """Open a file whose name is known beforehand; an ``opener`` that fails at a link that somebody put there."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 @contextmanager
@@ -54,10 +60,13 @@ def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = Fals
     if follow_links:
         path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of a long name only the end, so that this one is not too long.
-    temporary = path.with_name(f".{path.name[-60:]}.{os.getpid()}.tmp")
+    # Of a long name only the end, so that this one is not too long. Nobody can put a link there before: the name cannot
+    # be guessed, and what exists is not opened.
+    temporary = path.with_name(f".{path.name[-50:]}.{secrets.token_hex(8)}.{os.getpid()}.tmp")
+    with named_errors(path):
+        handle = temporary.open(mode.replace("w", "x"), **options)
     try:
-        with named_errors(path), temporary.open(mode, **options) as handle:
+        with named_errors(path), handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -19,13 +19,14 @@ from typing import Any
 
 from st.cpus import allotted_cpus
 from st.errors import CheckpointError
+from st.foreign import PARSER_ERRORS
 
 CRC_KEY = "crc32"
 """Metadata entry of our safetensors files: a JSON object of tensor names and CRC-32 in hexadecimal."""
 
 _CHUNK = 512 << 10
 _LOCAL_HEADER = 30
-_MAX_HEADER = 100 << 20
+_MAX_HEADER = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ def verify_zip(path: Path) -> None:
         CheckpointError: If a record is damaged; the message names it.
         zipfile.BadZipFile: If the archive has no directory, as when it is cut short.
     """
+    verify_spans(path, zip_spans(path))
+
+
+def zip_spans(path: Path) -> list[Span]:
+    """Return where the records of a zip archive are, none of which is compressed; raises as :func:`verify_zip`."""
     spans = []
     with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
         for info in archive.infolist():
@@ -59,7 +65,9 @@ def verify_zip(path: Path) -> None:
             name_size, extra_size = struct.unpack("<HH", header[26:30])
             offset = info.header_offset + _LOCAL_HEADER + name_size + extra_size
             spans.append(Span(info.filename, offset, info.file_size, info.CRC))
-    verify_spans(path, spans)
+    if sum(span.size for span in spans) > path.stat().st_size:
+        raise CheckpointError(f"{path}: corrupt or incomplete: its records are larger than the file")
+    return spans
 
 
 def verify_safetensors(path: Path) -> None:
@@ -76,8 +84,12 @@ def verify_safetensors(path: Path) -> None:
         spans = [
             Span(name, start + at.start, at.stop - at.start, int(recorded[name], 16)) for name, at in places.items()
         ]
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as exc:
+    except PARSER_ERRORS as exc:
         raise ValueError(f"its table of checksums cannot be read ({type(exc).__name__}: {exc})") from None
+    if any(not 0 <= span.offset <= span.offset + span.size <= path.stat().st_size for span in spans):
+        raise ValueError("its tensors lie outside of the file")
+    if sum(span.size for span in spans) > path.stat().st_size:
+        raise ValueError("its tensors are larger than the file")
     verify_spans(path, spans)
 
 

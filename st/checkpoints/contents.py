@@ -14,9 +14,10 @@ from torch import Tensor
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.keymaps import KeyMap
-from st.data.config import CONFIG_FILENAME, DataConfig
-from st.errors import CheckpointError
+from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
+from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
+from st.shown import shown
 
 
 @dataclass
@@ -53,7 +54,8 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
     """Rename a file's tensors to our names; ``tensors`` is empty afterwards.
 
     Raises:
-        CheckpointError: If a name has no counterpart, or an output projection differs from the embeddings.
+        CheckpointError: If a name has no counterpart, a tensor is sparse, quantised or larger than its data, or an output
+            projection differs from the embeddings.
     """
     state: dict[str, Tensor] = {}
     strangers: list[str] = []
@@ -67,12 +69,23 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
             continue
         elif ours is None or not isinstance(value, Tensor):
             strangers.append(name)
+        elif not _is_plain(value):
+            raise CheckpointError(
+                f"{source}: {name} is no plain tensor of numbers in the file ({value.layout}, {value.dtype}, "
+                f"{'quantised, ' if value.is_quantized else ''}{list(value.shape)}); save the model in float32"
+            )
         else:
             state[ours] = value
     if strangers:
         raise CheckpointError(f"{source}: {listed('tensors that our model has no place for', strangers)}")
     _check_tied(state, tied, source)
     return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor is what it seems: dense, real, and with a place in the file for each of its numbers."""
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and not value.is_complex() and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) -> None:
@@ -94,7 +107,7 @@ def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
     ids = notes.get("language_ids", {})
     if not isinstance(ids, dict) or any(type(key) is not str or type(ids[key]) is not int for key in ids):
         raise CheckpointError(
-            f"{contents.path}: language_ids is {ids!r:.100}; expected a table of languages and numbers"
+            f"{contents.path}: language_ids is {shown(ids)}; expected a table of languages and numbers"
         )
     contents.language_ids = dict(ids)
     contents.decoder_trained = notes.get("decoder_trained") is not False
@@ -105,18 +118,26 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
     """Lay out the files that a training checkpoint carries in a folder that lasts as long as the block.
 
     Raises:
-        CheckpointError: If a name is not a plain file name, or the config among them names a file that is not there.
-        ConfigError: If that config is malformed.
+        CheckpointError: If a name leads out of the folder, or the config among them is malformed, or names a file that is
+            not there.
     """
     with tempfile.TemporaryDirectory(prefix="st-bundle-") as name:
         folder = Path(name)
         for filename, content in files.items():
             if not isinstance(content, bytes):
-                raise CheckpointError(f"the checkpoint carries {filename!r:.100}, which holds no bytes")
-            require_plain(filename, "the checkpoint carries a file")
+                raise CheckpointError(f"the checkpoint carries {shown(filename)}, which holds no bytes")
+            if not stays_below(filename):
+                raise CheckpointError(
+                    f"the checkpoint carries a file named {shown(filename)}; expected a plain file name"
+                )
+            (folder / filename).parent.mkdir(parents=True, exist_ok=True)
             (folder / filename).write_bytes(content)
         if CONFIG_FILENAME in files:
-            _require_carried(DataConfig.load(folder), files)
+            try:
+                config = DataConfig.load(folder)
+            except ConfigError as exc:
+                raise CheckpointError(str(exc).replace(f"{folder}/", "the checkpoint's ", 1)) from None
+            _require_carried(config, files)
         yield folder
 
 
@@ -126,13 +147,12 @@ def require_plain(name: object, source: str) -> None:
     Raises:
         CheckpointError: If it is not the plain name of a file.
     """
-    if not isinstance(name, str) or "\0" in name or name in ("", ".", "..") or Path(name).name != name:
-        raise CheckpointError(f"{source} named {name!r:.100}; expected a plain file name")
+    if not isinstance(name, str) or not stays_below(name) or Path(name).name != name:
+        raise CheckpointError(f"{source} named {shown(name)}; expected a plain file name")
 
 
 def _require_carried(config: DataConfig, files: Mapping[str, bytes]) -> None:
-    """Check that a training checkpoint has the files that its config names; of the CTC head's vocabulary only the name."""
-    require_plain(config.ctc_vocab_filename, f"the checkpoint's {CONFIG_FILENAME} asks for a file")
+    """Check that a training checkpoint has the files that its config names, but for the CTC head's vocabulary."""
     for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
         if name not in files:
-            raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {name!r:.100}, which it does not carry")
+            raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry")

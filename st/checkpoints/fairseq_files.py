@@ -22,6 +22,7 @@ from st.checkpoints.standins import Standin, plain
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 from st.modules.text_decoder import POSITION_OFFSET
+from st.shown import shown
 
 BUNDLE_FORMAT = 1
 SYMBOLS_KEY = "ctc_symbols"
@@ -94,7 +95,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     """
     if not isinstance(content, dict) or not isinstance(content.get("model"), Mapping):
         found = (
-            f"a dictionary of {', '.join(sorted(map(str, content))[:10])}"
+            f"a dictionary of {', '.join([key if isinstance(key, str) else shown(key) for key in content][:10])}"
             if isinstance(content, dict)
             else "no dictionary"
         )
@@ -103,7 +104,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
         )
     tensors = dict(content.pop("model"))
     if strangers := [name for name in tensors if not isinstance(name, str)]:
-        raise CheckpointError(f"{path}: its tensors have names such as {strangers[0]!r:.100}; expected text")
+        raise CheckpointError(f"{path}: its tensors have names such as {shown(strangers[0])}; expected text")
     state = content.get("task_state") or {}
     if isinstance(state, dict) and "st_bundle" in state:
         settings = plain(content.get("cfg") or {})
@@ -161,7 +162,7 @@ def bundled_config(bundle: Any, source: str) -> ModelConfig:
     """
     if not isinstance(bundle, dict) or bundle.get("format") != BUNDLE_FORMAT:
         found = bundle.get("format") if isinstance(bundle, dict) else bundle
-        raise CheckpointError(f"{source}: bundle format {found!r:.50}; this version reads format {BUNDLE_FORMAT}")
+        raise CheckpointError(f"{source}: bundle format {shown(found)}; this version reads format {BUNDLE_FORMAT}")
     try:
         return ModelConfig.from_dict(bundle["model_config"])
     except (ConfigError, KeyError, TypeError, ValueError) as exc:

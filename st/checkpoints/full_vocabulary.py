@@ -65,7 +65,7 @@ def restore_vocabulary(contents: Contents, original: Path | str, files: Vocabula
 
 def _table(contents: Contents, data_dir: Path | None) -> TrimmedVocabulary:
     if TRIM_FILENAME in contents.files:
-        return TrimmedVocabulary.from_json(contents.files[TRIM_FILENAME].decode("utf-8"))
+        return TrimmedVocabulary.from_json(contents.files[TRIM_FILENAME])
     if data_dir is None:
         raise CheckpointError(
             f"{contents.path}: carries no {TRIM_FILENAME}, so its vocabulary was not trimmed, or by an earlier version; "

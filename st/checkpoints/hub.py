@@ -16,7 +16,12 @@ from st.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+_HUB_ID = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(@[\w./-]+)?", re.ASCII)
+_FILE_ENDINGS = re.compile(
+    r".*\.(pt|pth|th|ckpt|bin|safetensors|pkl|pickle|onnx|gguf|h5|np[yz]|model|json[l]?|ya?ml|txt|[ct]sv|log|"
+    r"tar|t?gz|bz2|xz|zst|zip|part|tmp|bak|old|wav|mp3|flac|ogg|opus)",
+    re.IGNORECASE,
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Of weights below the top folder only the CTC head of a folder of ours.
 _SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.safetensors")
@@ -24,9 +29,31 @@ _SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.saf
 _WEIGHTS = (("model*.safetensors",), ("pytorch_model*.bin",), ("*.pt",))
 
 
-def looks_like_hub_id(source: str) -> bool:
-    """Return whether ``source`` has the form ``owner/name`` or ``owner/name@revision``."""
-    return _HUB_ID.fullmatch(source) is not None
+def looks_like_hub_id(source: Path | str) -> bool:
+    """Return whether ``source`` has the form ``owner/name`` or ``owner/name@revision``, and no ending of a file."""
+    found = _HUB_ID.fullmatch(source) if isinstance(source, str) else None
+    return found is not None and _FILE_ENDINGS.fullmatch(found[1]) is None
+
+
+def is_of_hub(source: Path | str, revision: str | None = None) -> bool:
+    """Return whether a model is to be asked of the hub: nothing of that name is here, nor what suggests a path.
+
+    Args:
+        source: File, folder or hub id; a ``Path`` is never an id.
+        revision: Of the hub, if the caller names one.
+
+    Raises:
+        CheckpointError: If it can be either, as the folder that it would lie in is here and no revision is named.
+    """
+    if os.path.lexists(source) or not looks_like_hub_id(source):
+        return False
+    owner = str(source).partition("/")[0]
+    if os.path.lexists(owner) and revision is None and "@" not in str(source):
+        raise CheckpointError(
+            f"{source}: no such file or folder, though {owner} is here; if a model of the hub is meant, name its "
+            f"revision: {source}@main"
+        )
+    return True
 
 
 def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:

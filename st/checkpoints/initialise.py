@@ -180,7 +180,7 @@ def embedding_rows(text: TextVocabulary, theirs: TextVocabulary, *, source: str)
         CheckpointError: If the other vocabulary lacks symbols; the message lists them.
     """
     known = {symbol: row for row, symbol in enumerate(theirs.symbols)}
-    tags = {text.lang_tag_format.format(code): code for code in LANGUAGES}
+    tags = {text.lang_tag_format.replace("{}", code): code for code in LANGUAGES}
     rows: list[int] = []
     missing: list[str] = []
     for symbol in text.symbols:

@@ -14,14 +14,17 @@ from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import is_mapped, read_pickled
 from st.checkpoints.fairseq_files import read_fairseq
-from st.checkpoints.hub import looks_like_hub_id, snapshot
+from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
 from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
 from st.errors import CheckpointError
+from st.foreign import parsing
 from st.modules.config import AdaptorConfig, ModelConfig
 
 logger = logging.getLogger(__name__)
+
+_EXPECTED = "a model of a known format"
 
 PADDINGS: dict[str, dict[str, bool]] = {
     "masked": {"legacy_padding": False, "mask_input": True},
@@ -105,13 +108,15 @@ def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True)
     if path.is_file() and path.parent.joinpath("config.json").is_file() and path.name in WEIGHT_FILES:
         path = path.parent
     if path.is_dir() and (path / "config.json").is_file():
-        return read_transformers(path, sha256=sha256, verify=verify)
+        with parsing(path, CheckpointError, expected=_EXPECTED):
+            return read_transformers(path, sha256=sha256, verify=verify)
     if path.is_dir():
         path = _fairseq_file(path)
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path}: tensors without a config.json beside them; give a folder that has both")
     content = read_pickled(path, sha256=sha256, verify=verify)
-    contents = read_fairseq(path, content)
+    with parsing(path, CheckpointError, expected=_EXPECTED):
+        contents = read_fairseq(path, content)
     contents.mapped = is_mapped(path)
     return contents
 
@@ -122,9 +127,8 @@ def resolve(source: Path | str, revision: str | None = None) -> tuple[Path, str]
     Raises:
         CheckpointError: If it is neither here nor on the hub.
     """
-    path = Path(source)
-    if path.exists() or not looks_like_hub_id(str(source)):
-        return path, str(source)
+    if not is_of_hub(source, revision):
+        return Path(source), str(source)
     folder, commit = snapshot(str(source), revision)
     return folder, f"{str(source).partition('@')[0]}@{commit}"
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from st import foreign_files
 from st.errors import CheckpointError
+from st.shown import shown
 
 _MAX_CONV_LAYERS = 64
+_MAX_CONV_CHARS = 10_000
 _BUILDER_KEYS = ("_target_", "_component_", "_partial_")
 
 
@@ -23,13 +25,14 @@ def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
         CheckpointError: If the text is anything else.
     """
     try:
-        node = ast.parse(text.strip() if isinstance(text, str) else repr(text), mode="eval").body
-        layers = _list_value(node)
+        if isinstance(text, str) and len(text) > _MAX_CONV_CHARS:
+            raise ValueError("too long")
+        layers = _list_value(ast.parse(text.strip(), mode="eval").body) if isinstance(text, str) else text
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         layers = []
-    if not layers or any(not _is_layer(layer) for layer in layers):
+    if not isinstance(layers, list | tuple) or not layers or any(not _is_layer(layer) for layer in layers):
         raise CheckpointError(
-            f"conv_feature_layers is {text!r:.200}; expected a list of (channels, kernel, stride) such as "
+            f"conv_feature_layers is {shown(text)}; expected a list of (channels, kernel, stride) such as "
             f"[(512, 10, 5)] + [(512, 3, 2)] * 4"
         )
     return tuple((layer[0], layer[1], layer[2]) for layer in layers)
@@ -61,14 +64,18 @@ def refuse_builders(value: object, source: str) -> None:
     Raises:
         CheckpointError: If a key such as ``_target_`` is found at any depth.
     """
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key in _BUILDER_KEYS and item is not None:
-                raise CheckpointError(f"{source}: refused, as its settings ask to call {item!r:.100} ({key})")
-            refuse_builders(item, source)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            refuse_builders(item, source)
+    waiting, seen = [value], {id(value)}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            for key in _BUILDER_KEYS:
+                if value.get(key) is not None:
+                    raise CheckpointError(f"{source}: refused, as its settings ask to call {shown(value[key])} ({key})")
+        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        # What stands in several places is looked at once; there may be more places than anybody can visit.
+        new = [item for item in items if isinstance(item, Mapping | list | tuple) and id(item) not in seen]
+        seen.update(map(id, new))
+        waiting += new
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -78,11 +85,9 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: If the file is missing, is not a JSON object, or asks for something to be called.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = foreign_files.read_json(path, CheckpointError)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (ValueError, RecursionError) as exc:
-        raise CheckpointError(f"{path}: corrupt or incomplete: not JSON: {exc}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: found a JSON {type(content).__name__}; expected an object")
     refuse_builders(content, str(path))
@@ -106,7 +111,7 @@ def require(settings: Mapping[str, Any], wanted: Iterable[tuple[str, object, str
         CheckpointError: If one has another value; the message has both.
     """
     wrong = [
-        f"{name} is {settings[name]!r}, expected {value!r} ({meaning})"
+        f"{name} is {shown(settings[name])}, expected {value!r} ({meaning})"
         for name, value, meaning in wanted
         if settings.get(name) is not None and settings[name] != value
     ]

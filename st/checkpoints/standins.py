@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from st.shown import shown
+
 INERT_GLOBALS: tuple[str, ...] = (
     r"argparse\.Namespace",
     r"omegaconf\.(\w+\.)*\w+",
@@ -71,24 +73,44 @@ def plain(value: Any) -> Any:
     """Turn what a checkpoint says about itself into dictionaries, lists, texts and numbers.
 
     A ``Namespace`` or a container becomes a dictionary or a list, an enum its value, any other stand-in its name.
-    Interpolations (``${...}``) stay text.
+    Interpolations (``${...}``) stay text. What the checkpoint has once and shows in many places is turned once.
     """
+    return _plain(value, {})
+
+
+def _plain(value: Any, known: dict[int, Any]) -> Any:
+    if id(value) in known:
+        return known[id(value)]
     if isinstance(value, dict):
-        return {(key if isinstance(key, str) else str(plain(key))): plain(item) for key, item in value.items()}
+        table = known[id(value)] = {}
+        table |= {
+            (key if isinstance(key, str) else shown(_plain(key, known))): _plain(value[key], known) for key in value
+        }
+        return table
     if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
+        items = known[id(value)] = []
+        items += [_plain(item, known) for item in value]
+        return items
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return _plain_standin(value) if isinstance(value, Standin) else value
+    if isinstance(value, Standin):
+        known[id(value)] = None
+        known[id(value)] = _plain_standin(value, known)
+        return known[id(value)]
+    return value
 
 
-def _plain_standin(value: Standin) -> Any:
+def _plain_standin(value: Standin, known: dict[int, Any]) -> Any:
     state = value.state if isinstance(value.state, dict) else {}
     if value.global_name.startswith("omegaconf."):
         content = state.get("_content", state.get("_val", state.get("content")))
-        return plain(content)
+        return _plain(content, known)
     if state:
-        return plain({key: item for key, item in state.items() if not str(key).startswith("__")})
+        return {
+            key if isinstance(key, str) else shown(key): _plain(item, known)
+            for key, item in state.items()
+            if not (isinstance(key, str) and key.startswith("__"))
+        }
     if len(value.args) == 1 and isinstance(value.args[0], str | int | float):
         return value.args[0]
     return {} if value.global_name == "argparse.Namespace" else value.global_name

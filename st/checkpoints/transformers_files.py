@@ -19,6 +19,7 @@ from st.checkpoints.settings import read_json, read_json_if_any, require
 from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.shown import shown
 
 OWN_FOLDER = "model folder of this project"
 OWN_FILENAME = "st.json"
@@ -107,7 +108,7 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
     kind = settings.get("model_type")
     if not isinstance(kind, str) or kind not in readers:
         raise CheckpointError(
-            f"{folder / 'config.json'}: model_type is {kind!r}; expected one of: {', '.join(readers)}"
+            f"{folder / 'config.json'}: model_type is {shown(kind)}; expected one of: {', '.join(readers)}"
         )
     tensors, mapped = read_folder_weights(folder, sha256=sha256, verify=verify)
     if not tensors:
@@ -146,7 +147,7 @@ def read_folder_weights(
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(index.values())):
         if PurePosixPath(shard).name != shard:
-            raise CheckpointError(f"{folder / found}: names a shard {shard!r}; expected a file of the same folder")
+            raise CheckpointError(f"{folder / found}: names a shard {shown(shard)}; expected a file of the same folder")
         tensors |= _read_weights(folder / shard, None, verify)
     missing = [name for name in index if name not in tensors]
     if missing:

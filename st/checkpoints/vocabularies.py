@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from st.checkpoints.contents import Contents, require_plain, unpacked
 from st.checkpoints.fairseq_files import OWN_TRAINING
 from st.checkpoints.preprocessor import read_preprocessor
@@ -19,6 +17,7 @@ from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.data.text import TextVocabulary, read_dictionary
 from st.errors import CheckpointError, ConfigError
+from st.foreign_files import read_yaml
 
 SPM_FILENAMES = ("sentencepiece.bpe.model", "sentence.bpe.model", "spm.model")
 DICT_FILENAMES = ("dict.txt", "dict.en_XX.txt")
@@ -171,10 +170,7 @@ def _own_data_config(path: Path) -> DataConfig:
 
 def _fairseq_data_config(path: Path) -> DataConfig:
     """Read the config of a published model; of its paths only the file names count."""
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise CheckpointError(f"{path}: refused: not plain YAML: {exc}") from None
+    content: Any = read_yaml(path, CheckpointError)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: found {type(content).__name__}; expected a mapping of settings")
     refuse_builders(content, str(path))

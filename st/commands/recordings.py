@@ -45,7 +45,7 @@ def add_recording_arguments(
         "a dash go behind --",
     )
     parser.add_argument(
-        "--checkpoint", required=True, type=Path, metavar="C", help="a .pt file of a training, or the folder of a model"
+        "--checkpoint", required=True, metavar="C", help="a .pt file of a training, the folder of a model, or a hub id"
     )
     parser.add_argument(
         "--data",
@@ -78,7 +78,6 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
     """Declare ``--ensemble``, for translations."""
     parser.add_argument(
         "--ensemble",
-        type=Path,
         action="append",
         default=[],
         metavar="C",
@@ -163,9 +162,6 @@ def run_recordings(
 
     results = decode_recordings(translator, [(name, _source(name)) for name in args.audio], targets)
     if args.out is None:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(encoding="utf-8", errors="backslashreplace")
         failed = _write(results, args, targets, _to_stdout, layout)
     else:
         from tqdm import tqdm

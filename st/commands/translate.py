@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from st.commands.recordings import (
@@ -82,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="the same draws for the same recordings (default: 0)")
     parser.add_argument(
-        "--rescore", type=Path, metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
+        "--rescore", metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
     )
     parser.add_argument(
         "--rescore-weight", type=float, metavar="W", help=f"its part in the score, 0 to 1 (default: {RESCORE_WEIGHT})"

@@ -53,7 +53,7 @@ def check_weights(cfg: Any) -> None:
         ConfigError: The message names the options.
     """
     for name in ("translation_weight", "ctc_weight", "ctc_weight_warmup_updates", "rdrop_alpha"):
-        if getattr(cfg, name) < 0:
+        if not 0 <= getattr(cfg, name) < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}; expected 0 or more")
     if not 0 <= cfg.label_smoothing < 1:
         raise ConfigError(f"--label-smoothing is {cfg.label_smoothing}; expected a number from 0 up to 1")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from st.errors import ConfigError
 from st.files import write_text
+from st.foreign_files import read_yaml
+from st.shown import shown
 
 CONFIG_FILENAME = "config.yaml"
 
@@ -24,7 +26,7 @@ def _default_tokenizer() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """How the files of a prepared tree are to be read; every path is relative to the tree."""
+    """How the files of a prepared tree are to be read; every path is relative to the tree and stays in it."""
 
     sample_rate: int = 16_000
     """Samples per second of every recording; always 16,000, the rate that XLS-R reads."""
@@ -53,13 +55,22 @@ class DataConfig:
             self._check_type(item.name, getattr(self, item.name), str(item.type))
         for name, only in _ONLY_VALUES.items():
             if getattr(self, name) != only:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {only}, no other value is supported")
-        if "{}" not in self.lang_tag_format:
-            raise ConfigError(f"lang_tag_format is {self.lang_tag_format!r}; expected a text with {{}} in it")
+                raise ConfigError(
+                    f"{name} is {shown(getattr(self, name))}; expected {only}, no other value is supported"
+                )
+        before, found, after = self.lang_tag_format.partition("{}")
+        if not found or any(brace in before + after for brace in "{}"):
+            raise ConfigError(
+                f"lang_tag_format is {shown(self.lang_tag_format)}; expected a text with {{}} in it, once"
+            )
         if self.bpe_tokenizer.get("bpe") != "sentencepiece" or "sentencepiece_model" not in self.bpe_tokenizer:
             raise ConfigError(
-                f"bpe_tokenizer is {self.bpe_tokenizer!r}; expected {{bpe: sentencepiece, sentencepiece_model: FILE}}"
+                f"bpe_tokenizer is {shown(self.bpe_tokenizer)}; expected {{bpe: sentencepiece, sentencepiece_model: FILE}}"
             )
+        names = {name: getattr(self, name) for name in ("vocab_filename", "ctc_vocab_filename")}
+        for key, name in (names | {"sentencepiece_model": self.bpe_tokenizer["sentencepiece_model"]}).items():
+            if not stays_below(name):
+                raise ConfigError(f"{key} is {shown(name)}; expected a file in this folder: copy it there")
 
     @staticmethod
     def _check_type(name: str, value: object, annotation: str) -> None:
@@ -71,7 +82,7 @@ class DataConfig:
             wrong = not (isinstance(value, tuple) and all(isinstance(part, str) for part in value))
         if wrong:
             readable = _ANY_LIST_OF_TEXT if annotation.startswith("tuple") else annotation
-            raise ConfigError(f"{name} is {value!r}; expected {readable}")
+            raise ConfigError(f"{name} is {shown(value)}; expected {readable}")
 
     @classmethod
     def load(cls, path: Path | str) -> DataConfig:
@@ -87,21 +98,20 @@ class DataConfig:
         if path.is_dir():
             path = path / CONFIG_FILENAME
         try:
-            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content: Any = read_yaml(path, ConfigError)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; is this a tree that `covost prepare` finished?") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"{path}: not plain YAML: {exc}") from exc
         if not isinstance(content, dict):
             raise ConfigError(
                 f"{path}: found {type(content).__name__}; expected the settings of a tree that `covost prepare` made"
             )
         known = [item.name for item in fields(cls)]
-        unknown = [str(key) for key in content if key not in known]
+        unknown = [key if isinstance(key, str) else shown(key) for key in content if key not in known]
         if unknown:
-            raise ConfigError(f"{path}: unknown key {', '.join(unknown)}; known keys: {', '.join(known)}")
+            raise ConfigError(f"{path}: unknown key {', '.join(unknown[:5])}; known keys: {', '.join(known)}")
         if isinstance(content.get("directions"), list):
             content["directions"] = tuple(content["directions"])
+        _take_in(content.get("bpe_tokenizer"), path.parent)
         try:
             return cls(**content)
         except ConfigError as exc:
@@ -117,3 +127,18 @@ class DataConfig:
         """Write the config atomically; ``path`` is the YAML file or the folder of the tree."""
         path = Path(path)
         write_text(path / CONFIG_FILENAME if path.is_dir() else path, self.to_yaml())
+
+
+def stays_below(name: object) -> bool:
+    """Return whether ``name`` is that of a file in or below the folder it is used in, and can be written as UTF-8."""
+    if not isinstance(name, str) or any("\ud800" <= character <= "\udfff" for character in name):
+        return False
+    path = PurePosixPath(name)
+    return path.name != "" and not path.is_absolute() and ".." not in path.parts and not set(name) & set("\0\\")
+
+
+def _take_in(tokenizer: object, folder: Path) -> None:
+    """Reduce the path of a SentencePiece model that lies in this folder to its name; fairseq writes absolute ones."""
+    name = tokenizer.get("sentencepiece_model") if isinstance(tokenizer, dict) else None
+    if isinstance(tokenizer, dict) and isinstance(name, str) and Path(name).parent == folder.absolute():
+        tokenizer["sentencepiece_model"] = Path(name).name

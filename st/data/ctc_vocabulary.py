@@ -12,6 +12,7 @@ from st.data.characters import distinct_characters
 from st.data.normalisation import Alphabet
 from st.errors import ConfigError
 from st.files import write_text
+from st.foreign_files import read_json
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 WORD_DELIMITER = "|"
@@ -49,11 +50,9 @@ class CtcVocabulary:
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, ConfigError)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such CTC vocabulary") from None
-        except ValueError as exc:
-            raise ConfigError(f"{path}: not JSON: {exc}") from None
         if not isinstance(content, dict) or not all(type(value) is int for value in content.values()):
             raise ConfigError(f"{path}: expected a JSON object of tokens and integer ids")
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from st.errors import ConfigError
+from st.foreign import parsing
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -77,9 +78,10 @@ def read_pieces(model: bytes) -> list[Piece]:
     """Return the pieces of a serialised model.
 
     Raises:
-        ConfigError: If the bytes are not a protobuf message.
+        ConfigError: If the bytes are not a protobuf message, or a piece is no text.
     """
-    return [_piece(payload) for number, _, payload in read_fields(model) if number == _PIECES]
+    with parsing("the SentencePiece model", ConfigError, expected="one of text and scores"):
+        return [_piece(payload) for number, _, payload in read_fields(model) if number == _PIECES]
 
 
 def _piece(message: bytes) -> Piece:

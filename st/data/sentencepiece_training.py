@@ -151,7 +151,7 @@ def model_pieces(model: bytes) -> list[str]:
 
 def covost_tags(languages: Iterable[str], lang_tag_format: str = "<lang:{}>") -> list[str]:
     """Return the tags of CoVoST languages."""
-    return [lang_tag_format.format(code) for code in languages]
+    return [lang_tag_format.replace("{}", code) for code in languages]
 
 
 def mbart50_tags() -> list[str]:

@@ -19,6 +19,8 @@ from st.cpus import allotted_cpus
 from st.data.config import DataConfig
 from st.data.languages import LANGUAGES
 from st.errors import ConfigError
+from st.foreign import parsing
+from st.foreign_files import MAX_VOCABULARY_BYTES, read_bounded
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
@@ -56,7 +58,8 @@ class TextVocabulary:
         self.lang_tag_format = lang_tag_format
         self._processor = load_sentencepiece(model_path)
         self._ids = {symbol: number for number, symbol in enumerate(self.symbols)}
-        pieces = [self._processor.id_to_piece(number) for number in range(len(self._processor))]
+        with parsing(model_path, ConfigError, expected="a SentencePiece model"):
+            pieces = [self._processor.id_to_piece(number) for number in range(len(self._processor))]
         self._id_of_piece = [
             self.unk if self._processor.is_unknown(n) or self._processor.is_control(n) else self._ids.get(p, self.unk)
             for n, p in enumerate(pieces)
@@ -126,7 +129,7 @@ class TextVocabulary:
 
     def _tag_names(self, code: str) -> list[str]:
         spellings = [code] + ([LANGUAGES[code].mbart] if code in LANGUAGES else [])
-        return list(dict.fromkeys(self.lang_tag_format.format(spelling) for spelling in spellings))
+        return list(dict.fromkeys(self.lang_tag_format.replace("{}", spelling) for spelling in spellings))
 
     def _find_tag(self, code: str) -> int | None:
         return next((self._ids[tag] for tag in self._tag_names(code) if tag in self._ids), None)
@@ -141,23 +144,26 @@ def load_sentencepiece(path: Path | str) -> sentencepiece.SentencePieceProcessor
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such SentencePiece model")
-    try:
+    expected = "a SentencePiece model"
+    content = read_bounded(path, ConfigError, expected=expected, most=MAX_VOCABULARY_BYTES)
+    with parsing(path, ConfigError, expected=expected):
         processor = sentencepiece.SentencePieceProcessor()
-        processor.LoadFromSerializedProto(path.read_bytes())
-    except (RuntimeError, OSError) as exc:
-        raise ConfigError(f"{path}: not a SentencePiece model: {exc}") from exc
+        processor.LoadFromSerializedProto(content)
     return processor
 
 
 def read_dictionary(path: Path | str) -> list[str]:
     """Read the symbols of a fairseq dictionary, without the four specials.
 
+    What the file holds stands in no message: it may be another file than whoever named it should see.
+
     Raises:
         ConfigError: If the file is missing, a line is not ``symbol count``, or a symbol is repeated.
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        content = read_bounded(path, ConfigError, expected="a fairseq dictionary", most=MAX_VOCABULARY_BYTES)
+        lines = content.replace(b"\r\n", b"\n").decode("utf-8").split("\n")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such dictionary") from None
     except UnicodeDecodeError:
@@ -168,8 +174,8 @@ def read_dictionary(path: Path | str) -> list[str]:
             continue
         symbol, _, count = line.rstrip().rpartition(" ")
         if not symbol or not count.isdigit():
-            raise ConfigError(f"{path}:{number}: found {line!r}; expected `symbol count`")
+            raise ConfigError(f"{path}:{number}: found {len(line.split())} words; expected `symbol count`")
         if symbol in seen:
-            raise ConfigError(f"{path}:{number}: symbol {symbol!r} is repeated")
+            raise ConfigError(f"{path}:{number}: its symbol stands in an earlier line, too")
         seen[symbol] = None
     return list(seen)[len(SPECIALS) :]

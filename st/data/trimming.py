@@ -35,8 +35,10 @@ from st.data.sentencepiece_model import NORMAL, Piece, keep_pieces, model_type, 
 from st.data.text import SPECIALS
 from st.errors import ConfigError
 from st.files import write_text
+from st.foreign_files import MAX_JSON_BYTES, parse_json, read_bounded
 
 TRIM_FILENAME = "trim.json"
+_EXPECTED = "the JSON table of a trimmed vocabulary"
 FORMAT = 1
 _BATCH = 100_000
 _WORD_START = "▁"
@@ -84,33 +86,30 @@ class TrimmedVocabulary:
         if path.is_dir():
             path = path / TRIM_FILENAME
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            text = read_bounded(path, ConfigError, expected=_EXPECTED, most=MAX_JSON_BYTES)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; the vocabulary of this tree is not trimmed") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not UTF-8; expected the table of a trimmed vocabulary") from None
-        except ConfigError as exc:
-            raise ConfigError(f"{path}: {exc}") from None
+        return cls.from_json(text, str(path))
 
     @classmethod
-    def from_json(cls, text: str) -> TrimmedVocabulary:
-        """Read the text of ``trim.json``.
+    def from_json(cls, text: str | bytes, source: str = TRIM_FILENAME) -> TrimmedVocabulary:
+        """Read the text of ``trim.json``; ``source`` is where it is from, for messages.
 
         Raises:
             ConfigError: If it is not of this format, or is not a consistent table.
         """
-        try:
-            content = json.loads(text)
-        except ValueError as exc:
-            raise ConfigError(f"not JSON: {exc}") from None
+        content = parse_json(text, source, ConfigError, expected=_EXPECTED)
         keys = {"format": int, "original_size": int, "kept": list, "model_sha256": str}
         if not isinstance(content, dict) or any(type(content.get(key)) is not kind for key, kind in keys.items()):
-            raise ConfigError(f"expected an object of {', '.join(keys)}")
+            raise ConfigError(f"{source}: expected an object of {', '.join(keys)}")
         if content["format"] != FORMAT:
-            raise ConfigError(f"format {content['format']}; this version reads format {FORMAT}")
+            raise ConfigError(f"{source}: format {content['format']}; this version reads format {FORMAT}")
         if not all(type(row) is int for row in content["kept"]):
-            raise ConfigError("kept holds something else than integers")
-        return cls(content["original_size"], tuple(content["kept"]), content["model_sha256"])
+            raise ConfigError(f"{source}: kept holds something else than integers")
+        try:
+            return cls(content["original_size"], tuple(content["kept"]), content["model_sha256"])
+        except ConfigError as exc:
+            raise ConfigError(f"{source}: {exc}") from None
 
     def to_json(self) -> str:
         """Return the text of ``trim.json``."""

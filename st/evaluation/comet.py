@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from st.checkpoints.hub import is_of_hub
+from st.errors import CheckpointError
 from st.evaluation.hypotheses import HypothesisRow
 
 logger = logging.getLogger(__name__)
@@ -44,11 +46,23 @@ def comet_scores(model: str, tables: Mapping[str, Sequence[HypothesisRow]]) -> t
         return {}, missing
     try:
         comet = importlib.import_module("comet")
-        scorer = comet.load_from_checkpoint(model if Path(model).is_file() else comet.download_model(model))
+        scorer = comet.load_from_checkpoint(model if _is_local(model) else comet.download_model(model))
         scores = {name: _score(scorer, rows) for name, rows in tables.items()}
-    except (ImportError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError, KeyError, CheckpointError) as error:
         return {}, _skipped(f"{model}: {error}")
     return scores, f"{model}, {PACKAGE} {_version()}"
+
+
+def _is_local(model: str) -> bool:
+    """Return whether a model is a file here; the package asks the hub for whatever else it is given.
+
+    Raises:
+        CheckpointError: If it is not, and is no name of the hub either.
+    """
+    path = Path(model)
+    if not path.is_file() and (path.name != model or path.suffix) and not is_of_hub(model):
+        raise CheckpointError("no such file")
+    return path.is_file()
 
 
 def _score(scorer: Any, rows: Sequence[HypothesisRow]) -> float:

@@ -13,13 +13,17 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 logger = logging.getLogger(__name__)
 
-_LINE = re.compile(r"(?:([\w.-]+)\W*\[[A-Z]+\]\W*|([\w.-]+)\W*)?(\{.*\})\s*$")
+_NAMED = re.compile(r"([\w.-]+)\W*\[[A-Z]+\]\W*$|([\w.-]+)\W*$")
+_MAX_PREFIX_CHARS = 200
+"""Of what stands before the JSON object only the end is looked at, so that a long line takes no longer."""
+_MAX_LINE_CHARS = 1 << 20
 _COMMON_NAMES = ("train", "hydra_train", "log")
 _STARTS = ("start", "resume")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -121,7 +125,7 @@ def read_curves(paths: Sequence[Path | str]) -> TrainingCurves:
     runs: list[_Run] = []
     for path in map(Path, paths):
         with path.open(encoding="utf-8", errors="replace") as lines:
-            found = _parse_runs(lines, _stage_name(path))
+            found = _parse_runs(_lines(lines), _stage_name(path))
         known = [run.points for run in runs]
         runs += [run for run in found if run.points and run.points not in known]
         if not found:
@@ -158,19 +162,30 @@ def _parse_runs(lines: Iterable[str], name: str) -> list[_Run]:
 
 def _parse_line(line: str) -> tuple[str, dict[str, float], float] | None:
     """Return data set, metrics and update of a log line, or None if it is anything else."""
-    match = _LINE.search(line) if line.rstrip().endswith("}") else None
-    if match is None:
+    before, brace, after = line.partition("{")
+    if not brace or not line.rstrip().endswith("}"):
         return None
     try:
-        values: dict[str, object] = json.loads(match.group(3))
-    except ValueError:
+        values: dict[str, object] = json.loads(brace + after)
+    except (ValueError, RecursionError):
         return None
+    match = _NAMED.search(before[-_MAX_PREFIX_CHARS:])
     named = values.get("dataset")
-    dataset = match.group(1) or match.group(2) or (named if isinstance(named, str) else "train")
-    parsed = {key.removeprefix(f"{dataset}_"): _number(value) for key, value in values.items()}
+    dataset = (match and (match[1] or match[2])) or (named if isinstance(named, str) else "train")
+    parsed = {_writable(key).removeprefix(f"{dataset}_"): _number(value) for key, value in values.items()}
     numbers = {key: value for key, value in parsed.items() if value is not None}
     update = numbers.get("num_updates")
-    return None if update is None else (dataset, numbers, update)
+    return None if update is None else (_writable(dataset), numbers, update)
+
+
+def _writable(name: str) -> str:
+    """Return a name with a mark for what UTF-8 cannot write, which JSON can spell."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _lines(handle: TextIO) -> Iterator[str]:
+    """Return the lines of a log; of one too long to be read at once its parts, none of which is taken for a line."""
+    return iter(lambda: handle.readline(_MAX_LINE_CHARS), "")
 
 
 def _number(value: object) -> float | None:
@@ -178,7 +193,7 @@ def _number(value: object) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -202,7 +217,7 @@ def _join(runs: Sequence[_Run]) -> TrainingCurves:
 
 def _first_time(path: Path) -> tuple[str, str]:
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+        for line in _lines(lines):
             found = _TIME.search(line)
             if found:
                 return found.group(), path.name

@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any
 
 from st.data.languages import check_code, written_without_spaces
 from st.errors import EvaluationError
 from st.evaluation.hypotheses import read_lines
 from st.evaluation.results import JsonValue, number
+from st.shown import shown
 
 PAST_SOURCE = "past_source"
 LEAST_MS, MOST_MS = 0.001, 1e12
@@ -154,11 +154,11 @@ def _read(where: str, line: str, by_character: bool) -> Instance:
     source: Any = record.get("source_length")
     if not isinstance(delays, list) or not all(_is_number(delay) and delay >= 0 for delay in delays):
         raise EvaluationError(
-            f"{where}: delays is {shortened(delays)}; expected a list of milliseconds, each from 0 to {MOST_MS:g}"
+            f"{where}: delays is {shown(delays)}; expected a list of milliseconds, each from 0 to {MOST_MS:g}"
         )
     if not _is_number(source) or source < LEAST_MS:
         raise EvaluationError(
-            f"{where}: source_length is {shortened(source)}; expected milliseconds, from {LEAST_MS:g} to {MOST_MS:g}"
+            f"{where}: source_length is {shown(source)}; expected milliseconds, from {LEAST_MS:g} to {MOST_MS:g}"
         )
     _check_delays(where, delays, source, past_source=record.get(PAST_SOURCE) is True)
     units = record.get("prediction_length")
@@ -166,7 +166,7 @@ def _read(where: str, line: str, by_character: bool) -> Instance:
         units = _count(record.get("prediction"), by_character)
     if units != len(delays):
         raise EvaluationError(
-            f"{where}: {len(delays)} delays for {shortened(units)} units of output; expected one for each"
+            f"{where}: {len(delays)} delays for {shown(units)} units of output; expected one for each"
         )
     expected = _count(record.get("reference"), by_character)
     return Instance(tuple(map(float, delays)), float(source), expected or len(delays))

@@ -159,7 +159,7 @@ class PartialResults:
                 if not line.endswith("\n"):
                     raise ValueError("cut off")
                 self._take(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 # Another process may be in the middle of writing it.
                 if own:
                     logger.warning("%s: line %d is incomplete; its recording is decoded again", path, len(kept) + 1)
@@ -169,7 +169,9 @@ class PartialResults:
 
     def _take(self, line: str) -> None:
         record = json.loads(line)
-        self._items[record["audio"]] = StoredItem(record["transcript"], record["translations"])
+        audio, transcript, translations = record["audio"], record["transcript"], dict(record["translations"])
+        "".join([audio, transcript or "", *translations.values()]).encode("utf-8")  # texts, which can be written
+        self._items[audio] = StoredItem(transcript, translations)
 
 
 def _header(line: str) -> dict[str, object]:

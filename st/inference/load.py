@@ -83,7 +83,7 @@ def load_translator(
 
 def require_checkpoint(checkpoint: Path | str) -> None:
     """Raise CheckpointError if there is nothing of that name, before something else takes its time to load."""
-    from st.checkpoints.hub import looks_like_hub_id
+    from st.checkpoints.hub import is_of_hub
 
-    if not Path(checkpoint).exists() and not looks_like_hub_id(str(checkpoint)):
+    if not is_of_hub(checkpoint) and not Path(checkpoint).exists():
         raise CheckpointError(f"{checkpoint}: no such file")

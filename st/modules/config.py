@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from st.errors import ConfigError
+from st.shown import shown
 
 XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 """Convolutions of XLS-R's feature extractor as (channels, kernel, stride): 400 samples seen, one frame each 320."""
@@ -19,6 +20,9 @@ WAVE_EPSILONS = {"fairseq": 1e-5, "transformers": 1e-7}
 """What each adds to the variance of a recording; a quiet one of theirs has another amplitude, by the root of both sums."""
 
 _CONV_NUMBERS = ("channels", "kernel", "stride")
+_MAX_CONV_LAYERS = 64
+_MAX_SIZE = 1 << 20
+"""More than any model has; the number of bytes of three such sizes multiplied is still a number of 64 bits."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -26,10 +30,11 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def _require_sizes(part: str, values: dict[str, object]) -> None:
+def _require_sizes(part: str, values: dict[str, Any]) -> None:
     """Refuse what is no number of things, as a file from elsewhere may have it."""
     for name, value in values.items():
-        _require(type(value) is int and value > 0, f"{part} {name} is {value!r:.100}; expected a positive integer")
+        _require(type(value) is int and value > 0, f"{part} {name} is {shown(value)}; expected a positive integer")
+        _require(value <= _MAX_SIZE, f"{part} {name} is {shown(value)}; expected at most {_MAX_SIZE:,}")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -65,6 +70,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
+        _require(len(self.conv_layers) <= _MAX_CONV_LAYERS, f"encoder has {len(self.conv_layers):,} conv_layers")
         for number, layer in enumerate(self.conv_layers):
             _require_sizes(f"encoder conv_layers[{number}]", dict(zip(_CONV_NUMBERS, layer, strict=True)))
         epsilon = self.wave_epsilon
@@ -123,7 +129,9 @@ class DecoderConfig:
         names = ("vocab_size", "dim", "ffn_dim", "num_heads", "num_layers", "max_positions")
         _require_sizes("decoder", {name: getattr(self, name) for name in names})
         _require(self.dim % self.num_heads == 0, f"decoder dim {self.dim} is not divisible by {self.num_heads} heads")
-        _require(self.activation in ("relu", "gelu"), f"decoder activation {self.activation!r} is not relu or gelu")
+        _require(
+            self.activation in ("relu", "gelu"), f"decoder activation {shown(self.activation)} is not relu or gelu"
+        )
 
 
 PARTS = ("encoder", "adaptor", "decoder")
@@ -144,7 +152,12 @@ class ModelConfig:
     """What the model has besides the CTC head; a published checkpoint may be an encoder or a decoder alone."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.parts) and set(self.parts) <= set(PARTS), f"model parts {self.parts} are not of {PARTS}")
+        _require(
+            bool(self.parts) and all(part in PARTS for part in self.parts),
+            f"model parts {shown(self.parts)} are not of {PARTS}",
+        )
+        if self.ctc_vocab_size:
+            _require_sizes("model", {"ctc_vocab_size": self.ctc_vocab_size})
         _require(
             "adaptor" not in self.parts or self.adaptor.project or self.encoder.dim == self.decoder.dim,
             f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set adaptor.project",
@@ -165,7 +178,7 @@ class ModelConfig:
         Raises:
             ConfigError: If a key is unknown or a size is none; the message names it.
         """
-        _require(isinstance(values, dict), f"model options are {values!r:.100}; expected a table of them")
+        _require(isinstance(values, dict), f"model options are {shown(values)}; expected a table of them")
         parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
         arguments: dict[str, Any] = {name: values.get(name, 0) for name in ("ctc_vocab_size", "ctc_layer")}
         arguments["parts"] = tuple(values.get("parts", PARTS))
@@ -216,5 +229,5 @@ def preset(name: str) -> ModelConfig:
         ConfigError: If there is no such preset; the message lists them.
     """
     if name not in PRESETS:
-        raise ConfigError(f"no model preset {name!r}; choose from: {', '.join(PRESETS)}")
+        raise ConfigError(f"no model preset {shown(name)}; choose from: {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -28,7 +28,6 @@ import errno
 import logging
 import os
 import shutil
-import zipfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.pickled_file import write_pickled
 from st.errors import CheckpointError, StError
 from st.files import atomic_write
+from st.foreign import PARSER_ERRORS, parsing
 from st.tasks import best_score, numerics, save_dir, termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.fresh_start import forget_last_training
@@ -195,10 +195,11 @@ def _chosen(cfg: Any, trainer: Any) -> str | None:
     path = Path(chosen) if chosen else start_file(cfg, trainer.checkpoint_suffix)
     if path.is_file():
         state = read_pickled(path, verify=False)
-        trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
-        trainer.task.require_same_function()
-        if not cfg.reset_optimizer and path != Path(str(cfg.finetune_from_model)):
-            require_same_optimization(state, trainer, reset_lr_scheduler=cfg.reset_lr_scheduler)
+        with parsing(path, CheckpointError, expected="a checkpoint of a training"):
+            trainer.task.load_state_dict(state.get("task_state") or {} if isinstance(state, dict) else {})
+            trainer.task.require_same_function()
+            if not cfg.reset_optimizer and path != Path(str(cfg.finetune_from_model)):
+                require_same_optimization(state, trainer, reset_lr_scheduler=cfg.reset_lr_scheduler)
     return chosen
 
 
@@ -282,7 +283,7 @@ def require_intact(path: Path) -> None:
         return
     try:
         verify_zip(path)
-    except (zipfile.BadZipFile, OSError) as exc:
+    except (*PARSER_ERRORS, OSError) as exc:
         raise CheckpointError(f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {exc}") from exc
 
 

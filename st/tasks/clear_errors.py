@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from st.console import print_error
 from st.errors import StError
 
 Parameters = ParamSpec("Parameters")
@@ -32,7 +33,7 @@ def clear_errors(function: Callable[Parameters, Result]) -> Callable[Parameters,
         except StError as exc:
             if not in_fairseq_command():
                 raise
-            sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {exc}\n")
+            print_error(Path(sys.argv[0]).name, exc)
             raise SystemExit(exc.exit_code) from None
 
     return wrapper

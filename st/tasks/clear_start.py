@@ -6,14 +6,22 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq import optim
+from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.distributed import utils
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
+from fairseq.optim import lr_scheduler
+from fairseq.tasks import TASK_REGISTRY
 
 from st.errors import ConfigError
+from st.foreign import parsing
 from st.tasks import termination
 from st.tasks.clear_errors import clear_errors
+from st.tasks.clear_numbers import refuse_impossible_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +34,9 @@ def install() -> None:
     for module in termination.train_modules():
         if not hasattr(module.add_defaults, _MARK):
             module.add_defaults = checked(module.add_defaults)
+    for module, name in ((optim, "build_optimizer"), (lr_scheduler, "build_lr_scheduler")):
+        if not hasattr(getattr(module, name), _MARK):
+            setattr(module, name, buildable(getattr(module, name)))
     if not hasattr(utils.call_main, _MARK):
         utils.call_main = prepared(utils.call_main)
 
@@ -37,10 +48,27 @@ def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
     @clear_errors
     def wrapper(cfg: Any) -> None:
         add_defaults(cfg)
+        refuse_impossible_numbers(cfg)
+        refuse_other_parts(cfg)
         refuse_other_precision(cfg)
         refuse_what_this_task_has_not(cfg)
         if cfg.common.cpu or not torch.cuda.is_available():
             refuse_what_needs_a_gpu(cfg)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def buildable(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap fairseq's ``build_optimizer`` or ``build_lr_scheduler``: what it asserts of its options is said as a sentence."""
+
+    @functools.wraps(build)
+    @clear_errors
+    def wrapper(cfg: Any, *args: Any) -> Any:
+        option = build.__name__.removeprefix("build_").replace("_", "-")
+        name = f"--{option} {getattr(cfg, '_name', cfg)}"
+        with parsing(name, ConfigError, expected="possible with these options", advice="give it others"):
+            return build(cfg, *args)
 
     setattr(wrapper, _MARK, True)
     return wrapper
@@ -55,6 +83,7 @@ def prepared(call_main: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call_main)
     def wrapper(cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
         refuse_text_input(main)
+        refuse_no_process(cfg)
         if not termination.train_modules():
             refuse_half_precision(cfg)
         keep_to_one_process(cfg)
@@ -86,6 +115,18 @@ def refuse_text_input(main: Callable[..., Any]) -> None:
 
 
 @clear_errors
+def refuse_no_process(cfg: Any) -> None:
+    """Check that there is a process at all.
+
+    Raises:
+        ConfigError: If not; fairseq would end as if it had done everything.
+    """
+    size = cfg.distributed_training.distributed_world_size
+    if size < 1:
+        raise ConfigError(f"--distributed-world-size is {size}; expected 1 or more")
+
+
+@clear_errors
 def refuse_half_precision(cfg: Any) -> None:
     """Check the config of ``fairseq-generate`` and ``fairseq-validate``, which halve the weights but not the waves.
 
@@ -94,6 +135,44 @@ def refuse_half_precision(cfg: Any) -> None:
     """
     if cfg.common.fp16:
         raise ConfigError("--fp16 cannot decode or validate with this task; use --precision bf16")
+
+
+def refuse_other_parts(cfg: Any) -> None:
+    """Check that task, model and criterion are all this project's, as each asks the others for what fairseq's have not.
+
+    Raises:
+        ConfigError: The message names the option, and another that does.
+    """
+    names = {section: str(getattr(cfg[section], "_name", None)) for section in PARTS}
+    ours = {section: name for section, name in names.items() if _is_ours(section, name)}
+    if not ours:  # a training of fairseq's own, in which this project is only present
+        return
+    for section, expected in PARTS.items():
+        if section not in ours:
+            instead = INSTEAD.get(names[section], "") if section == "criterion" else ""
+            option = "arch" if section == "model" else section
+            raise ConfigError(
+                f"--{option} {names[section]} does not go with {' and '.join(ours.values())}; use --{option} "
+                f"{expected}{instead}"
+            )
+
+
+PARTS = {"task": "speech_translation", "model": "xlsr_mbart", "criterion": "translation_ctc"}
+"""What a training is made of, and the name of ours of each kind."""
+INSTEAD = {
+    "label_smoothed_cross_entropy": " --ctc-weight 0, which is the same loss with the same --label-smoothing",
+    "cross_entropy": " --ctc-weight 0 --label-smoothing 0, which is the same loss",
+    "ctc": " --translation-weight 0 --ctc-weight 1, which trains the CTC head alone",
+    "label_smoothed_cross_entropy_with_ctc": ", which has the same --label-smoothing and --ctc-weight",
+    "label_smoothed_cross_entropy_with_rdrop": " --ctc-weight 0, which has the same --label-smoothing and --rdrop-alpha",
+}
+"""What our criterion does as one of fairseq's does."""
+
+
+def _is_ours(section: str, name: str) -> bool:
+    models = MODEL_REGISTRY | ARCH_MODEL_REGISTRY
+    registry = {"task": TASK_REGISTRY, "model": models, "criterion": CRITERION_REGISTRY}[section]
+    return any(base.__module__.startswith("st.") for base in getattr(registry.get(name), "__mro__", ()))
 
 
 def refuse_other_precision(cfg: Any) -> None:
@@ -131,6 +210,17 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
             "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at "
             "all; leave it out"
         )
+    foreign = {
+        "--tpu": cfg.common.tpu,
+        "--use-plasma-view": cfg.common.use_plasma_view,
+        "--model-parallel-size": cfg.common.model_parallel_size != 1,
+        "--quantization-config-path": cfg.common.quantization_config_path is not None,
+        "--ddp-backend fully_sharded": cfg.distributed_training.ddp_backend == "fully_sharded",
+    }
+    for option in (name for name, given in foreign.items() if given):
+        raise ConfigError(f"{option} does not go with this task; leave it out")
+    if cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir():
+        raise ConfigError(f"--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another")
     if cfg.dataset.combine_valid_subsets:
         raise ConfigError(
             "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "

@@ -207,7 +207,7 @@ def test_k05_yaml_that_asks_for_a_call_is_refused(tmp_path, yaml):
 
     trace = tmp_path / "trace"
     (tmp_path / "config.yaml").write_text(yaml.format(trace=trace))
-    with pytest.raises(CheckpointError, match="refused"):
+    with pytest.raises(CheckpointError, match=r"refused|not plain YAML"):
         _fairseq_data_config(tmp_path / "config.yaml")
     assert not trace.exists()
 

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -16,9 +17,13 @@ import torch
 
 from st.checkpoints import load
 from st.checkpoints.convert import convert
-from st.checkpoints.hub import looks_like_hub_id, snapshot
+from st.checkpoints.hub import is_of_hub, looks_like_hub_id, snapshot
+from st.checkpoints.initialise import load_encoder
+from st.checkpoints.inspect import inspect
+from st.cli import main
 from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError
+from st.inference import load_translator
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -246,7 +251,74 @@ def test_fault_15_a_password_in_the_hubs_address_is_neither_printed_nor_logged(m
         ("./a/b", False),
         ("../a/b", False),
         ("a/b/c", False),
+        ("run/checkpoint_best.pt", False),
+        ("run/model.SAFETENSORS", False),
+        ("run/model.tar.gz@main", False),
+        ("run\\model", False),
+        ("~/model", False),
+        ("run/", False),
+        ("läufe/model", False),
+        ("openai/whisper-base.en", True),
+        ("org/model-v1.5-7B", True),
+        (Path("run/model"), False),
     ],
 )
 def test_hub_ids_are_told_from_paths(source, expected):
     assert looks_like_hub_id(source) is expected
+
+
+@pytest.fixture
+def no_sockets(monkeypatch, tmp_path):
+    """A folder with a broken link and a folder, and no way to any network."""
+
+    def asked(*_):
+        raise AssertionError("asked over the network")
+
+    monkeypatch.setattr("socket.socket.connect", asked)
+    monkeypatch.setattr("socket.getaddrinfo", asked)
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("file").touch()
+    Path("org").mkdir()
+    Path("org/link").symlink_to("gone")
+
+
+@pytest.mark.usefixtures("no_sockets")
+@pytest.mark.parametrize(
+    "source",
+    [
+        "run/checkpoint_best.pt",
+        "runs/checkpoint_best.pt",
+        "runs/model.ckpt@main",
+        "./runs/model",
+        "../runs/model",
+        "/runs/model",
+        "~/model",
+        "runs/",
+        "runs/1/model",
+        "runs\\model",
+        "org/link",
+        "run/best",
+        "file/best",
+        Path("runs/model"),
+    ],
+)
+def test_fault_14_what_looks_like_a_path_is_not_asked_of_the_hub(source, capsys):
+    for use in (load, load_translator, inspect, lambda path: load_encoder(None, path)):
+        with pytest.raises(CheckpointError, match="no such"):
+            use(source)
+    for command in (["inspect", str(source)], ["translate", "a.wav", "--to", "de", "--checkpoint", str(source)]):
+        if not isinstance(source, Path):
+            assert main(command) == 1
+            assert "no such" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_sockets")
+def test_fault_14_a_folder_of_the_owners_name_makes_a_hub_id_doubtful():
+    with pytest.raises(
+        CheckpointError, match=r"org/model: no such file or folder, though org is here; .*org/model@main"
+    ):
+        load("org/model")
+    assert is_of_hub("org/model@main")
+    assert is_of_hub("org/model", "v1")
+    assert is_of_hub("other/model")

@@ -410,3 +410,14 @@ def test_fault_17_odd_answers_of_a_server_are_one_sentence(
         fetch(site.url("file.bin"), target, config, sha256=SHA256)
     assert len(str(error.value)) < 600
     assert not target.exists()
+
+
+def test_fault_15_a_part_is_not_written_through_a_link(site: Site, target: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    target.parent.mkdir()
+    target.with_name("file.bin.part").symlink_to(mine)
+    for source in (site.url("file.bin"), mine):
+        with pytest.raises(OSError, match=r"file\.bin\.part"):
+            fetch(source, target)
+    assert mine.read_bytes() == b"mine"

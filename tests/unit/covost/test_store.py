@@ -324,3 +324,19 @@ def test_a_clip_that_kills_its_process_is_undecodable_and_the_others_are_not(pla
             assert result.source_crc32 == expected[result.clip].source_crc32
         else:
             assert result == expected[result.clip]
+
+
+@pytest.mark.parametrize("journalled", [False, True])
+def test_fault_15_a_store_is_not_written_through_a_link(plan: StorePlan, tmp_path: Path, journalled: bool) -> None:
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    with pytest.raises(Interrupted):
+        build(plan, stop_after=4)
+    names = [plan.paths.partial, plan.paths.journal]
+    for path in names if not journalled else names[:1]:
+        path.unlink()
+        path.symlink_to(mine)
+    build(plan)
+    assert mine.read_bytes() == b"mine"
+    assert not plan.paths.zip.is_symlink()
+    assert not plan.paths.index.is_symlink()

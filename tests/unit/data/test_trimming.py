@@ -188,8 +188,8 @@ def test_absent_or_foreign_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"trim\.json: no such file"):
         TrimmedVocabulary.load(tmp_path)
     (tmp_path / "trim.json").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="not UTF-8"):
+    with pytest.raises(ConfigError, match="not the JSON table of a trimmed vocabulary"):
         TrimmedVocabulary.load(tmp_path)
     (tmp_path / "trim.json").write_bytes(b"[")
-    with pytest.raises(ConfigError, match="not JSON"):
+    with pytest.raises(ConfigError, match="not the JSON table"):
         TrimmedVocabulary.load(tmp_path)

@@ -50,6 +50,12 @@ def test_e16_a_model_that_cannot_be_had_is_skipped_with_the_reason(caplog) -> No
     assert "COMET is skipped" in caplog.text
 
 
+@pytest.mark.parametrize("model", ["run/model.ckpt", "model.ckpt", "./some/model", "/some/model"])
+def test_fault_14_a_missing_file_is_not_asked_of_the_hub(comet: ModuleType, monkeypatch, model: str) -> None:
+    monkeypatch.setattr(comet, "download_model", pytest.fail)
+    assert comet_scores(model, {"fr_en": ROWS}) == ({}, f"skipped: {model}: no such file")
+
+
 def test_e16_comet_that_is_not_installed_is_skipped_by_the_score_command(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "comet", None)
     write_hypotheses(tmp_path / "fr_en.tsv", ROWS)

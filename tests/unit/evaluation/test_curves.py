@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from st.cli import main
 from st.evaluation.curves import find_logs, read_curves
 
 
@@ -169,3 +171,36 @@ def test_finds_logs_beside_the_checkpoint_or_above_oldest_first(tmp_path: Path) 
     assert find_logs(folder) == [own], "what is piped into a file beside it may be of another form"
     (tmp_path / "run" / "models").mkdir()
     assert find_logs(tmp_path / "run" / "models" / "checkpoint_best.pt") == []
+
+
+SURROGATE = "\\ud800"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 16_000 + "{" * 50 + "}",
+        "- " * 8_000 + "{}",
+        "a-." * 5_000 + " [INFO " * 1_000 + "{}",
+        "[INFO]" * 3_000 + "}",
+        "{" * 100_000 + "}",
+        f'{{"num_updates": 1, "x": {"[" * 100_000}{"]" * 100_000}}}',
+        f'{{"num_updates": {"9" * 400}, "loss": 1}}',
+        f'{{"num_updates": 1e{"9" * 400}, "loss": 1}}',
+        f'{{"num_updates": 2, "loss": {"9" * 400}}}',
+        f'{{"num_updates": 2, "loss": 1, "dataset": "{SURROGATE}"}}',
+        f'{{"num_updates": 2, "{SURROGATE}": 1}}',
+        f"{SURROGATE} | {{}}",
+        '{"num_updates": [1]}',
+        "}" * 3_000_000,
+    ],
+    ids=range(14),
+)
+def test_fault_16_17_a_log_of_any_lines_is_drawn_in_a_moment(line: str, tmp_path: Path) -> None:
+    good = [json.dumps({"num_updates": update, "loss": 2.0, "dataset": "train_inner"}) for update in (1, 2)]
+    path = write(tmp_path / "log.jsonl", good[0], line, good[1])
+    before = time.process_time()
+    assert main(["plot", str(path), "--out", str(tmp_path / "curves.html")]) == 0
+    assert time.process_time() - before < 5
+    assert points(read_curves([path]), "train", "loss") == [(1.0, 2.0), (2.0, 2.0)]
+    (tmp_path / "curves.html").read_text(encoding="utf-8")

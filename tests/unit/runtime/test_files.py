@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import subprocess
 import sys
 
@@ -46,3 +47,32 @@ def test_only_leftovers_of_processes_that_have_ended_are_removed(tmp_path, gone)
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     remove_leftovers(tmp_path / "missing")
+
+
+def test_fault_15_a_link_planted_under_a_temporary_name_is_not_written_through(tmp_path, monkeypatch, gone):
+    names = []
+    for _ in range(2):
+        with atomic_write(tmp_path / "report.md"):
+            names += [path.name for path in tmp_path.iterdir() if path.name != "report.md"]
+    assert len(set(names)) == 2, "a name that was used once says nothing of the next"
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * 2 * size)
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    planted = tmp_path / f".report.md.{'0' * 16}.{os.getpid()}.tmp"
+    planted.symlink_to(mine)
+    with pytest.raises(FileExistsError):
+        write_text(tmp_path / "report.md", "text")
+    assert mine.read_text() == "mine"
+    assert planted.is_symlink(), "who wrote it may be writing still"
+    planted.rename(tmp_path / names[0].replace(str(os.getpid()), str(gone)))
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "report.md"]
+
+
+def test_fault_15_a_file_gets_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / ("ö" * 120), "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / ("ö" * 120)).stat().st_mode & 0o777 == 0o640
