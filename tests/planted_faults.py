@@ -19,9 +19,9 @@ def endless():
 
 
 def hungry():
-    taken = []
-    while True:
-        taken.append(b"x" * (50 << 20))
+    taken = b"x" * (400 << 20)
+    while taken:
+        time.sleep(0.1)
 
 
 def crash():

@@ -82,6 +82,16 @@ def read_text_vocabulary() -> None:
     text.language_id("en")
 
 
+def read_symbols() -> None:
+    """Read a dictionary of fairseq."""
+    read_dictionary("dict.txt")
+
+
+def read_trimmed() -> None:
+    """Read the table of the rows that a trimmed vocabulary kept."""
+    TrimmedVocabulary.load("trim.json")
+
+
 def read_labels() -> None:
     """Read the vocabulary of the CTC head, and use it."""
     labels = CtcVocabulary.load(Path("ctc_vocab.json"))
@@ -104,6 +114,11 @@ def begin_with_encoder() -> None:
     load_encoder(seeds.blank_model(), "model.pt")
 
 
+def begin_sample() -> None:
+    """Go on with a sample corpus."""
+    seeds.sample_folder(Path())
+
+
 def load(name: str) -> Door:
     """Return what loads a model."""
 
@@ -114,6 +129,7 @@ def load(name: str) -> Door:
 
 
 PREPARE = "covost prepare --cv-root . --directions fr_en --out out --jobs 1 --vocab-type char --min-coverage 0"
+FETCH = "covost download --out out --directions sl_en --mirror ."
 LISTEN = (decode, recording, recording_in_memory)
 SCORE = ("st score --hyp {} --ref ref.txt --target en", "st score --hyp {} --ref ref.txt --target en --json")
 MP3 = sound("MP3", seconds=0.15)
@@ -137,7 +153,9 @@ KINDS: dict[str, dict[str, Sample]] = {
     "audio": {name: Sample(make, LISTEN) for name, make in RECORDINGS.items()},
     "archives": {
         **{name: Sample(seeds.archive(name), (take_out, take_out, unpack_all, PREPARE), "fr.*") for name in ARCHIVES},
-        "mirror": Sample(seeds.mirror, ("covost download --out out --directions sl_en --mirror .",)),
+        "listed": Sample(seeds.listed, (take_out,), "[ws]*/**/*"),
+        "fetched": Sample(seeds.fetched, (FETCH,), "out/**/*"),
+        "mirror": Sample(seeds.mirror, (FETCH,)),
     },
     "yaml": {
         "tree": Sample(seeds.tree, (read_text_vocabulary, read_test_set, read_tree), "config.yaml"),
@@ -157,9 +175,9 @@ KINDS: dict[str, dict[str, Sample]] = {
     },
     "tokenizers": {
         "spm": Sample(seeds.tree, (read_text_vocabulary,), "spm.model"),
-        "dict": Sample(seeds.tree, (read_text_vocabulary, lambda: read_dictionary("dict.txt")), "dict.txt"),
+        "dict": Sample(seeds.tree, (read_text_vocabulary, read_symbols), "dict.txt"),
         "ctc": Sample(seeds.tree, (read_labels,), "ctc_vocab.json"),
-        "trim": Sample(seeds.tree, (lambda: TrimmedVocabulary.load("trim.json").rows,), "trim.json"),
+        "trim": Sample(seeds.tree, (read_trimmed,), "trim.json"),
         "mbart": Sample(seeds.tree, (trim,), "mbart.model"),
         "lm": Sample(seeds.tree, (read_language_model,), "lm.arpa"),
     },
@@ -171,9 +189,11 @@ KINDS: dict[str, dict[str, Sample]] = {
         "tree": Sample(
             seeds.prepared,
             ("covost verify data", "covost verify data --quick", "covost stats data --json", "covost stats data",
-             "covost prepare --cv-root cv --directions fr_en --out data --jobs 1 --vocab-type char"),
+             f"covost prepare {seeds.OPTIONS} --jobs 1"),
             "data/**/*",
         ),
+        "shards": Sample(seeds.shards, (f"covost merge {seeds.OPTIONS}",), "data/**/*"),
+        "sample": Sample(seeds.sample_folder, (begin_sample,), "sample/*"),
     },
     "partial": {"partial": Sample(seeds.broken_off, (seeds.evaluate_here,), "out/*.jsonl")},
     "hypotheses": {

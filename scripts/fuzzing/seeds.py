@@ -22,6 +22,9 @@ from training_checkpoints import make_model, save_training
 
 from covost.cli import main as covost
 from covost.published_sizes import PUBLISHED_SIZES
+from covost.releases import open_archive
+from covost.sample.config import SampleConfig, claim_folder
+from covost.spool import fill_spool
 from fuzzing.trial import Maker
 from st.checkpoints.to_fairseq import write_fairseq
 from st.checkpoints.to_transformers import Exported, write_transformers
@@ -38,6 +41,7 @@ from st.files import write_json
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
 
+OPTIONS = "--cv-root cv --directions fr_en --out data --vocab-type char"
 ENCODER = make_model(8, 8).config.encoder
 SENTENCES = ("bonjour à tous", "le chat dort bien", "il pleut encore", "où est la gare", "merci beaucoup", "à demain")
 TRANSLATIONS = ("hello everybody", "the cat sleeps well", "it still rains", "where is the station", "thanks", "bye")
@@ -108,11 +112,37 @@ def mirror(folder: Path) -> None:
     pack(folder / "covost_v2.sl_en.tsv.tar.gz", {"covost_v2.sl_en.tsv": table.encode()})
 
 
-def prepared(folder: Path) -> None:
-    """Prepare the corpus."""
+def prepared(folder: Path, *shards: str) -> None:
+    """Prepare the corpus, or shards of it."""
     corpus(folder / "cv")
-    arguments = ["--cv-root", str(folder / "cv"), "--directions", "fr_en", "--out", str(folder / "data")]
-    _succeed(covost, ["prepare", *arguments, "--jobs", "1", "--vocab-type", "char"])
+    with contextlib.chdir(folder):
+        for shard in shards or ("",):
+            more = ["--shard", shard] if shard else []
+            _succeed(covost, ["prepare", *OPTIONS.split(), "--jobs", "1", *more])
+
+
+def shards(folder: Path) -> None:
+    """Prepare two shards, which are not put together yet."""
+    prepared(folder, "1/2", "2/2")
+
+
+def listed(folder: Path) -> None:
+    """Write an archive with what preparation keeps of it."""
+    archive("tar")(folder)
+    catalogue = open_archive(folder / "fr.tar", "fr", folder / "work" / "fr")
+    fill_spool(catalogue, ["c0.mp3", "c1.mp3"], folder / "spool")
+
+
+def fetched(folder: Path) -> None:
+    """Write a mirror, and what was fetched from it."""
+    mirror(folder)
+    with contextlib.chdir(folder):
+        _succeed(covost, ["download", "--out", "out", "--directions", "sl_en", "--mirror", "."])
+
+
+def sample_folder(folder: Path) -> None:
+    """Begin a sample corpus, or go on with one."""
+    claim_folder(folder / "sample", SampleConfig(languages=("en", "fr")))
 
 
 def tree(folder: Path) -> None:

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -69,24 +69,19 @@ class Fuzz:
         Raises:
             RuntimeError: If a command refuses one; a function raises its own error.
         """
-        made: dict[object, Path] = {}
+        made: dict[Maker, Path] = {}
         for kind in kinds:
             for number, sample in enumerate(self.samples(kind)):
                 folder = self.seeds / kind / str(number)
                 if sample.make in made:
                     shutil.copytree(made[sample.make], folder)
-                    continue
-                made[sample.make] = folder
-                folder.mkdir(parents=True)
-                sample.make(folder)
-        for kind in kinds:
-            for number, sample in enumerate(self.samples(kind)):
+                else:
+                    made[sample.make] = folder
+                    folder.mkdir(parents=True)
+                    with _captured():
+                        sample.make(folder)
                 for door in dict.fromkeys(sample.doors):
-                    with tempfile.TemporaryDirectory() as copy:
-                        shutil.copytree(self.seeds / kind / str(number), copy, dirs_exist_ok=True)
-                        with contextlib.chdir(copy), contextlib.redirect_stdout(io.StringIO()):
-                            if go_through(door):
-                                raise RuntimeError(f"{name_of(door)} refuses valid input of the kind {kind}")
+                    _require_valid(door, folder)
 
     def write(self, kind: str, number: int, folder: Path) -> Door:
         """Write a mutant into a folder; return the door that it goes through."""
@@ -109,11 +104,28 @@ class Fuzz:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _require_valid(door: Door, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        with contextlib.chdir(copy), _captured() as said:
+            code = go_through(door)
+        if code:
+            raise RuntimeError(f"{folder}: {name_of(door)} refuses valid input: {said.getvalue()}")
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[io.StringIO]:
+    """Keep the standard streams quiet; yield what is said on that of errors."""
+    output, said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(said):
+        yield said
+
+
 def enter(door: Door, folder: Path) -> Fault | None:
     """Go through a door in a folder; an error of this project, or of the system about a file, is what shall happen."""
-    said, output = io.StringIO(), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    said = io.StringIO()
     try:
-        with contextlib.chdir(folder), contextlib.redirect_stdout(output), contextlib.redirect_stderr(said):
+        with contextlib.chdir(folder), _captured() as said:
             go_through(door)
     except StError:
         pass
