@@ -16,6 +16,7 @@ beside it; a door that is a command line runs in it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -51,7 +52,13 @@ def parser() -> argparse.ArgumentParser:
     add("--first", type=int, default=0, metavar="N", help="number of the first mutant of a kind (default: %(default)s)")
     add("--seed", type=int, default=1, help="another number, other mutants (default: %(default)s)")
     add("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
-    add("--seconds-limit", type=float, default=10.0, metavar="S", help="for one mutant (default: %(default)s)")
+    add(
+        "--seconds-limit",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="of CPU time, for one mutant (default: %(default)s)",
+    )
     add(
         "--memory-limit",
         type=num_bytes,
@@ -113,12 +120,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         (kinds[n % len(kinds)], args.first + n // len(kinds)) for n in range(args.mutants)
     ]  # fmt: skip
     found: Found = defaultdict(list)
-    with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as seeds:
+    tried = 0
+    with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as seeds, contextlib.suppress(KeyboardInterrupt):
         fuzz = Fuzz(args.table, Path(seeds), args.seed)
         make_seeds(fuzz, kinds)
         limits = Limits(seconds=args.seconds_limit, num_bytes=args.memory_limit)
         bar = tqdm(try_all(fuzz, mutants, args.jobs, limits), total=len(mutants), unit="mutant", disable=None)
-        for name, fault in bar:
+        for tried, (name, fault) in enumerate(bar, start=1):  # noqa: B007
             if fault is None:
                 continue
             cases = found[fault.what, fault.where]
@@ -128,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 keep(fuzz, name, fault, args.keep)
             if args.one:
                 print(f"door: {fault.door}\n{fault.trace}")
-    show(found, len(mutants), args.seed)
+    show(found, tried, args.seed)
     return 1 if found else 0
 
 

@@ -15,7 +15,11 @@ def lookup():
 
 def endless():
     while True:
-        time.sleep(0.1)
+        pass
+
+
+def asleep():
+    time.sleep(1000)
 
 
 def hungry():
@@ -61,5 +65,5 @@ def make(folder):
 
 KINDS = {
     door.__name__: {"text": Sample(make, (Valid(door),))}
-    for door in (lookup, endless, hungry, crash, nameless, refusal, missing, taken)
+    for door in (lookup, endless, asleep, hungry, crash, nameless, refusal, missing, taken)
 }

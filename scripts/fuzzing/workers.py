@@ -1,8 +1,8 @@
 """Processes that try mutants, and the one that watches them.
 
 The watcher looks at every worker many times a second. One that takes longer than the limit, or has more memory resident,
-is made to write its stack and killed; so is none that a library has crashed. In all three cases the mutant is a fault,
-and another worker goes on. Resident memory is what counts: limits on address space would refuse torch its mappings.
+is made to write its stack and killed; one that a library crashes has written it. Either way the mutant is a fault, and
+another worker goes on. Resident memory is what counts: limits on address space would refuse torch its mappings.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 from fuzzing.trial import Fault, Fuzz, innermost_written
 
 WATCH_S = 0.02
+IDLE = 6
+"""On a machine that does other work, time is what a process had of it; so many times as much by the clock is too much."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 Mutant = tuple[str, int]
@@ -33,6 +35,7 @@ class Limits:
     """What one mutant may take."""
 
     seconds: float = 10.0
+    """Of the CPU."""
     num_bytes: int = 2 << 30
 
 
@@ -64,22 +67,29 @@ class Worker:
         theirs.close()
         self.connection.recv()  # It has read what it needs; only now time runs.
         self.mutant: Mutant | None = None
-        self._began = 0.0
+        self._began = self._used_before = 0.0
 
     def begin(self, mutant: Mutant) -> None:
         """Let it try a mutant."""
         self.mutant, self._began = mutant, time.monotonic()
+        self._used_before = self._used()[0]
         self.connection.send(mutant)
 
     def excess(self, limits: Limits) -> str:
         """Return which limit it is beyond, or nothing."""
-        if time.monotonic() - self._began > limits.seconds:
+        used, num_bytes = self._used()
+        if used - self._used_before > limits.seconds or time.monotonic() - self._began > IDLE * limits.seconds:
             return "hang"
+        return "memory" if num_bytes > limits.num_bytes else ""
+
+    def _used(self) -> tuple[float, int]:
+        """Return the seconds of CPU that the process has had, and the bytes of memory that it has; 0 of one that is gone."""
         try:
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
-        except (FileNotFoundError, ProcessLookupError, IndexError):
-            return ""
-        return "memory" if pages * os.sysconf("SC_PAGE_SIZE") > limits.num_bytes else ""
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0, 0
+        ticks, pages = int(fields[11]) + int(fields[12]), int(fields[21])
+        return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self, reason: str = "") -> Fault:
         """Kill it, if it lives; return the mutant as a fault, with the stack that it left."""
