@@ -8,6 +8,7 @@ clips with their sizes and CRC-32, by which a further run knows what changed. Th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -240,10 +241,9 @@ def _crc32(member: Member) -> int:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     """Return what is known of the releases that were listed; nothing if that cannot be read, so that they are again."""
-    try:
-        record = json.loads((folder / _RECORD_FILENAME).read_text(encoding="utf-8"))
+    with contextlib.suppress(FileNotFoundError, *PARSER_ERRORS):
+        record: dict[str, Any] = json.loads((folder / _RECORD_FILENAME).read_text(encoding="utf-8"))
         _contents(record)
-        releases = [Path(entry["path"]) for entry in record["releases"]]
-    except (FileNotFoundError, *PARSER_ERRORS):
-        return {}
-    return record if releases else {}
+        if [Path(entry["path"]) for entry in record["releases"]]:
+            return record
+    return {}

@@ -74,7 +74,7 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
             parts[place] for place in places
         ]
         if not _LENGTH.fullmatch(n_frames):
-            raise ManifestError(f"{path}:{number}: n_frames is {n_frames!r}; expected a positive integer")
+            raise ManifestError(f"{path}:{number}: n_frames is {n_frames[:40]!r}; expected a positive integer")
         if not identifier or not audio:
             raise ManifestError(f"{path}:{number}: id or audio is empty")
         # A speaker has many rows, and an English sentence one in each of fifteen manifests: keep such text once.
