@@ -14,6 +14,7 @@ from pathlib import Path
 
 from st.errors import ManifestError, UsageError
 from st.files import atomic_write
+from st.shown import shown
 
 COLUMNS = ("id", "audio", "n_frames", "tgt_text", "speaker", "src_text", "src_lang", "tgt_lang")
 SPLITS = ("train", "dev", "test")
@@ -74,7 +75,7 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
             parts[place] for place in places
         ]
         if not _LENGTH.fullmatch(n_frames):
-            raise ManifestError(f"{path}:{number}: n_frames is {n_frames[:40]!r}; expected a positive integer")
+            raise ManifestError(f"{path}:{number}: n_frames is {shown(n_frames)}; expected a positive integer")
         if not identifier or not audio:
             raise ManifestError(f"{path}:{number}: id or audio is empty")
         # A speaker has many rows, and an English sentence one in each of fifteen manifests: keep such text once.

@@ -281,9 +281,10 @@ def require_intact(path: Path) -> None:
         start = handle.read(4)
     if start[:1] == b"\x80":  # torch's old format, which has neither directory nor checksums
         return
+    damage: tuple[type[Exception], ...] = (*PARSER_ERRORS, OSError)
     try:
         verify_zip(path)
-    except (*PARSER_ERRORS, OSError) as exc:
+    except damage as exc:
         raise CheckpointError(f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {exc}") from exc
 
 

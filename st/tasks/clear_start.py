@@ -11,17 +11,15 @@ from typing import Any
 
 import torch
 from fairseq import optim
-from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.distributed import utils
-from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.optim import lr_scheduler
-from fairseq.tasks import TASK_REGISTRY
 
 from st.errors import ConfigError
 from st.foreign import parsing
 from st.tasks import termination
 from st.tasks.clear_errors import clear_errors
 from st.tasks.clear_numbers import refuse_impossible_numbers
+from st.tasks.clear_parts import refuse_other_parts
 
 logger = logging.getLogger(__name__)
 
@@ -135,44 +133,6 @@ def refuse_half_precision(cfg: Any) -> None:
     """
     if cfg.common.fp16:
         raise ConfigError("--fp16 cannot decode or validate with this task; use --precision bf16")
-
-
-def refuse_other_parts(cfg: Any) -> None:
-    """Check that task, model and criterion are all this project's, as each asks the others for what fairseq's have not.
-
-    Raises:
-        ConfigError: The message names the option, and another that does.
-    """
-    names = {section: str(getattr(cfg[section], "_name", None)) for section in PARTS}
-    ours = {section: name for section, name in names.items() if _is_ours(section, name)}
-    if not ours:  # a training of fairseq's own, in which this project is only present
-        return
-    for section, expected in PARTS.items():
-        if section not in ours:
-            instead = INSTEAD.get(names[section], "") if section == "criterion" else ""
-            option = "arch" if section == "model" else section
-            raise ConfigError(
-                f"--{option} {names[section]} does not go with {' and '.join(ours.values())}; use --{option} "
-                f"{expected}{instead}"
-            )
-
-
-PARTS = {"task": "speech_translation", "model": "xlsr_mbart", "criterion": "translation_ctc"}
-"""What a training is made of, and the name of ours of each kind."""
-INSTEAD = {
-    "label_smoothed_cross_entropy": " --ctc-weight 0, which is the same loss with the same --label-smoothing",
-    "cross_entropy": " --ctc-weight 0 --label-smoothing 0, which is the same loss",
-    "ctc": " --translation-weight 0 --ctc-weight 1, which trains the CTC head alone",
-    "label_smoothed_cross_entropy_with_ctc": ", which has the same --label-smoothing and --ctc-weight",
-    "label_smoothed_cross_entropy_with_rdrop": " --ctc-weight 0, which has the same --label-smoothing and --rdrop-alpha",
-}
-"""What our criterion does as one of fairseq's does."""
-
-
-def _is_ours(section: str, name: str) -> bool:
-    models = MODEL_REGISTRY | ARCH_MODEL_REGISTRY
-    registry = {"task": TASK_REGISTRY, "model": models, "criterion": CRITERION_REGISTRY}[section]
-    return any(base.__module__.startswith("st.") for base in getattr(registry.get(name), "__mro__", ()))
 
 
 def refuse_other_precision(cfg: Any) -> None:
