@@ -11,7 +11,7 @@ import pickletools
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 from random import Random
@@ -36,6 +36,7 @@ from fuzzing.mutators import (
     word,
     yaml_piece,
 )
+from fuzzing.sound_headers import MARKS, header
 
 TAR_FIELDS = {"name": (0, 100), "mode": (100, 8), "size": (124, 12), "mtime": (136, 12), "type": (156, 1),
               "link": (157, 100), "magic": (257, 8), "major": (329, 8), "prefix": (345, 155)}  # fmt: skip
@@ -93,12 +94,12 @@ def tar_header(data: bytes, rng: Random) -> bytes:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         start = rng.choice(archive.getmembers()).offset
     at, size = rng.choice([*TAR_FIELDS.values()])
-    header = bytearray(data[start : start + 512])
-    header[at : at + size] = rng.choice(TAR_VALUES)[:size].ljust(size, b"\0")
+    block = bytearray(data[start : start + 512])
+    block[at : at + size] = rng.choice(TAR_VALUES)[:size].ljust(size, b"\0")
     if rng.random() < 0.9:
-        header[148:156] = b" " * 8
-        header[148:156] = b"%06o\0 " % sum(header)
-    return data[:start] + bytes(header) + data[start + 512 :]
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+    return data[:start] + bytes(block) + data[start + 512 :]
 
 
 def tar_member(data: bytes, rng: Random) -> bytes:
@@ -157,7 +158,7 @@ def pickle_operations(data: bytes, rng: Random) -> bytes:
     """Leave out, repeat, swap or change operations of a pickle."""
     bounds = [*(position for _, _, position in pickletools.genops(data) if position is not None), len(data)]
     operations = [data[start:stop] for start, stop in pairwise(bounds)]
-    at, other, action = rng.randrange(len(operations)), rng.randrange(len(operations)), rng.randrange(7)
+    at, other, action = _end(operations, rng), rng.randrange(len(operations)), rng.randrange(7)
     if action == 0:
         del operations[at]
     elif action == 1:
@@ -170,24 +171,30 @@ def pickle_operations(data: bytes, rng: Random) -> bytes:
         operations.insert(at, operations[other])
     elif action == 5:
         values = [n for n, operation in enumerate(operations) if operation[:1] in b"XKMJNG\x88\x89"]
-        operations[rng.choice(values)] = rng.choice((PICKLED_LOOP, PICKLED_BOMB))
+        operations[values[_end(values, rng)]] = rng.choice((PICKLED_LOOP, PICKLED_BOMB))
     else:
         operations[at] = rng.choice((word, overwrite, integer, flip_bit))(operations[at], rng)
     return b"".join(operations)
 
 
+def _end(items: Sequence[object], rng: Random) -> int:
+    """Return a place, most often near the beginning or the end: settings lie there, tensors between."""
+    place, near = rng.randrange(len(items)), rng.randrange(min(len(items), 150))
+    return rng.choice((place, near, len(items) - 1 - near))
+
+
 def safetensors_header(data: bytes, rng: Random) -> bytes:
     """Change the header, and set its length right."""
     (size,) = struct.unpack("<Q", data[:8])
-    header = data[8 : 8 + size]
+    text = data[8 : 8 + size]
     if rng.random() < 0.5:
-        table = json.loads(header)
+        table = json.loads(text)
         name = rng.choice([*table])
         table[name] = change_value(table[name], rng)
-        header = json.dumps(table).encode()
+        text = json.dumps(table).encode()
     else:
-        header = rng.choice((json_value, word, flip_bit, duplicate, delete))(header, rng)
-    return struct.pack("<Q", len(header)) + header + data[8 + size :]
+        text = rng.choice((json_value, word, flip_bit, duplicate, delete))(text, rng)
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
 
 
 def parquet_columns(data: bytes, rng: Random) -> bytes:
@@ -222,6 +229,7 @@ FORMS: dict[str, tuple[Mutator, ...]] = {
     ".json": (json_value, json_value, json_value, *TEXT),
     ".jsonl": (json_value, json_value, json_value, *TEXT),
     ".yaml": (yaml_piece, yaml_piece, *TEXT),
+    **{ending: (header(ending),) for ending in MARKS},
     ".tsv": TEXT,
     ".txt": TEXT,
     ".arpa": TEXT,

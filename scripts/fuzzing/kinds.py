@@ -169,9 +169,11 @@ KINDS: dict[str, dict[str, Sample]] = {
         "fairseq": Sample(seeds.own_file, ("st inspect model.pt --json", load("model.pt"), "st convert model.pt out --to hf")),
         "fairseq encoder": Sample(seeds.fairseq_encoder, ("st inspect model.pt --names", "st convert model.pt out --to hf", begin_with_encoder), "model.pt"),
         "fairseq, ctc, old": Sample(seeds.fairseq_ctc, ("st inspect model.pt", "st convert model.pt out.pt --to fairseq"), "model.pt"),
-        "folder": Sample(seeds.own_folder, ("st inspect model", load("model"), "st convert model out.pt --to fairseq")),
-        "published": Sample(seeds.published, ("st inspect model", load("model"), "st convert model out.pt --to fairseq")),
-        "transformers, ctc": Sample(seeds.transformers_ctc, ("st inspect model", load("model"), "st convert model out.pt --to fairseq")),
+        **{
+            f"{name}, {files}": Sample(make, ("st inspect model", load("model"), "st convert model out.pt --to fairseq"), files)
+            for name, make in (("folder", seeds.own_folder), ("published", seeds.published), ("ctc", seeds.transformers_ctc))
+            for files in ("*", "*.safetensors")
+        },
     },
     "tokenizers": {
         "spm": Sample(seeds.tree, (read_text_vocabulary,), "spm.model"),
