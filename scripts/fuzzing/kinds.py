@@ -9,7 +9,7 @@ from pathlib import Path
 
 from covost.archives import unpack
 from covost.decode import decode_clip
-from covost.releases import clip_names, find_release, open_archive
+from covost.releases import clip_names, is_catalogue
 from covost.splits import CorpusLayout, SpokenLanguage, load_direction
 from covost.spool import fill_spool
 from covost.vocabularies import read_model
@@ -45,9 +45,8 @@ def recording_in_memory() -> None:
 
 def take_out() -> None:
     """List a release and take its clips out, as preparation does."""
-    found = find_release(Path(), "fr")
-    if found is not None and found.is_file():
-        catalogue = open_archive(found, "fr", Path("work", "fr"))
+    catalogue = CorpusLayout(cv_root=Path(), work=Path("work")).clips_folder("fr")
+    if is_catalogue(catalogue):
         fill_spool(catalogue, clip_names(catalogue).to_list(), Path("spool"))
 
 

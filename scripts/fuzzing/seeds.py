@@ -22,15 +22,15 @@ from training_checkpoints import make_model, save_training
 
 from covost.cli import main as covost
 from covost.published_sizes import PUBLISHED_SIZES
-from covost.releases import open_archive
 from covost.sample.config import SampleConfig, claim_folder
+from covost.splits import CorpusLayout
 from covost.spool import fill_spool
 from fuzzing.trial import Maker
 from st.checkpoints.to_fairseq import write_fairseq
 from st.checkpoints.to_transformers import Exported, write_transformers
 from st.cli import main as st
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary, normalise
+from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.manifest import SPLITS
 from st.data.text import TextVocabulary
 from st.data.trimming import trim_sentencepiece
@@ -129,7 +129,7 @@ def shards(folder: Path) -> None:
 def listed(folder: Path) -> None:
     """Write an archive with what preparation keeps of it."""
     archive("tar")(folder)
-    catalogue = open_archive(folder / "fr.tar", "fr", folder / "work" / "fr")
+    catalogue = CorpusLayout(cv_root=folder, work=folder / "work").clips_folder("fr")
     fill_spool(catalogue, ["c0.mp3", "c1.mp3"], folder / "spool")
 
 
@@ -230,7 +230,7 @@ class Echo:
 
 def evaluate_here(batches: float = float("inf")) -> None:
     """Evaluate the tree in the folder ``data``, as ``st evaluate`` does with a model."""
-    config = EvaluationConfig(normalise=normalise, subset="dev", batch_size=1, settings={"beam": 1})
+    config = EvaluationConfig(normalise=lambda text, *_: text.lower(), subset="dev", batch_size=1, settings={"beam": 1})
     evaluate(Echo(batches), "data", ("de_en",), "out", config)
 
 
