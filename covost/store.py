@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from st.errors import ManifestError
 from st.foreign import parsing
+from st.shown import shown
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 _COPIED_BYTES = 1 << 20
@@ -54,6 +55,10 @@ class StoreRecord(NamedTuple):
         return "\t".join(map(str, self)) + "\n"
 
 
+STATUSES = frozenset(
+    ("ok", "undecodable", "unreadable", "empty_audio", "non_finite", "out_of_range", "too_long", "missing")
+)
+"""What becomes of clips: reasons of :class:`st.errors.AudioError`, or none."""
 _ANEW = "delete the file and its zip, and run again"
 _MAX_NUMBER = (1 << 63) - 1
 INDEX_HEADER = "\t".join(StoreRecord._fields) + "\n"
@@ -113,6 +118,8 @@ def read_records(path: Path) -> list[StoreRecord]:
             numbers = list(map(attrgetter(column), records))
             if records and not 0 <= min(numbers) <= max(numbers) <= _MAX_NUMBER:
                 raise ValueError(f"an impossible {column}")
+        if unknown := {record.status for record in records} - STATUSES:
+            raise ValueError(f"an unknown status {shown(min(unknown))}")
     return records
 
 

@@ -20,6 +20,7 @@ import torch
 from torch.serialization import safe_globals
 
 from st.checkpoints.checksums import verify_safetensors, verify_spans, zip_spans
+from st.checkpoints.pickle_calls import require_named_calls
 from st.checkpoints.standins import is_inert, standins
 from st.errors import CheckpointError
 from st.foreign import PARSER_ERRORS
@@ -33,6 +34,9 @@ _VOUCHING = (
     "If you know where the file comes from, write a copy that opens anywhere: st convert FILE OUT --to hf --sha256 DIGEST, "
     "with the digest that `sha256sum FILE` prints (in Python, load(FILE, sha256=DIGEST))"
 )
+
+_PICKLES = 4
+"""In the old format, a row of pickles: magic number, protocol, machine, content; the storages come after."""
 
 # The allow-list of torch's reader is one set per process.
 _LOCK = threading.Lock()
@@ -67,6 +71,7 @@ def read_pickled(path: Path | str, *, sha256: str | None = None, verify: bool = 
         refused = sorted(name for name in names if not is_inert(name))
         if refused and not trusted:
             raise CheckpointError(_refusal(path, refused))
+        _require_named_calls(path, zipped)
         with _LOCK, safe_globals(standins(names)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
@@ -155,11 +160,11 @@ def _readable(path: Path) -> Iterator[None]:
             raise CheckpointError(
                 f"{path}: is no model; expected a .pt or .safetensors file, or a model's folder"
             ) from exc
-        reason = str(exc).replace("Weights only load failed", "refused").splitlines()
-        detail = next(
-            (line for line in reason if "GLOBAL" in line or "nsupported" in line), reason[-1] if reason else ""
-        )
-        raise CheckpointError(f"{path}: refused, or corrupt or incomplete: {detail.strip()}") from exc
+        said = str(exc).replace("Weights only load failed", "refused")
+        lines = [line.strip() for line in (said.partition("WeightsUnpickler error:")[2] or said).splitlines()]
+        lines = [line for line in lines if line] or [""]
+        detail = next((line for line in lines if "GLOBAL" in line or "nsupported" in line), lines[0])
+        raise CheckpointError(f"{path}: refused, or corrupt or incomplete: {detail}") from exc
     except PermissionError:
         raise
     except Exception as exc:  # torch's reader raises whatever the bytes lead it to
@@ -173,6 +178,15 @@ def _begins_as_pickle(path: Path) -> bool:
     return len(start) < 2 or start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
+def _require_named_calls(path: Path, zipped: bool) -> None:
+    if zipped:
+        require_named_calls(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"), str(path))
+        return
+    with path.open("rb") as handle:
+        for _ in range(_PICKLES):
+            require_named_calls(handle, str(path))
+
+
 def _unsafe_globals(path: Path, zipped: bool) -> list[str]:
     """Return the full names of what a file asks for beyond tensors, without loading any of it."""
     if zipped:
@@ -180,8 +194,7 @@ def _unsafe_globals(path: Path, zipped: bool) -> list[str]:
     reader = torch._weights_only_unpickler
     names: set[str] = set()
     with path.open("rb") as handle:
-        # The old format is a row of pickles: magic number, protocol, machine, content; the storages come after.
-        for _ in range(4):
+        for _ in range(_PICKLES):
             names |= reader.get_globals_in_pkl(handle)
     return sorted(names - set(reader._get_allowed_globals()))
 

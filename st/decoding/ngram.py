@@ -222,7 +222,10 @@ def _arpa_words(lines: Iterable[str]) -> list[str]:
         if inside and (not line.strip() or line.startswith("\\")):
             return words
         if inside:
-            words.append(line.split("\t")[1] if "\t" in line else line.split()[1])
+            fields = line.split("\t") if "\t" in line else line.split()
+            if len(fields) < 2:
+                raise ValueError("a line without a word")
+            words.append(fields[1])
         elif line.strip() == "\\1-grams:":
             inside = True
     raise ValueError("no 1-grams")

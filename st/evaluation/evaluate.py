@@ -120,7 +120,7 @@ def evaluate(
             "shard %s: %s is already written; remove it to evaluate anew", config.shard, Path(out_dir) / REPORT_FILENAME
         )
         return None
-    partial = PartialResults(Path(out_dir) / config.shard.filename, run, config.numerics)
+    partial = PartialResults(Path(out_dir) / config.shard.filename, run, config.numerics, test_set.utterances)
     decode_utterances(
         decoder,
         test_set.utterances,

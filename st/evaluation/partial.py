@@ -62,13 +62,21 @@ class PartialResults:
             processes beside it are read.
         key: From :func:`run_key`.
         numerics: From :func:`st.runtime.numerics`. Results of others are taken over with a warning.
+        utterances: What is to be decoded; a result that lacks one of its targets is decoded again.
     """
 
-    def __init__(self, path: Path, key: str, numerics: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: str,
+        numerics: Mapping[str, str] | None = None,
+        utterances: Iterable[Utterance] = (),
+    ) -> None:
         self._path = path
         self._key = key
         self._numerics = dict(numerics or {})
         self._told: set[Path] = set()
+        self._targets = {item.audio: set(item.targets) for item in utterances}
         self._items: dict[str, StoredItem] = {}
         kept = self._read(path, own=True)
         # Also cuts off a last line that a killed process left without its end.
@@ -171,6 +179,8 @@ class PartialResults:
         record = json.loads(line)
         audio, transcript, translations = record["audio"], record["transcript"], dict(record["translations"])
         "".join([audio, transcript or "", *translations.values()]).encode("utf-8")  # texts, which can be written
+        if missing := self._targets.get(audio, set()) - translations.keys():
+            raise ValueError(f"no translation into {' '.join(sorted(missing))}")
         self._items[audio] = StoredItem(transcript, translations)
 
 

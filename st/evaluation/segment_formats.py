@@ -178,7 +178,10 @@ def _with_id(line: str, name: str) -> tuple[str, str] | None:
 def _csv_header(lines: Sequence[str]) -> list[str]:
     """Return the column names of what may be CSV; none of what is prose with commas in it."""
     for delimiter in ",;":
-        rows = list(csv.reader(lines[:1], delimiter=delimiter))
+        try:
+            rows = list(csv.reader(lines[:1], delimiter=delimiter))
+        except csv.Error:  # a field longer than any of its
+            return []
         if rows and len(rows[0]) > 1 and all(map(str.isidentifier, rows[0])):
             return rows[0]
     return []

@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import json
+import pickle
 import sys
 import time
 import zipfile
@@ -237,3 +238,27 @@ def test_fault_17_a_very_long_error_is_cut(training, tmp_path, capsys):
     torch.save(content, tmp_path / "long.pt")
     assert main(["inspect", str(tmp_path / "long.pt")]) == 1
     assert len(capsys.readouterr().err) < 5000
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("called", ["x" * (1 << 20), doubled()], ids=["text", "lists"])
+def test_fault_16_what_is_no_function_is_not_quoted(tmp_path, zipped, called):
+    # torch's error would quote it: a text is searched in quadratic time, and the lists have no end.
+    content = pickle.dumps(called, 2)[:-1] + b")R."
+    path = tmp_path / "model.pt"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, part in (("data.pkl", content), ("version", "3\n"), ("byteorder", "little")):
+                archive.writestr(f"model/{name}", part)
+    else:
+        head = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+        path.write_bytes(b"".join(pickle.dumps(part, 2) for part in head) + content)
+    with pytest.raises(CheckpointError, match="calls what is no named function") as error:
+        read_pickled(path)
+    assert len(str(error.value)) < 1000
+
+
+def test_fault_16_functions_are_known_from_the_memo_and_inside_of_lists(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(2))
+    torch.save([weight, {"a": (weight, torch.Size([1]))}], tmp_path / "model.pt")
+    assert read_pickled(tmp_path / "model.pt")[1]["a"][1] == (1,)

@@ -53,7 +53,8 @@ INSIDE = {
     ],
     "store": [
         INDEX_HEADER + f"a.mp3\t{number}\t10\t7\t10\tok\t\t5\t7\n" for number in (HUGE, "9" * 30, "-1", "\u00b2", "1e9")
-    ],
+    ]
+    + [INDEX_HEADER + "a.mp3\t0\t10\t7\t10\tnonsense\t\t5\t7\n"],
     "spool": [f"a.mp3\t{HUGE}\t10\t7\n", "a.mp3\t10\n", "a.mp3\t\u00b2\t10\t7\n"],
     "catalogue": [f"clip\tbytes\tcrc32\na.mp3\t{HUGE}\t7\n", "clip\tbytes\tcrc32\na.mp3\t1\t-7\n"],
     "lock": ['{"tables": {"fr_en": {"source": 1}}}', f'{{"tables": {{"fr_en": {{"rows": {{"train": {HUGE}}}}}}}}}'],

@@ -285,3 +285,8 @@ def test_fault_03_a_language_model_of_nans_scores_nothing(tmp_path: Path) -> Non
             _ = model.score((2, 1), DELIMITER), model.finish((1, 1))
     with pytest.raises(ConfigError, match="nan"):
         NgramModel(_write(tmp_path, WORDS.replace("-0.7", "nan")), SYMBOLS, DELIMITER)
+
+
+def test_fault_17_a_line_of_an_arpa_file_without_a_word_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither an ARPA file nor"):
+        NgramModel(_write(tmp_path, WORDS.replace("-0.7", "-0.7\n-1.1")), SYMBOLS, DELIMITER)

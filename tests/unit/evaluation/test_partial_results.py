@@ -38,3 +38,12 @@ def test_fault_17_a_line_of_another_kind_is_decoded_again(line: str, tmp_path: P
         handle.write(f"{line}\n")
     (tmp_path / "partial2.jsonl").write_bytes(path.read_bytes())
     assert PartialResults(path, "key").items == {"a.wav": StoredItem(None, {"de": "gut"})}
+
+
+def test_fault_17_a_result_without_a_wanted_translation_is_decoded_again(tmp_path: Path) -> None:
+    path = tmp_path / "partial.jsonl"
+    utterances = [SimpleNamespace(audio=audio, targets=("de", "ja")) for audio in ("a.wav", "b.wav")]
+    results = PartialResults(path, "key", utterances=utterances)
+    for item, said in zip(utterances, ({"de": "gut", "ja": "a"}, {"de": "gut"}), strict=True):
+        results.add([item], [SimpleNamespace(transcript=None, translations=said)])
+    assert PartialResults(path, "key", utterances=utterances).items.keys() == {"a.wav"}

@@ -195,3 +195,10 @@ def test_fault_04_turkish_transcripts_are_scored_in_turkish(tmp_path: Path, code
     (tmp_path / "t.tsv").write_text("\n".join(rows), encoding="utf-8")
     assert main(["score", "--hyp", str(tmp_path / "t.tsv"), "--target", code, "--transcripts", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cer"] == 0.0
+
+
+def test_fault_17_a_line_longer_than_any_field_of_csv_is_text(tmp_path: Path) -> None:
+    for name in ("hyp.txt", "ref.txt"):
+        (tmp_path / name).write_text("a" * 140_000 + "\nb\n")
+    read = read_both(tmp_path / "hyp.txt", tmp_path / "ref.txt")[0]
+    assert [len(text) for _, text in read.rows] == [140_000, 1]
