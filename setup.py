@@ -46,7 +46,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["st", "st.*", "covost", "covost.*"]),
-    package_data={"st": ["py.typed", "evaluation/*.tsv"], "covost": ["py.typed"]},
+    package_data={"st": ["py.typed", "evaluation/report/*.tsv"], "covost": ["py.typed"]},
     # Relative to the Python environment; docs/training.md says how to name them.
     data_files=[(f"share/xlsr-st/{path.parent.as_posix()}", [path.as_posix()]) for path in RECIPES],
     install_requires=[

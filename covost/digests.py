@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from st.doors.parsing import parsing
 from st.errors import ManifestError
-from st.foreign import parsing
 
 _IN_TREE = re.compile(r"[^/\x00-\x1f\ud800-\udfff][^\x00-\x1f\ud800-\udfff]*")
 DIGESTS_FILENAME = "digests.json"

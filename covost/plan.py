@@ -12,17 +12,17 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from covost.build import StorePlan, build_store
-from covost.coverage import log_coverage
-from covost.decode import Decoder
-from covost.ordered_map import ordered_map
-from covost.policy import Policy, apply_text_policy
-from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, absence, load_direction, require_coverage
-from covost.store import StorePaths, StoreRecord
-from covost.vocabularies import VocabularyConfig
-from st.data.languages import source_languages, split_direction
+from covost.corpus.coverage import log_coverage
+from covost.corpus.policy import Policy, apply_text_policy
+from covost.corpus.splits import CorpusLayout, DirectionTable, SpokenLanguage, absence, load_direction, require_coverage
+from covost.stores.build import StorePlan, build_store
+from covost.stores.decode import Decoder
+from covost.stores.ordered_map import ordered_map
+from covost.stores.store import StorePaths, StoreRecord
+from covost.tree.vocabularies import VocabularyConfig
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
+from st.text.languages import source_languages, split_direction
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def build_stores(
     *,
     check_audio: bool = False,
 ) -> pl.DataFrame:
-    """Bring the stores of a language below ``root`` up to date; see :func:`covost.build.build_store`.
+    """Bring the stores of a language below ``root`` up to date; see :func:`covost.stores.build.build_store`.
 
     Returns:
         The index of all of them: ``split clip audio n_frames status flags``.

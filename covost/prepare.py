@@ -11,21 +11,21 @@ from typing import Any
 
 import polars as pl
 
-from covost.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
-from covost.decode import ClipDecoder, Decoder
-from covost.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
-from covost.ordered_map import ordered_map
+from covost.corpus.policy import UNUSABLE
+from covost.corpus.transcripts import MANIFEST_PREFIX, transcript_rows
 from covost.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, plan_languages, store_name
-from covost.policy import UNUSABLE
-from covost.report import markdown, store_report, transcript_report
-from covost.report_html import html
 from covost.shards import PartReader, Shard, finished_shards, write_shard_record
-from covost.spool import Spools
-from covost.transcripts import MANIFEST_PREFIX, transcript_rows
-from covost.tree import PreparedTree
-from covost.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
+from covost.stores.decode import ClipDecoder, Decoder
+from covost.stores.ordered_map import ordered_map
+from covost.stores.spool import Spools
+from covost.tree.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
+from covost.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
+from covost.tree.report import markdown, store_report, transcript_report
+from covost.tree.report_html import html
+from covost.tree.tree import PreparedTree
+from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
-from st.data.languages import LANGUAGES, split_direction
+from st.text.languages import LANGUAGES, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 

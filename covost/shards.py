@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from covost.build import read_payload, unchanged_records
-from covost.decode import UNREADABLE, DecodedClip
 from covost.plan import LanguagePlan, store_name
-from covost.store import StorePaths, StoreRecord, read_records
-from covost.tree import PreparedTree
+from covost.stores.build import read_payload, unchanged_records
+from covost.stores.decode import UNREADABLE, DecodedClip
+from covost.stores.store import StorePaths, StoreRecord, read_records
+from covost.tree.tree import PreparedTree
 from st.data.config import CONFIG_FILENAME
+from st.doors.parsing import parsing
 from st.errors import AudioError, ManifestError, UsageError
-from st.foreign import parsing
 
 SHARDS_FOLDER = "shards"
 _DELETED_FOLDER = ".shards.deleted"

@@ -16,17 +16,17 @@ from collections.abc import Callable
 
 import torch
 
-from st.data.audio import SAMPLE_RATE
-from st.data.ctc_vocabulary import CtcVocabulary
+from st.audio.reading import SAMPLE_RATE
 from st.decoding.alignment import align
 from st.decoding.ctc import ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.inference.precision import autocast, convert_products
 from st.inference.transcriber import frame_seconds
 from st.inference.word_times import time_words
+from st.kernels.settings import tune
 from st.modules.config import preset
 from st.modules.model import Encoded, SpeechTranslator
-from st.runtime import tune
+from st.text.ctc_vocabulary import CtcVocabulary
 
 ALPHABET = (
     "abcdefghijklmnopqrstuvwxyzàâäçéèêëîïôöùûüÿœæñáíóúãõßабвгдежзийклмнопрстуфхцчшщъыьэюяёابتثجحخدذرزسشصضطظعغفقكلمنهوي"

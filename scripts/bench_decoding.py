@@ -63,8 +63,8 @@ def make_files(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = ref.speech_translator(VOCAB, speech=SPEECH, text=TEXT, conv_layers=XLSR_CONV_LAYERS)
     model.save_pretrained(folder / "hf")
+    from st.checkpoints.formats.fairseq_names import to_fairseq
     from st.checkpoints.loading import read_contents
-    from st.checkpoints.names import to_fairseq
 
     save_file(
         {k: v.contiguous() for k, v in to_fairseq(read_contents(folder / "hf").state).items()},
@@ -172,7 +172,7 @@ def worker(args: Namespace) -> dict[str, Any]:
     """Measure one side: a short run to warm up, then the run that counts."""
     torch.set_num_threads(args.threads)
     if args.side.startswith("ours") or args.side.endswith(("tuned", "bf16")):
-        from st.runtime import tune
+        from st.kernels.settings import tune
 
         tune(args.threads)
     run = RUNNERS[args.side.split("-")[0]]

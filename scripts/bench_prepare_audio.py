@@ -19,10 +19,10 @@ from typing import Any
 import soundfile
 import soxr
 
-from covost.build import StorePlan, build_store
-from covost.decode import ClipDecoder, DecodedClip
-from covost.store import StorePaths
-from st.data.audio import SAMPLE_RATE, encode_flac, read_audio
+from covost.stores.build import StorePlan, build_store
+from covost.stores.decode import ClipDecoder, DecodedClip
+from covost.stores.store import StorePaths
+from st.audio.reading import SAMPLE_RATE, encode_flac, read_audio
 from st.workers import start_worker
 
 Side = Callable[[], float]

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from covost.published_sizes import PUBLISHED_SIZES
-from covost.store import INDEX_HEADER, StoreRecord, local_header, store_size
-from st.data.languages import LANGUAGES, parse_directions, split_direction
+from covost.corpus.published_sizes import PUBLISHED_SIZES
+from covost.stores.store import INDEX_HEADER, StoreRecord, local_header, store_size
+from st.text.languages import LANGUAGES, parse_directions, split_direction
 
 SCRIPTS = {
     "Latn": "aaabcdeeefghiijklmnoopqrstuuvwxyzäéñõčšżı",

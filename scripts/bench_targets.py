@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from bench_common import ROOT
 
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import DIRECTIONS
-from st.data.text import TextVocabulary
 from st.modules.config import preset
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import DIRECTIONS
+from st.text.vocabulary import TextVocabulary
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref

@@ -63,7 +63,7 @@ def weights_file(args: Namespace) -> Path:
     """Write random weights once, under fairseq's names."""
     from safetensors.torch import save_file
 
-    from st.checkpoints.names import to_fairseq
+    from st.checkpoints.formats.fairseq_names import to_fairseq
     from st.modules.model import SpeechTranslator
 
     path = args.work / f"{args.preset}.safetensors"
@@ -132,8 +132,8 @@ def our_step(args: Namespace) -> Step:
     from safetensors.torch import load_file
 
     from st.checkpoints.assemble import build_model
-    from st.checkpoints.names import from_fairseq
-    from st.criterions.cross_entropy import smoothed_cross_entropy
+    from st.checkpoints.formats.fairseq_names import from_fairseq
+    from st.kernels.cross_entropy import smoothed_cross_entropy
 
     config = shape(args)
     state = from_fairseq(load_file(weights_file(args)))
@@ -160,7 +160,7 @@ def worker(args: Namespace) -> dict[str, Any]:
     """Measure one side: a first step, which also warms up, then the steps that count."""
     torch.set_num_threads(args.threads)
     if args.side != "fairseq":
-        from st.runtime import tune
+        from st.kernels.settings import tune
 
         tune(args.threads)
     step = fairseq_step(args) if args.side.startswith("fairseq") else our_step(args)

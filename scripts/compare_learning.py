@@ -52,11 +52,11 @@ from learning_plan import (
 )
 from learning_report import draw_curves, page
 
-from st.data.languages import parse_directions, split_direction
 from st.errors import StError, UsageError
-from st.evaluation.curves import read_curves
-from st.evaluation.plots import write_plot
+from st.evaluation.report.plots import write_plot
 from st.files import write_json, write_text
+from st.report.curves import read_curves
+from st.text.languages import parse_directions, split_direction
 
 BEAM, CURVE_BEAM = 5, 1
 EPILOG = """\

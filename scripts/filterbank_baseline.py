@@ -22,9 +22,9 @@ from bench_common import ROOT
 from learning_plan import ENDLESS, Job, executable
 from tqdm import tqdm
 
+from st.audio.reading import read_audio
 from st.checkpoints.door import read_pickled
-from st.checkpoints.standins import plain
-from st.data.audio import read_audio
+from st.checkpoints.formats.standins import plain
 from st.data.manifest import SPLITS, ManifestRow, read_manifest, write_manifest
 from st.errors import EvaluationError
 from st.files import atomic_write, write_text

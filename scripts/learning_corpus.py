@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from st.data.languages import split_direction
 from st.errors import UsageError
 from st.files import write_json, write_text
+from st.text.languages import split_direction
 
 DATA = "data"
 """Folder of the prepared tree in the work folder."""

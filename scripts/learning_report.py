@@ -11,7 +11,7 @@ from typing import Any
 from bench_common import markdown
 from learning_plan import SIDES
 
-from st.evaluation.charts import NUM_COLOURS, Line, line_chart
+from st.report.charts import NUM_COLOURS, Line, line_chart
 
 Record = Mapping[str, Any]
 MARGINS = (

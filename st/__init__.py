@@ -21,13 +21,13 @@ def register_plugins() -> None:
     Raises:
         ConfigError: If the recipe of ``fairseq-hydra-train`` leaves an option open.
     """
-    import st.criterions.joint_ctc
-    import st.models.xlsr_mbart
-    import st.optimizers.fused_adam
-    import st.tasks.speech_translation  # noqa: F401
-    from st.tasks import best_score, checkpointing, clear_config, clear_start, spawned, training_log
-    from st.tasks.open_options import refuse_open_options
-    from st.tasks.torchrun import join_torchrun
+    import st.fairseq_plugin.criterion
+    import st.fairseq_plugin.fused_adam
+    import st.fairseq_plugin.model
+    import st.fairseq_plugin.task  # noqa: F401
+    from st.fairseq_plugin.repairs import best_score, checkpointing, clear_config, clear_start, spawned, training_log
+    from st.fairseq_plugin.repairs.open_options import refuse_open_options
+    from st.fairseq_plugin.repairs.torchrun import join_torchrun
 
     refuse_open_options()
     join_torchrun()

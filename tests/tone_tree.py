@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from st.data.audio import encode_flac
+from st.audio.reading import encode_flac
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.manifest import ManifestRow, write_manifest
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
 
 WORDS = {
     "en": ("red", "tree", "runs", "fast", "home", "now"),

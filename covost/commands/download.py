@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If a table cannot be had or is not the one wanted.
     """
-    from covost.release_names import find_releases
-    from covost.translations import fetch_tables
-    from st.addresses import quiet_requests
-    from st.data.languages import parse_directions, source_languages
+    from covost.corpus.release_names import find_releases
+    from covost.corpus.translations import fetch_tables
     from st.data.manifest import SPLITS
+    from st.doors.addresses import quiet_requests
+    from st.text.languages import parse_directions, source_languages
 
     directions = parse_directions(args.directions)
     quiet_requests()

@@ -159,8 +159,8 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
     Raises:
         UsageError: If an option is out of range or contradicts another.
     """
-    from st.data.languages import parse_directions
     from st.errors import UsageError
+    from st.text.languages import parse_directions
 
     directions = parse_directions(args.directions)
     if jobs < 1:
@@ -179,11 +179,11 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
         if value is not None and not fits(value):
             raise UsageError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
 
+    from covost.corpus.policy import Policy
+    from covost.corpus.releases import ARCHIVES_FOLDER
+    from covost.corpus.splits import CorpusLayout
     from covost.plan import PrepareConfig
-    from covost.policy import Policy
-    from covost.releases import ARCHIVES_FOLDER
-    from covost.splits import CorpusLayout
-    from covost.vocabularies import VocabularyConfig
+    from covost.tree.vocabularies import VocabularyConfig
 
     trained = {
         "vocab_type": args.vocab_type,

@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import json
 
-    from covost.corpus_index import read_index
-    from covost.stats import corpus_stats, stats_text
+    from covost.tree.corpus_index import read_index
+    from covost.tree.stats import corpus_stats, stats_text
 
     stats = corpus_stats(read_index(args.data))
     print(json.dumps(stats, indent=2, allow_nan=False) if args.json else stats_text(stats), end="\n" * args.json)

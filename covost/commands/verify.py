@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If it is no finished tree.
     """
-    from covost.verify import verify
+    from covost.tree.verify import verify
     from st.errors import UsageError
 
     if args.decode < 0:

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from covost.sample.voices import SPLITS, VARIANTS, max_voices
-from st.data.languages import DIRECTIONS, language, split_direction
+from st.doors.parsing import parsing
 from st.errors import UsageError
 from st.files import write_json
-from st.foreign import parsing
+from st.text.languages import DIRECTIONS, language, split_direction
 
 SETTINGS_FILE = "sample.json"
 FORMAT_VERSION = 1

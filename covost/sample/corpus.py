@@ -20,9 +20,9 @@ from covost.sample.config import SampleConfig, claim_folder
 from covost.sample.draw import SentencePool
 from covost.sample.sentences import Sentence
 from covost.sample.voices import HELD_OUT_VOICES, Voice, voices
-from st.data.languages import split_direction
 from st.errors import StError
 from st.files import atomic_write
+from st.text.languages import split_direction
 from st.workers import start_worker
 
 logger = logging.getLogger(__name__)

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from covost.archives import unpack
-from covost.decode import decode_clip
-from covost.releases import clip_names, is_catalogue
-from covost.splits import CorpusLayout, SpokenLanguage, load_direction
-from covost.spool import fill_spool
-from covost.vocabularies import read_model
+from covost.corpus.archives import unpack
+from covost.corpus.releases import clip_names, is_catalogue
+from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
+from covost.stores.decode import decode_clip
+from covost.stores.spool import fill_spool
+from covost.tree.vocabularies import read_model
 from fuzzing import seeds
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
 from st.checkpoints import load_bundle
 from st.checkpoints.initialise import load_encoder
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
-from st.data.text import TextVocabulary, read_dictionary
-from st.data.trimming import TrimmedVocabulary, trim_sentencepiece
 from st.decoding.ngram import NgramModel
 from st.evaluation.corpus import load_test_set
 from st.inference.audio_input import load_waveform
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.trimming import TrimmedVocabulary, trim_sentencepiece
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 
 def decode() -> None:

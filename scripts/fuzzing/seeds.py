@@ -21,25 +21,25 @@ from tone_tree import make_tree
 from training_checkpoints import make_model, save_training
 
 from covost.cli import main as covost
-from covost.published_sizes import PUBLISHED_SIZES
+from covost.corpus.published_sizes import PUBLISHED_SIZES
+from covost.corpus.splits import CorpusLayout
 from covost.sample.config import SampleConfig, claim_folder
-from covost.splits import CorpusLayout
-from covost.spool import fill_spool
+from covost.stores.spool import fill_spool
 from fuzzing.trial import Maker
-from st.checkpoints.to_fairseq import write_fairseq
-from st.checkpoints.to_transformers import Exported, write_transformers
+from st.checkpoints.formats.to_fairseq import write_fairseq
+from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.cli import main as st
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.manifest import SPLITS
-from st.data.text import TextVocabulary
-from st.data.trimming import trim_sentencepiece
 from st.evaluation.evaluate import EvaluationConfig, evaluate
-from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
 from st.evaluation.partial import StoredItem
+from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.files import write_json
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.trimming import trim_sentencepiece
+from st.text.vocabulary import TextVocabulary
 
 OPTIONS = "--cv-root cv --directions fr_en --out data --vocab-type char"
 ENCODER = make_model(8, 8).config.encoder

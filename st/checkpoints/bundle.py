@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from st.data.config import CONFIG_FILENAME, DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.text import TextVocabulary
-from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.trimming import TRIM_FILENAME
+from st.text.vocabulary import TextVocabulary
 
 
 @dataclass

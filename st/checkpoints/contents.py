@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.keymaps import KeyMap
+from st.checkpoints.formats.transformers_names import KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
+from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
-from st.shown import shown
 
 
 @dataclass

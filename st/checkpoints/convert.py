@@ -11,17 +11,17 @@ import torch
 from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
+from st.checkpoints.formats.new_folder import visible
+from st.checkpoints.formats.to_fairseq import write_fairseq
+from st.checkpoints.formats.to_transformers import Exported, clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
-from st.checkpoints.new_folder import visible
-from st.checkpoints.to_fairseq import write_fairseq
-from st.checkpoints.to_transformers import Exported, clear_broken_off, write_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
-from st.data.text import TextVocabulary
-from st.data.trimming import TRIM_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import remove_leftovers
+from st.text.trimming import TRIM_FILENAME
+from st.text.vocabulary import TextVocabulary
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
 

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch.serialization import safe_globals
 
-from st.checkpoints.checksums import verify_safetensors, verify_spans, zip_spans
+from st.checkpoints.formats.checksums import verify_safetensors, verify_spans, zip_spans
+from st.checkpoints.formats.standins import is_inert, standins
 from st.checkpoints.pickle_calls import require_named_calls
-from st.checkpoints.standins import is_inert, standins
+from st.doors.parsing import PARSER_ERRORS
 from st.errors import CheckpointError
-from st.foreign import PARSER_ERRORS
 
 logger = logging.getLogger(__name__)
 

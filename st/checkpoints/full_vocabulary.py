@@ -11,9 +11,9 @@ import torch
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.vocabularies import SlottedVocabulary, VocabularyFiles, find_text
-from st.data.text import SPECIALS, TextVocabulary
-from st.data.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.errors import CheckpointError
+from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
+from st.text.vocabulary import SPECIALS, TextVocabulary
 
 EMBEDDINGS = "decoder.embed_tokens.weight"
 

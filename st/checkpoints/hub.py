@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from st.addresses import quiet_requests, shown_address, without_secrets
 from st.checkpoints.door import check_sha256
-from st.checkpoints.transformers_files import CTC_FOLDER
+from st.checkpoints.formats.transformers import CTC_FOLDER
+from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 
 logger = logging.getLogger(__name__)

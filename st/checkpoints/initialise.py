@@ -16,13 +16,13 @@ from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
-from st.data.languages import LANGUAGES
-from st.data.text import TextVocabulary
-from st.data.trimming import TrimmedVocabulary
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
 from st.modules.model import SpeechTranslator
 from st.modules.text_decoder import POSITION_OFFSET, TextDecoder
+from st.text.languages import LANGUAGES
+from st.text.trimming import TrimmedVocabulary
+from st.text.vocabulary import TextVocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from st.checkpoints.assemble import fitting_blueprint, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
+from st.checkpoints.formats.transformers import WEIGHT_FILES
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
-from st.checkpoints.transformers_files import WEIGHT_FILES
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError, ConfigError, StError
 

@@ -11,14 +11,14 @@ import torch
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, unpacked
-from st.checkpoints.fairseq_files import OWN_TRAINING
-from st.checkpoints.settings import read_json, read_json_if_any
-from st.checkpoints.transformers_files import CTC_FOLDER, OWN_FOLDER
+from st.checkpoints.formats.fairseq import OWN_TRAINING
+from st.checkpoints.formats.settings import read_json, read_json_if_any
+from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FOLDER
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
-from st.data.normalisation import lower
-from st.data.text import read_dictionary
 from st.errors import CheckpointError, ConfigError
+from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.normalisation import lower
+from st.text.vocabulary import read_dictionary
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from st.checkpoints.assemble import build_model
 from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import is_mapped, read_pickled
-from st.checkpoints.fairseq_files import read_fairseq
+from st.checkpoints.formats.fairseq import read_fairseq
+from st.checkpoints.formats.transformers import WEIGHT_FILES, read_transformers
 from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
-from st.checkpoints.transformers_files import WEIGHT_FILES, read_transformers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
+from st.doors.parsing import parsing
 from st.errors import CheckpointError
-from st.foreign import parsing
 from st.modules.config import AdaptorConfig, ModelConfig
 
 logger = logging.getLogger(__name__)

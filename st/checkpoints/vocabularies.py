@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.contents import Contents, require_plain, unpacked
-from st.checkpoints.fairseq_files import OWN_TRAINING
-from st.checkpoints.preprocessor import read_preprocessor
-from st.checkpoints.settings import read_json_if_any, refuse_builders, require
-from st.checkpoints.transformers_files import OWN_FILENAME, OWN_FOLDER
+from st.checkpoints.formats.fairseq import OWN_TRAINING
+from st.checkpoints.formats.preprocessor import read_preprocessor
+from st.checkpoints.formats.settings import read_json_if_any, refuse_builders, require
+from st.checkpoints.formats.transformers import OWN_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
-from st.data.text import TextVocabulary, read_dictionary
+from st.doors.readers import read_yaml
 from st.errors import CheckpointError, ConfigError
-from st.foreign_files import read_yaml
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 SPM_FILENAMES = ("sentencepiece.bpe.model", "sentence.bpe.model", "spm.model")
 DICT_FILENAMES = ("dict.txt", "dict.en_XX.txt")

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from st.errors import UsageError
-    from st.evaluation.compare import compare, read_system
+    from st.evaluation.scoring.compare import compare, read_system
 
     if args.published_only:
         if args.systems:
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--published needs bleu among --metrics: nothing else has been published for all systems")
     comparison = compare([read_system(text) for text in args.systems], metrics, args.directions)
     if args.format == "json":
-        from st.evaluation.published import other_test_sets, published_json
+        from st.evaluation.report.published import other_test_sets, published_json
 
         record = comparison.to_json()
         if args.published:
@@ -75,16 +75,16 @@ def run(args: argparse.Namespace) -> int:
             record["notes"] = {"published": caveat} if caveat else {}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
         return 0
-    from st.evaluation.compare_tables import comparison_text
+    from st.evaluation.report.compare_tables import comparison_text
 
     sys.stdout.write(comparison_text(comparison, published=args.published, markdown=args.format == "markdown"))
     return 0
 
 
 def _published(names: str, output: str) -> str:
-    from st.data.languages import parse_directions
-    from st.evaluation.published import comparison_tables, published_json
-    from st.evaluation.tables import to_markdown, to_text
+    from st.evaluation.report.published import comparison_tables, published_json
+    from st.evaluation.report.tables import to_markdown, to_text
+    from st.text.languages import parse_directions
 
     directions = parse_directions(names)
     if output == "json":

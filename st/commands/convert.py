@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _language_ids(pairs: list[str]) -> dict[str, int]:
-    from st.data.languages import language
     from st.errors import UsageError
+    from st.text.languages import language
 
     ids: dict[str, int] = {}
     for pair in pairs:

@@ -16,7 +16,7 @@ from st.commands.recordings import add_ensemble_argument, in_flags, warn_untrain
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
     from st.evaluation.decoder import Decoded, Decoder, Waveform
-    from st.evaluation.results import JsonValue
+    from st.evaluation.scoring.results import JsonValue
 
 logger = logging.getLogger(__name__)
 
@@ -117,15 +117,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from st.data.manifest import subset_files
-    from st.data.normalisation import normalise
     from st.errors import UsageError
     from st.evaluation.corpus import choose_directions
-    from st.evaluation.curves import find_logs
     from st.evaluation.evaluate import EvaluationConfig, evaluate
+    from st.evaluation.report.tables import terminal_summary
     from st.evaluation.shards import choose_shard, connection
-    from st.evaluation.tables import terminal_summary
     from st.inference.precision import choose_device
-    from st.runtime import numerics, tune
+    from st.kernels.settings import numerics, tune
+    from st.report.curves import find_logs
+    from st.text.normalisation import normalise
 
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
@@ -161,8 +161,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
-    from st.data.normalisation import NORMALISATION
     from st.evaluation.digest import digest_of
+    from st.text.normalisation import NORMALISATION
 
     others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}
     if args.joint_ctc_weight is not None:
@@ -206,8 +206,8 @@ def _beam_options(args: argparse.Namespace) -> BeamOptions:
 
 
 def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:
-    from st.data.languages import split_direction
     from st.inference import TranscriptOptions, load_translator
+    from st.text.languages import split_direction
 
     translator = load_translator(
         args.checkpoint,

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, draw and write."""
     from st.errors import UsageError
-    from st.evaluation.plots import SUFFIXES, draw_runs, read_run, write_plot
+    from st.evaluation.report.plots import SUFFIXES, draw_runs, read_run, write_plot
 
     if args.out.suffix not in SUFFIXES:
         raise UsageError(f"--out {args.out}: expected a name that ends in {' or '.join(SUFFIXES)}")

@@ -110,7 +110,7 @@ def check_output(args: argparse.Namespace) -> None:
 
 def _is_read_from(name: str | Path, file: Path) -> bool:
     """Return whether a recording is this file, or a slice of it."""
-    from st.data.audio import parse_slice
+    from st.audio.reading import parse_slice
 
     place = parse_slice(str(name))
     candidates = [Path(name)] if place is None else [Path(name), Path(place[0])]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from st.evaluation.pairing import Pair
-    from st.evaluation.results import DirectionResult
-    from st.evaluation.segments import Segments
+    from st.evaluation.scoring.pairing import Pair
+    from st.evaluation.scoring.results import DirectionResult
+    from st.evaluation.scoring.segments import Segments
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    from st.data.languages import covost_code
+    from st.text.languages import covost_code
 
     args.target = covost_code(args.target)
     _check_options(args)
     if args.latency is not None:
         return _run_latency(args)
-    from st.evaluation.scores import score_translations
-    from st.evaluation.segments import pair_segments, read_both
+    from st.evaluation.scoring.scores import score_translations
+    from st.evaluation.scoring.segments import pair_segments, read_both
 
     hypotheses, references = read_both(
         args.hyp,
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse options that would not be looked at."""
     from st.errors import UsageError
-    from st.evaluation.segments import has_references
+    from st.evaluation.scoring.segments import has_references
 
     given = {
         "--ref": args.ref is not None,
@@ -152,8 +152,8 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _table(result: DirectionResult, comet: str | None) -> str:
-    from st.evaluation.resampling import METHOD
-    from st.evaluation.tables import interval_text, score_text
+    from st.evaluation.report.tables import interval_text, score_text
+    from st.evaluation.scoring.resampling import METHOD
 
     scores = [("BLEU", "bleu", result.bleu), ("chrF++", "chrf", result.chrf), ("TER", "ter", result.ter)]
     scores += [(f"BLEU {name}", name, score) for name, score in sorted(result.other_bleu.items())]
@@ -169,9 +169,9 @@ def _table(result: DirectionResult, comet: str | None) -> str:
 
 def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> tuple[float | None, str]:
     """Return COMET, or why there is none."""
-    from st.evaluation.comet import comet_scores, why_not
-    from st.evaluation.hypotheses import HypothesisRow
-    from st.evaluation.segments import read_sources
+    from st.evaluation.scoring.comet import comet_scores, why_not
+    from st.evaluation.scoring.hypotheses import HypothesisRow
+    from st.evaluation.scoring.segments import read_sources
 
     missing = why_not()
     if missing:
@@ -185,9 +185,9 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
-    from st.data.languages import check_code, written_without_spaces
-    from st.data.normalisation import NORMALISATION, normalise
-    from st.evaluation.error_rates import NO_WORDS, score_transcripts
+    from st.evaluation.scoring.error_rates import NO_WORDS, score_transcripts
+    from st.text.languages import check_code, written_without_spaces
+    from st.text.normalisation import NORMALISATION, normalise
 
     check_code(args.target)
     spaced = not written_without_spaces(args.target)
@@ -210,7 +210,7 @@ def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
 
 
 def _run_latency(args: argparse.Namespace) -> int:
-    from st.evaluation.latency import score_latency
+    from st.evaluation.scoring.latency import score_latency
 
     record = score_latency(args.latency, args.target).to_json()
     if args.json:

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         raise in_flags(error) from None
 
     from st.inference import load_translator
-    from st.runtime import tune
+    from st.kernels.settings import tune
 
     tune(args.threads)
     translator = load_translator(
@@ -99,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    from st.data.languages import language
     from st.errors import UsageError
+    from st.text.languages import language
 
     if args.format in SUBTITLES:
         args.times = args.times or "segment"

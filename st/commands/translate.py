@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate and write."""
-    from st.data.languages import language
     from st.errors import ConfigError, UsageError
+    from st.text.languages import language
 
     # What the command line got wrong is said before a large model is read.
     targets = list(dict.fromkeys(code.strip() for code in args.to.split(",") if code.strip()))
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
     from st.inference import load_translator
     from st.inference.load import require_checkpoint
-    from st.runtime import tune
+    from st.kernels.settings import tune
 
     try:
         options = _options(args)

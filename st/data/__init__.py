@@ -1,1 +1,1 @@
-"""Languages, manifests, audio reading, text and vocabulary, batching."""
+"""Manifests, utterances, the plan of an epoch, batches."""

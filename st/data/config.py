@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from st.doors.readers import read_yaml
+from st.doors.shown import shown
 from st.errors import ConfigError
 from st.files import write_text
-from st.foreign_files import read_yaml
-from st.shown import shown
 
 CONFIG_FILENAME = "config.yaml"
 

@@ -19,14 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from st.data.audio import read_audio
-from st.data.augmentation import AugmentationConfig, augment, change_speed
-from st.data.ctc_vocabulary import CtcVocabulary
+from st.audio.augmentation import AugmentationConfig, augment, change_speed
+from st.audio.reading import read_audio
 from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
-from st.data.languages import join_sentences
 from st.data.manifest import ManifestRow, read_manifest, subset_files
-from st.data.text import TextVocabulary
 from st.errors import AudioError, ManifestError
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import join_sentences
+from st.text.vocabulary import TextVocabulary
 
 PCM_SCALE = 32768.0
 WAVE_MULTIPLE = 3200

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from st.data.audio import SAMPLE_RATE
-from st.data.augmentation import AugmentationConfig, perturbed_size
+from st.audio.augmentation import AugmentationConfig, perturbed_size
+from st.audio.reading import SAMPLE_RATE
 from st.data.direction_sampling import draw_multiplicities
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from st.doors.shown import shown
 from st.errors import ManifestError, UsageError
 from st.files import atomic_write
-from st.shown import shown
 
 COLUMNS = ("id", "audio", "n_frames", "tgt_text", "speaker", "src_text", "src_lang", "tgt_lang")
 SPLITS = ("train", "dev", "test")

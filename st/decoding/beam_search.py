@@ -25,8 +25,8 @@ from torch import Tensor
 from st.decoding.constraints import allow_only, ban_repeats
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.scorer import TokenScorer
-from st.decoding.vocabulary import top_tokens
 from st.errors import DecodingError
+from st.kernels.large_vocabulary import top_tokens
 from st.modules.model import Encoded, SpeechTranslator
 
 

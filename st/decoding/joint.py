@@ -26,7 +26,7 @@ from torch import Tensor
 
 from st.decoding.ctc_prefix_score import CtcPrefixScorer, Labels
 from st.decoding.scorer import TokenScorer
-from st.decoding.vocabulary import top_tokens
+from st.kernels.large_vocabulary import top_tokens
 from st.modules.model import Encoded, SpeechTranslator
 
 LabelsOf = Callable[[Sequence[int]], Sequence[int]]

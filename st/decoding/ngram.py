@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from st.data.normalisation import Alphabet
 from st.decoding.ctc_prefix import Labels
 from st.errors import ConfigError
+from st.text.normalisation import Alphabet
 
 SPECIALS = frozenset(("<unk>", "<UNK>", "<s>", "</s>"))
 SPACES = ("|", "▁", "<space>", "<sp>")
@@ -95,7 +95,7 @@ class NgramModel:
         if self.num_spelled < LEAST_SPELLED * self.num_units:
             raise ConfigError(
                 f"{said}{such}, so that it could not help; expected at least {LEAST_SPELLED:.0%}: give a model of the "
-                "language and script of the head, made of text without punctuation (st.data.normalisation.normalise)"
+                "language and script of the head, made of text without punctuation (st.text.normalisation.normalise)"
             )
         level = logging.INFO if self.num_spelled >= USUALLY_SPELLED * self.num_units else logging.WARNING
         logger.log(level, "%s%s", said, such)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from st.decoding.vocabulary import log_normalizer
+from st.kernels.large_vocabulary import log_normalizer
 from st.modules.decoder_cache import DecoderCache
 from st.modules.model import Encoded, SpeechTranslator
 from st.modules.text_decoder import TextDecoder

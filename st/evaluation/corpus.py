@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from st.data.config import DataConfig
-from st.data.languages import DIRECTIONS, GROUPS, parse_directions
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.errors import EvaluationError, ManifestError, UsageError
+from st.text.languages import DIRECTIONS, GROUPS, parse_directions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
 
     Args:
         data_dir: The tree, with its ``config.yaml``.
-        names: As for :func:`st.data.languages.parse_directions`; a group (``all``, ``x_en``, ``en_x``) stands for its
+        names: As for :func:`st.text.languages.parse_directions`; a group (``all``, ``x_en``, ``en_x``) stands for its
             members in the tree, a direction named itself must be there.
         subset: If one manifest such as ``dev_fr_en``, the choice is narrowed to its direction.
 

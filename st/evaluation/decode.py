@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from st.data.audible import unheard
-from st.data.audio import SAMPLE_RATE, read_audio
+from st.audio.audible import unheard
+from st.audio.reading import SAMPLE_RATE, read_audio
 from st.errors import EvaluationError
 from st.evaluation.corpus import Utterance, make_batches
 from st.evaluation.decoder import Decoded, Decoder, Waveform

@@ -8,28 +8,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from st.data.languages import LANGUAGES, split_direction, written_without_spaces
 from st.errors import EvaluationError, UsageError
-from st.evaluation.clips import MAX_MEGABYTES, collect_clips
-from st.evaluation.comet import comet_scores
 from st.evaluation.corpus import TestSet, load_test_set
-from st.evaluation.curves import TrainingCurves, read_curves
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
-from st.evaluation.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
-from st.evaluation.examples import Examples, choose_examples
-from st.evaluation.flags import count_flags, flag_hypotheses
-from st.evaluation.hypotheses import HypothesisRow
-from st.evaluation.language_id import LanguageGuesser
-from st.evaluation.pairing import pair_by_id
 from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
-from st.evaluation.published import beside_published
-from st.evaluation.resampling import METHOD
-from st.evaluation.results import AsrResult, DirectionResult, JsonValue, Report
-from st.evaluation.scores import check_references, checked_segments, metrics_for, summarise, translation_statistics
+from st.evaluation.report.clips import MAX_MEGABYTES, collect_clips
+from st.evaluation.report.examples import Examples, choose_examples
+from st.evaluation.report.published import beside_published
+from st.evaluation.report.write import REPORT_FILENAME, write_report, written_folders, written_run
+from st.evaluation.scoring.comet import comet_scores
+from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
+from st.evaluation.scoring.flags import count_flags, flag_hypotheses
+from st.evaluation.scoring.hypotheses import HypothesisRow
+from st.evaluation.scoring.language_id import LanguageGuesser
+from st.evaluation.scoring.pairing import pair_by_id
+from st.evaluation.scoring.resampling import METHOD
+from st.evaluation.scoring.results import AsrResult, DirectionResult, JsonValue, Report
+from st.evaluation.scoring.scores import (
+    check_references,
+    checked_segments,
+    metrics_for,
+    summarise,
+    translation_statistics,
+)
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
-from st.evaluation.write import REPORT_FILENAME, write_report, written_folders, written_run
 from st.files import remove_leftovers
+from st.report.curves import TrainingCurves, read_curves
+from st.text.languages import LANGUAGES, split_direction, written_without_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +63,11 @@ class EvaluationConfig:
     """Recorded in the report: checkpoint digest, decoding options, normalisation. A run with other settings does not
     go on from the results of an interrupted one."""
     numerics: Mapping[str, str] = field(default_factory=dict)
-    """Recorded in the report, and compared with that of other parts of the run: see :func:`st.runtime.numerics`."""
+    """Recorded in the report, and compared with that of other parts of the run: see :func:`st.kernels.settings.numerics`."""
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
     published: str = "auto"
-    """Whether published figures stand beside ours, see :func:`st.evaluation.published.comparable_directions`."""
+    """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.comparable_directions`."""
     clip_megabytes: float = MAX_MEGABYTES
     """Most audio in the report; infinity for all that it has examples of."""
     comet: str | None = None

@@ -17,9 +17,9 @@ from pathlib import Path
 from st.data.manifest import ManifestRow
 from st.evaluation.corpus import Utterance
 from st.evaluation.decoder import Decoded
-from st.evaluation.results import JsonValue
+from st.evaluation.scoring.results import JsonValue
 from st.files import named_errors, write_text
-from st.runtime import changed_numerics
+from st.kernels.settings import changed_numerics
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class PartialResults:
         path: The file of this process; made if missing, and begun anew if it belongs to another run. Files of other
             processes beside it are read.
         key: From :func:`run_key`.
-        numerics: From :func:`st.runtime.numerics`. Results of others are taken over with a warning.
+        numerics: From :func:`st.kernels.settings.numerics`. Results of others are taken over with a warning.
         utterances: What is to be decoded; a result that lacks one of its targets is decoded again.
     """
 

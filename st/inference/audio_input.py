@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from st.data.audio import MAX_PEAK, SAMPLE_RATE, read_recording, source_name, to_mono
+from st.audio.reading import MAX_PEAK, SAMPLE_RATE, read_recording, source_name, to_mono
 from st.errors import AudioError
 
 logger = logging.getLogger(__name__)

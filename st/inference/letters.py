@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
-from st.data.languages import LANGUAGES, language
+from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.languages import LANGUAGES, language
 
 # How Unicode begins the names of the letters of each script in the table of languages.
 _NAMES: dict[str, tuple[str, ...]] = {

@@ -41,7 +41,7 @@ def load_translator(
         options: How to search.
         transcripts: How to transcribe.
         ensemble: Another checkpoint, or several, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
-        keep_all: Whether to decode recordings in which nobody can be heard too; see :mod:`st.data.audible`.
+        keep_all: Whether to decode recordings in which nobody can be heard too; see :mod:`st.audio.audible`.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
 
     Raises:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from st.errors import UsageError
+from st.kernels.packed_linear import PackedLinear, packing_works
 from st.modules.attention import MultiheadAttention
 from st.modules.model import SpeechTranslator
-from st.modules.packed_linear import PackedLinear, packing_works
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,

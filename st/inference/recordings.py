@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from st.data.audio import read_stream
+from st.audio.reading import read_stream
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.results import DecodedUtterance, Translation

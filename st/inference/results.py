@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from st.data.repetition import repeats
 from st.inference.word_times import TimedText
+from st.text.repetition import repeats
 
 REASONS: dict[str, str] = {
     "empty_audio": "it holds no samples",
@@ -35,7 +35,7 @@ class Translation:
 
     @property
     def repetition(self) -> bool:
-        """Whether the text goes in circles; see :func:`st.data.repetition.repeats`."""
+        """Whether the text goes in circles; see :func:`st.text.repetition.repeats`."""
         return repeats(self.text)
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from st.data.audio import SAMPLE_RATE
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.text import TextVocabulary
+from st.audio.reading import SAMPLE_RATE
 from st.decoding.beam_search import beam_search
 from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
@@ -29,6 +27,8 @@ from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.vocabulary import TextVocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from st.data.audible import unheard
-from st.data.audio import SAMPLE_RATE
-from st.data.ctc_vocabulary import CtcVocabulary
+from st.audio.audible import unheard
+from st.audio.reading import SAMPLE_RATE
 from st.data.dataset import pad_rows, standardize
-from st.data.languages import language
-from st.data.text import TextVocabulary
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
@@ -29,6 +26,9 @@ from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions,
 from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import language
+from st.text.vocabulary import TextVocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from functools import partial
 
 from torch import Tensor
 
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.decoding.alignment import align, join_spans
 from st.errors import DecodingError
+from st.text.ctc_vocabulary import CtcVocabulary
 
 # Han, kana and the signs of repetition; everything else is written in words.
 _UNSPACED = r"[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from st.modules.packed_linear import PackedLinear
+from st.kernels.packed_linear import PackedLinear
 
 KEY_MULTIPLE = 32
 """Numbers of keys that bfloat16 attention on a CPU is fast with, once there are as many queries."""

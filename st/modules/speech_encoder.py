@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.packed_linear import linear_activation
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
-from st.modules.packed_linear import linear_activation
 from st.modules.positional_conv import PositionalConv
 from st.modules.recompute import run_layer
 

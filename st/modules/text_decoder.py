@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.packed_linear import PackedLinear, linear_activation
 from st.modules.attention import MultiheadAttention
 from st.modules.config import DecoderConfig
 from st.modules.decoder_cache import FIRST_CAPACITY, DecoderCache, LayerCache
 from st.modules.masking import attention_bias
-from st.modules.packed_linear import PackedLinear, linear_activation
 from st.modules.recompute import run_layer
 
 POSITION_OFFSET = 2

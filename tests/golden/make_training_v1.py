@@ -21,12 +21,12 @@ import reference_models as ref  # noqa: E402
 from golden.decode import decode_all  # noqa: E402
 
 from st.checkpoints.bundle import bundle_files  # noqa: E402
-from st.checkpoints.names import to_fairseq  # noqa: E402
+from st.checkpoints.formats.fairseq_names import to_fairseq  # noqa: E402
 from st.data.config import DataConfig  # noqa: E402
-from st.data.ctc_vocabulary import CtcVocabulary  # noqa: E402
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces  # noqa: E402
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig  # noqa: E402
 from st.modules.model import SpeechTranslator  # noqa: E402
+from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces  # noqa: E402
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import st.inference
-from st.data.audio import encode_flac
+from st.audio.reading import encode_flac
 from st.data.config import DataConfig
 from st.data.manifest import ManifestRow, write_manifest
-from st.data.normalisation import normalise
 from st.evaluation.evaluate import EvaluationConfig
+from st.text.normalisation import normalise
 
 DIRECTIONS = ("fr_en", "en_de", "en_zh-CN")
 

@@ -9,12 +9,12 @@ import torch
 from st.checkpoints import load
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.convert import convert
-from st.checkpoints.names import to_fairseq
+from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces
 
 pytest.importorskip("fairseq")
 

@@ -20,12 +20,12 @@ from evaluation_oracle import (
     tree,
 )
 
-from st.data.audio import encode_flac
+from st.audio.reading import encode_flac
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import AudioError, EvaluationError, ManifestError, UsageError
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
 from st.evaluation.evaluate import evaluate
-from st.evaluation.hypotheses import read_hypotheses
+from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.evaluation.shards import WHOLE, Shard
 
 

@@ -24,17 +24,17 @@ from evaluation_oracle import (  # noqa: F401
 )
 
 import st.inference
+from st.audio.reading import read_bytes
 from st.cli import main
-from st.data.audio import read_bytes
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import EvaluationError
-from st.evaluation import scores
-from st.evaluation.clips import NO_CLIPS, collect_clips
 from st.evaluation.evaluate import evaluate
-from st.evaluation.examples import choose_examples
-from st.evaluation.hypotheses import read_hypotheses
-from st.evaluation.published import TEST_SIZES
-from st.evaluation.tables import asr_table
+from st.evaluation.report.clips import NO_CLIPS, collect_clips
+from st.evaluation.report.examples import choose_examples
+from st.evaluation.report.published import TEST_SIZES
+from st.evaluation.report.tables import asr_table
+from st.evaluation.scoring import scores
+from st.evaluation.scoring.hypotheses import read_hypotheses
 
 
 class _Page(HTMLParser):
@@ -214,7 +214,7 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
     assert report["settings"]["checkpoint"] == "checkpoint_best.pt"
     assert len(report["settings"]["checkpoint_sha256"]) == 64
     assert (report["settings"]["beam"], report["settings"]["length_penalty"]) == (5, 1.0)
-    assert "st.data.normalisation.normalise" in report["settings"]["asr_normalisation"]
+    assert "st.text.normalisation.normalise" in report["settings"]["asr_normalisation"]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from st.audio.reading import encode_flac
 from st.checkpoints.door import read_pickled
 from st.cli import main
-from st.data.audio import encode_flac
 from st.data.manifest import ManifestRow, write_manifest
 
 MODEL = Path(__file__).parents[1] / "golden" / "training_v1.pt"

@@ -13,11 +13,11 @@ from trainer_in_process import batch, changed, make_trainer, moments, parameters
 from training_server import free_port
 
 from st.checkpoints import load
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError, ConfigError, StError
+from st.fairseq_plugin.distributed import refuse_unused_parameters
+from st.fairseq_plugin.fused_adam import parse_scales
 from st.modules.freezing import frozen_names
-from st.optimizers.fused_adam import parse_scales
-from st.tasks.distributed import refuse_unused_parameters
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

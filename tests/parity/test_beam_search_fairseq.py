@@ -18,7 +18,7 @@ from fairseq.data import Dictionary  # noqa: E402
 from fairseq.models import FairseqEncoder, FairseqEncoderDecoderModel, FairseqIncrementalDecoder  # noqa: E402
 from fairseq.sequence_scorer import SequenceScorer  # noqa: E402
 
-from st.tasks.generator import FairseqGenerator  # noqa: E402
+from st.fairseq_plugin.generator import FairseqGenerator  # noqa: E402
 
 
 class MemoryEncoder(FairseqEncoder):

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from st.checkpoints import load
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder
-from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.decoding import BeamOptions, beam_search
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 
 pytest.importorskip("fairseq")
 

@@ -15,15 +15,15 @@ import transformers
 
 from st.checkpoints import load
 from st.checkpoints.convert import convert
+from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.checkpoints.initialise import load_decoder, load_encoder
-from st.checkpoints.to_transformers import Exported, write_transformers
 from st.data.config import DataConfig
-from st.data.sentencepiece_training import covost_tags, dictionary_text, mbart50_tags, model_pieces
-from st.data.text import TextVocabulary
 from st.decoding import BeamOptions, beam_search
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig, ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.sentencepiece_training import covost_tags, dictionary_text, mbart50_tags, model_pieces
+from st.text.vocabulary import TextVocabulary
 
 LENGTHS = [[16000], [400], [16000, 9000, 401, 12345]]
 WIDE = {**ref.TEXT, "dim": 64}

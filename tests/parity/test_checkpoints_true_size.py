@@ -16,11 +16,11 @@ import torch
 from st.checkpoints import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
-from st.checkpoints.to_transformers import Exported, write_transformers
+from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.data.config import DataConfig
-from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
-from st.data.text import TextVocabulary, read_dictionary
 from st.modules.config import XLSR_CONV_LAYERS, preset
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,12 @@ import transformers
 from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
-from st.checkpoints.preprocessor import EPSILON_KEY
+from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.data.config import DataConfig
 from st.data.dataset import standardize
-from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.errors import StError
 from st.inference.translator import Translator
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 
 LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoins"]
 RMS = [1e-4, 1e-3, 1e-2, 0.1]

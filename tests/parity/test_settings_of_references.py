@@ -18,13 +18,13 @@ import transformers
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Adapter
 
 from st.checkpoints import load
-from st.checkpoints.to_fairseq import write_fairseq
-from st.checkpoints.to_transformers import Exported, write_transformers
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.checkpoints.formats.to_fairseq import write_fairseq
+from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.errors import StError
 from st.modules.config import AdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor
 from st.modules.model import SpeechTranslator
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoins"]

@@ -7,8 +7,8 @@ import reference_models as ref
 from training_checkpoints import make_model, save_training
 
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces
 
 
 @pytest.fixture(scope="module")

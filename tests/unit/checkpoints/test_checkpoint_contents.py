@@ -13,11 +13,11 @@ from training_checkpoints import assert_same, save_training
 
 from st.checkpoints import load
 from st.checkpoints.convert import convert
-from st.checkpoints.keymaps import KEYMAPS
-from st.checkpoints.names import from_fairseq, to_fairseq
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
+from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
+from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.errors import CheckpointError, UsageError
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
 
 def test_training_checkpoint_opens_alone_with_everything_in_it(training, tree):

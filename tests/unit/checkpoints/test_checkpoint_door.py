@@ -17,11 +17,11 @@ import torch
 from omegaconf import OmegaConf
 
 from st.checkpoints import load
-from st.checkpoints.checksums import verify_safetensors
 from st.checkpoints.door import read_pickled, read_safetensors, sha256_of
-from st.checkpoints.safetensors_file import write_safetensors
-from st.checkpoints.settings import parse_conv_layers, refuse_builders
-from st.checkpoints.standins import plain
+from st.checkpoints.formats.checksums import verify_safetensors
+from st.checkpoints.formats.safetensors_file import write_safetensors
+from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders
+from st.checkpoints.formats.standins import plain
 from st.errors import CheckpointError
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])

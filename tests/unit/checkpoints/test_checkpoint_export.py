@@ -15,13 +15,13 @@ from training_checkpoints import assert_same, make_model, save_training
 from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert, write
-from st.checkpoints.safetensors_file import write_safetensors
+from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.cli import main
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
-from st.data.text import TextVocabulary
 from st.errors import CheckpointError, UsageError
 from st.modules.config import ModelConfig
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
+from st.text.vocabulary import TextVocabulary
 
 
 def test_k10_output_projection_and_embeddings_are_one_storage_after_load_and_export(training, tmp_path):

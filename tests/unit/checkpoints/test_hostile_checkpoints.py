@@ -20,9 +20,9 @@ from st.checkpoints import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
 from st.checkpoints.door import read_pickled, read_safetensors
+from st.checkpoints.formats.settings import parse_conv_layers, read_json, refuse_builders
+from st.checkpoints.formats.standins import plain
 from st.checkpoints.inspect import inspect
-from st.checkpoints.settings import parse_conv_layers, read_json, refuse_builders
-from st.checkpoints.standins import plain
 from st.cli import main
 from st.errors import CheckpointError, StError
 from st.modules.config import ModelConfig

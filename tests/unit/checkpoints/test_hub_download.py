@@ -21,9 +21,9 @@ from st.checkpoints.hub import is_of_hub, looks_like_hub_id, snapshot
 from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
 from st.cli import main
-from st.data.sentencepiece_training import mbart50_tags, model_pieces
 from st.errors import CheckpointError
 from st.inference import load_translator
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
 OLD, NEW = "a" * 40, "b" * 40
 

@@ -8,8 +8,9 @@ import sys
 
 from training_checkpoints import assert_same
 
-from st.checkpoints import load, new_folder
-from st.checkpoints.to_transformers import model_files
+from st.checkpoints import load
+from st.checkpoints.formats import new_folder
+from st.checkpoints.formats.to_transformers import model_files
 from st.cli import main
 
 # Each child is killed at another point of a command; `moving`: when three files of the model are at their place.

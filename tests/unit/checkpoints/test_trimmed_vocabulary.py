@@ -11,18 +11,18 @@ from tone_tree import WORDS, make_tree
 
 from st.checkpoints import load
 from st.checkpoints.convert import convert
+from st.checkpoints.formats.to_fairseq import write_fairseq
+from st.checkpoints.formats.to_transformers import Exported
 from st.checkpoints.initialise import load_decoder
-from st.checkpoints.to_fairseq import write_fairseq
-from st.checkpoints.to_transformers import Exported
 from st.cli import main
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
-from st.data.text import TextVocabulary
-from st.data.trimming import TrimmedVocabulary, trim_sentencepiece
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig, EncoderConfig, ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
+from st.text.trimming import TrimmedVocabulary, trim_sentencepiece
+from st.text.vocabulary import TextVocabulary
 
 transformers = pytest.importorskip("transformers")
 TEXTS = [" ".join(words) for words in WORDS.values()] * 3

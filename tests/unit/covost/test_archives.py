@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from covost.archives import COMMON_VOICE_LIMITS, DEFAULT_LIMITS, Limits, check, read_members, unpack
+from covost.corpus.archives import COMMON_VOICE_LIMITS, DEFAULT_LIMITS, Limits, check, read_members, unpack
 from st.errors import ArchiveError
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {

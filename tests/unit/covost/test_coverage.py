@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.coverage import coverage_cell, coverage_report, log_coverage
-from covost.published_sizes import PUBLISHED_SIZES
-from covost.splits import DirectionTable
-from st.data.languages import DIRECTIONS
+from covost.corpus.coverage import coverage_cell, coverage_report, log_coverage
+from covost.corpus.published_sizes import PUBLISHED_SIZES
+from covost.corpus.splits import DirectionTable
 from st.data.manifest import SPLITS
+from st.text.languages import DIRECTIONS
 
 
 def table(direction: str, *, missing: int = 0, share: float = 1.0) -> DirectionTable:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from covost.clips import read_places
-from covost.corpus_index import INDEX_FILENAME, read_index
+from covost.corpus.releases import CATALOGUE_FILENAME, read_catalogue, releases_of
+from covost.corpus.tables import read_table
+from covost.corpus.translations import LOCK_FILENAME, _Lock
 from covost.digests import DIGESTS_FILENAME, read_digests
-from covost.releases import CATALOGUE_FILENAME, read_catalogue, releases_of
 from covost.sample.config import SETTINGS_FILE, SampleConfig, claim_folder
 from covost.shards import Shard
-from covost.store import INDEX_HEADER, read_records
-from covost.tables import read_table
-from covost.translations import LOCK_FILENAME, _Lock
+from covost.stores.clips import read_places
+from covost.stores.store import INDEX_HEADER, read_records
+from covost.tree.corpus_index import INDEX_FILENAME, read_index
 from st.data.manifest import COLUMNS, read_manifest
 from st.errors import StError, UsageError
 from st.evaluation.shards import choose_shard

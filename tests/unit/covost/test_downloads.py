@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from web_server import Handler, Site, serve
 
-from covost import downloads
-from covost.downloads import DownloadConfig, Downloader, below
-from st.addresses import shown_address, without_secrets
+from covost.corpus import downloads
+from covost.corpus.downloads import DownloadConfig, Downloader, below
+from st.doors.addresses import shown_address, without_secrets
 from st.errors import ArchiveError, DownloadError
 
 CONTENT = random.Random(1).randbytes(1_500_000)

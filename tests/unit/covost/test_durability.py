@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from web_server import serve
 
-from covost import spool as spool_module
-from covost import store as store_module
-from covost.archives import unpack
-from covost.clips import read_places
-from covost.downloads import Downloader
-from covost.spool import _SpoolWriter
-from covost.store import StorePaths, StoreRecord, StoreWriter, read_records
+from covost.corpus.archives import unpack
+from covost.corpus.downloads import Downloader
+from covost.stores import spool as spool_module
+from covost.stores import store as store_module
+from covost.stores.clips import read_places
+from covost.stores.spool import _SpoolWriter
+from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records
 from st.files import write_text
 
 

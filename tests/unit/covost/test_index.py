@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.corpus_index import SCHEMA, index_bytes, read_index, translation_rows
-from covost.measures import HISTOGRAM_BINS, duration_histogram, measures
-from st.data.audio import read_audio
+from covost.stores.measures import HISTOGRAM_BINS, duration_histogram, measures
+from covost.tree.corpus_index import SCHEMA, index_bytes, read_index, translation_rows
+from st.audio.reading import read_audio
 from st.data.manifest import SPLITS, read_manifest, subset_files
 from st.errors import ManifestError, UsageError
 

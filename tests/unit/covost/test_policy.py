@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from covost.commands.prepare import add_arguments
-from covost.corpus_index import SCHEMA
-from covost.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
-from covost.scripts import UNICODE_SCRIPTS, foreign_letters, own_letters, wrong_script_lines
-from covost.splits import CorpusLayout, SpokenLanguage, load_direction
-from st.data.languages import LANGUAGES
+from covost.corpus.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
+from covost.corpus.scripts import UNICODE_SCRIPTS, foreign_letters, own_letters, wrong_script_lines
+from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
+from covost.tree.corpus_index import SCHEMA
 from st.errors import ConfigError
+from st.text.languages import LANGUAGES
 
 SENTENCES = {
     "Latn": "Þetta er Łódź, señor Ångström.",

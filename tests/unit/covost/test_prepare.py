@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 from covost.cli import main
-from st.data.audio import encode_flac, read_audio
+from st.audio.reading import encode_flac, read_audio
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import DIRECTIONS, LANGUAGES
 from st.data.manifest import read_manifest, subset_files
-from st.data.text import TextVocabulary
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import DIRECTIONS, LANGUAGES
+from st.text.vocabulary import TextVocabulary
 
 GREETINGS = {
     "Latn": "hello to you",

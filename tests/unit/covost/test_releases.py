@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covost import releases, spool
 from covost.cli import main
-from covost.clips import read_clip
-from covost.release_names import find_releases
-from covost.releases import CATALOGUE_FILENAME, clip_names, open_releases
-from covost.spool import Spools, fill_spool
+from covost.corpus import releases
+from covost.corpus.release_names import find_releases
+from covost.corpus.releases import CATALOGUE_FILENAME, clip_names, open_releases
+from covost.stores import spool
+from covost.stores.clips import read_clip
+from covost.stores.spool import Spools, fill_spool
 from st.data.manifest import read_manifest
 from st.errors import ManifestError
 

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from covost.histogram import histogram, sparkline
-from covost.measures import HISTOGRAM_BINS, duration_histogram
-from covost.report import direction_report, markdown, store_report, transcript_report
-from covost.report_html import html
-from covost.splits import DirectionTable
+from covost.corpus.splits import DirectionTable
+from covost.stores.measures import HISTOGRAM_BINS, duration_histogram
+from covost.tree.histogram import histogram, sparkline
+from covost.tree.report import direction_report, markdown, store_report, transcript_report
+from covost.tree.report_html import html
 
 
 def rows(split: str, count: int, reason: str | None = None, flag: str | None = None) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 import polars as pl
 
-from covost.same_keys import SameKeys
+from covost.corpus.same_keys import SameKeys
 
 
 def test_equal_keys_are_looked_up_once() -> None:

@@ -183,7 +183,7 @@ def test_p25_a_killed_shard_is_resumed(messy_corpus, single: dict[str, bytes], t
     out = tmp_path / "data"
     arguments = ["prepare", "--cv-root", str(messy_corpus.root), "--out", str(out), *OPTIONS, *POLICY, "--jobs", "1"]
     # Six clips are brought to disk, and then nothing more happens.
-    stop = "import time; from covost.store import StoreWriter; append = StoreWriter.append\n"
+    stop = "import time; from covost.stores.store import StoreWriter; append = StoreWriter.append\n"
     stop += "def wait(self, *clip):\n append(self, *clip); self.sync(); time.sleep(600 * (len(self.records) > 5))\n"
     stop += "StoreWriter.append = wait\n"
     code = f"{stop}import sys; from covost.cli import main; sys.exit(main({[*arguments, '--shard', '1/2']!r}))"

@@ -6,8 +6,15 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.policy import Policy, apply_audio_policy, apply_text_policy
-from covost.splits import CorpusLayout, DirectionTable, SpokenLanguage, coverage, load_direction, require_coverage
+from covost.corpus.policy import Policy, apply_audio_policy, apply_text_policy
+from covost.corpus.splits import (
+    CorpusLayout,
+    DirectionTable,
+    SpokenLanguage,
+    coverage,
+    load_direction,
+    require_coverage,
+)
 from st.errors import ManifestError
 
 

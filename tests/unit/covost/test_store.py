@@ -11,11 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covost import store as store_module
-from covost.build import StorePlan, build_store
-from covost.decode import ClipDecoder, DecodedClip, decode_clip
-from covost.store import StorePaths, StoreRecord, StoreWriter, central_directory, local_header, read_records, store_size
-from st.data.audio import read_audio
+from covost.stores import store as store_module
+from covost.stores.build import StorePlan, build_store
+from covost.stores.decode import ClipDecoder, DecodedClip, decode_clip
+from covost.stores.store import (
+    StorePaths,
+    StoreRecord,
+    StoreWriter,
+    central_directory,
+    local_header,
+    read_records,
+    store_size,
+)
+from st.audio.reading import read_audio
 from st.errors import ManifestError
 
 

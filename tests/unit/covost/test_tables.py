@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from covost import tables
-from covost.tables import read_table
+from covost.corpus import tables
+from covost.corpus.tables import read_table
 from st.errors import ManifestError
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from web_server import Site, serve
 
-from covost import downloads
 from covost.cli import main
-from covost.published_sizes import PUBLISHED_SIZES
-from covost.translations import table_path
+from covost.corpus import downloads
+from covost.corpus.published_sizes import PUBLISHED_SIZES
+from covost.corpus.translations import table_path
 
 HEADER = "path\ttranslation\tsplit\tclient_id\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from covost.cli import main
-from covost.decode import ClipDecoder, DecodedClip
-from covost.tree import PreparedTree
+from covost.stores.decode import ClipDecoder, DecodedClip
+from covost.tree.tree import PreparedTree
 from st.errors import StError
 
 

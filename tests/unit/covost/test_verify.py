@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from covost.cli import main
-from covost.store import StorePaths, read_records
-from covost.verify import verify
-from covost.verify_stores import flac_length
-from st.data.audio import encode_flac
+from covost.stores.store import StorePaths, read_records
+from covost.stores.verify_stores import flac_length
+from covost.tree.verify import verify
+from st.audio.reading import encode_flac
 
 
 @pytest.fixture(scope="module")

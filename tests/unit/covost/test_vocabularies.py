@@ -8,14 +8,14 @@ import pytest
 import sentencepiece
 
 from covost.cli import main
-from covost.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
-from st.data.ctc_vocabulary import SPECIALS, CtcVocabulary
+from covost.tree.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
 from st.data.manifest import read_manifest
-from st.data.normalisation import normalise
-from st.data.sentencepiece_training import mbart50_tags, train_sentencepiece
-from st.data.text import TextVocabulary, load_sentencepiece, read_dictionary
-from st.data.trimming import TrimmedVocabulary
 from st.errors import ConfigError
+from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.normalisation import normalise
+from st.text.sentencepiece_training import mbart50_tags, train_sentencepiece
+from st.text.trimming import TrimmedVocabulary
+from st.text.vocabulary import TextVocabulary, load_sentencepiece, read_dictionary
 
 TRANSCRIPTS = {"fr": ["L'été, c'est déjà 2024 !", "À la mer"], "ta": ["நன்றாக உள்ளது"], "en": ["One, two"]}
 GENERAL = [f"Satz {n} von vielen Dingen, Frase {n} de moltes coses rares." for n in range(300)]

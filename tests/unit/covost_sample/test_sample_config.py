@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from covost.sample.config import SETTINGS_FILE, SampleConfig, claim_folder
-from st.data.languages import DIRECTIONS, LANGUAGES
 from st.errors import UsageError
+from st.text.languages import DIRECTIONS, LANGUAGES
 
 
 def test_all_languages_give_all_directions() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from covost.sample import lexicon
 from covost.sample.draw import Deck, SentenceDrawer, SentencePool
 from covost.sample.sentences import LanguageIn, Sentence, Territories, Weekday
-from st.data.languages import LANGUAGES
+from st.text.languages import LANGUAGES
 
 
 @given(st.integers(1, 12), st.integers(1, 60), st.integers(0, 5))

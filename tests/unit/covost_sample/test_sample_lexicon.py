@@ -10,7 +10,7 @@ from babel import Locale
 from babel.dates import format_date
 
 from covost.sample import lexicon
-from st.data.languages import LANGUAGES
+from st.text.languages import LANGUAGES
 
 CODES = tuple(LANGUAGES)
 

@@ -13,8 +13,8 @@ from covost.sample.draw import SentenceDrawer
 from covost.sample.readings import spoken_text
 from covost.sample.speech import ESPEAK_SAMPLE_RATE, phonemes, speak
 from covost.sample.voices import HELD_OUT_VOICES, SPLITS, VARIANTS, Voice, max_voices, voices
-from st.data.languages import LANGUAGES
 from st.errors import StError
+from st.text.languages import LANGUAGES
 
 VOICE = Voice("f2", 50, 185, "female")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from st.data.audio import encode_flac, parse_slice, read_audio, read_bytes, read_recording
+from st.audio.reading import encode_flac, parse_slice, read_audio, read_bytes, read_recording
 from st.errors import AudioError, ManifestError
 
 

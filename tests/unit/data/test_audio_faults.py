@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from covost.decode import decode_clip
-from st.data import audio, audio_stream, content_file, sound_file
-from st.data.audio import read_audio, read_recording
-from st.data.joined_file import recording_starts
-from st.data.mpeg_frames import first_frame, frames_end, tags_end
-from st.data.ogg_pages import ogg_pages
-from st.data.truncation import data_chunk
+from covost.stores.decode import decode_clip
+from st.audio import content_file, sound_file
+from st.audio import reading as audio
+from st.audio import stream as audio_stream
+from st.audio.joined_file import recording_starts
+from st.audio.mpeg_frames import first_frame, frames_end, tags_end
+from st.audio.ogg_pages import ogg_pages
+from st.audio.reading import read_audio, read_recording
+from st.audio.truncation import data_chunk
 from st.errors import AudioError
 from st.inference.audio_input import load_waveform
 

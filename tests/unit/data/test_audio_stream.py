@@ -11,10 +11,10 @@ import soundfile
 import soxr
 from concurrency import check_at_once
 
-from st.data import audio
-from st.data.audio import encode_flac, read_audio, read_recording
-from st.data.audio_stream import AudioStream, FlacWriter, transcode
-from st.data.sound_file import SequentialFile
+from st.audio import reading as audio
+from st.audio.reading import encode_flac, read_audio, read_recording
+from st.audio.sound_file import SequentialFile
+from st.audio.stream import AudioStream, FlacWriter, transcode
 from st.errors import AudioError
 
 SECONDS = 12.03  # Several blocks at 48 kHz, the last one short.

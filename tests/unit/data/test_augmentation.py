@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from st.data.augmentation import (
+from st.audio.augmentation import (
     AugmentationConfig,
     add_noise,
     augment,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st_
 
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.normalisation import normalise
 from st.errors import ConfigError
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.normalisation import normalise
 
 TEXTS = {"fr": ["L'été, c'est déjà 2024 !"], "ja": ["今日は。"], "ta": ["நன்றாக உள்ளது"], "fa": ["می‌خواهم"]}
 VOCABULARY = CtcVocabulary.build(TEXTS)

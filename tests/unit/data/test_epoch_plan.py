@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tone_tree import make_tree
 
-from st.data.augmentation import AugmentationConfig
-from st.data.ctc_vocabulary import CtcVocabulary
+from st.audio.augmentation import AugmentationConfig
 from st.data.dataset import TranslationDataset, Utterance, standardize
 from st.data.epoch_plan import TargetTable, direction_counts, plan_epoch, whole_plan
-from st.data.text import TextVocabulary
 from st.errors import AudioError
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.vocabulary import TextVocabulary
 
 OFF = AugmentationConfig()
 
@@ -246,7 +246,7 @@ def test_t18_whatever_goes_wrong_while_reading_names_the_recording(tree, monkeyp
 
         monkeypatch.setattr(where, read)
 
-    fail(OSError(5, "Input/output error"), "st.data.audio._read_recording")
+    fail(OSError(5, "Input/output error"), "st.audio.reading._read_recording")
     with pytest.raises(AudioError, match=r"^\S+train_\S+\.flac: Input/output error$"):
         data.waveform(0)
     fail(ZeroDivisionError("a bug"))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.sentencepiece_model import bytes_field, read_pieces
-from st.data.text import TextVocabulary, read_dictionary
-from st.data.trimming import TrimmedVocabulary
+from st.doors.readers import MAX_JSON_BYTES, parse_json, read_yaml
+from st.doors.shown import shown
 from st.errors import ConfigError
-from st.foreign_files import MAX_JSON_BYTES, parse_json, read_yaml
-from st.shown import shown
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_model import bytes_field, read_pieces
+from st.text.trimming import TrimmedVocabulary
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 DOUBLED = "a: &a [x, x]\n" + "".join(
     f"{key}: &{key} [*{last}, *{last}]\n"

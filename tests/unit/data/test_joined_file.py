@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from covost.decode import decode_clip
-from st.data import content_file, joined_file
-from st.data.audio import read_audio, read_recording
+from covost.stores.decode import decode_clip
+from st.audio import content_file, joined_file
+from st.audio.reading import read_audio, read_recording
 from st.errors import AudioError
 
 RATE = 48_000

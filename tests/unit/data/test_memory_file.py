@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from concurrency import check_at_once
 
-from st.data import memory_file
-from st.data.audio import encode_flac, read_audio
-from st.data.memory_file import MemoryFile
+from st.audio import memory_file
+from st.audio.memory_file import MemoryFile
+from st.audio.reading import encode_flac, read_audio
 from st.errors import AudioError
 
 

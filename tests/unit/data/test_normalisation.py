@@ -6,8 +6,8 @@ import unicodedata
 
 import pytest
 
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.normalisation import Alphabet, lower, normalise, upper
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.normalisation import Alphabet, lower, normalise, upper
 
 ZWNJ, ZWJ = "\u200c", "\u200d"
 

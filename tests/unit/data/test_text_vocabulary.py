@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st_
 
 from st.data.config import DataConfig
-from st.data.languages import LANGUAGES
-from st.data.sentencepiece_model import drop_field, read_fields
-from st.data.sentencepiece_training import (
+from st.errors import ConfigError
+from st.text.languages import LANGUAGES
+from st.text.sentencepiece_model import drop_field, read_fields
+from st.text.sentencepiece_training import (
     covost_tags,
     dictionary_text,
     mbart50_tags,
@@ -18,8 +19,7 @@ from st.data.sentencepiece_training import (
     normalise_as_model,
     train_sentencepiece,
 )
-from st.data.text import MBART50_CODES, TextVocabulary, read_dictionary
-from st.errors import ConfigError
+from st.text.vocabulary import MBART50_CODES, TextVocabulary, read_dictionary
 
 SENTENCES = [
     "The weather is fine today, and tomorrow too.",

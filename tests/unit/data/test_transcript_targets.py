@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.data.dataset import TranslationDataset
-from st.data.languages import LANGUAGES
 from st.data.manifest import ManifestRow, write_manifest
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
-from st.data.text import TextVocabulary, read_dictionary
 from st.errors import UsageError
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import LANGUAGES
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 
 def _row(clip: str, source: str, target: str, heard: str, written: str) -> ManifestRow:

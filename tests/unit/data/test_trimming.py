@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from st.data.sentencepiece_model import bytes_field, keep_pieces, model_type, read_fields, read_pieces
-from st.data.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
-from st.data.text import TextVocabulary, read_dictionary
-from st.data.trimming import TrimmedVocabulary, trim_sentencepiece, used_ids
 from st.errors import ConfigError
+from st.text.sentencepiece_model import bytes_field, keep_pieces, model_type, read_fields, read_pieces
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
+from st.text.trimming import TrimmedVocabulary, trim_sentencepiece, used_ids
+from st.text.vocabulary import TextVocabulary, read_dictionary
 
 TAGS = mbart50_tags()
 

@@ -11,8 +11,8 @@ from decoding_models import CONFIG, make_memory, make_model, make_prefix
 from st.decoding import BeamOptions, beam_search
 from st.decoding.rescoring import score_targets
 from st.decoding.sampling import SamplingOptions, likely_tokens, places, sample
-from st.decoding.vocabulary import log_normalizer, top_tokens
 from st.errors import ConfigError, DecodingError
+from st.kernels.large_vocabulary import log_normalizer, top_tokens
 from st.modules.model import Encoded, SpeechTranslator
 
 EOS = CONFIG.decoder.eos

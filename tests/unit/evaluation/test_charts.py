@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as values
 
-from st.evaluation.charts import Bar, Line, bar_chart, line_chart, nice_ticks, standalone, thin_out
+from st.report.charts import Bar, Line, bar_chart, line_chart, nice_ticks, standalone, thin_out
 
 SVG = "{http://www.w3.org/2000/svg}"
 

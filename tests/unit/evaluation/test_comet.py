@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from st.cli import main
-from st.evaluation.comet import comet_scores
-from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.scoring.comet import comet_scores
+from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 
 ROWS = [HypothesisRow("a", "the cat", "the cat", "le chat"), HypothesisRow("b", "dog", "a dog", "un chien")]
 
@@ -80,7 +80,7 @@ def test_the_score_command_takes_the_sources_of_the_table(tmp_path: Path, capsys
 @pytest.mark.usefixtures("comet")
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_e14_a_comet_that_is_no_number_is_null_and_fails(tmp_path: Path, monkeypatch, capsys, options) -> None:
-    monkeypatch.setattr("st.evaluation.comet._score", lambda *_: float("nan"))
+    monkeypatch.setattr("st.evaluation.scoring.comet._score", lambda *_: float("nan"))
     write_hypotheses(tmp_path / "fr_en.tsv", ROWS)
     command = ["score", "--hyp", str(tmp_path / "fr_en.tsv"), "--target", "en", "--comet", "some/model", *options]
     assert main(command) == 1
@@ -106,7 +106,7 @@ def test_e16_comet_that_is_not_installed_is_skipped_beside_texts_without_sources
 def test_sources_come_from_the_hypotheses_where_the_references_have_none(tmp_path: Path, monkeypatch, capsys) -> None:
     sources: list[str] = []
     monkeypatch.setattr(
-        "st.evaluation.comet._score", lambda _, rows: sources.extend(row.source for row in rows) or 100.0
+        "st.evaluation.scoring.comet._score", lambda _, rows: sources.extend(row.source for row in rows) or 100.0
     )
     write_hypotheses(tmp_path / "hyp", ROWS[::-1])
     (tmp_path / "ref").write_text("id\treference\na\tthe cat\nb\ta dog\n", encoding="utf-8")

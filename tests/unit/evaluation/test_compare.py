@@ -11,9 +11,9 @@ from sacrebleu.significance import PairedTest
 
 from st.cli import main
 from st.errors import EvaluationError, UsageError
-from st.evaluation.compare import compare, read_system
-from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
-from st.evaluation.resampling import approximate_randomisation
+from st.evaluation.scoring.compare import compare, read_system
+from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.scoring.resampling import approximate_randomisation
 
 WORDS = [f"word{number}" for number in range(30)]
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_compared_is_said(folders, tmp_path: Path) -> None:
 
 def test_the_command_in_every_format(folders, capsys, monkeypatch) -> None:
     monkeypatch.setattr(
-        "st.evaluation.compare.approximate_randomisation", partial(approximate_randomisation, num_trials=200)
+        "st.evaluation.scoring.compare.approximate_randomisation", partial(approximate_randomisation, num_trials=200)
     )
     systems = [str(folders["base"]), str(folders["better"])]
     assert main(["compare", *systems, "--format", "json", "--published"]) == 0

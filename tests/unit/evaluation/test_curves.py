@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from st.cli import main
-from st.evaluation.curves import find_logs, read_curves
+from st.report.curves import find_logs, read_curves
 
 
 def inner(update: int, loss: float, **more: object) -> str:

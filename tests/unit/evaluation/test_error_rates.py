@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from st.data.normalisation import normalise
 from st.errors import EvaluationError
-from st.evaluation.error_rates import score_transcripts
+from st.evaluation.scoring.error_rates import score_transcripts
+from st.text.normalisation import normalise
 
 
 def test_e13_error_rates_by_hand() -> None:

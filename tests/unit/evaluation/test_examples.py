@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from st.evaluation.examples import choose_examples
-from st.evaluation.hypotheses import HypothesisRow
+from st.evaluation.report.examples import choose_examples
+from st.evaluation.scoring.hypotheses import HypothesisRow
 
 
 def rows(*hypotheses: str) -> list[HypothesisRow]:

@@ -5,10 +5,10 @@ import random
 import pytest
 
 from covost.sample.draw import SentenceDrawer
-from st.data.languages import LANGUAGES
-from st.evaluation.flags import FLAGS, copies, count_flags, flag_hypotheses, foreign_share, repeats, tokens
-from st.evaluation.hypotheses import HypothesisRow
-from st.evaluation.language_id import MIN_LETTERS, LanguageGuesser
+from st.evaluation.scoring.flags import FLAGS, copies, count_flags, flag_hypotheses, foreign_share, repeats, tokens
+from st.evaluation.scoring.hypotheses import HypothesisRow
+from st.evaluation.scoring.language_id import MIN_LETTERS, LanguageGuesser
+from st.text.languages import LANGUAGES
 
 NOBODY = LanguageGuesser({})
 

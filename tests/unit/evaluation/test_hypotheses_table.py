@@ -8,7 +8,7 @@ from hypothesis import strategies as texts
 
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
-from st.evaluation.hypotheses import HypothesisRow, read_hypotheses, read_lines, write_hypotheses
+from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses, read_lines, write_hypotheses
 
 TEXT = texts.text(alphabet=texts.one_of(texts.sampled_from('\t\n\r\u2028\u0085\\" '), texts.characters(codec="utf-8")))
 

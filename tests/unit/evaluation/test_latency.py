@@ -7,7 +7,7 @@ import pytest
 
 from st.cli import main
 from st.errors import EvaluationError
-from st.evaluation.latency import Instance, lagging, score_latency
+from st.evaluation.scoring.latency import Instance, lagging, score_latency
 
 
 def line(delays: list[float], source: float = 1000, words: int | None = None, **more: object) -> str:

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from st.cli import main
-from st.evaluation.curves import find_logs, read_curves
-from st.evaluation.plots import draw_runs, read_run
+from st.evaluation.report.plots import draw_runs, read_run
+from st.report.curves import find_logs, read_curves
 
 
 def log(folder, name, losses, bleu):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from covost.published_sizes import PUBLISHED_SIZES
-from st.data.languages import DIRECTIONS, INTO_ENGLISH, OUT_OF_ENGLISH
-from st.evaluation.averages import AVERAGE_GROUPS
-from st.evaluation.published import (
+from covost.corpus.published_sizes import PUBLISHED_SIZES
+from st.evaluation.report.published import (
     CHART_SYSTEMS,
     TEST_SIZES,
     comparison_tables,
@@ -18,6 +16,8 @@ from st.evaluation.published import (
     other_test_sets,
     published_systems,
 )
+from st.evaluation.scoring.averages import AVERAGE_GROUPS
+from st.text.languages import DIRECTIONS, INTO_ENGLISH, OUT_OF_ENGLISH
 
 SYSTEMS = {system.name: system for system in published_systems()}
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from st.data.languages import DIRECTIONS, INTO_ENGLISH, LANGUAGES
 from st.errors import EvaluationError
-from st.evaluation.averages import AVERAGE_GROUPS, average_groups
-from st.evaluation.report_html import render_html
-from st.evaluation.results import AsrResult, DirectionResult, MetricScore, Report
-from st.evaluation.tables import asr_table
+from st.evaluation.report.html import render_html
+from st.evaluation.report.tables import asr_table
+from st.evaluation.scoring.averages import AVERAGE_GROUPS, average_groups
+from st.evaluation.scoring.results import AsrResult, DirectionResult, MetricScore, Report
 from st.files import write_json
+from st.text.languages import DIRECTIONS, INTO_ENGLISH, LANGUAGES
 
 BLEU = "nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp|version:2.6.0"
 

@@ -12,9 +12,9 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
-from st.evaluation import resampling
-from st.evaluation.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
-from st.evaluation.scores import score_translations, translation_statistics
+from st.evaluation.scoring import resampling
+from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
+from st.evaluation.scoring.scores import score_translations, translation_statistics
 
 METRICS = ("bleu", "chrf", "ter")
 

@@ -9,7 +9,7 @@ import pytest
 
 from st.cli import main
 from st.errors import EvaluationError
-from st.evaluation.segments import pair_segments, read_both, read_sources
+from st.evaluation.scoring.segments import pair_segments, read_both, read_sources
 
 IDS = ["spk1-utt1", "spk1-utt2", "spk2-utt1"]
 SAID = ["Good morning, how are you?", "I don't know.", "See you (soon)"]

@@ -8,8 +8,8 @@ import pytest
 
 from st.cli import main
 from st.errors import EvaluationError
-from st.evaluation.hypotheses import HypothesisRow, write_hypotheses
-from st.evaluation.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
+from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.scoring.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
 
 HYPOTHESES = ["the cat sat on the mat", "", "a dog\u2028ran very far away", "it rains in the town"]
 REFERENCES = ["the cat sat on a mat", "nothing", "the dog ran very far away", "it rains in the town"]

@@ -9,7 +9,7 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from st.errors import EvaluationError, UsageError
-from st.evaluation.scores import bleu_metric, checked_segments, score_translations
+from st.evaluation.scoring.scores import bleu_metric, checked_segments, score_translations
 
 ENGLISH = (
     ["The train leaves at nine.", 'He said: "No\\n"  (twice)…', "", "a b c d, e-f 3.5% of it"],

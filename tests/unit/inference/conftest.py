@@ -10,16 +10,16 @@ import soundfile
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.names import to_fairseq
+from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.data.config import DataConfig
-from st.data.ctc_vocabulary import CtcVocabulary
-from st.data.languages import LANGUAGES
-from st.data.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
-from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
 from st.inference import Translator
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import LANGUAGES
+from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
+from st.text.vocabulary import TextVocabulary
 
 SENTENCES = ("der erste Satz", "un deuxième mot", "three small birds", "二つの文", "ещё одно слово", "a second line")
 

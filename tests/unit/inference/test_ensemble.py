@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from st.cli import main
-from st.data.text import TextVocabulary
 from st.decoding import BeamOptions, SamplingOptions, beam_search
 from st.errors import ConfigError
 from st.inference import Translator
 from st.modules.model import SpeechTranslator
+from st.text.vocabulary import TextVocabulary
 
 OPTIONS = BeamOptions(beam=3, nbest=3, max_len_b=20)
 

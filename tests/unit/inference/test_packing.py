@@ -9,8 +9,8 @@ import torch
 
 from st.decoding import BeamOptions, beam_search
 from st.inference.precision import autocast, convert_products, pack
+from st.kernels.packed_linear import PackedLinear, linear_activation, packing_works
 from st.modules.attention import scaled_dot_product
-from st.modules.packed_linear import PackedLinear, linear_activation, packing_works
 
 CPU = torch.device("cpu")
 

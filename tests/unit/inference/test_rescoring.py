@@ -11,13 +11,13 @@ import torch
 from decoding_models import make_memory, make_model, make_prefix
 
 from st.cli import main
-from st.data.text import TextVocabulary
 from st.decoding import BeamOptions, beam_search
 from st.decoding.rescoring import score_targets
 from st.errors import ConfigError, DecodingError, UsageError
 from st.inference import Translator
 from st.inference.rescoring import RescoreOptions, Rescorer
 from st.modules.model import SpeechTranslator
+from st.text.vocabulary import TextVocabulary
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import torch
 
+from st.audio.audible import spectral_kurtosis, unheard
 from st.cli import main
-from st.data.audible import spectral_kurtosis, unheard
 from st.decoding import BeamOptions
 from st.inference import TranscriptOptions, Translator
 from st.inference.rescoring import RescoreOptions, Rescorer

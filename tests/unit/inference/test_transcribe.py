@@ -15,7 +15,6 @@ from ngram_oracle import stand_in
 
 from st.cli import main
 from st.commands.recordings import run_recordings
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.decoding import BeamOptions, PrefixOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
@@ -25,6 +24,7 @@ from st.inference.recordings import RecordingResult
 from st.inference.timed_formats import TIMED_FORMATS, timed_pieces
 from st.inference.transcriber import Transcriber
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
 
 
 def _with(translator: Translator, **options) -> Translator:

@@ -217,7 +217,7 @@ def test_i17_standard_input(run, recordings: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_i13_what_cannot_be_read_stops_no_other(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.data.audio.MAX_STREAM_BYTES", 1 << 10)
+    monkeypatch.setattr("st.audio.reading.MAX_STREAM_BYTES", 1 << 10)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(2000))))
     code, out, err = run("transcribe", "a.wav", "-", "c.flac:0:9999999999999", f"c.flac:{10**24}:5", "c.flac")
     assert code == 3
@@ -321,7 +321,7 @@ def test_a_second_model_that_is_missing_is_said_before_the_first_is_read(
 
 @pytest.mark.parametrize("name", ["/dev/zero", "-"])
 def test_input_without_end_is_refused(run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("st.data.audio.MAX_STREAM_BYTES", 1 << 20)
+    monkeypatch.setattr("st.audio.reading.MAX_STREAM_BYTES", 1 << 20)
     with Path("/dev/zero").open("rb") as zeros:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(zeros))
         code, _, err = run("translate", name, "--to", "de")

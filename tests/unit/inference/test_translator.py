@@ -11,16 +11,16 @@ import soundfile
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.names import to_fairseq
+from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.commands.recordings import run_recordings
-from st.data.languages import LANGUAGES
-from st.data.text import TextVocabulary
 from st.decoding import BeamOptions
 from st.decoding.parts import search_numbers
 from st.errors import AudioError, CheckpointError, ConfigError, DecodingError, UsageError
 from st.inference import Translator, load_translator
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
+from st.text.languages import LANGUAGES
+from st.text.vocabulary import TextVocabulary
 
 
 def _with_options(translator: Translator, *, keep_all: bool = False, **options) -> Translator:

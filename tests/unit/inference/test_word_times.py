@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.data.ctc_vocabulary import CtcVocabulary
 from st.errors import DecodingError
 from st.inference.word_times import TimedText, join_words, time_words
+from st.text.ctc_vocabulary import CtcVocabulary
 
 TEXTS = {"fr": ["l'été déjà zoo"], "ja": ["今日は、いい天気です。"]}
 VOCABULARY = CtcVocabulary.build(TEXTS)

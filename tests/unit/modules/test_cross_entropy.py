@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from st.criterions.cross_entropy import GROUP, smoothed_cross_entropy
+from st.kernels.cross_entropy import GROUP, smoothed_cross_entropy
 
 
 def by_definition(logits: torch.Tensor, target: torch.Tensor, smoothing: float, pad: int):

@@ -11,7 +11,7 @@ import st
 st.register_plugins()
 
 from st.errors import ConfigError  # noqa: E402
-from st.tasks import best_score, termination  # noqa: E402
+from st.fairseq_plugin.repairs import best_score, termination  # noqa: E402
 
 
 def pretended(**changes):

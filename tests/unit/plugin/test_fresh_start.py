@@ -12,8 +12,8 @@ from fairseq.logging import progress_bar
 from tone_tree import make_tree
 from trainer_in_process import make_config, trainer_of
 
-from st.tasks import best_score, save_dir
-from st.tasks.training_log import LOG
+from st.fairseq_plugin.repairs import best_score, save_dir
+from st.fairseq_plugin.repairs.training_log import LOG
 
 
 @pytest.fixture

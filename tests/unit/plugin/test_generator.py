@@ -12,7 +12,7 @@ from fairseq.dataclass.configs import GenerationConfig
 
 from st.decoding import BeamOptions, SamplingOptions
 from st.errors import ConfigError
-from st.tasks.generator import UNSUPPORTED, FairseqGenerator
+from st.fairseq_plugin.generator import UNSUPPORTED, FairseqGenerator
 
 
 def options(**changes: object) -> BeamOptions:

@@ -15,11 +15,11 @@ import st
 
 st.register_plugins()
 
-from st.criterions.joint_ctc import check_weights  # noqa: E402
 from st.errors import ConfigError  # noqa: E402
-from st.tasks.clear_numbers import LEAST, refuse_impossible_numbers  # noqa: E402
-from st.tasks.clear_parts import refuse_other_parts  # noqa: E402
-from st.tasks.clear_start import refuse_no_process  # noqa: E402
+from st.fairseq_plugin.criterion import check_weights  # noqa: E402
+from st.fairseq_plugin.repairs.clear_numbers import LEAST, refuse_impossible_numbers  # noqa: E402
+from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts  # noqa: E402
+from st.fairseq_plugin.repairs.clear_start import refuse_no_process  # noqa: E402
 
 
 @functools.cache

@@ -12,15 +12,15 @@ import st
 
 st.register_plugins()
 
-from st.criterions.joint_ctc import (  # noqa: E402
+from st.errors import ConfigError  # noqa: E402
+from st.fairseq_plugin.criterion import (  # noqa: E402
     TranslationCtcConfig,
     TranslationCtcCriterion,
     check_weights,
     smoothed_cross_entropy,
     symmetric_divergence,
 )
-from st.errors import ConfigError  # noqa: E402
-from st.models.xlsr_mbart import XlsrMbartConfig, XlsrMbartModel, model_config  # noqa: E402
+from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config  # noqa: E402
 from st.modules.ctc_head import ctc_loss, required_frames  # noqa: E402
 
 SMALL = {

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from st.errors import ConfigError
-from st.tasks.open_options import refuse_open_options
+from st.fairseq_plugin.repairs.open_options import refuse_open_options
 
 ROOT = Path(__file__).parents[3]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def process_of_a_run(tmp_path, monkeypatch):
     """Return a function that makes this process one that fairseq-hydra-train started, for one GPU, in a run's folder."""
     monkeypatch.setattr("sys.argv", ["/usr/bin/fairseq-hydra-train"])
-    monkeypatch.setattr("st.tasks.clear_errors.in_fairseq_command", lambda: False)
+    monkeypatch.setattr("st.fairseq_plugin.repairs.clear_errors.in_fairseq_command", lambda: False)
     monkeypatch.chdir(tmp_path)
     assert not HydraConfig.initialized()
 

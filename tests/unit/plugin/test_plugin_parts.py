@@ -13,24 +13,24 @@ import st
 
 st.register_plugins()
 
-from st.criterions.cross_entropy import smoothed_cross_entropy  # noqa: E402
 from st.errors import CheckpointError, ConfigError  # noqa: E402
-from st.models.state_cache import EncoderStateCache  # noqa: E402
-from st.models.xlsr_mbart import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
-from st.modules.attention import scaled_dot_product  # noqa: E402
-from st.modules.config import PRESETS  # noqa: E402
-from st.modules.model import Encoded  # noqa: E402
-from st.optimizers.fused_adam import parse_betas  # noqa: E402
-from st.tasks.clear_start import (  # noqa: E402
+from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
+from st.fairseq_plugin.iterator import IGNORED  # noqa: E402
+from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
+from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
     keep_to_one_process,
     prepared,
     refuse_other_precision,
     refuse_what_needs_a_gpu,
     refuse_what_this_task_has_not,
 )
-from st.tasks.iterator import IGNORED  # noqa: E402
-from st.tasks.speech_translation import SpeechTranslationTask  # noqa: E402
-from st.tasks.torchrun import join_torchrun  # noqa: E402
+from st.fairseq_plugin.repairs.torchrun import join_torchrun  # noqa: E402
+from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
+from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
+from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
+from st.modules.attention import scaled_dot_product  # noqa: E402
+from st.modules.config import PRESETS  # noqa: E402
+from st.modules.model import Encoded  # noqa: E402
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2])
@@ -236,9 +236,9 @@ def test_t23_fairseqs_fp16_is_refused_where_nothing_trains(monkeypatch):
     cfg, calls = make_config("data"), []
     call_main = prepared(lambda *_, **options: calls.append(options))
     cfg.common.fp16 = True
-    monkeypatch.setattr("st.tasks.termination.train_modules", lambda: ["fairseq_cli.train"])
+    monkeypatch.setattr("st.fairseq_plugin.repairs.termination.train_modules", lambda: ["fairseq_cli.train"])
     call_main(cfg, None)
-    monkeypatch.setattr("st.tasks.termination.train_modules", list)
+    monkeypatch.setattr("st.fairseq_plugin.repairs.termination.train_modules", list)
     with pytest.raises(ConfigError, match="--fp16 cannot decode or validate with this task; use --precision bf16"):
         call_main(cfg, None)
     cfg.common.fp16 = False

@@ -18,7 +18,7 @@ import st
 st.register_plugins()
 
 from st.errors import CheckpointError  # noqa: E402
-from st.tasks import checkpointing, save_dir  # noqa: E402
+from st.fairseq_plugin.repairs import checkpointing, save_dir  # noqa: E402
 
 
 def options(folder, **changes):
@@ -170,9 +170,9 @@ def test_a_second_training_in_the_folder_is_refused_and_touches_nothing(run):
     half = run / ".checkpoint_last.pt.77.tmp"
     half.write_bytes(b"half")
     code = """
-import sys, pathlib, st.folder_lock
-lock = st.folder_lock.FolderLock(pathlib.Path(sys.argv[1]))
-if st.folder_lock.os.fork():
+import sys, pathlib, st.doors.folder_lock
+lock = st.doors.folder_lock.FolderLock(pathlib.Path(sys.argv[1]))
+if st.doors.folder_lock.os.fork():
     input()
 else:  # a reader that outlives the training
     import time

@@ -14,10 +14,10 @@ import st
 
 st.register_plugins()
 
-from st.criterions.joint_ctc import TranslationCtcCriterion  # noqa: E402
-from st.models.xlsr_mbart import XlsrMbartModel  # noqa: E402
+from st.fairseq_plugin.criterion import TranslationCtcCriterion  # noqa: E402
+from st.fairseq_plugin.fused_adam import FusedAdamW  # noqa: E402
+from st.fairseq_plugin.model import XlsrMbartModel  # noqa: E402
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig  # noqa: E402
-from st.optimizers.fused_adam import FusedAdamW  # noqa: E402
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(

@@ -8,12 +8,12 @@ import pytest
 from tone_tree import make_tree
 from trainer_in_process import make_trainer
 
+from st.audio.reading import encode_flac
 from st.data import dataset as dataset_module
-from st.data.audio import encode_flac
 from st.data.config import DataConfig
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import ConfigError
-from st.tasks import training_log
+from st.fairseq_plugin.repairs import training_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

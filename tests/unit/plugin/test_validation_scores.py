@@ -8,8 +8,8 @@ from fairseq.logging import metrics
 from tone_tree import make_tree
 from trainer_in_process import make_trainer
 
-from st.criterions.validation import bleu_counts, ctc_error_counts, reduce_bleu, reduce_error_rates
-from st.data.ctc_vocabulary import CtcVocabulary
+from st.fairseq_plugin.validation import bleu_counts, ctc_error_counts, reduce_bleu, reduce_error_rates
+from st.text.ctc_vocabulary import CtcVocabulary
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

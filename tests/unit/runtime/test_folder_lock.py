@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from st.folder_lock import FolderLock
+from st.doors.folder_lock import FolderLock
 
-HOLD = "import sys, pathlib, st.folder_lock as f; f.FolderLock(pathlib.Path(sys.argv[1])); print(flush=True); input()"
+HOLD = "import sys, pathlib, st.doors.folder_lock as f; f.FolderLock(pathlib.Path(sys.argv[1])); print(flush=True); input()"
 
 
 def test_fault_18_a_folder_is_held_by_one_process_until_it_ends(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
+from st.doors.parsing import parsing
 from st.errors import ArchiveError, CheckpointError, ManifestError
-from st.foreign import parsing
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from st import runtime
+from st.kernels import settings as runtime
 
 
 @pytest.fixture(autouse=True)

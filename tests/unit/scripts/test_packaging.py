@@ -25,7 +25,7 @@ def test_x05_the_wheel_holds_recipes_tables_and_types(distribution, tmp_path):
     build.build_lib = str(tmp_path)
     build.ensure_finalized()
     packaged = {Path(path).relative_to(tmp_path).as_posix() for path in build.get_outputs(include_bytecode=False)}
-    assert {"st/py.typed", "covost/py.typed", "st/tasks/clear_start.py"} <= packaged
+    assert {"st/py.typed", "covost/py.typed", "st/fairseq_plugin/repairs/clear_start.py"} <= packaged
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "st").rglob("*.tsv")} <= packaged
     assert not [name for name in packaged if not name.startswith(("st/", "covost/"))]
 

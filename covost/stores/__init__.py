@@ -1,0 +1,1 @@
+"""Decoded audio: one store for each language and split."""

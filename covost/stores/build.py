@@ -1,0 +1,235 @@
+"""Bring a store up to date: keep what is finished, copy what is unchanged, decode the rest."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from covost.corpus.releases import is_catalogue, unchanged_clips
+from covost.stores.clips import read_clip
+from covost.stores.decode import UNREADABLE, DecodedClip, Decoder
+from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
+from st.audio.reading import read_bytes
+from st.errors import AudioError, ManifestError
+from st.files import named_errors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlan:
+    """What a store shall hold."""
+
+    paths: StorePaths
+    clips_folder: Path
+    clips: Sequence[str]
+    """Clip names in the order of the store: sorted, each once."""
+
+
+def build_store(
+    plan: StorePlan,
+    decoder: Decoder,
+    *,
+    before_change: Callable[[], None],
+    on_clip: Callable[[], object],
+    check_audio: bool = False,
+) -> list[StoreRecord]:
+    """Make the store of a plan.
+
+    A finished store is used again as far as it is sound: what is cut off, or does not have the CRC-32 of its table when
+    the store is written anew, is decoded again.
+
+    Args:
+        plan: The clips wanted.
+        decoder: Where decoding happens.
+        before_change: Called once before the finished store is touched; not at all if it is up to date.
+        on_clip: Called for each clip that is done, for progress.
+        check_audio: Read a finished store from end to end, too, rather than look at its size.
+
+    Returns:
+        One record per clip of the plan, in its order.
+
+    Raises:
+        ManifestError: If the index of an earlier run is malformed.
+        OSError: If the disk is full; the run can be resumed.
+    """
+    paths = plan.paths
+    _complete_renaming(paths)
+    finished = read_records(paths.index) if paths.zip.is_file() else []
+    fresh = unchanged_records(finished, plan.clips_folder, paths.index)
+    if check_audio:
+        fresh = _sound_records(paths.zip, fresh)
+    complete = [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished)
+    if finished and complete and _has_right_size(paths.zip, finished):
+        for _ in plan.clips:
+            on_clip()
+        paths.journal.unlink(missing_ok=True)
+        paths.partial.unlink(missing_ok=True)
+        return finished
+    before_change()
+    writer = StoreWriter(paths)
+    resumed = _resumable(plan)
+    left = plan.clips[len(resumed) :]
+    if not check_audio:
+        fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
+    with named_errors(paths.partial):
+        writer.open(resumed)
+        for _ in resumed:
+            on_clip()
+        try:
+            num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
+        except BaseException:
+            _sync_quietly(writer)
+            raise
+        writer.finish()
+    logger.info("%s: %d clips, %d of them new", paths.zip, len(plan.clips), num_decoded)
+    return writer.records
+
+
+def _fill(
+    writer: StoreWriter,
+    clips: Sequence[str],
+    plan: StorePlan,
+    decoder: Decoder,
+    fresh: dict[str, StoreRecord],
+    on_clip: Callable[[], object],
+) -> int:
+    """Append ``clips``, copying those of the finished store that did not change; return how many were decoded."""
+    stale = [clip for clip in clips if clip not in fresh]
+    decoded = decoder.decode(plan.clips_folder, stale)
+    for clip in clips:
+        if clip in fresh:
+            record = fresh[clip]
+            writer.append(record, read_payload(plan.paths.zip, record))
+        else:
+            result = next(decoded)
+            if result.message:
+                logger.warning("%s: %s", result.status, result.message)
+            if result.payload_file:
+                writer.append(_record(result), Path(result.payload_file))
+                Path(result.payload_file).unlink()
+            else:
+                writer.append(_record(result), result.payload)
+        on_clip()
+    return len(stale)
+
+
+def _record(result: DecodedClip) -> StoreRecord:
+    return StoreRecord(
+        result.clip, 0, 0, 0, result.n_frames, result.status, result.flags, result.source_bytes, result.source_crc32
+    )
+
+
+def read_payload(path: Path, record: StoreRecord) -> bytes:
+    """Return the FLAC file of a clip from its store; nothing if it has none.
+
+    Raises:
+        ManifestError: If the store is cut short, or the clip damaged.
+        AudioError: If there is no store.
+    """
+    if not record.length:
+        return b""
+    payload = read_bytes(f"{path}:{record.offset}:{record.length}")
+    if zlib.crc32(payload) != record.crc32:
+        raise ManifestError(f"{path}: clip {record.clip} is damaged")
+    return payload
+
+
+def _sound_records(path: Path, records: Mapping[str, StoreRecord]) -> dict[str, StoreRecord]:
+    """Return the records whose audio is in the store as it was written; warn of the others."""
+    sound = {}
+    hidden = None if records else True  # None: unless nobody watches
+    for clip, record in tqdm(records.items(), desc=f"checking {path.name}", unit="clip", leave=False, disable=hidden):
+        try:
+            read_payload(path, record)
+        except (AudioError, ManifestError) as exc:
+            logger.warning("%s; it is decoded again", exc)
+        else:
+            sound[clip] = record
+    return sound
+
+
+def _has_right_size(path: Path, records: Sequence[StoreRecord]) -> bool:
+    try:
+        expected, found = store_size(records), path.stat().st_size
+    except ManifestError as exc:
+        logger.warning("%s: %s; the store is made anew", path, exc)
+        return False
+    if found != expected:
+        logger.warning("%s: found %d bytes, expected %d; the store is made anew", path, found, expected)
+    return found == expected
+
+
+def _complete_renaming(paths: StorePaths) -> None:
+    """A run killed between the two renames of a finished store leaves its index under the journal's name."""
+    if paths.journal.exists() and not paths.partial.exists() and paths.zip.exists():
+        paths.journal.replace(paths.index)
+
+
+def _resumable(plan: StorePlan) -> list[StoreRecord]:
+    """Return the journalled records that begin the plan, are unchanged, and whose audio is really there."""
+    paths = plan.paths
+    if any(path.is_symlink() or not path.is_file() for path in (paths.journal, paths.partial)):
+        return []
+    size = paths.partial.stat().st_size
+    records = read_records(paths.journal)
+    fresh = unchanged_records(records, plan.clips_folder, paths.journal)
+    pairs = takewhile(
+        lambda pair: pair[0].clip == pair[1] and pair[1] in fresh and pair[0].offset + pair[0].length <= size,
+        zip(records, plan.clips, strict=False),
+    )
+    return [record for record, _ in pairs]
+
+
+def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Path) -> dict[str, StoreRecord]:
+    """Return the records whose clip is as it was: of the same size, and older than the table or of the same content.
+
+    A clip that could not be read counts if that is still so. What is older is told by the time of the last change, too:
+    a file that is moved or copied here keeps the time of its last writing.
+    """
+    if not records:
+        return {}
+    if is_catalogue(folder):
+        return unchanged_clips(records, folder)
+    written_ns = written.stat().st_mtime_ns
+    fresh, prefix = {}, f"{folder}/"
+    for record in records:
+        path = prefix + record.clip  # A million times: pathlib takes longer than the system does.
+        try:
+            stat = os.stat(path)  # noqa: PTH116
+            same = stat.st_size == record.source_bytes and (
+                max(stat.st_mtime_ns, stat.st_ctime_ns) < written_ns
+                or zlib.crc32(Path(path).read_bytes()) == record.source_crc32
+            )
+        except OSError:
+            same = record.status == UNREADABLE
+        else:
+            same = same or (record.status == UNREADABLE and not _can_be_read(folder, record.clip))
+        if same:
+            fresh[record.clip] = record
+    return fresh
+
+
+def _can_be_read(folder: Path, clip: str) -> bool:
+    try:
+        read_clip(folder, clip)
+    except OSError:
+        return False
+    return True
+
+
+def _sync_quietly(writer: StoreWriter) -> None:
+    """Save what is done before an error goes on; if the disk is full, that error is the one to show."""
+    try:
+        writer.sync()
+    except (OSError, ValueError):
+        logger.debug("journal not brought up to date", exc_info=True)
+    finally:
+        writer.close()

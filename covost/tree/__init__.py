@@ -1,0 +1,1 @@
+"""The prepared data set: manifests, vocabularies, index, report, verification."""

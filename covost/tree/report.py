@@ -1,0 +1,146 @@
+"""The report of a preparation: what came in, what was kept, what was dropped and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from covost.corpus.coverage import coverage_cell, coverage_report
+from covost.corpus.splits import DirectionTable, coverage
+from covost.stores.measures import Counts, duration_histogram, measures, tally
+from st.audio.reading import SAMPLE_RATE
+from st.data.manifest import SPLITS
+
+
+def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
+    """Count one direction.
+
+    Args:
+        table: The direction as it was read.
+        rows: Its rows after both policies, with ``reason``, ``flag``, ``n_frames``, ``speaker`` and texts.
+
+    Returns:
+        Coverage of CoVoST 2, and per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips
+        expected and found, and the :func:`covost.stores.measures.measures` of what was kept, where characters are those of the
+        translations.
+    """
+    clips = {split: {"found": found, "expected": expected} for split, found, expected in coverage(table.rows)}
+    nothing = {"found": 0, "expected": 0}
+    splits = {
+        split: {"input": len(part), **clips.get(split, nothing), **kept_and_dropped(part, "tgt_text")}
+        for split, part in split_parts(rows)
+    }
+    return {"splits": splits, "unused_rows": table.unused, "coverage": coverage_report(table)}
+
+
+def transcript_report(rows: pl.DataFrame) -> Counts:
+    """Count the transcripts of one spoken language, by split; characters are those of the transcripts."""
+    return {split: {"input": len(part), **kept_and_dropped(part, "src_text")} for split, part in split_parts(rows)}
+
+
+def split_parts(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Return the splits that have rows, in their usual order."""
+    parts = ((split, rows.filter(pl.col("split") == split)) for split in SPLITS)
+    return [(split, part) for split, part in parts if len(part)]
+
+
+def kept_and_dropped(rows: pl.DataFrame, text: str) -> Counts:
+    """Count rows with ``reason`` and ``flag``, and measure the kept ones with the characters of the column ``text``."""
+    kept = rows.filter(pl.col("reason").is_null())
+    figures = measures(kept.select("n_frames", "speaker", pl.col(text).str.len_chars().alias("characters")))
+    return {
+        "kept": figures.pop("utterances"),
+        "dropped": tally(rows["reason"]),
+        "flagged": tally(kept["flag"]),
+        **figures,
+    }
+
+
+def store_report(index: pl.DataFrame) -> Counts:
+    """Count the clips of one language's stores, by split."""
+    return {
+        split: {
+            "clips": len(part),
+            "hours": round(int(part["n_frames"].sum()) / SAMPLE_RATE / 3600, 4),
+            "failed": tally(part.filter(pl.col("status") != "ok")["status"]),
+            "flagged": tally(part["flags"].str.split(",").explode().replace("", None)),
+            "durations": duration_histogram(part.filter(pl.col("status") == "ok")["n_frames"]),
+        }
+        for split, part in split_parts(index)
+    }
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """Return the report as tables to read."""
+    lines = ["# Prepared data", "", summary(report["vocabulary"]), ""]
+    for heading, header, rows in report_tables(report):
+        lines += [f"## {heading}", "", *_table(header, rows), ""]
+    return "\n".join(lines)
+
+
+def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return heading, column names and cells of each table of the report."""
+    return [
+        (
+            "Directions",
+            ["direction", "split", "rows", "found", *_KEPT_HEADER, "found of CoVoST 2"],
+            [
+                [
+                    *(name, split, str(counts["input"]), f"{counts['found'] / max(counts['expected'], 1):.1%}"),
+                    *(*_kept_cells(counts), coverage_cell(direction["coverage"], split)),
+                ]
+                for name, direction in report["directions"].items()
+                for split, counts in direction["splits"].items()
+            ],
+        ),
+        (
+            "Transcripts",
+            ["language", "split", "clips", *_KEPT_HEADER],
+            [
+                [name, split, str(counts["input"]), *_kept_cells(counts)]
+                for name, language in report["languages"].items()
+                for split, counts in language["transcripts"].items()
+            ],
+        ),
+        (
+            "Audio",
+            ["language", "split", "clips", "hours", "failed", "flagged"],
+            [
+                [name, split, str(c["clips"]), f"{c['hours']:.2f}", reasons(c["failed"]), reasons(c["flagged"])]
+                for name, language in report["languages"].items()
+                for split, c in language["stores"].items()
+            ],
+        ),
+    ]
+
+
+_KEPT_HEADER = ["kept", "hours", "speakers", "seconds", "characters", "chars/s", "dropped", "flagged"]
+
+
+def _kept_cells(counts: Counts) -> list[str]:
+    seconds = "{p5:.1f} – {median:.1f} – {p95:.1f}".format(**counts["seconds"])
+    pace = "{p5:.1f} – {median:.1f} – {p95:.1f}".format(**counts["characters_per_second"])
+    sizes = [str(counts["kept"]), f"{counts['hours']:.2f}", str(counts["speakers"])]
+    return [*sizes, seconds, str(counts["characters"]), pace, reasons(counts["dropped"]), reasons(counts["flagged"])]
+
+
+def summary(vocabulary: Mapping[str, Any]) -> str:
+    """Return what a reader must know before the tables."""
+    return (
+        f"Text vocabulary: {vocabulary['text']} symbols. CTC vocabulary: {vocabulary['ctc']} symbols. Train rows are "
+        f"dropped by policy; dev and test rows are dropped only when there is no audio, and flagged otherwise. "
+        f"Seconds and characters per second: 5 % of the kept rows lie below the first number, half below the second, "
+        f"95 % below the third. Characters of directions are those of the translations."
+    )
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """Return counts by name as text."""
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "–"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    body = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body]

@@ -1,0 +1,107 @@
+"""Tables from the index of a prepared tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from covost.stores.measures import Counts, measures, tally
+from covost.tree.corpus_index import translation_rows
+from st.data.manifest import SPLITS
+from st.text.languages import DIRECTIONS, LANGUAGES
+
+HEADER = (
+    "split",
+    "rows",
+    "kept",
+    "hours",
+    "speakers",
+    "s p5",
+    "median",
+    "p95",
+    "max",
+    "characters",
+    "chars/s p5",
+    "median",
+    "p95",
+    "dropped",
+)
+
+
+def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]:
+    """Measure what is kept of each language and direction, by split.
+
+    Args:
+        index: Result of :func:`covost.tree.corpus_index.read_index`.
+
+    Returns:
+        ``languages`` (transcripts) and ``directions`` (translations); below, by name and split: ``rows``, ``kept``,
+        ``dropped`` and ``flagged`` by reason, and the :func:`covost.stores.measures.measures` of what is kept.
+    """
+    # A clip that several splits have is counted in the one that it takes, as in the report.
+    spoken = index.filter(pl.col("asr_reason").ne_missing("duplicate"))
+    spoken = spoken.rename({"asr_reason": "reason", "asr_flag": "flag"})
+    return {
+        "languages": _by_name(spoken, "language", tuple(LANGUAGES)),
+        "directions": _by_name(translation_rows(index), "direction", DIRECTIONS),
+    }
+
+
+def _by_name(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, dict[str, Counts]]:
+    rows = rows.select(column, "split", "n_frames", "speaker", "characters", "reason", "flag")
+    parts = dict(rows.group_by(column, "split", maintain_order=True))
+    held = [name for name in names if any((name, split) in parts for split in SPLITS)]
+    return {name: {split: _counts(parts[name, split]) for split in SPLITS if (name, split) in parts} for name in held}
+
+
+def _counts(rows: pl.DataFrame) -> Counts:
+    kept = rows.filter(pl.col("reason").is_null())
+    figures = measures(kept)
+    return {
+        "rows": len(rows),
+        "kept": figures.pop("utterances"),
+        "dropped": tally(rows["reason"].cast(pl.String)),
+        "flagged": tally(kept["flag"].cast(pl.String)),
+        **figures,
+    }
+
+
+def stats_text(stats: Mapping[str, Mapping[str, Mapping[str, Counts]]]) -> str:
+    """Return the figures as tables for a terminal."""
+    titles = {"languages": ("Transcripts", "language"), "directions": ("Translations", "direction")}
+    parts = []
+    for kind, (title, column) in titles.items():
+        rows = [
+            [name, *_cells(split, counts)] for name, splits in stats[kind].items() for split, counts in splits.items()
+        ]
+        parts.append(f"{title}\n{_aligned([[column, *HEADER], *rows])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(split: str, counts: Mapping[str, Any]) -> list[str]:
+    seconds, pace = counts["seconds"], counts["characters_per_second"]
+    return [
+        split,
+        f"{counts['rows']:,}",
+        f"{counts['kept']:,}",
+        f"{counts['hours']:,.2f}",
+        f"{counts['speakers']:,}",
+        *(f"{seconds[name]:.1f}" for name in ("p5", "median", "p95", "max")),
+        f"{counts['characters']:,}",
+        *(f"{pace[name]:.1f}" for name in ("p5", "median", "p95")),
+        ", ".join(f"{name} {count:,}" for name, count in counts["dropped"].items()),
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    last = len(widths) - 1
+    return "\n".join(
+        "  ".join(
+            cell if place == last else cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

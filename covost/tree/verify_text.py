@@ -1,0 +1,137 @@
+"""Check the manifests of a prepared tree against its stores, its vocabularies and its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from covost.corpus.transcripts import MANIFEST_PREFIX
+from covost.stores.verify_stores import CheckedStore
+from covost.tree.corpus_index import read_index, translation_rows
+from st.data.config import DataConfig
+from st.data.manifest import COLUMNS
+from st.errors import ManifestError
+from st.text.characters import distinct_characters
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.vocabulary import TextVocabulary
+
+_SAMPLED_TEXTS = 500
+
+
+def read_manifest_table(path: Path) -> pl.DataFrame:
+    """Read a manifest without building a row of Python objects for each line.
+
+    Raises:
+        ManifestError: If it is missing or malformed.
+    """
+    try:
+        table = pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False)
+    except FileNotFoundError:
+        raise ManifestError(f"{path.name}: missing") from None
+    except pl.exceptions.PolarsError as exc:
+        raise ManifestError(f"{path.name}: malformed: {str(exc).splitlines()[0]}") from None
+    if tuple(table.columns) != COLUMNS:
+        raise ManifestError(f"{path.name}: found the columns {' '.join(table.columns)}; expected {' '.join(COLUMNS)}")
+    return table.with_columns(pl.all().fill_null(""))
+
+
+def manifest_key(name: str) -> tuple[str, str, str]:
+    """Return split, source and target that a manifest's name says; the target of transcripts is their language."""
+    split, languages = name.removeprefix(MANIFEST_PREFIX).removesuffix(".tsv").split("_", 1)
+    if name.startswith(MANIFEST_PREFIX):
+        return split, languages, languages
+    source, target = languages.split("_")
+    return split, source, target
+
+
+def slices_table(stores: Sequence[CheckedStore]) -> pl.DataFrame:
+    """Return ``audio stored_frames`` of every clip with audio."""
+    records = [(store.name, record) for store in stores for record in store.records if record.length]
+    return pl.DataFrame(
+        {
+            "audio": [f"{name}:{record.offset}:{record.length}" for name, record in records],
+            "stored_frames": [record.n_frames for _, record in records],
+        },
+        schema={"audio": pl.String, "stored_frames": pl.Int64},
+    )
+
+
+def check_manifest(name: str, table: pl.DataFrame, slices: pl.DataFrame) -> Iterator[str]:
+    """Check rows against the stores and against the name of the manifest."""
+    split, source, target = manifest_key(name)
+    rows = table.with_row_index("line", 2).join(slices, on="audio", how="left", maintain_order="left")
+    rules = {
+        "its audio is no clip of a store": pl.col("stored_frames").is_null(),
+        "n_frames differs from the store's table": pl.col("n_frames") != pl.col("stored_frames").cast(pl.String),
+        f"its audio is not of {source} {split}": ~pl.col("audio").str.starts_with(f"audio/{source}/{split}.zip:"),
+        f"it is not a row from {source} to {target}": (pl.col("src_lang") != source) | (pl.col("tgt_lang") != target),
+        "its id is there already": ~pl.col("id").is_first_distinct(),
+        # A transcript may be empty in dev and test, where it is flagged; a translation may not.
+        "its translation is empty": (pl.col("tgt_text") == "") & (pl.lit(source != target) | pl.lit(split == "train")),
+    }
+    for message, rule in rules.items():
+        bad = rows.filter(rule)
+        if len(bad):
+            yield f"{name}:{bad['line'][0]}: {message} ({len(bad)} such rows)"
+
+
+def check_index(root: Path, num_rows: Mapping[str, int]) -> Iterator[str]:
+    """Check that the index tells of as many rows as each manifest has."""
+    index = read_index(root)
+    kept = translation_rows(index.select("split", "characters", "characters_per_second", "translations"))
+    kept = kept.filter(pl.col("reason").is_null())
+    spoken = index.filter(pl.col("asr_reason").is_null())
+    expected = {
+        f"{split}_{name}.tsv": count for name, split, count in kept.group_by("direction", "split").len().iter_rows()
+    } | {
+        f"{MANIFEST_PREFIX}{split}_{name}.tsv": count
+        for name, split, count in spoken.group_by("language", "split").len().iter_rows()
+    }
+    for name in sorted(expected.keys() | num_rows.keys()):
+        found = num_rows.get(name, 0)
+        if found != expected.get(name, 0):
+            yield f"{name}: {found} rows, but the index has {expected.get(name, 0)}"
+
+
+class VocabularyCheck:
+    """Checks that every language has its tag, and that the texts of train can be written."""
+
+    def __init__(self, root: Path) -> None:
+        """Read the vocabularies of a tree.
+
+        Raises:
+            ConfigError: If one is missing or malformed.
+        """
+        self.config = DataConfig.load(root)
+        self.text = TextVocabulary.load(root)
+        self.ctc = CtcVocabulary.load(root / self.config.ctc_vocab_filename)
+        # mBART-50's model need not cover every character; one trained on the corpus does.
+        self.complete = self.config.lang_tag_format == DataConfig().lang_tag_format
+
+    def check(self, name: str, table: pl.DataFrame) -> Iterator[str]:
+        """Check one manifest."""
+        split, *languages = manifest_key(name)
+        untagged = sorted(set(languages) - set(self.text.languages))
+        if untagged:
+            yield f"{self.config.vocab_filename}: no language tag for {' '.join(untagged)} of {name}"
+        if split != "train":
+            return
+        if name.startswith(MANIFEST_PREFIX):
+            unknown = self._characters(table["src_text"], languages[0]) - set(self.ctc.symbols) - {" "}
+            if unknown:
+                yield f"{self.config.ctc_vocab_filename}: lacks {' '.join(sorted(unknown))[:80]} of {name}"
+        elif self.complete:
+            for sentence in table["tgt_text"].gather_every(max(1, len(table) // _SAMPLED_TEXTS)):
+                if self.text.unk in self.text.encode(sentence):
+                    yield f"{self.config.vocab_filename}: cannot write {sentence!r} of {name}"
+                    break
+
+    def _characters(self, texts: pl.Series, language: str) -> set[str]:
+        """Return the characters of transcripts as labels have them; many at once, which takes a tenth of the time."""
+        alphabet, found = self.ctc.alphabet, set[str]()
+        for start in range(0, len(texts), 10_000):
+            prepared = alphabet.prepare("\n".join(texts[start : start + 10_000]), language)
+            found |= alphabet.characters(distinct_characters(prepared))
+        return found

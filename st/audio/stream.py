@@ -1,0 +1,331 @@
+"""Recordings block by block: decoded to mono samples at one rate, and written as FLAC.
+
+Memory is taken for a block, however long the recording is. The samples are the same to the bit as those of decoding at
+one go: soxr's stream gives what it gives for the whole.
+
+Legend: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from st.audio.content_file import Content
+from st.audio.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES, JoinedFile
+from st.audio.sound_file import Handle, SequentialFile, SoundFile, open_whole
+from st.audio.truncation import is_truncated
+from st.errors import AudioError, StError
+
+Samples = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16_000
+_LOWEST_RATE = 1000
+"""Of a recording; below, a header is wrong, and resampling would make much of little."""
+MAX_SECONDS = 86_400.0
+"""Of a recording: a day. A few megabytes of silence can be weeks."""
+MAX_PEAK = 4.0
+"""Floats beyond it are no loud recording but numbers on another scale."""
+_BLOCK_FRAMES = 1 << 18
+_LONG_BLOCK_FRAMES = 1 << 22
+# Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
+_FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.375}
+
+
+_BAD_FILE = 7
+"""What libsndfile says of an MP3 without frames; its words are about pipes."""
+
+_spare = threading.local()
+
+
+class AudioStream:
+    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; see :func:`open_recording`."""
+
+    def __init__(
+        self,
+        source: Handle,
+        name: str,
+        content: Content | None = None,
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        max_seconds: float | None = None,
+    ) -> None:
+        """Open a recording.
+
+        Args:
+            source: Where its bytes are.
+            name: What messages call it.
+            content: The same bytes, of which only those of headers are looked at; without them it is not found out
+                whether the file is cut off, or its header does not say how long it is.
+            sample_rate: Samples per second of the blocks.
+            max_seconds: Refuse (reason ``too_long``) what is longer; None is :data:`MAX_SECONDS`.
+
+        Raises:
+            AudioError: With reason ``undecodable``.
+        """
+        self._name = name
+        self._content = content
+        self._sample_rate = sample_rate
+        self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
+        if content is None:
+            self._file: SoundFile = SequentialFile(source, closefd=False)
+        else:
+            self._file, self._content = open_whole(source, content)
+        if self._file.samplerate < _LOWEST_RATE:
+            rate = self._file.samplerate
+            self._file.close()
+            raise AudioError(
+                f"{name}: cannot be decoded: says that it has {rate} samples a second", reason="undecodable"
+            )
+        self._limit = int(self._max_seconds * self._file.samplerate)
+        # Always finite and within [-1, 1].
+        self._exact = self._file.subtype == "PCM_16"
+        self._any_scale = self._file.subtype in ("FLOAT", "DOUBLE", MIXED_SUBTYPES)
+        self._decoded = 0
+
+    def __enter__(self) -> AudioStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self) -> Samples:
+        """Return all samples, float32 ``(T,)`` in [-1, 1].
+
+        Raises:
+            AudioError: As for :meth:`blocks`.
+        """
+        file = self._file
+        if self._exact and file.samplerate == self._sample_rate and file.channels == 1:
+            # A header may claim any length, so memory is taken only for what is really decoded.
+            parts = [block for block, _ in self._decode(_LONG_BLOCK_FRAMES, None)]
+        else:
+            parts = [block.copy() for block in self.blocks()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield samples, float32 ``(T,)`` in [-1, 1], a block at a time; each is overwritten by the next.
+
+        Raises:
+            AudioError: If it cannot be decoded to the end; ``reason`` is ``undecodable``, ``empty_audio``,
+                ``non_finite``, ``out_of_range`` or ``too_long``.
+        """
+        with _block_buffer(self._file.channels) as buffer:
+            yield from self._to_mono(self._decode(len(buffer), buffer))
+
+    def _to_mono(self, blocks: Iterator[tuple[Samples, bool]]) -> Iterator[Samples]:
+        resampler, produced, finite, peak = None, 0, True, 0.0
+        for block, last in blocks:
+            # Whether the rest can be decoded is still to be found out.
+            if finite:
+                if self._any_scale:
+                    peak = max(peak, _peak(block))
+                samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
+                if self._file.samplerate != self._sample_rate:
+                    if last and resampler is None:  # soxr is faster at one go.
+                        samples = soxr.resample(samples, self._file.samplerate, self._sample_rate, quality="HQ")
+                    else:
+                        resampler = resampler or self._resampler()
+                        samples = resampler.resample_chunk(samples, last=last)
+                finite = self._exact or _all_finite(samples)
+                produced += len(samples)
+                if finite and peak <= MAX_PEAK:
+                    yield _within_full_scale(samples)
+        if not finite:
+            raise AudioError(f"{self._name}: holds NaN or infinite samples", reason="non_finite")
+        if peak > MAX_PEAK:
+            raise AudioError(
+                f"{self._name}: its floats reach {peak:g}; expected [-1, 1]; divide what comes from 16 bits by 32768",
+                reason="out_of_range",
+            )
+        if not produced:
+            raise AudioError(f"{self._name}: shorter than one sample after resampling", reason="empty_audio")
+
+    def is_truncated(self) -> bool:
+        """Return whether the file ends before its own header says."""
+        if isinstance(self._file, JoinedFile):
+            return self._file.is_truncated()
+        declared, content = self._file.frames, self._content
+        if content is None or declared == UNKNOWN_FRAMES:
+            return False
+        # Only of files that may be short is the format looked up, which takes soundfile a while.
+        short = self._decoded < declared or content[:4] == b"RIFF"
+        return short and is_truncated(content, container=self._file.format, declared=declared, decoded=self._decoded)
+
+    def _resampler(self) -> soxr.ResampleStream:
+        return soxr.ResampleStream(self._file.samplerate, self._sample_rate, 1, dtype="float32", quality="HQ")
+
+    def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
+        """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
+        file, limit = self._file, self._limit
+        wanted = min(file.frames, limit + 1)
+        last = wanted <= 0
+        while not last:
+            count = min(wanted, size)
+            block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
+            self._decoded += len(block)
+            wanted -= len(block)
+            last = len(block) < count or wanted <= 0
+            if self._decoded > limit:
+                raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
+            # Its header tells, where other formats may only guess.
+            if len(block) < count and file.format == "FLAC" and file.frames != UNKNOWN_FRAMES:
+                raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
+            if self._decoded:
+                yield block, last
+        if not self._decoded:
+            raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
+
+
+@contextmanager
+def open_recording(source: Handle, name: str, content: Content | None = None, **options: Any) -> Iterator[AudioStream]:
+    """Lend a recording to be decoded; whatever goes wrong meanwhile is an error of this recording.
+
+    Args:
+        source: As for :class:`AudioStream`, with the other arguments.
+        name: What messages call it.
+        content: As for :class:`AudioStream`.
+        options: Of :class:`AudioStream`.
+
+    Raises:
+        AudioError: As for :class:`AudioStream`; with reason ``undecodable`` whatever else the decoder raises.
+        OSError: If the file cannot be read.
+        MemoryError: If there is not enough.
+    """
+    try:
+        with AudioStream(source, name, content, **options) as stream:
+            yield stream
+    except (StError, OSError, MemoryError):
+        raise
+    except Exception as exc:
+        raise AudioError(f"{name}: cannot be decoded: {_sentence(exc)}", reason="undecodable") from exc
+
+
+def _sentence(exc: Exception) -> str:
+    if isinstance(exc, soundfile.LibsndfileError):
+        reason = "no MP3 follows its header" if exc.code == _BAD_FILE else str(exc.error_string).rstrip(".")
+        return f"{reason}; expected WAV, MP3, FLAC, Ogg or Opus" if "not recognised" in reason else reason
+    return str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
+
+
+class FlacWriter:
+    """Writes mono samples as a 16-bit FLAC file; use as a context."""
+
+    def __init__(self, sink: Handle, sample_rate: int = SAMPLE_RATE) -> None:
+        """Take an empty file that can be read and written."""
+        with _writing():
+            self._file = SequentialFile(sink, "w", sample_rate, 1, closefd=False, **_FLAC)
+        self.n_frames = 0
+        """Samples written."""
+        self.silent = True
+        """Whether every sample is zero at 16 bits."""
+
+    def __enter__(self) -> FlacWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _writing():
+            self._file.close()
+
+    def write(self, samples: Samples) -> None:
+        """Add samples, float32 ``(T,)`` in [-1, 1].
+
+        Raises:
+            StError: If the file takes no more.
+        """
+        for start in range(0, len(samples), _BLOCK_FRAMES):
+            scaled = samples[start : start + _BLOCK_FRAMES] * np.float32(32768)
+            self.silent = self.silent and is_silent(scaled, 32768)
+            integers = np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype(np.int16)
+            with _writing():
+                self._file.write(integers)
+        self.n_frames += len(samples)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except soundfile.LibsndfileError as exc:
+        raise StError(f"FLAC cannot be written: {exc.error_string} (is the disk full?)") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """What a recording turned out to be while it became FLAC."""
+
+    n_frames: int
+    """Samples at 16 kHz."""
+    truncated: bool
+    silent: bool
+
+
+def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Transcoded:
+    """Write a recording as 16 kHz mono FLAC, a block at a time.
+
+    Args:
+        source: Where the recording is read.
+        content: The same bytes, of which only those of headers are looked at.
+        sink: An empty file that can be read and written.
+        name: What messages call the recording.
+
+    Raises:
+        AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
+        StError: If ``sink`` takes no more.
+    """
+    with open_recording(source, name, content) as stream, FlacWriter(sink) as flac:
+        for block in stream.blocks():
+            flac.write(block)
+        return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)
+
+
+def _peak(samples: Samples) -> float:
+    """Return the largest absolute value; NaN if there is one."""
+    return float(max(samples.max(initial=0.0), -samples.min(initial=0.0)))
+
+
+def is_silent(samples: Samples, full_scale: float = 1.0) -> bool:
+    """Return whether every sample of ``(T,)`` is zero at 16 bits."""
+    return not len(samples) or bool(max(samples.max(), -samples.min()) < 0.5 / 32768 * full_scale)
+
+
+@contextmanager
+def _block_buffer(channels: int) -> Iterator[Samples]:
+    """Lend room for a block of ``(T,)`` or ``(T, C)`` frames, in the end for the next recording of this thread.
+
+    Memory that is given back and taken again has to be cleared by the system, page by page.
+    """
+    room: Samples | None = getattr(_spare, "room", None)
+    _spare.room = None
+    if room is None:
+        room = np.empty(_BLOCK_FRAMES, dtype=np.float32)
+    try:
+        frames = _BLOCK_FRAMES // channels
+        yield room if channels == 1 else room[: frames * channels].reshape(frames, channels)
+    finally:
+        _spare.room = room
+
+
+def _within_full_scale(samples: Samples) -> Samples:
+    """Clip in place: resampling overshoots at clipped peaks, and float files may exceed full scale."""
+    return np.clip(samples, -1.0, 1.0, out=samples)
+
+
+def _all_finite(waveform: Samples) -> bool:
+    """Return whether no sample is NaN or infinite; one of them makes the sum so, and then each is looked at."""
+    with np.errstate(all="ignore"):
+        total = waveform.sum()
+    return bool(np.isfinite(total) or np.isfinite(waveform).all())

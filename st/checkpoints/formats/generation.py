@@ -1,0 +1,93 @@
+"""What a folder of transformers says of generation: how it begins and ends, and how it searches.
+
+Our decoder begins with ``</s>`` and the language, and ends with ``</s>``: a folder that was trained otherwise is refused.
+How to search is asked anew in every command here; what a folder says of it is named, not followed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from st.checkpoints.formats.settings import read_json_if_any
+from st.errors import CheckpointError
+from st.modules.config import DecoderConfig
+
+logger = logging.getLogger(__name__)
+
+GENERATION_FILENAME = "generation_config.json"
+
+# What none of our searches does unless it is asked to, and values beside null, 0 and false that ask for nothing either.
+_SEARCH: dict[str, object] = {
+    "num_beams": 5,
+    "length_penalty": 1.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "guidance_scale": 1.0,
+    "num_beam_groups": 1,
+    **dict.fromkeys(
+        (
+            *("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length", "min_new_tokens"),
+            *("bad_words_ids", "force_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids"),
+            *("sequence_bias", "exponential_decay_length_penalty", "do_sample", "penalty_alpha", "constraints"),
+            *("diversity_penalty", "token_healing", "dola_layers", "watermarking_config"),
+        )
+    ),
+}
+_LIMITS = ("max_new_tokens", "max_length")
+_LONGEST = 200
+"""Tokens of a translation at most, as our own search."""
+
+
+def check_generation(folder: Path, settings: Mapping[str, Any], decoder: DecoderConfig) -> None:
+    """Compare what a folder says of generation with what our decoder does.
+
+    Args:
+        folder: With or without a ``generation_config.json``, which transformers goes by alone where it is.
+        settings: Those of ``config.json``.
+        decoder: Shape of the decoder.
+
+    Raises:
+        CheckpointError: If its sentences begin or end with other tokens.
+    """
+    path = folder / GENERATION_FILENAME
+    source = path if path.is_file() else folder / "config.json"
+    given = read_json_if_any(path) if path.is_file() else _of_model(settings)
+    start = given.get("decoder_start_token_id")
+    start = given.get("bos_token_id") if start is None else start
+    for name, value, where in (
+        ("decoder_start_token_id", start, source),
+        ("decoder_start_token_id", settings.get("decoder_start_token_id"), folder / "config.json"),
+        ("eos_token_id", given.get("eos_token_id"), source),
+    ):
+        if value is not None and value not in (decoder.eos, [decoder.eos]):
+            raise CheckpointError(
+                f"{where}: {name} is {value!r:.100}{_inherited(name, given)}; expected {decoder.eos}: our decoder begins "
+                "with </s>, then the language, and ends with </s>. If the model was trained so, write it there"
+            )
+    _name_search(source, given if path.is_file() else settings, min(_LONGEST, decoder.max_positions - 2))
+
+
+def _of_model(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the generation config that transformers makes of a model's where there is none."""
+    decoder = settings.get("decoder")
+    own = {name: value for name, value in settings.items() if value is not None}
+    return {**(decoder if isinstance(decoder, Mapping) else {}), **own}
+
+
+def _inherited(name: str, given: Mapping[str, Any]) -> str:
+    missing = name == "decoder_start_token_id" and given.get(name) is None
+    return " (not given, so that transformers begins with bos_token_id)" if missing else ""
+
+
+def _name_search(source: Path, given: Mapping[str, Any], longest: int) -> None:
+    asked = [f"{name} {given[name]!r:.60}" for name in _SEARCH if given.get(name) and given[name] != _SEARCH[name]]
+    asked += [f"{name} {given[name]}" for name in _LIMITS if type(given.get(name)) is int and given[name] < longest]
+    if asked:
+        logger.warning(
+            "%s: asks for a search with %s, which is not followed here; a search goes by its own options, such as --beam",
+            source,
+            ", ".join(asked),
+        )

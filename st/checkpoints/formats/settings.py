@@ -1,0 +1,119 @@
+"""What a checkpoint says about itself, read with suspicion: strings are parsed, never evaluated."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from st.doors import readers as foreign_files
+from st.doors.shown import shown
+from st.errors import CheckpointError
+
+_MAX_CONV_LAYERS = 64
+_MAX_CONV_CHARS = 10_000
+_BUILDER_KEYS = ("_target_", "_component_", "_partial_")
+
+
+def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
+    """Parse fairseq's ``conv_feature_layers``, such as ``"[(512, 10, 5)] + [(512, 3, 2)] * 4"``.
+
+    Only lists of integers, ``+`` between lists and ``*`` by a number are understood; nothing is evaluated.
+
+    Raises:
+        CheckpointError: If the text is anything else.
+    """
+    try:
+        if isinstance(text, str) and len(text) > _MAX_CONV_CHARS:
+            raise ValueError("too long")
+        layers = _list_value(ast.parse(text.strip(), mode="eval").body) if isinstance(text, str) else text
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        layers = []
+    if not isinstance(layers, list | tuple) or not layers or any(not _is_layer(layer) for layer in layers):
+        raise CheckpointError(
+            f"conv_feature_layers is {shown(text)}; expected a list of (channels, kernel, stride) such as "
+            f"[(512, 10, 5)] + [(512, 3, 2)] * 4"
+        )
+    return tuple((layer[0], layer[1], layer[2]) for layer in layers)
+
+
+def _list_value(node: ast.AST) -> list[Any]:
+    """Return what an expression comes to, with no more parts on the way than a model has layers."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        value: object = _list_value(node.left) + _list_value(node.right)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        count = ast.literal_eval(node.right)
+        if type(count) is not int or not 0 <= count <= _MAX_CONV_LAYERS:
+            raise ValueError("not a repeat")
+        value = _list_value(node.left) * count
+    else:
+        value = ast.literal_eval(node)
+    if not isinstance(value, list | tuple) or len(value) > _MAX_CONV_LAYERS:
+        raise ValueError("not a list")
+    return list(value)
+
+
+def _is_layer(layer: object) -> bool:
+    return isinstance(layer, list | tuple) and len(layer) == 3 and all(type(n) is int and n > 0 for n in layer)
+
+
+def refuse_builders(value: object, source: str) -> None:
+    """Refuse settings that ask for something to be called.
+
+    Raises:
+        CheckpointError: If a key such as ``_target_`` is found at any depth.
+    """
+    waiting, seen = [value], {id(value)}
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            for key in _BUILDER_KEYS:
+                if value.get(key) is not None:
+                    raise CheckpointError(f"{source}: refused, as its settings ask to call {shown(value[key])} ({key})")
+        items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        # What stands in several places is looked at once; there may be more places than anybody can visit.
+        new = [item for item in items if isinstance(item, Mapping | list | tuple) and id(item) not in seen]
+        seen.update(map(id, new))
+        waiting += new
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: If the file is missing, is not a JSON object, or asks for something to be called.
+    """
+    try:
+        content = foreign_files.read_json(path, CheckpointError)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: found a JSON {type(content).__name__}; expected an object")
+    refuse_builders(content, str(path))
+    return content
+
+
+def read_json_if_any(path: Path) -> dict[str, Any]:
+    """Read a JSON object, or return an empty one if there is no such file."""
+    return read_json(path) if path.is_file() else {}
+
+
+def require(settings: Mapping[str, Any], wanted: Iterable[tuple[str, object, str]], source: str) -> None:
+    """Check settings that our model has no choice about.
+
+    Args:
+        settings: What the checkpoint says; a setting that it does not name is taken to fit.
+        wanted: Name, the only value that fits, and what that means.
+        source: File, for messages.
+
+    Raises:
+        CheckpointError: If one has another value; the message has both.
+    """
+    wrong = [
+        f"{name} is {shown(settings[name])}, expected {value!r} ({meaning})"
+        for name, value, meaning in wanted
+        if settings.get(name) is not None and settings[name] != value
+    ]
+    if wrong:
+        raise CheckpointError(f"{source}: not an architecture of this project: {'; '.join(wrong)}")

@@ -1,0 +1,175 @@
+"""Write a model as fairseq's ``.pt``: translation models for this project's plugin, encoders for stock fairseq too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOLS_KEY
+from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.pickled_file import write_pickled
+from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
+from st.checkpoints.formats.to_transformers import DICT_FILENAME, Exported, notes
+from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.data.config import CONFIG_FILENAME
+from st.errors import CheckpointError, UsageError
+from st.files import write_text
+from st.modules.config import WAVE_EPSILONS, ModelConfig
+from st.text.ctc_vocabulary import SPECIALS as CTC_SPECIALS
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.sentencepiece_training import dictionary_text
+from st.text.trimming import TRIM_FILENAME
+from st.text.vocabulary import SPECIALS, TextVocabulary
+
+SPM_FILENAME = "spm.model"
+LETTERS_FILENAME = "dict.ltr.txt"
+"""Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
+_FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+
+# Fields of the shape that follow from others or from the vocabulary, so that the plugin has no option for them.
+_NO_OPTIONS = frozenset(["project", "vocab_size", "pad", "bos", "eos"])
+
+
+def write_fairseq(
+    model: Exported, path: Path | str, *, dtype: torch.dtype | None = None, overwrite: bool = True
+) -> None:
+    """Write a file that ``fairseq`` loads.
+
+    A translation model becomes a training checkpoint of this project, complete with its vocabularies, whose tensors
+    carry the names of fairseq's ``xm_transformer``; an encoder becomes a file like ``xlsr2_300m.pt``; an encoder with a
+    CTC head one of ``wav2vec_ctc`` with its symbols inside, and in ``dict.ltr.txt`` beside it for stock fairseq.
+
+    Args:
+        model: What to write.
+        path: File to write; replaced if it exists.
+        dtype: Type to write floating tensors as; None for their own.
+        overwrite: Whether the ``dict.ltr.txt`` of another model may be replaced.
+
+    Raises:
+        CheckpointError: If fairseq has no model of these parts, a vocabulary is missing, or the file cannot be written.
+        UsageError: If there is a ``dict.ltr.txt`` with other symbols and it may not be replaced.
+        OSError: If ``dict.ltr.txt`` cannot be written.
+    """
+    path = Path(path)
+    parts = set(model.config.parts)
+    if {"encoder", "adaptor", "decoder"} == parts:
+        content = _translator(model)
+    elif parts == {"encoder"}:
+        content = _encoder(model)
+    else:
+        raise CheckpointError(f"fairseq has no model with these parts alone: {' '.join(model.config.parts)}")
+    content["model"] = {name: _standing_alone(tensor, dtype) for name, tensor in content["model"].items()}
+    if "decoder" in parts:
+        # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
+        embeddings = content["model"]["decoder.embed_tokens.weight"]
+        content["model"] |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
+    elif model.config.encoder.wave_epsilon != WAVE_EPSILONS["fairseq"]:
+        content["task_state"] = {EPSILON_KEY: model.config.encoder.wave_epsilon}
+    letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else []
+    beside = path.parent / LETTERS_FILENAME
+    dictionary = "".join(f"{symbol} 1\n" for symbol in letters)
+    if letters:
+        content.setdefault("task_state", {})[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
+        if not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
+            raise UsageError(
+                f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add --overwrite"
+            )
+    write_pickled(path, content)
+    if letters:
+        write_text(beside, dictionary)
+    if parts == {"encoder"}:
+        name_epsilon(model.config, model.data, "fairseq")
+
+
+def _translator(model: Exported) -> dict[str, Any]:
+    if model.text is None:
+        raise CheckpointError("a translation model without a dictionary cannot be written as a training checkpoint")
+    files = _bundle_files(model, model.text)
+    bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files} | notes(model)
+    task = {"_name": "speech_translation", "data": ""}
+    content = _frame(plugin_settings(model.config), task)
+    return content | {"model": to_fairseq(model.state), "task_state": {"st_bundle": bundle}}
+
+
+def plugin_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the options of the model ``xlsr_mbart`` that build this shape."""
+    settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m", "ctc_layer": config.ctc_layer}
+    for part in ("encoder", "adaptor", "decoder"):
+        values = dataclasses.asdict(getattr(config, part))
+        settings |= {f"{part}_{name}": value for name, value in values.items() if name not in _NO_OPTIONS}
+    settings["encoder_conv_layers"] = str([tuple(layer) for layer in config.encoder.conv_layers])
+    return settings
+
+
+def _encoder(model: Exported) -> dict[str, Any]:
+    speech = _speech_settings(model.config)
+    task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
+    if model.config.ctc_layer:
+        raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
+    if not model.config.ctc_vocab_size:
+        return _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
+    head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
+    tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
+    return _frame(head, task | {"_name": "audio_finetuning", "labels": "ltr"}) | {"model": tensors}
+
+
+def _speech_settings(config: ModelConfig) -> dict[str, Any]:
+    settings = {theirs: getattr(config.encoder, ours) for ours, theirs in ENCODER_SETTINGS}
+    return settings | {
+        "_name": "wav2vec2",
+        "conv_feature_layers": str([tuple(layer) for layer in config.encoder.conv_layers]),
+        "extractor_mode": "layer_norm",
+        "layer_norm_first": True,
+        "activation_fn": "gelu",
+    }
+
+
+def _frame(model: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fairseq expects of any checkpoint beside the weights."""
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    return {
+        "args": None,
+        "cfg": {"_name": None, "model": dict(model), "task": dict(task)},
+        "optimizer_history": [history],
+        "last_optimizer_state": None,
+        "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+    }
+
+
+def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:
+    tokenizer = {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME}
+    data = dataclasses.replace(
+        model.data, vocab_filename=DICT_FILENAME, bpe_tokenizer=tokenizer, lang_tag_format=text.lang_tag_format
+    )
+    files = {
+        CONFIG_FILENAME: data.to_yaml().encode("utf-8"),
+        DICT_FILENAME: dictionary_text(text.symbols[len(SPECIALS) :], ()).encode("utf-8"),
+        SPM_FILENAME: text.model_bytes(),
+    }
+    if model.ctc is not None:
+        files[data.ctc_vocab_filename] = model.ctc.to_json().encode("utf-8")
+    if model.trim is not None:
+        files[TRIM_FILENAME] = model.trim
+    return files
+
+
+def _letters(ctc: CtcVocabulary) -> list[str]:
+    """Return what a fairseq dictionary of the CTC vocabulary lists: all but the specials; the blank is its ``<s>``."""
+    if ctc.symbols[:4] != list(CTC_SPECIALS[:4]):
+        raise CheckpointError(
+            f"the CTC vocabulary begins with {' '.join(ctc.symbols[:4])}; fairseq needs {' '.join(CTC_SPECIALS[:4])}"
+        )
+    return ctc.symbols[4:]
+
+
+def _standing_alone(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return a tensor whose storage holds nothing else; ``torch.save`` would write all of a shared one."""
+    if dtype is not None and tensor.is_floating_point():
+        tensor = tensor.to(dtype)
+    tensor = tensor.detach().contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

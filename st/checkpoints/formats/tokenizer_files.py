@@ -1,0 +1,147 @@
+"""Tokenizer files for transformers that fit a vocabulary exactly, whole or trimmed."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from st.text.sentencepiece_model import model_type, read_fields, read_pieces
+from st.text.sentencepiece_training import mbart50_tags, model_pieces
+from st.text.vocabulary import MASK, SPECIALS, TextVocabulary
+
+logger = logging.getLogger(__name__)
+
+# Field numbers of sentencepiece_model.proto.
+_PIECES, _NORMALIZER_SPEC = 1, 3
+_CHARSMAP = 2
+_NUM_SPM_SPECIALS = 3
+
+
+def is_mbart50(text: TextVocabulary) -> bool:
+    """Return whether a vocabulary is mBART-50's layout over its SentencePiece model, nothing trimmed."""
+    return text.symbols[len(SPECIALS) :] == [*model_pieces(text.model_bytes()), *mbart50_tags()]
+
+
+def fitting_spm(text: TextVocabulary) -> bytes:
+    """Return a SentencePiece model with exactly the pieces of the vocabulary, in its order.
+
+    Piece ``n`` of the model (from 3, after ``<unk> <s> </s>``) is symbol ``n + 1`` of the vocabulary.
+    """
+    model = text.model_bytes()
+    encoded_pieces = [encoded for number, encoded, _ in read_fields(model) if number == _PIECES]
+    pieces = {piece.text: encoded for piece, encoded in zip(read_pieces(model), encoded_pieces, strict=True)}
+    wanted = [symbol for symbol in text.symbols[len(SPECIALS) :] if symbol in pieces]
+    if wanted == model_pieces(model):
+        return model
+    others = [encoded for number, encoded, _ in read_fields(model) if number != _PIECES]
+    return b"".join([*encoded_pieces[:_NUM_SPM_SPECIALS], *(pieces[symbol] for symbol in wanted), *others])
+
+
+def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
+    """Return ``tokenizer.json`` of the tokenizers library: same ids, same segmentation as the vocabulary.
+
+    Returns:
+        The document, or None for a SentencePiece model that is not of the unigram type, for which there is none.
+    """
+    model = text.model_bytes()
+    kind = model_type(model)
+    if kind != "unigram":
+        logger.warning(
+            "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram", kind
+        )
+        return None
+    scores = {piece.text: piece.score for piece in read_pieces(model)}
+    lowest = min(scores.values(), default=0.0)
+    names = _names(text)
+    special = {n for n, symbol in enumerate(text.symbols) if symbol in (*SPECIALS, MASK) or text.is_tag(n)}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_added(number, names[number]) for number in sorted(special)],
+        "normalizer": _normalizer(model),
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        "post_processor": _post_processor(text),
+        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        "model": {
+            "type": "Unigram",
+            "unk_id": text.unk,
+            # A symbol that is no piece must never be chosen for a stretch of text.
+            "vocab": [
+                [name, 0.0 if number in special else scores.get(name, lowest - 100.0)]
+                for number, name in enumerate(names)
+            ],
+            "byte_fallback": False,
+        },
+    }
+
+
+def tokenizer_config(text: TextVocabulary) -> dict[str, Any]:
+    """Return ``tokenizer_config.json``: mBART-50's own class if the vocabulary is its, a plain one otherwise."""
+    tags = [symbol for number, symbol in enumerate(text.symbols) if text.is_tag(number)]
+    config: dict[str, Any] = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "cls_token": "<s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1024,
+    }
+    if is_mbart50(text):
+        return config | {"tokenizer_class": "MBart50Tokenizer", "mask_token": MASK, "src_lang": "en_XX"}
+    mask = {"mask_token": MASK} if MASK in text.symbols else {}
+    return config | mask | {"tokenizer_class": "PreTrainedTokenizerFast", "additional_special_tokens": tags}
+
+
+def _names(text: TextVocabulary) -> list[str]:
+    """Return the symbols as transformers calls them: mBART-50's tags without the brackets that fairseq writes."""
+    if not is_mbart50(text):
+        return list(text.symbols)
+    return [symbol.strip("[]") if text.is_tag(number) else symbol for number, symbol in enumerate(text.symbols)]
+
+
+def _added(number: int, symbol: str) -> dict[str, Any]:
+    return {
+        "id": number,
+        "content": symbol,
+        "single_word": False,
+        "lstrip": symbol == MASK,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
+
+
+def _post_processor(text: TextVocabulary) -> dict[str, Any]:
+    """End a text with ``</s>``; the tag that begins it depends on the language and is not the tokenizer's to know."""
+    end = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+    single: Sequence[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}, end]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}, end],
+        "special_tokens": {"</s>": {"id": "</s>", "ids": [text.eos], "tokens": ["</s>"]}},
+    }
+
+
+def _normalizer(model: bytes) -> dict[str, Any]:
+    charsmap = next(
+        (
+            payload
+            for number, _, spec in read_fields(model)
+            if number == _NORMALIZER_SPEC
+            for inner, _, payload in read_fields(spec)
+            if inner == _CHARSMAP
+        ),
+        b"",
+    )
+    steps: list[dict[str, Any]] = []
+    if charsmap:
+        steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode("ascii")})
+    steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
+    steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
+    return {"type": "Sequence", "normalizers": steps}

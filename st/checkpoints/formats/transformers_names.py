@@ -1,0 +1,136 @@
+"""Parameter names of every format beside ours, one table per pair; ``N`` stands for any number.
+
+A row whose names end in a dot renames everything below that module, weight and bias. The first row that fits counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+from st.checkpoints.formats.fairseq_names import PREFIXES
+
+Value = TypeVar("Value")
+Rows = tuple[tuple[str, str], ...]
+
+WAV2VEC2_TRANSFORMERS: Rows = (
+    # ours                                        transformers' Wav2Vec2Model
+    ("encoder.mask_emb", "masked_spec_embed"),
+    ("encoder.feature_extractor.conv_layers.N.0.", "feature_extractor.conv_layers.N.conv."),
+    ("encoder.feature_extractor.conv_layers.N.2.1.", "feature_extractor.conv_layers.N.layer_norm."),
+    ("encoder.layer_norm.", "feature_projection.layer_norm."),
+    ("encoder.post_extract_proj.", "feature_projection.projection."),
+    ("encoder.encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    ("encoder.encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    ("encoder.encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.attention."),
+    ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.layer_norm."),
+    ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.feed_forward.intermediate_dense."),
+    ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.feed_forward.output_dense."),
+    ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.final_layer_norm."),
+    ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
+    ("adaptor.proj.", "adapter.proj."),
+    ("adaptor.proj_ln.", "adapter.proj_layer_norm."),
+    ("adaptor.layers.N.", "adapter.layers.N.conv."),
+)
+
+
+def _below(prefix: str, rows: Rows) -> Rows:
+    return tuple((ours, prefix + theirs) for ours, theirs in rows)
+
+
+SPEECH_ENCODER_DECODER: Rows = (
+    *_below("encoder.", WAV2VEC2_TRANSFORMERS),
+    ("decoder.", "decoder.model.decoder."),
+)
+FOR_CTC: Rows = (*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))
+FOR_PRETRAINING: Rows = _below("wav2vec2.", WAV2VEC2_TRANSFORMERS)
+MBART_TRANSFORMERS: Rows = (("decoder.", "model.decoder."),)
+
+XM_TRANSFORMER: Rows = PREFIXES
+WAV2VEC2_FAIRSEQ: Rows = (("encoder.", ""),)
+WAV2VEC_CTC: Rows = (("encoder.", "w2v_encoder.w2v_model."), ("ctc.proj.", "w2v_encoder.proj."))
+MBART_FAIRSEQ: Rows = (("decoder.", "decoder."),)
+
+ALIASES: Rows = (
+    # older or newer spelling                 the one in the tables
+    ("pos_conv_embed.conv.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0"),
+    ("pos_conv_embed.conv.weight_v", "pos_conv_embed.conv.parametrizations.weight.original1"),
+    ("pos_conv.0.parametrizations.weight.original0", "pos_conv.0.weight_g"),
+    ("pos_conv.0.parametrizations.weight.original1", "pos_conv.0.weight_v"),
+)
+"""Weight norm has two spellings, before and after torch 2.0; the end of a name is compared."""
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """A format's names: how they map, and which of them our model has no use for."""
+
+    rows: Rows
+    """Our names and theirs."""
+    dropped: tuple[str, ...] = ()
+    """Patterns of their names that are left out on purpose; anything else without a row is an error."""
+    tied: tuple[str, ...] = ()
+    """Their names that must equal the embeddings, which our model shares."""
+
+    def ours(self, name: str) -> str | None:
+        """Return our name of their ``name``, or None if no row fits."""
+        for alias, usual in ALIASES:
+            if name.endswith(alias):
+                name = name.removesuffix(alias) + usual
+        return _rename(name, tuple((theirs, ours) for ours, theirs in self.rows))
+
+    def theirs(self, name: str) -> str | None:
+        """Return their name of our ``name``, or None if no row fits."""
+        return _rename(name, self.rows)
+
+    def is_dropped(self, name: str) -> bool:
+        """Return whether their ``name`` is left out on purpose."""
+        return any(re.fullmatch(pattern, name) for pattern in self.dropped)
+
+    def outward(self, state: Mapping[str, Value]) -> dict[str, Value]:
+        """Rename our state to their names; parameters that the format has no name for are left out."""
+        renamed = ((self.theirs(name), value) for name, value in state.items())
+        return {name: value for name, value in renamed if name is not None}
+
+
+@cache
+def _pattern(source: str) -> re.Pattern[str]:
+    pattern = re.escape(source).replace(r"\.N\.", r"\.(\d+)\.")
+    return re.compile(pattern if source.endswith(".") or not source else pattern + "$")
+
+
+def _rename(name: str, rows: Rows) -> str | None:
+    for source, target in rows:
+        if match := _pattern(source).match(name):
+            number = match.group(1) if match.groups() else ""
+            return target.replace(".N.", f".{number}.") + name[match.end() :]
+    return None
+
+
+_PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*", r"target_glu\..*", r"_ema|_ema\..*")
+_DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
+
+KEYMAPS: dict[str, KeyMap] = {
+    "fairseq xm_transformer": KeyMap(
+        XM_TRANSFORMER, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)
+    ),
+    "fairseq wav2vec2": KeyMap(WAV2VEC2_FAIRSEQ, dropped=_PRETRAINING_ONLY),
+    "fairseq wav2vec_ctc": KeyMap(WAV2VEC_CTC),
+    "fairseq mbart": KeyMap(
+        MBART_FAIRSEQ, dropped=(r"encoder\..*", *_DECODER_NOTES), tied=("decoder.output_projection.weight",)
+    ),
+    "transformers SpeechEncoderDecoderModel": KeyMap(SPEECH_ENCODER_DECODER, tied=("decoder.lm_head.weight",)),
+    "transformers Wav2Vec2Model": KeyMap(WAV2VEC2_TRANSFORMERS),
+    "transformers Wav2Vec2ForPreTraining": KeyMap(FOR_PRETRAINING, dropped=_PRETRAINING_ONLY),
+    "transformers Wav2Vec2ForCTC": KeyMap(FOR_CTC),
+    "transformers MBartForConditionalGeneration": KeyMap(
+        MBART_TRANSFORMERS,
+        dropped=(r"model\.encoder\..*", r"final_logits_bias"),
+        tied=("lm_head.weight", "model.shared.weight"),
+    ),
+}
+"""Every foreign format that opens, by the name under which it is reported."""

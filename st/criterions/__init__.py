@@ -1,1 +1,0 @@
-"""fairseq criterions of ``--user-dir st``."""

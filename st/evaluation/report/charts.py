@@ -1,0 +1,132 @@
+"""The charts of a report: BLEU per direction, and the curves of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from st.evaluation.report.published import CHART_SYSTEMS, published_systems
+from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
+from st.evaluation.scoring.results import Report
+from st.report.charts import Bar, Line, bar_chart, line_chart
+from st.report.curves import Curve, Point, TrainingCurves
+from st.text.languages import split_direction
+
+CURVE_PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("loss", "Loss", ("loss",)),
+    ("ctc-loss", "CTC loss", ("ctc_loss",)),
+    ("bleu", "BLEU while training", ("bleu", "sacrebleu")),
+    ("wer", "CTC word error rate while training, %", ("ctc_wer", "wer")),
+    ("cer", "CTC character error rate while training, %", ("ctc_cer", "cer", "uer")),
+)
+"""Name, title and metrics (the first that was logged) of each panel of training curves."""
+
+_MAX_SUBSETS = 4
+_LOSS_PANELS = ("loss", "ctc-loss")
+_ERROR_PANELS = ("wer", "cer")
+
+
+def bleu_charts(report: Report) -> list[tuple[str, str]]:
+    """Return one bar chart per group, into and out of English, as name and SVG."""
+    charts = []
+    everything = [_bar(report, name) for name in report.directions]
+    widest = max((bar.reach for bar in everything), default=None)
+    for group in ("x_en", "en_x"):
+        average = report.averages[group]
+        names = [name for name in report.directions if name not in average.missing and _group(name) == group]
+        if not names:
+            continue
+        bars = [_bar(report, name) for name in names]
+        series = _series(report, names)
+        title = f"BLEU {GROUP_NAMES[group]}"
+        mark = None
+        if average.value is not None and len(names) > 1:
+            title += f" (dashed: average {score_text(average.value)})"
+            mark = (f"average of {average.n}: {score_text(average.value)}", average.value)
+        charts.append(
+            (
+                f"bleu-{group}",
+                bar_chart(bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series),
+            )
+        )
+    return charts
+
+
+def _bar(report: Report, direction: str) -> Bar:
+    result = report.directions[direction]
+    interval = result.intervals.get("bleu")
+    names = _series(report, [name for name in report.directions if _group(name) == _group(direction)])
+    figures = {system.name: system.bleu.get(direction) for system in published_systems()}
+    marks = [(place, figures[name]) for place, name in enumerate(names) if direction in report.comparable]
+    return Bar(
+        _label(direction),
+        result.bleu.value,
+        _hint(report, direction),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        marks=tuple((place, value) for place, value in marks if value is not None),
+    )
+
+
+def _series(report: Report, names: Sequence[str]) -> list[str]:
+    """Return the published systems that have a figure for any of the directions that may be compared."""
+    wanted = [name for name in names if name in report.comparable]
+    having = {system.name for system in published_systems() if system.average(wanted)[1]}
+    return [name for name in CHART_SYSTEMS if name in having]
+
+
+def _group(direction: str) -> str:
+    return "x_en" if split_direction(direction)[1] == "en" else "en_x"
+
+
+def _label(direction: str) -> str:
+    return " → ".join(split_direction(direction))
+
+
+def _hint(report: Report, direction: str) -> str:
+    result = report.directions[direction]
+    interval = result.intervals.get("bleu")
+    between = f" (95 % interval {interval_text(interval)})" if interval else ""
+    return f"{direction_name(direction)}: BLEU {score_text(result.bleu.value)}{between}, {result.n} segments"
+
+
+def curve_charts(curves: TrainingCurves) -> list[tuple[str, str]]:
+    """Return a line chart for each panel that has data, as name and SVG."""
+    stages = [(stage.name, stage.first_update) for stage in curves.stages]
+    panels = [(name, title, _lines(curves.of(*metrics))) for name, title, metrics in CURVE_PANELS]
+    last = max((update for _, _, lines in panels for line in lines for update, _ in line.points), default=0.0)
+    charts = []
+    for name, title, lines in panels:
+        if lines:
+            ceiling = panel_ceiling(name, lines)
+            svg = line_chart(lines, name=f"curve-{name}", title=title, stages=stages, x_max=last, y_max=ceiling)
+            charts.append((f"curve-{name}", svg))
+    return charts
+
+
+def _lines(curves: Sequence[Curve]) -> list[Line]:
+    """Name the curves; many validation subsets become one line, their mean."""
+    train = [Line("train", curve.points) for curve in curves if curve.dataset == "train"]
+    subsets = [curve for curve in curves if curve.dataset != "train"]
+    if len(subsets) <= _MAX_SUBSETS:
+        return train + [Line(curve.dataset, curve.points, place) for place, curve in enumerate(subsets, start=1)]
+    return [*train, Line(f"mean of {len(subsets)} validation subsets", _mean_points(subsets), 1)]
+
+
+def _mean_points(curves: Sequence[Curve]) -> list[Point]:
+    """Average the curves at the updates that all of them have."""
+    tables = [dict(curve.points) for curve in curves]
+    common = sorted(set(tables[0]).intersection(*tables[1:]))
+    return [(update, sum(table[update] for table in tables) / len(tables)) for update in common] or list(
+        curves[0].points
+    )
+
+
+def panel_ceiling(name: str, lines: Sequence[Line]) -> float | None:
+    """Return where to cut the axis of a panel: off the first steep fall of a loss, and error rates beyond 100 %."""
+    if name in _ERROR_PANELS:
+        return 100.0
+    if name not in _LOSS_PANELS:
+        return None
+    values = sorted(value for line in lines for _, value in line.points)
+    # Nine tenths of the points decide the scale: the first hundred updates may start ten times higher.
+    return values[int(0.9 * (len(values) - 1))] * 1.5 if values[-1] > 0 else None

@@ -1,0 +1,110 @@
+"""Curves of one training, or of several beside each other, as a page or a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from st.errors import UsageError
+from st.evaluation.report.charts import CURVE_PANELS, curve_charts, panel_ceiling
+from st.files import write_text
+from st.report.charts import CHART_CSS, NUM_COLOURS, Line, line_chart
+from st.report.curves import TrainingCurves, find_logs, read_curves
+
+MAX_RUNS = NUM_COLOURS
+SUFFIXES = (".html", ".svg")
+
+_GAP = 24
+_SIZE = re.compile(r'viewBox="0 0 (\d+) ([\d.]+)"')
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>body{{margin:2rem auto;max-width:62rem;padding:0 1rem;background:#fff;color:#1f1f1c;
+font:15px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}}
+main{{display:flex;flex-wrap:wrap;gap:2rem}}
+@media (prefers-color-scheme:dark){{body{{background:#1f1f1c;color:#ecebe6}}}}{css}</style></head>
+<body><h1>{title}</h1><main>
+{charts}
+</main></body></html>
+"""
+
+
+def read_run(run: Path | str) -> TrainingCurves:
+    """Read the curves of a training.
+
+    Args:
+        run: A log, or the folder that training saved to.
+
+    Raises:
+        UsageError: If the folder has no log, or the log no curves.
+    """
+    path = Path(run)
+    logs = find_logs(path) if path.is_dir() else [path]
+    if not logs:
+        raise UsageError(f"{run}: no log in it; expected log.jsonl or *.log")
+    curves = read_curves(logs)
+    if not curves.curves:
+        raise UsageError(f"{run}: no training curves in it; expected log.jsonl, or a log of --log-format json")
+    return curves
+
+
+def draw_runs(runs: Mapping[str, TrainingCurves]) -> list[tuple[str, str]]:
+    """Return a chart for each panel that has data, as name and SVG.
+
+    One training is drawn with its training and validation curves; of several, the validation curves are compared.
+
+    Raises:
+        UsageError: If there are more than :data:`MAX_RUNS`.
+    """
+    if len(runs) == 1:
+        return curve_charts(next(iter(runs.values())))
+    if len(runs) > MAX_RUNS:
+        raise UsageError(f"{len(runs)} runs; expected at most {MAX_RUNS}, as there are no more colours to tell apart")
+    charts = []
+    for name, title, metrics in CURVE_PANELS:
+        lines = [
+            Line(run, points, colour)
+            for colour, (run, curves) in enumerate(runs.items())
+            if (points := _compared(curves, metrics))
+        ]
+        if lines:
+            svg = line_chart(lines, name=f"curve-{name}", title=title, y_max=panel_ceiling(name, lines))
+            charts.append((f"curve-{name}", svg))
+    return charts
+
+
+def write_plot(path: Path | str, charts: Sequence[tuple[str, str]], title: str) -> None:
+    """Write charts as ``.html`` or ``.svg``, whichever the name ends in.
+
+    Raises:
+        UsageError: If it ends in something else.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    drawings = [svg for _, svg in charts]
+    if path.suffix == ".html":
+        write_text(path, _PAGE.format(title=escape(title), css=CHART_CSS, charts="\n".join(drawings)))
+    else:
+        write_text(path, _stack(drawings))
+
+
+def _compared(curves: TrainingCurves, metrics: Sequence[str]) -> tuple[tuple[float, float], ...]:
+    """Return one curve to compare by: of the first validation subset, or of training if nothing was validated."""
+    found = curves.of(*metrics)
+    validation = [curve for curve in found if curve.dataset != "train"]
+    return next((curve.points for curve in validation or found), ())
+
+
+def _stack(drawings: Sequence[str]) -> str:
+    """Put charts below each other in one picture."""
+    top, width, parts = 0.0, 0, []
+    for svg in drawings:
+        match = _SIZE.search(svg)
+        own_width, height = (int(match[1]), float(match[2])) if match else (0, 0.0)
+        parts.append(svg.replace("<svg ", f'<svg y="{top:g}" ', 1))
+        width, top = max(width, own_width), top + height + _GAP
+    size = f'viewBox="0 0 {width} {top:g}" width="{width}" height="{top:g}"'
+    body = "\n".join(parts)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{CHART_CSS}</style>\n{body}\n</svg>\n'

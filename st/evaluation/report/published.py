@@ -1,0 +1,196 @@
+"""BLEU that others have published for CoVoST 2, to stand beside ours; every figure with its source.
+
+The table is ``published_bleu.tsv`` beside this file. Its figures are BLEU on CoVoST 2's whole test sets, and only there
+do they mean anything beside ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from st.errors import EvaluationError
+from st.evaluation.report.tables import GROUP_NAMES, TextTable, score_text
+from st.evaluation.scoring.averages import AVERAGE_GROUPS, mean
+from st.evaluation.scoring.hypotheses import read_table
+from st.evaluation.scoring.results import JsonValue, Report, number
+from st.text.languages import DIRECTIONS, split_direction
+
+TABLE = Path(__file__).with_name("published_bleu.tsv")
+
+CHART_SYSTEMS = ("XLS-R 0.3B", "XLS-R 2B", "Whisper large-v2", "SeamlessM4T-Large v1", "XMEF-JT")
+"""Systems marked in charts, where they have a figure for the direction."""
+
+TEST_SIZES: dict[str, int] = {
+    "fr": 14760, "de": 13511, "es": 13221, "ca": 12730, "it": 8951, "ru": 6300, "zh-CN": 4898, "pt": 4023, "fa": 3445,
+    "et": 1571, "mn": 1759, "nl": 1699, "tr": 1629, "ar": 1695, "sv-SE": 1595, "lv": 1629, "sl": 360, "ta": 786,
+    "ja": 684, "id": 844, "cy": 690, "en": 15531,
+}  # fmt: skip
+"""Recordings in CoVoST 2's test sets, by spoken language."""
+
+COMPLETE = 0.98
+"""Share of the test set from which on figures are held to be comparable: later Common Voice releases miss a few clips."""
+
+OWN_NAME = "this model"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSystem:
+    """One system's BLEU by direction, as its source prints it."""
+
+    name: str
+    bleu: Mapping[str, float]
+    origins: Mapping[str, str]
+    """Where each figure was published, by direction."""
+
+    def sources(self, directions: Sequence[str]) -> list[str]:
+        """Return where the figures of these directions were published."""
+        return list(dict.fromkeys(self.origins[name] for name in directions if name in self.origins))
+
+    def average(self, directions: Sequence[str]) -> tuple[float | None, int]:
+        """Return the mean over those of ``directions`` that it has a figure for, and how many these are."""
+        values = [self.bleu[name] for name in directions if name in self.bleu]
+        return mean(values), len(values)
+
+
+@cache
+def published_systems() -> tuple[PublishedSystem, ...]:
+    """Read the table.
+
+    Raises:
+        EvaluationError: If the table is malformed.
+    """
+    rows = read_table(TABLE)
+    found: dict[str, dict[str, float]] = {}
+    origins: dict[str, dict[str, str]] = {}
+    columns = [rows.column(name) for name in ("system", "src_lang", "tgt_lang", "bleu", "source")]
+    for system, source_language, target_language, bleu, source in zip(*columns, strict=True):
+        direction = f"{source_language}_{target_language}"
+        if direction not in DIRECTIONS or direction in found.setdefault(system, {}):
+            raise EvaluationError(f"{TABLE}: {system} has {direction} twice or CoVoST 2 has no such direction")
+        found[system][direction] = float(bleu)
+        origins.setdefault(system, {})[direction] = source
+    return tuple(PublishedSystem(name, figures, origins[name]) for name, figures in found.items())
+
+
+def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ...]:
+    """Return the directions of a report that published figures may stand beside.
+
+    Args:
+        report: An evaluation.
+        choice: ``auto``: those whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
+    """
+    if choice == "never":
+        return ()
+    return tuple(
+        name
+        for name, result in report.directions.items()
+        if choice == "always" or _is_published(name, result.n, report.subset)
+    )
+
+
+def _is_published(direction: str, num_segments: int, subset: str) -> bool:
+    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
+
+
+def beside_published(report: Report, choice: str = "auto") -> Report:
+    """Set published figures beside a report's, with a note where they cannot be compared.
+
+    Args:
+        report: An evaluation.
+        choice: As for :func:`comparable_directions`.
+    """
+    names = comparable_directions(report, choice)
+    caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
+    notes = {**report.notes, "published": caveat} if caveat else report.notes
+    return replace(report, comparable=names, published=published_json(names), notes=notes)
+
+
+def is_whole_test_set(direction: str, num_segments: int) -> bool:
+    """Return whether so many segments can be CoVoST 2's test set of a direction."""
+    size = TEST_SIZES[split_direction(direction)[0]]
+    return COMPLETE * size <= num_segments <= size
+
+
+def other_test_sets(sizes: Mapping[str, int], subset: str = "test") -> str | None:
+    """Say where published figures mean nothing beside ours; None where they do.
+
+    Args:
+        sizes: Segments scored, by direction that the figures stand beside.
+        subset: What was scored, as ``st evaluate`` names it.
+    """
+    other = [f"{name} ({size})" for name, size in sizes.items() if not _is_published(name, size, subset)]
+    if not other:
+        return None
+    return (
+        "The published figures are of the whole CoVoST 2 test sets. By their name or size these are not, so that scores "
+        f"of yours and published ones cannot be compared: {', '.join(other)}"
+    )
+
+
+def comparison_tables(scores: Mapping[str, Mapping[str, float]], directions: Sequence[str]) -> list[TextTable]:
+    """Set systems of ours and published ones side by side: averages over the same directions, then every direction.
+
+    Args:
+        scores: BLEU by direction of each of our systems, by name.
+        directions: The directions to compare in.
+    """
+    theirs = [system for system in published_systems() if system.average(directions)[1]]
+    ours = [
+        PublishedSystem(name, figures, dict.fromkeys(figures, "this evaluation")) for name, figures in scores.items()
+    ]
+    systems = [*ours, *theirs]
+    groups = [group for group, members in AVERAGE_GROUPS.items() if set(members) & set(directions)]
+    if "all" in groups and {"x_en", "en_x"} - set(groups):
+        groups.remove("all")  # the same as the one group that there is
+    averages = TextTable(
+        "Beside published systems: average BLEU over the same directions",
+        ("system", *(GROUP_NAMES[group] for group in groups), "source"),
+        tuple(
+            (
+                system.name,
+                *(_average_cell(system, group, directions) for group in groups),
+                ", ".join(system.sources(directions)),
+            )
+            for system in systems
+        ),
+        frozenset(GROUP_NAMES[group] for group in groups),
+        long=frozenset({"source"}),
+    )
+    single = TextTable(
+        "Beside published systems: BLEU of every direction",
+        ("direction", *(system.name for system in systems)),
+        tuple((name, *(score_text(system.bleu.get(name)) for system in systems)) for name in directions),
+        frozenset(system.name for system in systems),
+    )
+    return [averages, single]
+
+
+def own_comparison(report: Report) -> list[TextTable]:
+    """Set an evaluation beside the published systems, in the directions where that is fair."""
+    scores = {name: report.directions[name].bleu.value for name in report.comparable}
+    return comparison_tables({OWN_NAME: scores}, report.comparable)
+
+
+def _average_cell(system: PublishedSystem, group: str, directions: Sequence[str]) -> str:
+    """Return an average, or a dash if the system lacks one of the directions: over others it would mislead."""
+    wanted = [name for name in AVERAGE_GROUPS[group] if name in directions]
+    value, count = system.average(wanted)
+    return score_text(value if count == len(wanted) else None)
+
+
+def published_json(directions: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the published figures for these directions, by system."""
+    record: dict[str, JsonValue] = {}
+    for system in published_systems():
+        average, count = system.average(directions)
+        if count:
+            record[system.name] = {
+                "sources": list[JsonValue](system.sources(directions)),
+                "bleu": {name: system.bleu[name] for name in directions if name in system.bleu},
+                "average_bleu": number(average),
+                "n": count,
+            }
+    return record

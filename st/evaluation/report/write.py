@@ -1,0 +1,110 @@
+"""Write an evaluation's folder: hypotheses, transcripts, charts and the three reports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from st.data.manifest import clean_field
+from st.evaluation.report.charts import bleu_charts, curve_charts
+from st.evaluation.report.clips import NO_CLIPS, Clips
+from st.evaluation.report.examples import Examples
+from st.evaluation.report.html import render_html
+from st.evaluation.report.markdown import render_markdown
+from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
+from st.evaluation.scoring.results import Report
+from st.files import atomic_write, write_json, write_text
+from st.report.charts import standalone
+from st.report.curves import TrainingCurves
+from st.text.languages import DIRECTIONS, LANGUAGES
+
+REPORT_FILENAME = "report.json"
+
+_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
+
+
+def write_report(
+    out_dir: Path | str,
+    report: Report,
+    *,
+    translations: Mapping[str, Sequence[HypothesisRow]],
+    transcripts: Mapping[str, Sequence[HypothesisRow]],
+    curves: TrainingCurves,
+    examples: Mapping[str, Examples],
+    flags: Mapping[str, Sequence[Sequence[str]]],
+    clips: Clips = NO_CLIPS,
+) -> None:
+    """Write everything, each file as a whole; tables of an earlier evaluation that this one has not are removed.
+
+    Args:
+        out_dir: Made if missing.
+        report: The results.
+        translations: Hypotheses by direction.
+        transcripts: Transcripts by spoken language.
+        curves: May be empty.
+        examples: By direction.
+        flags: Signs of hallucination of each hypothesis, by direction.
+        clips: Recordings of examples.
+    """
+    out = Path(out_dir)
+    _write_tables(out / "hypotheses", translations, DIRECTIONS)
+    _write_tables(out / "transcripts", transcripts, tuple(LANGUAGES))
+    _write_flags(out / "flags.tsv", translations, flags)
+    bleu, training = bleu_charts(report), curve_charts(curves)
+    for name, svg in bleu + training:
+        write_text(out / "charts" / f"{name}.svg", standalone(svg))
+    _remove_others(out / "charts", "bleu-*.svg", {name for name, _ in bleu})
+    _remove_others(out / "charts", "curve-*.svg", {name for name, _ in training})
+    linked = [(_title(svg), f"charts/{name}.svg") for name, svg in bleu + training]
+    write_text(out / "report.md", render_markdown(report, charts=linked, examples=examples))
+    page = render_html(report, bleu=bleu, training=training, examples=examples, clips=clips)
+    write_text(out / "report.html", page)
+    # Last, so that a report.json stands for a finished evaluation.
+    write_json(out / REPORT_FILENAME, report.to_json())
+
+
+def written_folders(out_dir: Path | str) -> list[Path]:
+    """Return the folders that :func:`write_report` writes to."""
+    return [Path(out_dir, name) for name in (".", "hypotheses", "transcripts", "charts")]
+
+
+def written_run(out_dir: Path | str) -> str | None:
+    """Return the ``run`` of the finished evaluation in a folder, or None if there is none."""
+    try:
+        record = json.loads((Path(out_dir) / REPORT_FILENAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return record.get("run") if isinstance(record, dict) else None
+
+
+def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Sequence[str]) -> None:
+    for name, rows in tables.items():
+        write_hypotheses(folder / f"{name}.tsv", rows)
+    for name in known:
+        if name not in tables:
+            (folder / f"{name}.tsv").unlink(missing_ok=True)
+
+
+def _write_flags(
+    path: Path, tables: Mapping[str, Sequence[HypothesisRow]], flags: Mapping[str, Sequence[Sequence[str]]]
+) -> None:
+    """Write which hypotheses are suspicious and why, one per row."""
+    with atomic_write(path) as handle:
+        handle.write("direction\tid\tflags\n")
+        for direction, rows in tables.items():
+            for row, found in zip(rows, flags[direction], strict=True):
+                if found:
+                    handle.write(f"{direction}\t{clean_field(row.id)}\t{','.join(found)}\n")
+
+
+def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:
+    for path in folder.glob(pattern):
+        if path.stem not in kept:
+            path.unlink()
+
+
+def _title(svg: str) -> str:
+    found = _TITLE.search(svg)
+    return found.group(1) if found else ""

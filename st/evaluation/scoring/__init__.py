@@ -1,0 +1,1 @@
+"""Scores: BLEU, chrF, TER, error rates, latency, significance."""

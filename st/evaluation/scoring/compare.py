@@ -1,0 +1,263 @@
+"""Compare systems over the same segments: is a difference of scores more than chance?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from st.errors import EvaluationError, UsageError
+from st.evaluation.scoring.averages import Average, average_groups
+from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses
+from st.evaluation.scoring.pairing import pair_by_id
+from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
+from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
+from st.evaluation.scoring.scores import checked_segments, translation_statistics
+from st.evaluation.scoring.statistics import Statistics
+from st.text.languages import DIRECTIONS, parse_directions, split_direction
+
+METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
+"""Metrics to compare by, and their names for people."""
+SIGNIFICANT = 0.05
+
+_NAMED = re.compile(r"([^=/\\]+)=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Hypotheses of one system."""
+
+    name: str
+    tables: Mapping[str, Sequence[HypothesisRow]]
+    """By direction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """One metric of one system in one direction, against the baseline."""
+
+    score: MetricScore
+    interval: Interval
+    difference: float | None = None
+    """From the baseline's score; None for the baseline itself."""
+    p_bootstrap: float | None = None
+    """Paired bootstrap."""
+    p_randomisation: float | None = None
+    """Approximate randomisation."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether both tests call the difference more than chance."""
+        found = (self.p_bootstrap, self.p_randomisation)
+        return all(p is not None and p < SIGNIFICANT for p in found)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the record, rounded like scores."""
+        record: dict[str, JsonValue] = {
+            "score": number(self.score.value),
+            "signature": self.score.signature,
+            "ci": self.interval.to_json(),
+        }
+        if self.difference is not None:
+            record["difference"] = number(self.difference)
+            record["p_bootstrap"] = number(self.p_bootstrap)
+            record["p_randomisation"] = number(self.p_randomisation)
+        return record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Systems against the first of them, in the directions that all have."""
+
+    systems: tuple[str, ...]
+    """The baseline first."""
+    metrics: tuple[str, ...]
+    sizes: Mapping[str, int]
+    """Segments by direction."""
+    outcomes: Mapping[str, Mapping[str, Mapping[str, Outcome]]]
+    """By direction, system and metric."""
+    left_out: tuple[str, ...] = field(default=())
+    """Directions asked for that only some of the systems have."""
+
+    def averages(self, system: str) -> dict[str, Average]:
+        """Return a system's macro averages of BLEU over groups of the common directions; empty without BLEU."""
+        if "bleu" not in self.metrics:
+            return {}
+        scores = {name: found[system]["bleu"].score for name, found in self.outcomes.items()}
+        return average_groups({name: (score.value, score.signature) for name, score in scores.items()})
+
+    def tally(self, system: str, metric: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the directions where a system is better, worse, and neither, by both tests."""
+        better: list[str] = []
+        worse: list[str] = []
+        neither: list[str] = []
+        sign = -1 if metric == "ter" else 1
+        for direction, found in self.outcomes.items():
+            outcome = found[system][metric]
+            gain = sign * (outcome.difference or 0.0)
+            (neither if not outcome.significant or not gain else better if gain > 0 else worse).append(direction)
+        return better, worse, neither
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return everything as JSON values, equal for equal results."""
+        return {
+            "baseline": self.systems[0],
+            "systems": list(self.systems),
+            "directions": {
+                direction: {
+                    "n": self.sizes[direction],
+                    "systems": {
+                        name: {metric: outcome.to_json() for metric, outcome in outcomes.items()}
+                        for name, outcomes in found.items()
+                    },
+                }
+                for direction, found in self.outcomes.items()
+            },
+            "averages": {
+                name: {group: number(average.value) for group, average in self.averages(name).items() if average.n}
+                for name in self.systems
+            },
+            "left_out": list(self.left_out),
+        }
+
+
+def read_system(text: str) -> System:
+    """Read a system's hypotheses.
+
+    Args:
+        text: A folder of ``st evaluate``, or one table ``<direction>.tsv`` of it; ``NAME=PATH`` gives it a name.
+
+    Raises:
+        UsageError: If there is no such file or folder.
+        EvaluationError: If it holds no hypotheses, or a table is malformed or not named after a direction.
+    """
+    match = None if Path(text).exists() else _NAMED.fullmatch(text)
+    name, path = (match[1], Path(match[2])) if match else ("", Path(text))
+    if path.is_file():
+        files = [path]
+    elif path.is_dir():
+        files = sorted((path / "hypotheses" if (path / "hypotheses").is_dir() else path).glob("*.tsv"))
+    else:
+        raise UsageError(f"{path}: no such file or folder; give the folder of an evaluation")
+    found = {file.stem: file for file in files}
+    strange = [str(file) for stem, file in found.items() if stem not in DIRECTIONS]
+    if strange or not found:
+        raise EvaluationError(
+            f"{path}: expected tables of hypotheses named after their directions, such as fr_en.tsv; found "
+            f"{', '.join(strange) or 'none'}"
+        )
+    tables = {direction: read_hypotheses(found[direction]) for direction in DIRECTIONS if direction in found}
+    return System(name or (path.stem if path.is_file() else path.resolve().name), tables)
+
+
+def compare(
+    systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf"), directions: str = "all"
+) -> Comparison:
+    """Compare systems with the first one in the directions that they have in common.
+
+    Args:
+        systems: Two or more; the first is the baseline.
+        metrics: Some of :data:`METRICS`.
+        directions: Where to compare, as for :func:`st.text.languages.parse_directions`; a group stands for its members
+            that the systems have in common, a direction named itself must be one of these.
+
+    Raises:
+        UsageError: If there are fewer than two systems, two of one name, an unknown metric or direction, or a direction
+            named that not all of them have.
+        EvaluationError: If they have no direction in common, or a direction's ids or references differ.
+    """
+    names = [system.name for system in systems]
+    if len(systems) < 2 or len(set(names)) < len(names):
+        raise UsageError(f"systems are {', '.join(names)}; expected two or more with names of their own (NAME=PATH)")
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise UsageError(f"no metric {', '.join(unknown)}; choose from: {', '.join(METRICS)}")
+    wanted = parse_directions(directions)
+    shared = [name for name in DIRECTIONS if all(name in system.tables for system in systems)]
+    named = {name.strip() for name in directions.split(",")} & set(DIRECTIONS)
+    absent = [name for name in wanted if name in named and name not in shared]
+    if absent:
+        raise UsageError(f"not every system has {' '.join(absent)}; in common are: {' '.join(shared) or 'none'}")
+    common = [name for name in shared if name in wanted]
+    if not common:
+        raise EvaluationError(
+            f"{', '.join(names)} have no direction in common in {directions}; all that they share: "
+            f"{' '.join(shared) or 'nothing'}"
+        )
+    outcomes = {
+        direction: _compare_direction(direction, systems, metrics)
+        for direction in tqdm(common, desc="comparing", unit="direction", disable=None)
+    }
+    anywhere = {name for system in systems for name in system.tables}
+    return Comparison(
+        systems=tuple(names),
+        metrics=tuple(metrics),
+        sizes={name: len(systems[0].tables[name]) for name in common},
+        outcomes=outcomes,
+        left_out=tuple(name for name in wanted if name in anywhere and name not in common),
+    )
+
+
+def _compare_direction(
+    direction: str, systems: Sequence[System], metrics: Sequence[str]
+) -> dict[str, dict[str, Outcome]]:
+    references = [(row.id, row.reference) for row in systems[0].tables[direction]]
+    texts = [text for _, text in references]
+    found: dict[str, dict[str, Outcome]] = {}
+    baseline: list[Statistics] = []
+    for system in systems:
+        hypotheses = _aligned(direction, system, systems[0])
+        statistics = translation_statistics(split_direction(direction)[1], *checked_segments(hypotheses, texts))
+        ours = [statistics[metric] for metric in metrics]
+        intervals = confidence_intervals(ours)
+        if not baseline:
+            baseline, first = ours, hypotheses
+            results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]
+        else:
+            # Equal hypotheses differ by nothing, which the tests would not call chance.
+            equal = [1.0] * len(ours) if hypotheses == first else None
+            results = _against(baseline, ours, intervals, equal)
+        found[system.name] = dict(zip(metrics, results, strict=True))
+    return found
+
+
+def _against(
+    baseline: Sequence[Statistics],
+    ours: Sequence[Statistics],
+    intervals: Sequence[Interval],
+    known: Sequence[float] | None,
+) -> list[Outcome]:
+    bootstrap = known or paired_bootstrap(baseline, ours)
+    randomisation = known or approximate_randomisation(baseline, ours)
+    return [
+        Outcome(
+            score=item.corpus(),
+            interval=interval,
+            difference=item.corpus().value - theirs.corpus().value,
+            p_bootstrap=p_bootstrap,
+            p_randomisation=p_randomisation,
+        )
+        for item, theirs, interval, p_bootstrap, p_randomisation in zip(
+            ours, baseline, intervals, bootstrap, randomisation, strict=True
+        )
+    ]
+
+
+def _aligned(direction: str, system: System, baseline: System) -> list[str]:
+    """Return a system's hypotheses in the baseline's order, after checking that both answer the same questions."""
+    where = f"{direction}: {system.name} against {baseline.name}"
+    expected = baseline.tables[direction]
+    rows = system.tables[direction]
+    pairs = pair_by_id([(row.id, row.hypothesis) for row in rows], [(row.id, row.reference) for row in expected],
+                       where=where)  # fmt: skip
+    theirs = {row.id: row.reference for row in rows}
+    different = [row.id for row in expected if theirs[row.id] != row.reference]
+    if different:
+        raise EvaluationError(
+            f"{where}: {len(different)} references differ, such as that of {different[0]!r}; both systems must be "
+            "scored on the same test set"
+        )
+    return [pair.hypothesis for pair in pairs]

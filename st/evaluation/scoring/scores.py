@@ -1,0 +1,150 @@
+"""Translation scores by sacreBLEU: BLEU, chrF++ and TER, each with its signature and interval."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+from st.data.manifest import clean_field
+from st.errors import EvaluationError
+from st.evaluation.scoring.resampling import confidence_intervals
+from st.evaluation.scoring.results import MAIN_METRICS, DirectionResult
+from st.evaluation.scoring.statistics import Metric, Statistics, extract
+from st.text.languages import language, written_without_spaces
+
+logger = logging.getLogger(__name__)
+
+OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
+"""Tokenizers reported beside the papers' convention, by target language."""
+
+
+def score_translations(
+    target: str, hypotheses: Sequence[str], references: Sequence[str], *, where: str = "the corpus"
+) -> DirectionResult:
+    """Score one direction against one reference per segment.
+
+    Args:
+        target: CoVoST code of the target language; it decides the tokenizer.
+        hypotheses: Detokenised translations, one per segment; empty ones are kept.
+        references: References in the same order.
+        where: What is being scored, for messages.
+
+    Raises:
+        EvaluationError: If nothing is given, the counts differ, an argument is not a flat list of texts, all references
+            are empty, or a tokenizer's package is missing.
+        UsageError: If ``target`` is not a language of CoVoST 2.
+    """
+    hypotheses, references = checked_segments(hypotheses, references)
+    check_references(references, where=where)
+    return summarise(translation_statistics(target, hypotheses, references), hypotheses, references)
+
+
+def check_references(references: Sequence[str], *, where: str) -> None:
+    """Warn of references without any text, which no translation can match.
+
+    Raises:
+        EvaluationError: If all of them are so.
+    """
+    empty = sum(not text.strip() for text in references)
+    if empty == len(references):
+        raise EvaluationError(
+            f"{where}: none of the {empty} references has any text, so that there is nothing to score against; check the "
+            "file or the column tgt_text"
+        )
+    if empty:
+        logger.warning(
+            "%s: %d of %d references are empty; all that is said there counts as wrong", where, empty, len(references)
+        )
+
+
+def translation_statistics(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Statistics]:
+    """Extract the statistics of all metrics of a target language: ``bleu chrf ter``, then further tokenizers.
+
+    Raises:
+        EvaluationError: As for :func:`score_translations`.
+        UsageError: As for :func:`score_translations`.
+    """
+    hypotheses, references = checked_segments(hypotheses, references)
+    return {name: extract(metric, hypotheses, references) for name, metric in metrics_for(target).items()}
+
+
+def summarise(
+    statistics: Mapping[str, Statistics], hypotheses: Sequence[str], references: Sequence[str]
+) -> DirectionResult:
+    """Turn the statistics of a direction into its scores, with their confidence intervals."""
+    scores = {name: item.corpus() for name, item in statistics.items()}
+    intervals = confidence_intervals(list(statistics.values()))
+    return DirectionResult(
+        bleu=scores["bleu"],
+        chrf=scores["chrf"],
+        ter=scores["ter"],
+        n=len(references),
+        empty_hypotheses=sum(not text.strip() for text in hypotheses),
+        empty_references=sum(not text.strip() for text in references),
+        other_bleu={name: score for name, score in scores.items() if name not in MAIN_METRICS},
+        intervals=dict(zip(statistics, intervals, strict=True)),
+        length_ratio=length_ratio(hypotheses, references),
+    )
+
+
+def metrics_for(target: str) -> dict[str, Metric]:
+    """Return the metrics of a target language: ``bleu chrf ter``, then BLEU with further tokenizers by their names.
+
+    Raises:
+        EvaluationError: If a tokenizer's package is not installed.
+        UsageError: If ``target`` is not a language of CoVoST 2.
+    """
+    unsegmented = written_without_spaces(target)
+    return {
+        "bleu": bleu_metric(language(target).bleu_tokenizer),
+        "chrf": CHRF(word_order=2),
+        # Scripts written without spaces are split into characters first, as the signature says.
+        "ter": TER(normalized=unsegmented, asian_support=unsegmented),
+        **{name: bleu_metric(name) for name in OTHER_TOKENIZERS.get(target, ())},
+    }
+
+
+def bleu_metric(tokenizer: str) -> BLEU:
+    """Return cased corpus BLEU with one of sacreBLEU's tokenizers.
+
+    Raises:
+        EvaluationError: If the tokenizer is unknown or its package is not installed.
+    """
+    try:
+        return BLEU(tokenize=tokenizer)
+    except (ImportError, RuntimeError, AssertionError, ValueError) as error:
+        raise EvaluationError(
+            f"sacreBLEU's tokenizer {tokenizer!r} is not available ({error}); install it with: pip install 'sacrebleu[ja]'"
+        ) from error
+
+
+def length_ratio(hypotheses: Sequence[str], references: Sequence[str]) -> float | None:
+    """Return the characters of all hypotheses over those of all references, spaces not counted."""
+    said, expected = (sum(len("".join(text.split())) for text in texts) for texts in (hypotheses, references))
+    return said / expected if expected else None
+
+
+def sentence_chrf(hypothesis: str, reference: str) -> float:
+    """Return chrF++ of one segment, to rank examples; it is no corpus score."""
+    return float(_SENTENCE_CHRF.sentence_score(clean_field(hypothesis), [clean_field(reference)]).score)
+
+
+_SENTENCE_CHRF = CHRF(word_order=2)
+
+
+def checked_segments(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Check two parallel lists of texts, and make every text one line.
+
+    Raises:
+        EvaluationError: If either is empty, their lengths differ, or one is not a flat list of texts.
+    """
+    for name, texts in (("hypotheses", hypotheses), ("references", references)):
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise EvaluationError(f"{name} must be one flat list of texts, one reference per segment")
+    if len(hypotheses) != len(references):
+        raise EvaluationError(f"{len(hypotheses)} hypotheses for {len(references)} references; expected one for each")
+    if not references:
+        raise EvaluationError("nothing to score: the corpus is empty")
+    return [clean_field(text) for text in hypotheses], [clean_field(text) for text in references]

@@ -1,0 +1,1 @@
+"""The fairseq plugin of ``--user-dir st``: task, data set, model, criterion, optimizer."""

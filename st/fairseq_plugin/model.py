@@ -1,0 +1,318 @@
+"""fairseq model ``xlsr_mbart``: :class:`st.modules.model.SpeechTranslator` behind fairseq's interface."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from torch import Tensor
+
+from st.checkpoints.assemble import listed
+from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
+from st.errors import CheckpointError, ConfigError
+from st.fairseq_plugin.distributed import any_process
+from st.fairseq_plugin.model_options import XlsrMbartConfig, model_config
+from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_layers
+from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
+from st.fairseq_plugin.state_cache import EncoderStateCache
+from st.modules.config import PRESETS, ModelConfig
+from st.modules.freezing import frozen_names
+from st.modules.model import Encoded, SpeechTranslator
+
+logger = logging.getLogger(__name__)
+
+
+@register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
+class XlsrMbartModel(BaseFairseqModel):
+    """XLS-R encoder, length adaptor, mBART decoder, CTC head; checkpoints carry fairseq's parameter names."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        freeze_encoder: bool = False,
+        cache_encoder_states: bool = False,
+        freeze: str = "",
+        freeze_finetune_updates: int = 0,
+    ):
+        super().__init__()
+        check_freezing(config, freeze_encoder, cache_encoder_states, freeze_finetune_updates)
+        self.translator = SpeechTranslator(config)
+        self.frozen = freeze_encoder
+        self.freeze = freeze
+        self.cache = EncoderStateCache() if cache_encoder_states else None
+        self.freeze_finetune_updates = freeze_finetune_updates
+        self.num_updates = 0
+        self._had_gradient: list[bool] = []
+        self._encoded: list[tuple[Tensor, Encoded]] | None = None
+        parameters = dict(self.translator.named_parameters())
+        frozen = frozen_names(parameters, freeze) if freeze else set()
+        if freeze_encoder:
+            frozen |= {name for name in parameters if name.startswith(("encoder.", "ctc."))}
+        if len(frozen) == len(parameters):
+            raise ConfigError(
+                f"--freeze-encoder and --freeze {freeze} leave no parameter to learn; leave one of them out"
+            )
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name not in frozen)
+            # What --lr-scale goes by; fairseq's composite optimizer reads the same name.
+            setattr(parameter, "param_group", name.partition(".")[0])  # noqa: B010
+        self.register_state_dict_post_hook(_rename_out)
+        self.register_load_state_dict_pre_hook(_rename_in)
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any) -> "XlsrMbartModel":
+        """Build for a task's vocabularies; start from checkpoints where the config names them."""
+        config = model_config(cfg, vocab_size=len(task.text), ctc_vocab_size=len(task.ctc))
+        model = cls(
+            config,
+            freeze_encoder=cfg.freeze_encoder,
+            cache_encoder_states=cfg.cache_encoder_states,
+            freeze=cfg.freeze or "",
+            freeze_finetune_updates=cfg.freeze_finetune_updates,
+        )
+        if cfg.encoder or cfg.decoder:
+            from st.checkpoints.initialise import load_decoder, load_encoder
+
+            if cfg.encoder:
+                load_encoder(model.translator, cfg.encoder)
+            if cfg.decoder:
+                load_decoder(model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None))
+        recompute = str(cfg.checkpoint_activations)
+        model.translator.encoder.encoder.recompute = recompute in ("encoder", "all")
+        model.translator.decoder.recompute = recompute in ("decoder", "all")
+        if cfg.compile:
+            compile_layers(model.translator)
+        model.log_parameters()
+        return model
+
+    def log_parameters(self) -> None:
+        """Log how many parameters learn, part by part."""
+        learning: Counter[str] = Counter()
+        for parameter in self.parameters():
+            learning[getattr(parameter, "param_group", "")] += parameter.numel() if parameter.requires_grad else 0
+        total = sum(parameter.numel() for parameter in self.parameters())
+        parts = ", ".join(f"{part} {count:,}" for part, count in learning.items())
+        logger.info("%s of %s parameters learn: %s", f"{learning.total():,}", f"{total:,}", parts)
+
+    @clear_errors
+    def load_state_dict(
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, model_cfg: Any = None, args: Any = None
+    ) -> Any:
+        """Load the weights of a checkpoint; called by fairseq.
+
+        Raises:
+            CheckpointError: If they are of a model of another shape.
+        """
+        require_fit(self.translator, from_fairseq(state_dict), strict=strict)
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
+    @property
+    def encoder_rests(self) -> bool:
+        """Whether the first updates, in which the encoder stays as it is, are not over yet."""
+        return self.num_updates < self.freeze_finetune_updates
+
+    def note_gradients(self) -> None:
+        """Note which parameters have a gradient after a backward pass, before processes exchange theirs."""
+        self._had_gradient = [parameter.grad is not None for parameter in self.parameters()]
+
+    def drop_resting_gradients(self) -> None:
+        """Take the gradients of those parameters away that had none in any process.
+
+        Several processes make zeros of what is missing; an optimizer would count, decay and later move by them.
+        """
+        parameters = list(self.parameters())
+        for parameter, had in zip(parameters, any_process(self._had_gradient, parameters[0].device), strict=True):
+            if not had:
+                parameter.grad = None
+
+    @property
+    def encoder(self) -> torch.nn.Module:
+        """The speech encoder."""
+        return self.translator.encoder
+
+    @property
+    def decoder(self) -> torch.nn.Module:
+        """The text decoder."""
+        return self.translator.decoder
+
+    def max_positions(self) -> tuple[int, int]:
+        """Return the longest source (samples; no limit) and target (tokens)."""
+        return int(1e9), self.translator.config.decoder.max_positions
+
+    @clear_errors
+    def prepare_for_inference_(self, cfg: Any) -> None:
+        """Prepare for decoding; called by fairseq.
+
+        Raises:
+            ConfigError: If the data are to be divided by options that ``fairseq-generate`` does not read, or the weights
+                were halved.
+        """
+        refuse_half_precision(cfg)
+        if cfg.dataset.num_shards > 1:
+            raise ConfigError(
+                "--num-shards and --shard-id are ignored by fairseq-generate, so that every shard would decode "
+                "everything; give --distributed-world-size, --distributed-rank and --distributed-no-spawn instead"
+            )
+        super().prepare_for_inference_(cfg)
+
+    @contextmanager
+    def encoding_once(self) -> Iterator[None]:
+        """Encode a batch once for all that is done with it in this context, in which no weight may change."""
+        self._encoded = []
+        try:
+            yield
+        finally:
+            self._encoded = None
+
+    def encode(self, waveforms: Tensor, lengths: Tensor, utterances: tuple[str, list[int]] | None = None) -> Encoded:
+        """Encode a batch, or take its states from the cache or from an earlier call in :meth:`encoding_once`.
+
+        Args:
+            waveforms: ``(N, T)``.
+            lengths: ``(N,)``.
+            utterances: Name of the subset and indices in it, the cache's keys; None to bypass the cache.
+        """
+        for known, encoded in self._encoded or ():
+            if known is waveforms:
+                return encoded
+        encoded = self._encode(waveforms, lengths, utterances)
+        if self._encoded is not None:
+            self._encoded.append((waveforms, encoded))
+        return encoded
+
+    def _encode(self, waveforms: Tensor, lengths: Tensor, utterances: tuple[str, list[int]] | None) -> Encoded:
+        if not self.frozen:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder_rests):
+                return self.translator.encode(waveforms, lengths)
+        with torch.no_grad(), _evaluation_mode(self.translator.encoder):
+            if self.cache is None or utterances is None:
+                return self.translator.encode(waveforms, lengths)
+            return self.cache.fetch(utterances, lambda: self.translator.encode(waveforms, lengths), waveforms.device)
+
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        source_rows: Tensor,
+        prev_output_tokens: Tensor,
+        *,
+        utterances: tuple[str, list[int]] | None = None,
+        translate: bool = True,
+        transcribe: bool = True,
+        copies: int = 1,
+    ) -> dict[str, Tensor | None]:
+        """Run the heads that a loss needs.
+
+        With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
+        the other along the first dimension of everything returned.
+
+        Returns:
+            ``logits`` (R, U, V) or None; ``ctc_logits`` (N, S, C) or None; ``frames`` (N,); ``states`` (N, S, M).
+        """
+        if copies > 1:
+            rows = len(lengths)
+            source_rows = torch.cat([source_rows + rows * copy for copy in range(copies)])
+            prev_output_tokens = prev_output_tokens.repeat(copies, 1)
+        if copies > 1 and not self.frozen:
+            waveforms, lengths = waveforms.repeat(copies, 1), lengths.repeat(copies)
+        encoded = self.encode(waveforms, lengths, utterances)
+        if copies > 1 and self.frozen:  # without dropout and masks its states are the same every time
+            encoded = encoded.repeat(copies)
+        logits = None
+        if translate:
+            memory = self.translator.adapt(encoded).select(source_rows)
+            logits = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
+        ctc_logits = self.translator.ctc_logits(encoded) if transcribe else None
+        return {"logits": logits, "ctc_logits": ctc_logits, "frames": encoded.lengths, "states": encoded.states}
+
+
+def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_states: bool, updates: int) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ConfigError: The message names both.
+    """
+    if cache_encoder_states and not freeze_encoder:
+        raise ConfigError("--cache-encoder-states needs --freeze-encoder: states of a learning encoder change")
+    if cache_encoder_states and config.ctc_layer:
+        raise ConfigError("--cache-encoder-states keeps the encoder's output only; it excludes --ctc-layer")
+    if updates < 0:
+        raise ConfigError(f"--freeze-finetune-updates is {updates}; expected 0 or more")
+    if updates and freeze_encoder:
+        raise ConfigError("--freeze-finetune-updates ends after some updates, --freeze-encoder never; choose one")
+
+
+def compile_layers(translator: SpeechTranslator) -> None:
+    """Compile every layer in place; names of parameters stay as they are."""
+    for layer in (*translator.encoder.encoder.layers, *translator.decoder.layers):
+        layer.compile(dynamic=True)
+
+
+@contextmanager
+def _evaluation_mode(module: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout and masking off for a while."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: Any) -> None:
+    inside = prefix + "translator."
+    own = {key.removeprefix(inside): state.pop(key) for key in list(state) if key.startswith(inside)}
+    state.update({prefix + key: value for key, value in to_fairseq(own).items()})
+
+
+def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
+    own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
+    state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
+
+
+def require_fit(model: SpeechTranslator, state: Mapping[str, Tensor], *, strict: bool) -> None:
+    """Compare the tensors of a checkpoint, under our names, with those of a model.
+
+    Args:
+        model: What is to take them.
+        state: The tensors.
+        strict: Whether names have to be the same, too.
+
+    Raises:
+        CheckpointError: If shapes or names differ; the message lists them.
+    """
+    here = dict(model.named_parameters())
+    different = [
+        f"{key} is {tuple(value.shape)} there and {tuple(here[key].shape)} here"
+        for key, value in state.items()
+        if key in here and here[key].shape != value.shape
+    ]
+    problems = [listed("different", different)]
+    if strict:
+        problems.append(listed("missing there", [key for key in here if key not in state]))
+        problems.append(listed("unknown here", [key for key in state if key not in here]))
+    if any(problems):
+        raise CheckpointError(
+            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(filter(None, problems))}. "
+            "Give the options and the data that it was trained with (st inspect CHECKPOINT shows its shape)"
+        )
+
+
+def _register_architecture(name: str) -> None:
+    @register_model_architecture("xlsr_mbart", f"xlsr_mbart_{name}")
+    def architecture(args: Any) -> None:
+        args.preset = name
+
+
+for _name in PRESETS:
+    _register_architecture(_name)

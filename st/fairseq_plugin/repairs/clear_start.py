@@ -1,0 +1,221 @@
+"""Refuse what fairseq cannot do, or would not do, with these options before the model is built."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import optim
+from fairseq.distributed import utils
+from fairseq.optim import lr_scheduler
+
+from st.doors.parsing import parsing
+from st.errors import ConfigError
+from st.fairseq_plugin.repairs import termination
+from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.clear_numbers import refuse_impossible_numbers
+from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts
+
+logger = logging.getLogger(__name__)
+
+_MARK = "_looks_at_the_options"
+_TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
+
+
+def install() -> None:
+    """Check each config as soon as fairseq has it as a whole; calling it again does nothing."""
+    for module in termination.train_modules():
+        if not hasattr(module.add_defaults, _MARK):
+            module.add_defaults = checked(module.add_defaults)
+    for module, name in ((optim, "build_optimizer"), (lr_scheduler, "build_lr_scheduler")):
+        if not hasattr(getattr(module, name), _MARK):
+            setattr(module, name, buildable(getattr(module, name)))
+    if not hasattr(utils.call_main, _MARK):
+        utils.call_main = prepared(utils.call_main)
+
+
+def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wrap fairseq's ``add_defaults``, the first thing that a training does with its config."""
+
+    @functools.wraps(add_defaults)
+    @clear_errors
+    def wrapper(cfg: Any) -> None:
+        add_defaults(cfg)
+        refuse_impossible_numbers(cfg)
+        refuse_other_parts(cfg)
+        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
+        if cfg.common.cpu or not torch.cuda.is_available():
+            refuse_what_needs_a_gpu(cfg)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def buildable(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap fairseq's ``build_optimizer`` or ``build_lr_scheduler``: what it asserts of its options is said as a sentence."""
+
+    @functools.wraps(build)
+    @clear_errors
+    def wrapper(cfg: Any, *args: Any) -> Any:
+        option = build.__name__.removeprefix("build_").replace("_", "-")
+        name = f"--{option} {getattr(cfg, '_name', cfg)}"
+        with parsing(name, ConfigError, expected="possible with these options", advice="give it others"):
+            return build(cfg, *args)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def prepared(call_main: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap fairseq's ``call_main``, which starts the processes of a command that knows this plugin by then.
+
+    ``fairseq-hydra-train`` does not: its recipes say how many processes there are.
+    """
+
+    @functools.wraps(call_main)
+    def wrapper(cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
+        refuse_text_input(main)
+        refuse_no_process(cfg)
+        if not termination.train_modules():
+            refuse_half_precision(cfg)
+        keep_to_one_process(cfg)
+        return call_main(cfg, main, **options)
+
+    setattr(wrapper, _MARK, True)
+    return wrapper
+
+
+def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -> None:
+    """With ``--cpu``, take back fairseq's default of one process for each GPU; torchrun's group stays as it is."""
+    group = cfg.distributed_training
+    started = "RANK" in environment or group.distributed_init_method is not None
+    if cfg.common.cpu and not started and group.distributed_world_size == torch.cuda.device_count():
+        if group.distributed_world_size > 1:
+            logger.info("--cpu: one process, not one for each GPU; torchrun starts more")
+        group.distributed_world_size = 1
+
+
+@clear_errors
+def refuse_text_input(main: Callable[..., Any]) -> None:
+    """Check that the command is not ``fairseq-interactive``, which reads sentences.
+
+    Raises:
+        ConfigError: The message names a command that reads sound.
+    """
+    if getattr(main, "__module__", None) == "fairseq_cli.interactive":
+        raise ConfigError("this command reads sentences, and this task translates sound; use st translate")
+
+
+@clear_errors
+def refuse_no_process(cfg: Any) -> None:
+    """Check that there is a process at all.
+
+    Raises:
+        ConfigError: If not; fairseq would end as if it had done everything.
+    """
+    size = cfg.distributed_training.distributed_world_size
+    if size < 1:
+        raise ConfigError(f"--distributed-world-size is {size}; expected 1 or more")
+
+
+@clear_errors
+def refuse_half_precision(cfg: Any) -> None:
+    """Check the config of ``fairseq-generate`` and ``fairseq-validate``, which halve the weights but not the waves.
+
+    Raises:
+        ConfigError: The message names the option, and another that does.
+    """
+    if cfg.common.fp16:
+        raise ConfigError("--fp16 cannot decode or validate with this task; use --precision bf16")
+
+
+def refuse_other_precision(cfg: Any) -> None:
+    """Check that nothing but ``--precision`` decides on autocast, and that the optimizer knows the type of the weights.
+
+    fairseq's ``--amp`` is overruled by the task's own autocast. Its optimizer for ``--bf16`` and ``--fp16`` gives what has no
+    gradient one of zero, so that weight decay moves what is to rest; and its loss scaling for ``--fp16`` looks for an
+    infinite norm of the gradients, which ``fused_adamw`` answers by itself.
+
+    Raises:
+        ConfigError: The message names the option, and another that does.
+    """
+    if cfg.common.amp:
+        raise ConfigError("--amp does nothing for this task; use --precision bf16")
+    if cfg.common.bf16:
+        raise ConfigError(
+            "--bf16 rounds the weights themselves, and moves those that are to rest; use --precision bf16"
+        )
+    if cfg.common.fp16 and getattr(cfg.optimizer, "_name", None) == "fused_adamw":
+        raise ConfigError("--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam")
+    if cfg.common.fp16 and getattr(cfg.model, "freeze_finetune_updates", 0) > 0:
+        raise ConfigError(
+            "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16"
+        )
+
+
+def refuse_what_this_task_has_not(cfg: Any) -> None:
+    """Check for options of fairseq that would end in a stack trace, or in a checkpoint that is only half there.
+
+    Raises:
+        ConfigError: The message names the option, and what to do instead.
+    """
+    if cfg.checkpoint.write_checkpoints_asynchronously:
+        raise ConfigError(
+            "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at "
+            "all; leave it out"
+        )
+    foreign = {
+        "--tpu": cfg.common.tpu,
+        "--use-plasma-view": cfg.common.use_plasma_view,
+        "--model-parallel-size": cfg.common.model_parallel_size != 1,
+        "--quantization-config-path": cfg.common.quantization_config_path is not None,
+        "--ddp-backend fully_sharded": cfg.distributed_training.ddp_backend == "fully_sharded",
+    }
+    for option in (name for name, given in foreign.items() if given):
+        raise ConfigError(f"{option} does not go with this task; leave it out")
+    if cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir():
+        raise ConfigError(f"--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another")
+    if cfg.dataset.combine_valid_subsets:
+        raise ConfigError(
+            "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "
+            "and dev,asr_dev one set after the other"
+        )
+    if cfg.optimization.sentence_avg:
+        raise ConfigError("--sentence-avg does nothing for this task, whose loss is the mean over tokens; leave it out")
+    again = [
+        f"--{name.replace('_', '-')}"
+        for name in ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
+        if cfg.checkpoint[name]
+    ]
+    if cfg.checkpoint.restore_file != "checkpoint_last.pt":
+        again.append("--restore-file")
+    if cfg.checkpoint.finetune_from_model is not None and again:
+        raise ConfigError(f"--finetune-from-model begins at update 0 anyway; leave out {' and '.join(again)}")
+    metric = cfg.checkpoint.best_checkpoint_metric
+    if metric.startswith("bleu") and not getattr(cfg.task, "eval_bleu", True) and not cfg.dataset.disable_validation:
+        raise ConfigError(f"--best-checkpoint-metric {metric} needs --eval-bleu; add it, or choose another metric")
+
+
+def refuse_what_needs_a_gpu(cfg: Any) -> None:
+    """Check the config of a training on CPUs.
+
+    Raises:
+        ConfigError: The message names the option, and another that does.
+    """
+    reasons = {
+        "--fp16 needs a GPU; leave it out, or use --precision bf16": cfg.common.fp16,
+        "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": (
+            cfg.distributed_training.distributed_world_size > 1
+            and cfg.distributed_training.ddp_backend in _TORCHS_WRAPPER
+        ),
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
+        where = "--cpu is given" if cfg.common.cpu else "none is found"
+        raise ConfigError(f"{'; '.join(found)} ({where})")

@@ -1,0 +1,359 @@
+"""fairseq task ``speech_translation``: a prepared tree in, batches, generators and dev BLEU out."""
+
+import logging
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from fairseq.data import data_utils
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import MISSING
+
+from st.audio.augmentation import AugmentationConfig
+from st.audio.reading import SAMPLE_RATE
+from st.data.config import DataConfig
+from st.data.dataset import TranslationDataset
+from st.data.epoch_plan import NO_LIMIT
+from st.data.manifest import SPLITS
+from st.errors import CheckpointError, ConfigError
+from st.fairseq_plugin.data_options import DataOptions, augmentation_config
+from st.fairseq_plugin.data_options import option as _option
+from st.fairseq_plugin.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.dictionary import FairseqDictionary
+from st.fairseq_plugin.distributed import agree_on_products, refuse_unused_parameters
+from st.fairseq_plugin.generator import FairseqGenerator
+from st.fairseq_plugin.iterator import IGNORED, EpochIterator
+from st.fairseq_plugin.learning import refuse_nothing_to_learn
+from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
+from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.validation import bleu_counts
+from st.kernels.settings import bfloat16_is_fast, tune
+from st.modules.config import ModelConfig
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import parse_directions
+from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
+from st.text.vocabulary import TextVocabulary
+
+logger = logging.getLogger(__name__)
+
+TRAINING_SETS = ("train", "asr_train")
+"""How the names of subsets begin that training draws from."""
+
+
+@dataclass
+class SpeechTranslationConfig(DataOptions):
+    """Options of the task."""
+
+    data: str = field(default=MISSING, metadata={"help": "folder that `covost prepare` wrote"})
+    directions: str = _option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
+    max_source_positions: Optional[int] = _option(
+        None, "longest training recording, in samples at 16 kHz; longer ones are left out"
+    )
+    max_target_positions: int = _option(1024, "longest target, in tokens")
+    cache_audio: bool = _option(
+        False, "keep decoded audio in memory (16-bit: 115 MB an hour); the training set's with --num-workers 0 only"
+    )
+    precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
+        "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
+    )
+    eval_bleu: bool = _option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
+    eval_bleu_beam: int = _option(1, "beam for that")
+    eval_bleu_max_len: int = _option(100, "most tokens of a hypothesis for that")
+    threads: int = _option(0, "CPU threads of each process; 0 leaves torch's choice")
+    jsonl_log: str = _option(
+        training_log.DEFAULT, "log of JSON objects, one a line, in --save-dir unless given with its folder; or none"
+    )
+
+
+@register_task("speech_translation", dataclass=SpeechTranslationConfig)
+class SpeechTranslationTask(FairseqTask):
+    """Speech translation and recognition on a tree prepared by `covost prepare`."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__(cfg)
+        tune(cfg.threads or None)
+        agree_on_products()
+        data_dir = Path(cfg.data)
+        self.data_config = DataConfig.load(data_dir)
+        self.text = TextVocabulary.load(data_dir)
+        self.ctc = CtcVocabulary.load(data_dir / self.data_config.ctc_vocab_filename)
+        self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
+        self.directions = self._chosen_directions(cfg.directions)
+        self._model_config: ModelConfig | None = None
+        self._trained_config: ModelConfig | None = None
+        """Of the checkpoint whose task state was loaded, if it says."""
+        self._min_samples = 1
+        self._validator: FairseqGenerator | None = None
+        self._checked = False
+        self._scored: list[str] = []
+        """Directions of all validation and test sets that were loaded."""
+        training_log.LOG.name = cfg.jsonl_log
+
+    @classmethod
+    @clear_errors
+    def setup_task(cls, cfg: Any, **kwargs: Any) -> "SpeechTranslationTask":
+        """Make the task; called by fairseq."""
+        return cls(cfg)
+
+    def _chosen_directions(self, names: str) -> list[str]:
+        prepared = list(self.data_config.directions)
+        asked = parse_directions(names)
+        chosen = [direction for direction in asked if direction in prepared]
+        missing = [direction for direction in asked if direction not in prepared]
+        explicit = [name for name in names.split(",") if name.strip() in missing]
+        if explicit or not chosen:
+            raise ConfigError(
+                f"--directions: {self.cfg.data} was not prepared for {', '.join(explicit) or names}; "
+                f"it holds: {' '.join(prepared) or 'none'}"
+            )
+        return chosen
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    @clear_errors
+    def load_dataset(self, split: str, combine: bool = False, **kwargs: Any) -> None:
+        """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``dev_fr_en``; or transcripts.
+
+        What begins with ``train`` or ``asr_train`` is a training set: shuffled, sampled and augmented.
+        """
+        directions = self.directions if split.removeprefix("asr_") in SPLITS else None
+        training = split.startswith(TRAINING_SETS)
+        dataset = TranslationDataset.load(
+            self.cfg.data,
+            split,
+            directions,
+            self.text,
+            self.ctc,
+            cache_audio=self.cfg.cache_audio,
+            sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
+            augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
+            standardize_audio=self.data_config.standardize_audio,
+            wave_epsilon=(self._model_config or ModelConfig()).encoder.wave_epsilon,
+            # The targets of a set of transcripts are transcripts already.
+            add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
+        )
+        self.datasets[split] = FairseqTranslationDataset(dataset, shuffle=training, name=split)
+        found = dataset.directions
+        if not training:
+            self._scored = sorted({*self._scored, *found})
+        hours = dataset.sizes.sum() / SAMPLE_RATE / 3600
+        logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(found))
+        if split in SPLITS:
+            self.datasets[split].expect_directions(self.directions)
+
+    @clear_errors
+    def get_batch_iterator(
+        self,
+        dataset: FairseqTranslationDataset,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        max_positions: tuple[float, float] | None = None,
+        ignore_invalid_inputs: bool = False,
+        required_batch_size_multiple: int = 1,
+        seed: int = 1,
+        num_shards: int = 1,
+        shard_id: int = 0,
+        num_workers: int = 0,
+        epoch: int = 1,
+        data_buffer_size: int = 0,
+        disable_iterator_cache: bool = False,
+        skip_remainder_batch: bool = False,
+        grouped_shuffling: bool = False,
+        update_epoch_batch_itr: bool = False,
+    ) -> EpochIterator:
+        """Return the batches of an epoch; called by fairseq."""
+        known: dict[Any, EpochIterator] = self.dataset_to_epoch_iter
+        if dataset in known and not disable_iterator_cache:
+            return known[dataset]
+        longest = self.cfg.max_source_positions or NO_LIMIT
+        shortest = self._min_samples
+        if dataset.shuffle and num_workers:
+            dataset.forget_audio()
+        if dataset.shuffle:
+            dataset.dataset.begin_epoch(seed, epoch, min(longest, max_tokens or NO_LIMIT), shortest)
+        with data_utils.numpy_seed(seed + epoch):
+            indices = dataset.ordered_indices()
+        if max_positions is not None:
+            indices = dataset.within_limits(
+                indices, longest, max_positions[1], leave_out=ignore_invalid_inputs, min_samples=shortest
+            )
+        batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
+        if dataset.shuffle:
+            dataset.describe_epoch(batches, epoch)
+        iterator = EpochIterator(
+            dataset,
+            batches,
+            seed=seed,
+            epoch=epoch,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=num_workers,
+            buffer_size=data_buffer_size,
+            group_size=num_shards if grouped_shuffling else 1,
+            skip_remainder=skip_remainder_batch,
+        )
+        if dataset.can_reuse_epoch_itr_across_epochs:
+            known[dataset] = iterator
+        return iterator
+
+    def max_positions(self) -> tuple[int, int]:
+        """Return the longest source (samples) and target (tokens)."""
+        return self.cfg.max_source_positions or int(1e9), self.cfg.max_target_positions
+
+    @property
+    def source_dictionary(self) -> None:
+        """The source is sound."""
+        return None
+
+    @property
+    def target_dictionary(self) -> FairseqDictionary:
+        """The target vocabulary, as much of fairseq's dictionary as its commands ask for."""
+        return FairseqDictionary(self.text)
+
+    # -- model and checkpoints ----------------------------------------------------------------------------------
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model and remember its shape for the checkpoint; fairseq looks for ``from_checkpoint`` by name."""
+        if from_checkpoint:
+            # All weights come from the checkpoint; the files that training started from may be elsewhere by now.
+            cfg.encoder = cfg.decoder = None
+        model = clear_errors(super().build_model)(cfg, from_checkpoint)
+        self._model_config = config = model.translator.config
+        # What the file behind --decoder decides is an option of every later command that has no such file.
+        cfg.decoder_activation, cfg.decoder_scale_embedding = config.decoder.activation, config.decoder.scale_embedding
+        if from_checkpoint:
+            self.require_same_function()
+        self._min_samples = model.translator.encoder.feature_extractor.receptive_field
+        return model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what makes a checkpoint usable alone: shape, vocabularies, data config."""
+        from st.checkpoints.bundle import bundle_files
+
+        files = bundle_files(self.cfg.data)
+        config = self._model_config.to_dict() if self._model_config is not None else {}
+        return {"st_bundle": {"format": 1, "model_config": config, "files": files}}
+
+    @clear_errors
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that a checkpoint was trained with these vocabularies, and remember what its model is.
+
+        Raises:
+            CheckpointError: If it was not.
+        """
+        from st.checkpoints.formats.fairseq import bundled_config
+
+        self._trained_config = None
+        if "st_bundle" not in state_dict:
+            return
+        own = self.state_dict()["st_bundle"]["files"]
+        other = state_dict["st_bundle"].get("files", {})
+        for name in (self.data_config.vocab_filename, self.data_config.ctc_vocab_filename):
+            if name in other and other[name] != own.get(name):
+                raise CheckpointError(
+                    f"the checkpoint was trained with another {name} ({len(other[name].splitlines())} lines; "
+                    f"{self.cfg.data}/{name} has {len(own[name].splitlines())}); "
+                    "prepare the data with the checkpoint's vocabularies or start anew"
+                )
+        self._trained_config = bundled_config(state_dict["st_bundle"], "the checkpoint")
+
+    @clear_errors
+    def require_same_function(self) -> None:
+        """Compare what the shapes of tensors do not show: the model built last with the task state loaded last.
+
+        Raises:
+            CheckpointError: If a checkpoint was trained with other settings than the model has.
+        """
+        from st.checkpoints.behaviour import differences
+
+        if self._model_config is None or self._trained_config is None:
+            return
+        if wrong := differences(self._trained_config, self._model_config):
+            raise CheckpointError(
+                f"the checkpoint was trained to be another function than this model: {'; '.join(wrong)}. "
+                "Give the options that it was trained with, --decoder too (st inspect CHECKPOINT shows its shape)"
+            )
+
+    def get_checkpoint_dict(self) -> dict[str, Any]:
+        """Return what fairseq itself does not keep; :mod:`st.fairseq_plugin.repairs.checkpointing` takes it back."""
+        return {type(self).__name__: best_score.state() | termination.state() | numerics.state()}
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _precision(self, sample: dict[str, Any]) -> Iterator[None]:
+        device = sample["target"].device.type if sample else "cpu"
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.uses_bf16(device)):
+            yield
+
+    def uses_bf16(self, device: str) -> bool:
+        """Return whether products are rounded to bfloat16 on a device of this type (``cpu``, ``cuda``)."""
+        if self.cfg.precision == "auto":
+            return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bfloat16_is_fast()
+        return bool(self.cfg.precision == "bf16")
+
+    @clear_errors
+    def train_step(
+        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
+    ) -> Any:
+        """Forward and backward of one batch."""
+        if not self._checked:
+            refuse_unused_parameters(model, criterion)
+            self._checked = True
+        model.train()
+        model.set_num_updates(update_num)
+        with self._precision(sample):
+            loss, sample_size, log = criterion(model, sample)
+        if ignore_grad or IGNORED in sample:
+            loss, sample_size, log = loss * 0, 0, _without_weight(log)
+        refuse_nothing_to_learn(loss, model, criterion)
+        optimizer.backward(loss)
+        model.note_gradients()
+        return loss, sample_size, log
+
+    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
+        """Make an update of what is to learn by now."""
+        model.drop_resting_gradients()
+        optimizer.step()
+
+    def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
+        """Loss of one batch, and its counts for BLEU if asked for."""
+        termination.raise_if_requested()
+        model.eval()
+        with torch.no_grad(), self._precision(sample), model.encoding_once():
+            loss, sample_size, log = criterion(model, sample)
+            if self.cfg.eval_bleu:
+                if self._validator is None:
+                    options = Namespace(beam=self.cfg.eval_bleu_beam, max_len_a=0, max_len_b=self.cfg.eval_bleu_max_len)
+                    self._validator = self.build_generator([model], options)
+                hypotheses = self._validator.generate([model], sample)
+                texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
+                log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
+        if IGNORED in sample:
+            loss, sample_size, log = loss * 0, 0, _without_weight(log)
+        return loss, sample_size, log
+
+    @clear_errors
+    def build_generator(self, models: Any, args: Any, **kwargs: Any) -> FairseqGenerator:
+        """Return this project's searches behind the interface of fairseq's generators."""
+        return FairseqGenerator.from_namespace(self.text, args)
+
+    def inference_step(
+        self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None
+    ) -> Any:
+        """Decode one batch; the language tag is the sample's own, and the first of ``prefix_tokens`` if given."""
+        if IGNORED in sample:
+            sample |= {"id": sample["id"][:0], "nsentences": 0}
+            return []
+        with torch.no_grad(), self._precision(sample):
+            return generator.generate(models, sample, prefix_tokens)
+
+
+def _without_weight(log: dict[str, Any]) -> dict[str, Any]:
+    """Return zeros in the form of a batch's log."""
+    return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}

@@ -1,1 +1,0 @@
-"""fairseq models of ``--user-dir st``."""

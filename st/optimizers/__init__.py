@@ -1,1 +1,0 @@
-"""fairseq optimizers of ``--user-dir st``."""

@@ -1,0 +1,1 @@
+"""Charts for pages, of trainings and evaluations."""

@@ -1,0 +1,1 @@
+"""Languages, vocabularies and what is done to text."""
