@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 
 def register_plugins() -> None:
-    """Register what there is with fairseq, and make its checkpoints safe; calling it again changes nothing.
+    """Register what there is with fairseq, and repair what it lacks; calling it again changes nothing.
 
     Raises:
         ConfigError: If the recipe of ``fairseq-hydra-train`` leaves an option open.
@@ -25,18 +25,11 @@ def register_plugins() -> None:
     import st.fairseq_plugin.fused_adam
     import st.fairseq_plugin.model
     import st.fairseq_plugin.task  # noqa: F401
-    from st.fairseq_plugin.repairs import best_score, checkpointing, clear_config, clear_start, spawned, training_log
     from st.fairseq_plugin.repairs.open_options import refuse_open_options
-    from st.fairseq_plugin.repairs.torchrun import join_torchrun
+    from st.fairseq_plugin.repairs.table import install
 
     refuse_open_options()
-    join_torchrun()
-    clear_config.install()
-    clear_start.install()
-    spawned.install()
-    best_score.install()
-    checkpointing.install()
-    training_log.install()
+    install()
 
 
 if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):

@@ -11,13 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.queues import Queue
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +22,8 @@ from fairseq.data.iterators import BufferedIterator, CountingIterator, EpochBatc
 from st.errors import StError
 from st.fairseq_plugin.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.readers import named_reader_deaths, outlive_sigterm
+from st.fairseq_plugin.repairs.table import install
 
 IGNORED = "ignored"
 """Key of a batch that only keeps a process busy while others train: it has no weight."""
@@ -253,55 +249,7 @@ class _Checked(CountingIterator):
         return batch
 
 
-@contextmanager
-def named_reader_deaths(*broken: type[Exception]) -> Iterator[None]:
-    """Say what became of a reading process that was killed; torch raises that wherever the main thread happens to be.
-
-    Args:
-        broken: Errors that mean it too, where a batch is taken over from one.
-
-    Raises:
-        StError: If one was killed.
-    """
-    try:
-        yield
-    except Exception as exc:
-        reason = str(exc).partition("\n")[0].strip()
-        torchs = isinstance(exc, RuntimeError) and "DataLoader worker" in reason
-        if not torchs and not isinstance(exc, broken):
-            raise
-        raise StError(
-            f"a process that reads recordings died ({reason or type(exc).__name__}); often the memory is full, or "
-            "what processes share (/dev/shm): give fewer --num-workers, and the same command to go on"
-        ) from exc
-
-
 def begin_reading(_worker_id: int = 0) -> None:
     """Prepare a reading process: it outlives a SIGTERM, and ends if it cannot hand over what it has read."""
     outlive_sigterm()
-    Queue._on_queue_feeder_error = staticmethod(_end_without_room)  # type: ignore[attr-defined]
-
-
-def _end_without_room(error: Exception, _batch: object) -> None:
-    # Python would print the error and drop the batch, for which the training would wait without end.
-    print(f"a batch could not be handed over: {error}", file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-def outlive_sigterm(_worker_id: int = 0) -> None:
-    """Let a reading process end by a SIGTERM of its parent only.
-
-    Schedulers send the signal to all processes of a job, and the training still needs its readers to finish the
-    update that it is at. (A reader whose parent has gone ends by itself.)
-    """
-    if not hasattr(signal, "sigwaitinfo"):
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    parent = os.getppid()
-
-    def wait() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-            pass
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
+    install()

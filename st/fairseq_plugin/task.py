@@ -31,6 +31,7 @@ from st.fairseq_plugin.iterator import IGNORED, EpochIterator
 from st.fairseq_plugin.learning import refuse_nothing_to_learn
 from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.table import install
 from st.fairseq_plugin.validation import bleu_counts
 from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
@@ -97,7 +98,8 @@ class SpeechTranslationTask(FairseqTask):
     @classmethod
     @clear_errors
     def setup_task(cls, cfg: Any, **kwargs: Any) -> "SpeechTranslationTask":
-        """Make the task; called by fairseq."""
+        """Make the task; called by fairseq, whose training command may have been imported after this plugin."""
+        install()
         return cls(cfg)
 
     def _chosen_directions(self, names: str) -> list[str]:

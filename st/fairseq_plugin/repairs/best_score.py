@@ -7,7 +7,6 @@ no use: on all validation subsets but the first.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,44 +15,31 @@ from typing import Any
 from fairseq import checkpoint_utils
 
 from st.errors import ConfigError
-from st.fairseq_plugin.repairs.termination import train_modules
+from st.fairseq_plugin.repairs.replace import train_modules
 
 logger = logging.getLogger(__name__)
-
-_MARK = "_looks_for_the_metric"
 
 _metric: dict[str, Any] = {}
 """Name of the metric of the present training, and whether more is better."""
 
 
-def install() -> None:
-    """Look for the metric in what each validation logs; calling it again does nothing."""
-    for module in train_modules():
-        if not hasattr(module.get_valid_stats, _MARK):
-            module.get_valid_stats = with_metric(module.get_valid_stats)
-
-
-def with_metric(get_valid_stats: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Wrap fairseq's ``get_valid_stats``, which is told whether its subset is the first.
+def get_valid_stats(
+    original: Callable[..., dict[str, Any]], cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool
+) -> dict[str, Any]:
+    """Look for the metric in what a validation logs; fairseq says whether its subset is the first.
 
     Raises:
         ConfigError: If that one does not log the metric; the message names those that it does.
     """
-
-    @functools.wraps(get_valid_stats)
-    def wrapper(cfg: Any, trainer: Any, stats: dict[str, Any], tracking_best: bool) -> dict[str, Any]:
-        metric = cfg.checkpoint.best_checkpoint_metric
-        if metric in stats:
-            return get_valid_stats(cfg, trainer, stats, tracking_best)
-        if tracking_best:
-            raise ConfigError(
-                f"--best-checkpoint-metric {metric} is not logged for the first of --valid-subset; choose one of these: "
-                f"{', '.join(sorted(stats))}"
-            )
-        return defaultdict(lambda: None, get_valid_stats(cfg, trainer, stats, tracking_best))
-
-    setattr(wrapper, _MARK, True)
-    return wrapper
+    metric = cfg.checkpoint.best_checkpoint_metric
+    if metric in stats:
+        return original(cfg, trainer, stats, tracking_best)
+    if tracking_best:
+        raise ConfigError(
+            f"--best-checkpoint-metric {metric} is not logged for the first of --valid-subset; choose one of these: "
+            f"{', '.join(sorted(stats))}"
+        )
+    return defaultdict(lambda: None, original(cfg, trainer, stats, tracking_best))
 
 
 def forget() -> None:

@@ -16,9 +16,6 @@ What fairseq does, and what is done here instead:
   them. Here each reads the file itself.
 
 The folder that they lie in is looked after by :mod:`st.fairseq_plugin.repairs.save_dir`.
-
-:func:`install` puts functions of both modules in the place of fairseq's; they are looked up there by name on each
-use.
 """
 
 from __future__ import annotations
@@ -29,11 +26,11 @@ import logging
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from st.checkpoints.door import read_pickled, require_file
@@ -54,27 +51,16 @@ LAST = "checkpoint_last.pt"
 
 _NO_KERNEL_COPY = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)
 
-_fairseq_save = checkpoint_utils.torch_persistent_save
-_fairseq_load = checkpoint_utils.load_checkpoint
-
-
-def install() -> None:
-    """Replace fairseq's functions; calling it again changes nothing."""
-    checkpoint_utils.torch_persistent_save = save
-    checkpoint_utils.load_checkpoint = load
-    checkpoint_utils.PathManager = _AtomicPathManager
-    checkpoint_utils.verify_checkpoint_directory = save_dir.require_writable
-
 
 @clear_errors
-def save(state: Any, filename: str, async_write: bool = False) -> None:
+def save(original: Callable[..., Any], state: Any, filename: str, async_write: bool = False) -> None:
     """Write a checkpoint under a temporary name, then rename it.
 
     Raises:
         CheckpointError: If it cannot be written; nothing that was there is touched.
     """
     if PathManager.path_requires_pathmanager(filename):
-        _fairseq_save(state, filename, async_write)
+        original(state, filename, async_write)
         return
     try:
         write_pickled(filename, {**state, "cfg": _plain(state["cfg"])} if "cfg" in state else state)
@@ -92,15 +78,12 @@ def _plain(options: Any) -> Any:
     return {name: _plain(value) for name, value in options.items()} if isinstance(options, dict) else options
 
 
-class _AtomicPathManager(PathManager):
-    """fairseq's file functions, with a copy that is there at once or not at all."""
-
-    @staticmethod
-    def copy(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
-        if PathManager.path_requires_pathmanager(dst_path):
-            return bool(PathManager.copy(src_path, dst_path, overwrite=overwrite))
-        copy_atomically(Path(src_path), Path(dst_path))
-        return True
+def copy_at_once(original: Callable[..., Any], src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+    """Copy a file so that it is there at once or not at all; what fairseq knows other ways for goes those."""
+    if PathManager.path_requires_pathmanager(dst_path):
+        return bool(original(src_path, dst_path, overwrite=overwrite))
+    copy_atomically(Path(src_path), Path(dst_path))
+    return True
 
 
 @clear_errors
@@ -127,7 +110,7 @@ def copy_atomically(source: Path, target: Path) -> None:
 
 
 @clear_errors
-def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
+def load(original: Callable[..., Any], cfg: Any, trainer: Any, **passthrough: Any) -> Any:
     """Do what fairseq does, from a checkpoint that can be read.
 
     Raises:
@@ -147,7 +130,7 @@ def load(cfg: Any, trainer: Any, **passthrough: Any) -> Any:
             require_same_size(start_file(cfg), trainer.device)
         trainer.cfg.checkpoint.load_checkpoint_on_all_dp_ranks = True
     start = start_file(cfg, trainer.checkpoint_suffix)
-    extra_state, epoch_itr = _fairseq_load(cfg, trainer, **passthrough)
+    extra_state, epoch_itr = original(cfg, trainer, **passthrough)
     going_on = extra_state is not None and not cfg.reset_optimizer and start != Path(str(cfg.finetune_from_model))
     if going_on:
         _count_on(cfg, trainer, start)

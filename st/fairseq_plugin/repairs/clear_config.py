@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,36 +13,22 @@ from st.errors import ConfigError
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.open_options import refuse_missing
 
-_MARK = "_says_which_option"
 
+@clear_errors
+def merge_with_parent(original: Callable[..., Any], dataclass: Any, cfg: Any, remove_missing: bool = False) -> Any:
+    """Lay the values of a section over its dataclass, and check those of this project's sections.
 
-def install() -> None:
-    """Check the sections of a config that are this project's when fairseq reads them; calling it again does nothing."""
-    from fairseq import models, registry, tasks
-    from fairseq.dataclass import utils
-
-    for module in (utils, tasks, models, registry):
-        if not hasattr(module.merge_with_parent, _MARK):
-            module.merge_with_parent = checked(module.merge_with_parent)
-
-
-def checked(merge: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap fairseq's ``merge_with_parent``, which lays the values of a section over its dataclass."""
-
-    @functools.wraps(merge)
-    @clear_errors
-    def wrapper(dataclass: Any, cfg: Any, remove_missing: bool = False) -> Any:
-        kind = dataclass if isinstance(dataclass, type) else type(dataclass)
-        if not kind.__module__.startswith("st.") or remove_missing:  # a checkpoint's may be of another version
-            return merge(dataclass, cfg, remove_missing)
-        refuse_missing(OmegaConf.missing_keys(cfg))  # merging would quietly take the default
-        try:
-            return merge(dataclass, cfg, remove_missing)
-        except OmegaConfBaseException as exc:
-            raise ConfigError(explain(exc, kind)) from None
-
-    setattr(wrapper, _MARK, True)
-    return wrapper
+    Raises:
+        ConfigError: If an option is unknown, open, or of another type; the message names it.
+    """
+    kind = dataclass if isinstance(dataclass, type) else type(dataclass)
+    if not kind.__module__.startswith("st.") or remove_missing:  # a checkpoint's may be of another version
+        return original(dataclass, cfg, remove_missing)
+    refuse_missing(OmegaConf.missing_keys(cfg))  # merging would quietly take the default
+    try:
+        return original(dataclass, cfg, remove_missing)
+    except OmegaConfBaseException as exc:
+        raise ConfigError(explain(exc, kind)) from None
 
 
 def explain(error: OmegaConfBaseException, dataclass: type) -> str:

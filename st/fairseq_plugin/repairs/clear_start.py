@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -10,85 +9,55 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import optim
-from fairseq.distributed import utils
-from fairseq.optim import lr_scheduler
 
 from st.doors.parsing import parsing
 from st.errors import ConfigError
-from st.fairseq_plugin.repairs import termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_numbers import refuse_impossible_numbers
 from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts
+from st.fairseq_plugin.repairs.replace import train_modules
 
 logger = logging.getLogger(__name__)
 
-_MARK = "_looks_at_the_options"
 _TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
 
 
-def install() -> None:
-    """Check each config as soon as fairseq has it as a whole; calling it again does nothing."""
-    for module in termination.train_modules():
-        if not hasattr(module.add_defaults, _MARK):
-            module.add_defaults = checked(module.add_defaults)
-    for module, name in ((optim, "build_optimizer"), (lr_scheduler, "build_lr_scheduler")):
-        if not hasattr(getattr(module, name), _MARK):
-            setattr(module, name, buildable(getattr(module, name)))
-    if not hasattr(utils.call_main, _MARK):
-        utils.call_main = prepared(utils.call_main)
+@clear_errors
+def add_defaults(original: Callable[[Any], None], cfg: Any) -> None:
+    """Check a config after the first thing that a training does with it."""
+    original(cfg)
+    refuse_impossible_numbers(cfg)
+    refuse_other_parts(cfg)
+    refuse_other_precision(cfg)
+    refuse_what_this_task_has_not(cfg)
+    if cfg.common.cpu or not torch.cuda.is_available():
+        refuse_what_needs_a_gpu(cfg)
 
 
-def checked(add_defaults: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Wrap fairseq's ``add_defaults``, the first thing that a training does with its config."""
+@clear_errors
+def build(original: Callable[..., Any], cfg: Any, *args: Any) -> Any:
+    """Build an optimizer or a schedule; what fairseq asserts of its options is said as a sentence.
 
-    @functools.wraps(add_defaults)
-    @clear_errors
-    def wrapper(cfg: Any) -> None:
-        add_defaults(cfg)
-        refuse_impossible_numbers(cfg)
-        refuse_other_parts(cfg)
-        refuse_other_precision(cfg)
-        refuse_what_this_task_has_not(cfg)
-        if cfg.common.cpu or not torch.cuda.is_available():
-            refuse_what_needs_a_gpu(cfg)
-
-    setattr(wrapper, _MARK, True)
-    return wrapper
+    Raises:
+        ConfigError: If its options contradict each other.
+    """
+    option = original.__name__.removeprefix("build_").replace("_", "-")
+    name = f"--{option} {getattr(cfg, '_name', cfg)}"
+    with parsing(name, ConfigError, expected="possible with these options", advice="give it others"):
+        return original(cfg, *args)
 
 
-def buildable(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap fairseq's ``build_optimizer`` or ``build_lr_scheduler``: what it asserts of its options is said as a sentence."""
-
-    @functools.wraps(build)
-    @clear_errors
-    def wrapper(cfg: Any, *args: Any) -> Any:
-        option = build.__name__.removeprefix("build_").replace("_", "-")
-        name = f"--{option} {getattr(cfg, '_name', cfg)}"
-        with parsing(name, ConfigError, expected="possible with these options", advice="give it others"):
-            return build(cfg, *args)
-
-    setattr(wrapper, _MARK, True)
-    return wrapper
-
-
-def prepared(call_main: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap fairseq's ``call_main``, which starts the processes of a command that knows this plugin by then.
+def call_main(original: Callable[..., Any], cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
+    """Check a config before the processes start of a command that knows this plugin by then.
 
     ``fairseq-hydra-train`` does not: its recipes say how many processes there are.
     """
-
-    @functools.wraps(call_main)
-    def wrapper(cfg: Any, main: Callable[..., Any], **options: Any) -> Any:
-        refuse_text_input(main)
-        refuse_no_process(cfg)
-        if not termination.train_modules():
-            refuse_half_precision(cfg)
-        keep_to_one_process(cfg)
-        return call_main(cfg, main, **options)
-
-    setattr(wrapper, _MARK, True)
-    return wrapper
+    refuse_text_input(main)
+    refuse_no_process(cfg)
+    if not train_modules():
+        refuse_half_precision(cfg)
+    keep_to_one_process(cfg)
+    return original(cfg, main, **options)
 
 
 def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from st.doors.folder_lock import FolderLock
@@ -16,7 +17,7 @@ _locks: list[FolderLock] = []
 
 
 @clear_errors
-def require_writable(name: str) -> None:
+def require_writable(_original: Callable[[str], None], name: str) -> None:
     """Make the folder if it is missing, and check that files can be written to it.
 
     Raises:

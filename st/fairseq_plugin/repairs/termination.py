@@ -4,21 +4,19 @@ Here is also what a training does that is started again. A validation that was b
 looks whether epochs are left. And what fairseq does not see before it has learnt more: that ``--max-update`` was reached
 before, or ``--patience`` at its end.
 
-The functions of ``fairseq_cli.train`` are wrapped where they are looked up; there is no other place between two
-updates that knows the trainer, the iterator and the options. In a group of processes all must leave after the same
-update, so they ask each other.
+Two functions of ``fairseq_cli.train`` are replaced, as no other place between two updates knows the trainer, the
+iterator and the options. In a group of processes all must leave after the same update, so they ask each other.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
@@ -27,13 +25,13 @@ from fairseq.distributed.utils import is_master
 from fairseq.logging import metrics
 
 from st.errors import ConfigError
-from st.fairseq_plugin.iterator import named_reader_deaths
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.readers import named_reader_deaths
+from st.fairseq_plugin.repairs.replace import train_modules
 
 logger = logging.getLogger(__name__)
 
 EXIT_CODE = 128 + signal.SIGTERM
-_TRAIN_MODULES = ("fairseq_cli.train", "__main__")
 
 _requested = False
 _processes = 1
@@ -52,14 +50,11 @@ def watch(trainer: Any) -> None:
     """
     global _requested, _processes
     _broken_off.clear()
-    modules = train_modules()
-    if not modules or threading.current_thread() is not threading.main_thread():
-        return
     _requested, _processes = False, trainer.data_parallel_world_size
+    if not train_modules() or threading.current_thread() is not threading.main_thread():
+        return
     signal.signal(signal.SIGTERM, _note)
     _watch_parent()
-    for module in modules:
-        _wrap(module)
 
 
 def state() -> dict[str, Any]:
@@ -81,11 +76,6 @@ def raise_if_requested() -> None:
         wanted = bool(votes.item())
     if wanted:
         raise TerminationRequested
-
-
-def train_modules() -> list[Any]:
-    """Return the modules in which fairseq's functions of training are looked up; none outside its commands."""
-    return [sys.modules[name] for name in _TRAIN_MODULES if hasattr(sys.modules.get(name), "validate_and_save")]
 
 
 def _note(_number: int, _frame: FrameType | None) -> None:
@@ -110,36 +100,32 @@ def _watch_parent() -> None:
     signal.signal(signal.SIGINT, on_interrupt)
 
 
-def _wrap(module: Any) -> None:
-    if getattr(module.train, "ends_at_sigterm", False):
-        return
-    train, validate_and_save = module.train, module.validate_and_save
+@clear_errors
+def train(original: Callable[..., Any], cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
+    """Train for an epoch, unless nothing is left to learn; save and leave if told to end."""
+    module = train_modules()[-1]
+    frequencies = cfg.optimization.update_freq
+    epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
+    try:
+        with named_reader_deaths():
+            if reason := _nothing_is_left(module, cfg, trainer):
+                logger.info("%s to go on", reason)
+                return [None], True
+            return original(cfg, trainer, task, epoch_itr)
+    except TerminationRequested:
+        save_and_exit(module, cfg, trainer, epoch_itr)
 
-    @functools.wraps(train)
-    @clear_errors
-    def train_until_told(cfg: Any, trainer: Any, task: Any, epoch_itr: Any) -> Any:
-        frequencies = cfg.optimization.update_freq
-        epoch_itr.align(frequencies[min(epoch_itr.next_epoch_idx, len(frequencies)) - 1])
-        try:
-            with named_reader_deaths():
-                if reason := _nothing_is_left(module, cfg, trainer):
-                    logger.info("%s to go on", reason)
-                    return [None], True
-                return train(cfg, trainer, task, epoch_itr)
-        except TerminationRequested:
-            save_and_exit(module, cfg, trainer, epoch_itr)
 
-    @functools.wraps(validate_and_save)
-    def check_first(cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any) -> Any:
-        raise_if_requested()
-        try:
-            return validate_and_save(cfg, trainer, task, epoch_itr, *args, **kwargs)
-        except ConfigError:  # which was not to be seen before; what was learnt up to now is kept
-            save_last(module, cfg, trainer, epoch_itr)
-            raise
-
-    train_until_told.ends_at_sigterm = True  # type: ignore[attr-defined]
-    module.train, module.validate_and_save = train_until_told, check_first
+def validate_and_save(
+    original: Callable[..., Any], cfg: Any, trainer: Any, task: Any, epoch_itr: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """Look between two updates whether the training was told to end; keep what was learnt if validation refuses."""
+    raise_if_requested()
+    try:
+        return original(cfg, trainer, task, epoch_itr, *args, **kwargs)
+    except ConfigError:  # which was not to be seen before
+        save_last(train_modules()[-1], cfg, trainer, epoch_itr)
+        raise
 
 
 def _nothing_is_left(module: ModuleType, cfg: Any, trainer: Any) -> str | None:

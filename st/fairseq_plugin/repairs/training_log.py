@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 DEFAULT = "log.jsonl"
 NONE = "none"
 """Name that switches the log off."""
-
-_fairseq_progress_bar = progress_bar.progress_bar
 
 
 class TrainingLog:
@@ -113,14 +111,9 @@ class JsonlProgressBar(progress_bar.BaseProgressBar):
         LOG.write({"dataset": tag or "train", "epoch": self.epoch, "num_updates": step, **stats})
 
 
-def install() -> None:
-    """Wrap fairseq's progress bars of trainings; calling it again changes nothing."""
-    progress_bar.progress_bar = make_progress_bar
-
-
-def make_progress_bar(iterator: Any, *args: Any, **kwargs: Any) -> Any:
+def make_progress_bar(original: Callable[..., Any], iterator: Any, *args: Any, **kwargs: Any) -> Any:
     """Return fairseq's progress bar; one that also writes to the log when a training asks for it."""
-    bar = _fairseq_progress_bar(iterator, *args, **kwargs)
+    bar = original(iterator, *args, **kwargs)
     save_dir = kwargs.get("aim_param_checkpoint_dir")
     if save_dir is None:
         return bar

@@ -12,6 +12,7 @@ st.register_plugins()
 
 from st.errors import ConfigError  # noqa: E402
 from st.fairseq_plugin.repairs import best_score, termination  # noqa: E402
+from st.fairseq_plugin.repairs.replace import replacing  # noqa: E402
 
 
 def pretended(**changes):
@@ -39,9 +40,9 @@ def module(monkeypatch):
             raise module.error
         return [None], False
 
-    module.train, module.validate_and_save = train, validate_and_save
+    module.train = replacing(train, termination.train)
+    module.validate_and_save = replacing(validate_and_save, termination.validate_and_save)
     module.checkpoint_utils = SimpleNamespace(save_checkpoint=lambda *arguments: module.calls.append(arguments))
-    termination._wrap(module)
     monkeypatch.setattr(termination, "train_modules", lambda: [module])
     monkeypatch.setattr(termination, "_broken_off", {})
     return module

@@ -18,13 +18,13 @@ from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
 from st.fairseq_plugin.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
+    call_main,
     keep_to_one_process,
-    prepared,
     refuse_other_precision,
     refuse_what_needs_a_gpu,
     refuse_what_this_task_has_not,
 )
-from st.fairseq_plugin.repairs.torchrun import join_torchrun  # noqa: E402
+from st.fairseq_plugin.repairs.torchrun import on_cpus  # noqa: E402
 from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
 from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
 from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
@@ -155,8 +155,8 @@ def test_fairseq_sees_that_the_task_builds_from_checkpoints():
 
 
 def test_outside_torchrun_fairseq_is_left_alone():
-    assert not join_torchrun({})
-    assert not join_torchrun({"WORLD_SIZE": "1", "RANK": "0"})
+    assert not on_cpus({})
+    assert not on_cpus({"WORLD_SIZE": "1", "RANK": "0"})
 
 
 def test_t23_torchs_wrapper_of_several_cpu_processes_is_refused_with_the_one_that_works(tmp_path):
@@ -229,20 +229,23 @@ def test_t23_fairseqs_command_for_sentences_is_refused():
 
     main.__module__ = "fairseq_cli.interactive"
     with pytest.raises(ConfigError, match="use st translate"):
-        prepared(lambda cfg, main: main(cfg))(make_config("data"), main)
+        call_main(lambda cfg, main: main(cfg), make_config("data"), main)
 
 
 def test_t23_fairseqs_fp16_is_refused_where_nothing_trains(monkeypatch):
     cfg, calls = make_config("data"), []
-    call_main = prepared(lambda *_, **options: calls.append(options))
+
+    def original(_cfg, _main, **options):
+        calls.append(options)
+
     cfg.common.fp16 = True
-    monkeypatch.setattr("st.fairseq_plugin.repairs.termination.train_modules", lambda: ["fairseq_cli.train"])
-    call_main(cfg, None)
-    monkeypatch.setattr("st.fairseq_plugin.repairs.termination.train_modules", list)
+    monkeypatch.setattr("st.fairseq_plugin.repairs.clear_start.train_modules", lambda: ["fairseq_cli.train"])
+    call_main(original, cfg, None)
+    monkeypatch.setattr("st.fairseq_plugin.repairs.clear_start.train_modules", list)
     with pytest.raises(ConfigError, match="--fp16 cannot decode or validate with this task; use --precision bf16"):
-        call_main(cfg, None)
+        call_main(original, cfg, None)
     cfg.common.fp16 = False
-    call_main(cfg, None, override_args=1)
+    call_main(original, cfg, None, override_args=1)
     assert calls == [{}, {"override_args": 1}]
 
 

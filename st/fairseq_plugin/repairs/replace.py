@@ -1,0 +1,64 @@
+"""Replace functions that are not ours: once each, with the original within reach."""
+
+from __future__ import annotations
+
+import functools
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+TRAIN = "fairseq_cli.train"
+REPLACED: dict[str, Any] = {}
+"""Originals of what was replaced in this process, by dotted name."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Repair:
+    """Something that is replaced."""
+
+    what: str
+    """Dotted name of a function."""
+    by: Callable[..., Any]
+    """Called in its place, with the original before the arguments."""
+    why: str
+    without: str
+    """What happens without it."""
+    when: str = "all"
+    """The processes in which it is replaced."""
+
+
+def replace(what: str, by: Callable[..., Any]) -> None:
+    """Have calls of a function go to another one, which is given the original first; twice changes nothing.
+
+    Args:
+        what: Dotted name of the function; those of ``fairseq_cli.train`` are replaced wherever that runs.
+        by: What is called.
+    """
+    place, _, name = what.rpartition(".")
+    for owner in train_modules() if place == TRAIN else [pkgutil.resolve_name(place)]:
+        key = f"{owner.__name__ if place == TRAIN else place}.{name}"
+        if key not in REPLACED:
+            REPLACED[key] = found = vars(owner)[name]
+            static = isinstance(found, staticmethod)
+            replacement = replacing(found.__func__ if static else found, by)
+            setattr(owner, name, staticmethod(replacement) if static else replacement)
+
+
+def replacing(original: Callable[..., Any], by: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls ``by`` with the original, which is also its ``__wrapped__``."""
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return by(original, *args, **kwargs)
+
+    return replacement
+
+
+def train_modules() -> list[Any]:
+    """Return the modules in which fairseq's functions of training are looked up; none outside its commands.
+
+    Where the training command is a script or was started with ``python -m``, it is ``__main__``, which comes last.
+    """
+    return [sys.modules[name] for name in (TRAIN, "__main__") if hasattr(sys.modules.get(name), "validate_and_save")]

@@ -1,0 +1,90 @@
+"""The table of repairs says what is replaced in fairseq, torch and Python's library, neither more nor less."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fairseq_cli.train  # noqa: F401
+import replaced_functions
+from fairseq import checkpoint_utils
+from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own things first)
+from tone_tree import make_tree
+from trainer_in_process import SMALL
+
+import st
+
+st.register_plugins()
+
+from st.fairseq_plugin.repairs.replace import REPLACED, replacing  # noqa: E402
+from st.fairseq_plugin.repairs.table import READING, REPAIRS, TORCHRUN, TRAINING, install  # noqa: E402
+
+PAGE = Path(__file__).parents[3] / "docs" / "architecture-repairs.md"
+
+
+def found(folder, *command, **environment):
+    """Return what is replaced in a process, and in one that reads for it."""
+    out = folder / "replaced.json"
+    subprocess.run(
+        [sys.executable, replaced_functions.__file__, str(out), *map(str, command)],
+        cwd=folder,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", **environment},
+        check=True,
+        capture_output=True,
+    )
+    return [set(names) for names in json.loads(out.read_text())]
+
+
+def table(*processes):
+    return {repair.what for repair in REPAIRS if repair.when in ("all", *processes)}
+
+
+def test_the_table_is_what_a_training_replaces(tmp_path):
+    data = make_tree(tmp_path / "tree", train=4, dev=2, directions=("de_en",))
+    options = SMALL | {"--user-dir": Path(st.__file__).parent, "--max-update": 1, "--max-epoch": 1}
+    command = ["fairseq-train", data, "--cpu", *(f"{name}={value}" for name, value in options.items())]
+    training, reading = found(tmp_path, *command)
+    assert (tmp_path / "checkpoints" / "checkpoint_last.pt").is_file()
+    assert training == table(TRAINING)
+    assert reading == table(TRAINING, READING)
+
+
+def test_the_table_is_what_a_process_of_torchrun_replaces(tmp_path):
+    process, _ = found(tmp_path, WORLD_SIZE="2", RANK="0")
+    assert process == table(TRAINING, TORCHRUN)
+
+
+def test_what_is_replaced_once_is_not_replaced_again_and_leads_to_the_original():
+    before, originals = checkpoint_utils.load_checkpoint, dict(REPLACED)
+    install()
+    assert checkpoint_utils.load_checkpoint is before
+    assert before.__wrapped__ is REPLACED["fairseq.checkpoint_utils.load_checkpoint"]
+    assert originals == REPLACED
+
+
+def test_what_replaces_a_function_is_given_it_and_has_its_name():
+    def original(number):
+        """Add one."""
+        return number + 1
+
+    ours = replacing(original, lambda before, number, *, more=0: (before(number), more))
+    assert ours(1, more=5) == (2, 5)
+    assert (ours.__name__, ours.__doc__) == ("original", "Add one.")
+
+
+def test_every_row_says_why_and_what_happens_otherwise():
+    assert len({repair.what for repair in REPAIRS}) == len(REPAIRS)
+    assert all(repair.why and repair.without for repair in REPAIRS)
+
+
+def row(repair):
+    """Return a row of the page's table."""
+    ours = f"`{repair.by.__module__.removeprefix('st.fairseq_plugin.')}.{repair.by.__name__}`"
+    return f"| `{repair.what}` | {ours} | {repair.when} | {repair.why} | {repair.without} |"
+
+
+def test_the_page_has_the_table():
+    expected = [row(repair) for repair in REPAIRS]
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert rows == expected, "the table of repairs has changed; its rows are now:\n" + "\n".join(expected)
