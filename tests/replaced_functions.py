@@ -44,7 +44,7 @@ def main(out, *command):
     warnings.simplefilter("ignore")
     import fairseq_cli.train  # noqa: I001 (first, because it sets up the logging)
     import fairseq_cli.hydra_train
-    import torch
+    import torch._dynamo  # which replaces a function of torch itself
     import torch.utils.tensorboard
     from fairseq.data import data_utils  # noqa: F401
 

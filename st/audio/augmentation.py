@@ -19,6 +19,7 @@ import soxr
 
 from st.audio.reading import SAMPLE_RATE, read_audio
 from st.errors import AudioError, ConfigError
+from st.options import option
 
 Samples = npt.NDArray[np.float32]
 
@@ -40,28 +41,25 @@ _LIMITS = {
 class AugmentationConfig:
     """What may happen to the waves of the training set."""
 
-    speed_factors: tuple[float, ...] = ()
-    """Speeds of which each utterance draws one; tempo and pitch change together. Empty: none."""
-    noise: str = ""
-    """``white``, ``pink``, or a folder of recordings, searched with its sub-folders. Empty: none."""
-    noise_prob: float = 0.5
-    """Probability that noise is added to an utterance."""
-    noise_snr: tuple[float, float] = (5.0, 25.0)
-    """Lowest and highest ratio of speech to noise, in dB; drawn evenly."""
-    time_masks: int = 0
-    """Stretches of each utterance that are silenced."""
-    time_mask_seconds: float = 0.2
-    """Longest of them; the length is drawn evenly from 0."""
-    band_masks: int = 0
-    """Bands of frequency that are removed from each utterance."""
-    band_mask_hz: float = 500.0
-    """Widest of them; the width is drawn evenly from 0."""
-    concat_prob: float = 0.0
-    """Share of utterances that are joined to another one with the same target languages."""
-    concat_max_seconds: float = 20.0
-    """Longest result of joining."""
-    concat_any_speaker: bool = False
-    """Whether those of different speakers may be joined."""
+    speed_perturb: tuple[float, ...] = option(
+        (), "speeds of which each utterance draws one, e.g. 0.9,1.0,1.1; tempo and pitch change together"
+    )
+    noise: str = option("", "noise that is added: white, pink, or a folder of recordings")
+    """The folder is searched with its sub-folders."""
+    noise_prob: float = option(0.5, "with --noise: probability that an utterance gets some")
+    noise_snr: tuple[float, float] = option(
+        (5.0, 25.0), "with --noise: lowest and highest ratio of speech to noise, in dB"
+    )
+    """Drawn evenly."""
+    time_masks: int = option(0, "stretches of each utterance's wave that are silenced")
+    time_mask_seconds: float = option(0.2, "longest of them; the length is drawn evenly from 0")
+    band_masks: int = option(0, "bands of frequency that are removed from each utterance's wave")
+    band_mask_hz: float = option(500.0, "widest of them; the width is drawn evenly from 0")
+    concat_prob: float = option(
+        0.0, "share of utterances that are joined to another of the same speaker and target languages"
+    )
+    concat_max_seconds: float = option(20.0, "longest result of joining")
+    concat_any_speaker: bool = option(False, "join utterances of different speakers too")
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -69,8 +67,8 @@ class AugmentationConfig:
         Raises:
             ConfigError: If one is out of range or the folder of noises does not exist.
         """
-        if any(not 0.5 <= factor <= 2.0 for factor in self.speed_factors):
-            raise ConfigError(f"--speed-perturb is {self.speed_factors}; expected factors from 0.5 to 2")
+        if any(not 0.5 <= factor <= 2.0 for factor in self.speed_perturb):
+            raise ConfigError(f"--speed-perturb is {self.speed_perturb}; expected factors from 0.5 to 2")
         if not -math.inf < self.noise_snr[0] <= self.noise_snr[1] < math.inf:
             raise ConfigError(f"--noise-snr is {self.noise_snr}; expected the lower number first")
         for name, most in _LIMITS.items():
@@ -83,7 +81,7 @@ class AugmentationConfig:
     @property
     def changes_waves(self) -> bool:
         """Whether any utterance may sound different from how it was recorded."""
-        return bool(self.speed_factors or self.noise or self.time_masks or self.band_masks or self.concat_prob)
+        return bool(self.speed_perturb or self.noise or self.time_masks or self.band_masks or self.concat_prob)
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:

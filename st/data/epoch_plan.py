@@ -126,8 +126,8 @@ def plan_epoch(
     longest = NO_LIMIT if max_samples is None else max_samples
     if alpha != 1.0:
         plan = _sample(plan, table, alpha, np.random.default_rng((seed, epoch, _SAMPLING)))
-    if config.speed_factors:
-        factors = np.random.default_rng((seed, epoch, _SPEED)).choice(config.speed_factors, len(plan))
+    if config.speed_perturb:
+        factors = np.random.default_rng((seed, epoch, _SPEED)).choice(config.speed_perturb, len(plan))
         plan = _at_speed(plan, factors, min_samples, longest)
     if config.concat_prob:
         plan = _join(plan, utterances, config, longest, np.random.default_rng((seed, epoch, _JOINING)))

@@ -5,7 +5,7 @@ Legend: N utterances, S frames, C labels, R targets, U target tokens, V vocabula
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.kernels.cross_entropy import smoothed_cross_entropy
 from st.modules.ctc_head import ctc_loss, required_frames
+from st.options import option
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +31,14 @@ logger = logging.getLogger(__name__)
 class TranslationCtcConfig(FairseqDataclass):
     """Weights of the two objectives, and what is added to them."""
 
-    label_smoothing: float = field(default=0.1, metadata={"help": "label smoothing of the cross-entropy"})
-    translation_weight: float = field(
-        default=1.0, metadata={"help": "weight of the decoder's cross-entropy; 0 trains the encoder by CTC alone"}
+    label_smoothing: float = option(0.1, "label smoothing of the cross-entropy")
+    translation_weight: float = option(1.0, "weight of the decoder's cross-entropy; 0 trains the encoder by CTC alone")
+    ctc_weight: float = option(0.3, "weight of the encoder's CTC loss; 0 trains translation alone")
+    ctc_weight_warmup_updates: int = option(
+        0, "updates over which the weight of the CTC loss grows linearly to --ctc-weight"
     )
-    ctc_weight: float = field(
-        default=0.3, metadata={"help": "weight of the encoder's CTC loss; 0 trains translation alone"}
-    )
-    ctc_weight_warmup_updates: int = field(
-        default=0, metadata={"help": "updates over which the weight of the CTC loss grows linearly to --ctc-weight"}
-    )
-    rdrop_alpha: float = field(
-        default=0.0,
-        metadata={"help": "weight of R-Drop: each batch is computed twice and both translations are drawn together"},
+    rdrop_alpha: float = option(
+        0.0, "weight of R-Drop: each batch is computed twice and both translations are drawn together"
     )
 
 

@@ -7,7 +7,7 @@ infinite or not a number is left out, where fairseq stops.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from st.errors import CheckpointError, ConfigError, StError
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.options import option
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,11 @@ PARTS = ("encoder", "adaptor", "decoder", "ctc")
 class FusedAdamWConfig(FairseqDataclass):
     """Options of the optimizer; the names are those of fairseq's adam."""
 
-    adam_betas: str = field(default="(0.9, 0.98)", metadata={"help": "decay of the two moments, as (b1, b2)"})
-    adam_eps: float = field(default=1e-8, metadata={"help": "added to the root of the second moment"})
-    weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay"})
-    lr_scale: Optional[str] = field(
-        default=None, metadata={"help": f"learning rates of parts relative to --lr, as encoder=0.1,ctc=2: {PARTS}"}
-    )
-    max_nonfinite_updates: int = field(
-        default=10, metadata={"help": "stop after so many updates in a row without a finite gradient"}
-    )
+    adam_betas: str = option("(0.9, 0.98)", "decay of the two moments, as (b1, b2)")
+    adam_eps: float = option(1e-8, "added to the root of the second moment")
+    weight_decay: float = option(0.0, "decoupled weight decay")
+    lr_scale: Optional[str] = option(None, f"learning rates of parts relative to --lr, as encoder=0.1,ctc=2: {PARTS}")
+    max_nonfinite_updates: int = option(10, "stop after so many updates in a row without a finite gradient")
     lr: Any = II("optimization.lr")
 
 

@@ -4,7 +4,7 @@ import logging
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -22,7 +22,6 @@ from st.data.epoch_plan import NO_LIMIT
 from st.data.manifest import SPLITS
 from st.errors import CheckpointError, ConfigError
 from st.fairseq_plugin.data_options import DataOptions, augmentation_config
-from st.fairseq_plugin.data_options import option as _option
 from st.fairseq_plugin.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.dictionary import FairseqDictionary
 from st.fairseq_plugin.distributed import agree_on_products, refuse_unused_parameters
@@ -35,6 +34,7 @@ from st.fairseq_plugin.repairs.table import install
 from st.fairseq_plugin.validation import bleu_counts
 from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
+from st.options import option
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import parse_directions
 from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
@@ -50,23 +50,23 @@ TRAINING_SETS = ("train", "asr_train")
 class SpeechTranslationConfig(DataOptions):
     """Options of the task."""
 
-    data: str = field(default=MISSING, metadata={"help": "folder that `covost prepare` wrote"})
-    directions: str = _option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
-    max_source_positions: Optional[int] = _option(
+    data: str = option(MISSING, "folder that `covost prepare` wrote")
+    directions: str = option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
+    max_source_positions: Optional[int] = option(
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
-    max_target_positions: int = _option(1024, "longest target, in tokens")
-    cache_audio: bool = _option(
+    max_target_positions: int = option(1024, "longest target, in tokens")
+    cache_audio: bool = option(
         False, "keep decoded audio in memory (16-bit: 115 MB an hour); the training set's with --num-workers 0 only"
     )
-    precision: ChoiceEnum(["fp32", "bf16", "auto"]) = _option(  # type: ignore[valid-type]
+    precision: ChoiceEnum(["fp32", "bf16", "auto"]) = option(  # type: ignore[valid-type]
         "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
     )
-    eval_bleu: bool = _option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
-    eval_bleu_beam: int = _option(1, "beam for that")
-    eval_bleu_max_len: int = _option(100, "most tokens of a hypothesis for that")
-    threads: int = _option(0, "CPU threads of each process; 0 leaves torch's choice")
-    jsonl_log: str = _option(
+    eval_bleu: bool = option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
+    eval_bleu_beam: int = option(1, "beam for that")
+    eval_bleu_max_len: int = option(100, "most tokens of a hypothesis for that")
+    threads: int = option(0, "CPU threads of each process; 0 leaves torch's choice")
+    jsonl_log: str = option(
         training_log.DEFAULT, "log of JSON objects, one a line, in --save-dir unless given with its folder; or none"
     )
 

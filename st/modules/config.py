@@ -12,6 +12,7 @@ from typing import Any
 
 from st.doors.shown import shown
 from st.errors import ConfigError
+from st.options import option
 
 XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 """Convolutions of XLS-R's feature extractor as (channels, kernel, stride): 400 samples seen, one frame each 320."""
@@ -41,31 +42,31 @@ def _require_sizes(part: str, values: dict[str, Any]) -> None:
 class EncoderConfig:
     """Speech encoder (wav2vec 2.0 with pre-layer-norm, as XLS-R)."""
 
-    conv_layers: tuple[tuple[int, int, int], ...] = XLSR_CONV_LAYERS
-    """Convolutions over the wave, each (channels, kernel, stride)."""
-    conv_bias: bool = True
-    dim: int = 1024
-    ffn_dim: int = 4096
-    num_heads: int = 16
-    num_layers: int = 24
-    pos_conv_kernel: int = 128
-    """Width of the grouped convolution that stands for positions, in frames."""
-    pos_conv_groups: int = 16
-    dropout: float = 0.0
+    conv_layers: tuple[tuple[int, int, int], ...] = option(
+        XLSR_CONV_LAYERS, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
+    )
+    conv_bias: bool = option(True, "whether the convolutions have a bias")
+    dim: int = option(1024, "width of the speech encoder")
+    ffn_dim: int = option(4096, "inner width of its feed-forward layers")
+    num_heads: int = option(16, "attention heads of the encoder")
+    num_layers: int = option(24, "transformer layers of the encoder")
+    pos_conv_kernel: int = option(128, "width of the positional convolution, in frames")
+    pos_conv_groups: int = option(16, "groups of the positional convolution")
+    dropout: float = option(0.0, "dropout of the encoder")
     """After the feature projection, attention output and feed-forward output."""
-    attention_dropout: float = 0.0
-    activation_dropout: float = 0.0
-    layerdrop: float = 0.0
-    """Probability of skipping a whole layer in training."""
-    feature_grad_mult: float = 1.0
-    """Scale of the gradient that reaches the feature extractor; 0 freezes it."""
-    mask_time_prob: float = 0.0
-    """Share of frames covered by masked spans in training."""
-    mask_time_length: int = 10
-    mask_channel_prob: float = 0.0
-    mask_channel_length: int = 64
-    wave_epsilon: float = WAVE_EPSILONS["fairseq"]
-    """Added to the variance of a recording that is brought to unit variance; see :data:`WAVE_EPSILONS`."""
+    attention_dropout: float = option(0.0, "dropout of the encoder's attention weights")
+    activation_dropout: float = option(0.0, "dropout inside the encoder's feed-forward layers")
+    layerdrop: float = option(0.0, "probability of skipping an encoder layer in training")
+    feature_grad_mult: float = option(1.0, "scale of the gradient into the feature extractor; 0 freezes it")
+    mask_time_prob: float = option(0.0, "share of frames masked in training")
+    mask_time_length: int = option(10, "frames in a masked span")
+    mask_channel_prob: float = option(0.0, "share of channels masked in training")
+    mask_channel_length: int = option(64, "channels in a masked span")
+    wave_epsilon: float = option(
+        WAVE_EPSILONS["fairseq"],
+        "added to the variance of a recording that is brought to unit variance; transformers adds 1e-7",
+    )
+    """See :data:`WAVE_EPSILONS`."""
 
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
@@ -88,17 +89,17 @@ class EncoderConfig:
 class AdaptorConfig:
     """Length adaptor between encoder and decoder."""
 
-    num_layers: int = 3
+    num_layers: int = option(3, "convolutions of the length adaptor, each halving the length")
     """Gated convolutions stacked; each divides the length by ``stride``."""
-    kernel_size: int = 3
-    stride: int = 2
+    kernel_size: int = option(3, "width of its convolutions, odd")
+    stride: int = option(2, "by how much each of them shortens")
     project: bool = False
     """Linear + layer norm from the encoder's to the decoder's width first (1B and 2B models)."""
-    legacy_padding: bool = False
-    """Do not mask padding between the convolutions, as the released translation models were trained."""
-    mask_input: bool = True
-    """Whether padding is masked before the first convolution; transformers' adapter masks it nowhere, which is this
-    off and ``legacy_padding`` on."""
+    legacy_padding: bool = option(
+        False, "do not mask padding between its convolutions, as the released translation models were trained"
+    )
+    mask_input: bool = option(True, "mask padding before its first convolution; transformers' adapter does not")
+    """transformers' adapter masks it nowhere, which is this off and ``legacy_padding`` on."""
 
     def __post_init__(self) -> None:
         _require_sizes("adaptor", {name: getattr(self, name) for name in ("num_layers", "kernel_size", "stride")})
@@ -110,17 +111,17 @@ class DecoderConfig:
     """Text decoder (mBART: pre-layer-norm transformer with learned positions and tied embeddings)."""
 
     vocab_size: int = 250054
-    dim: int = 1024
-    ffn_dim: int = 4096
-    num_heads: int = 16
-    num_layers: int = 12
-    max_positions: int = 1024
-    activation: str = "relu"
+    dim: int = option(1024, "width of the text decoder")
+    ffn_dim: int = option(4096, "inner width of its feed-forward layers")
+    num_heads: int = option(16, "attention heads of the decoder")
+    num_layers: int = option(12, "layers of the text decoder")
+    max_positions: int = option(1024, "longest target, in tokens")
+    activation: str = option("relu", "relu or gelu")
     """``relu`` in the fine-tuned mBART-50 models, ``gelu`` in facebook/mbart-large-50."""
-    scale_embedding: bool = True
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    activation_dropout: float = 0.0
+    scale_embedding: bool = option(True, "multiply embeddings by the root of the width")
+    dropout: float = option(0.0, "dropout of the decoder")
+    attention_dropout: float = option(0.0, "dropout of the decoder's attention weights")
+    activation_dropout: float = option(0.0, "dropout inside the decoder's feed-forward layers")
     pad: int = 1
     bos: int = 0
     eos: int = 2

@@ -1,19 +1,13 @@
 """Make fairseq's saving and loading of checkpoints lose nothing.
 
-What fairseq does, and what is done here instead:
-
-* It copies a new checkpoint over ``checkpoint_last.pt`` and ``checkpoint_best.pt`` byte by byte: killed meanwhile, the
-  old one is gone and the new one is half there. Here every name changes over in one step, from whole to whole.
-* When writing fails it tries again behind what it wrote, which leaves a file that nobody can read. Here a failure ends
-  the training with a sentence, and the checkpoints of before are as they were.
-* Asked to resume from what is not there, it begins at update 0. So it does with an empty file, after a stack trace and
-  a restart, and where the first saving was broken off, which gives that name last. Here a ``checkpoint_last.pt`` that is
-  unreadable or missing beside others is replaced by the newest one that can be read, with a warning; if it is
-  unreadable and there is none the training stops.
-* A checkpoint of ``--no-save-optimizer-state`` it takes for one of update 0. Here the training goes on at the update that it
-  is of, and only the optimizer starts anew, with a warning.
-* In a group of processes the first one reads the file and sends it to the others as a pickle, which torch refuses to
-  them. Here each reads the file itself.
+* Every name of a checkpoint changes over in one step, from whole to whole. When writing fails, fairseq would try again
+  behind what it wrote; here the training ends with a sentence, and the checkpoints of before are as they were.
+* Asked to resume from what is not there, fairseq begins at update 0. So it does with an empty file, and where the first
+  saving was broken off, which gives ``checkpoint_last.pt`` last. Here one that is unreadable, or missing beside others,
+  is replaced by the newest one that can be read, with a warning; if there is none, an unreadable one stops the training.
+* A checkpoint of ``--no-save-optimizer-state`` fairseq takes for one of update 0. Here the training goes on at the update
+  that it is of, and only the optimizer starts anew, with a warning.
+* In a group of processes each reads the file itself, as torch refuses the pickle that fairseq's first one would send.
 
 The folder that they lie in is looked after by :mod:`st.fairseq_plugin.repairs.save_dir`.
 """

@@ -127,7 +127,7 @@ def test_t18_a_noise_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"speed_factors": (0.0,)}, "--speed-perturb"),
+        ({"speed_perturb": (0.0,)}, "--speed-perturb"),
         ({"noise": "/no/such/folder"}, "--noise is"),
         ({"noise_prob": 1.5}, "--noise-prob"),
         ({"noise_snr": (9.0, 3.0)}, "--noise-snr"),

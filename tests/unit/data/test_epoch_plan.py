@@ -74,7 +74,7 @@ def test_an_utterance_whose_targets_were_drawn_stands_once_with_those_targets():
 
 def test_the_draw_follows_from_seed_and_epoch_alone():
     items = utterances({"en": 30, "de": 5})
-    config = AugmentationConfig(speed_factors=(0.9, 1.0, 1.1), concat_prob=0.5)
+    config = AugmentationConfig(speed_perturb=(0.9, 1.0, 1.1), concat_prob=0.5)
     first, again = plan(items, config, alpha=0.3), plan(items, config, alpha=0.3)
     for name in ("first", "second", "targets", "speed", "sizes"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -84,7 +84,7 @@ def test_the_draw_follows_from_seed_and_epoch_alone():
     ("config", "alpha"),
     [
         (OFF, 0.3),
-        (AugmentationConfig(speed_factors=(0.9, 1.0, 1.1)), 1.0),
+        (AugmentationConfig(speed_perturb=(0.9, 1.0, 1.1)), 1.0),
         (AugmentationConfig(concat_prob=0.5), 1.0),
     ],
 )
@@ -100,7 +100,7 @@ def test_each_option_draws_anew_for_another_epoch_or_seed(config, alpha):
 
 def test_speed_is_drawn_evenly_and_never_makes_an_item_longer_than_a_batch():
     items = utterances({"de": 900})
-    config = AugmentationConfig(speed_factors=(0.5, 1.0, 1.25))
+    config = AugmentationConfig(speed_perturb=(0.5, 1.0, 1.25))
     drawn = plan(items, config)
     assert all(250 < count < 350 for count in Counter(drawn.speed.tolist()).values())
     assert (drawn.sizes == np.maximum(np.rint(plan(items).sizes / drawn.speed), 1)).all()
@@ -111,7 +111,7 @@ def test_speed_is_drawn_evenly_and_never_makes_an_item_longer_than_a_batch():
 
 def test_speed_makes_no_item_shorter_than_the_encoder_can_read():
     items = utterances({"de": 60})
-    drawn = plan(items, AugmentationConfig(speed_factors=(0.8, 1.25)), min_samples=14_000)
+    drawn = plan(items, AugmentationConfig(speed_perturb=(0.8, 1.25)), min_samples=14_000)
     assert drawn.sizes.min() >= 14_000
     kept = [items[number].num_samples for number in np.flatnonzero(drawn.speed == 1.0)]
     assert kept
@@ -121,7 +121,7 @@ def test_speed_makes_no_item_shorter_than_the_encoder_can_read():
 def test_what_is_longer_than_the_limit_is_joined_to_nothing():
     items = utterances({"de": 60})
     limit = 20_000
-    config = AugmentationConfig(speed_factors=(2.0,), concat_prob=1.0, concat_any_speaker=True)
+    config = AugmentationConfig(speed_perturb=(2.0,), concat_prob=1.0, concat_any_speaker=True)
     drawn = plan(items, config, max_samples=limit)
     joined = [number for item in range(len(drawn)) for number in drawn.parts(item) if len(drawn.parts(item)) == 2]
     assert joined
@@ -232,7 +232,7 @@ def test_joined_items_hold_both_waves_and_both_texts(tree):
 
 
 def test_waves_have_the_announced_sizes_at_any_speed(tree):
-    data = load(tree, augmentation=AugmentationConfig(speed_factors=(0.83, 1.17), concat_prob=0.5))
+    data = load(tree, augmentation=AugmentationConfig(speed_perturb=(0.83, 1.17), concat_prob=0.5))
     data.begin_epoch(1, 3)
     assert [len(data.waveform(item)) for item in range(len(data))] == data.sizes.tolist()
 

@@ -154,7 +154,7 @@ def test_an_epoch_of_as_many_batches_of_other_data_cannot_be_resumed_in_its_midd
     other = shutil.copytree(tree, tmp_path / "other")
     for manifest in other.glob("train_*.tsv"):
         manifest.write_text(manifest.read_text().replace("\ntrain_de_3\t", "\ntrain_de_99\t"))
-    faster = AugmentationConfig(speed_factors=(1.0001,))
+    faster = AugmentationConfig(speed_perturb=(1.0001,))
     for changed in (in_the_middle(other), in_the_middle(tree, seed=4), in_the_middle(tree, augmentation=faster)):
         with pytest.raises(StError, match=r"cannot resume in the middle of epoch 1: it had \d+ batches.*--seed"):
             changed.load_state_dict(state)
@@ -177,7 +177,7 @@ def test_t18_a_recording_that_breaks_later_in_the_epoch_is_named(tmp_path, worke
 
 
 def test_t17_readers_give_the_same_batches_in_the_same_order(tree):
-    changes = AugmentationConfig(speed_factors=(0.9, 1.1), noise="white", noise_prob=1.0, time_masks=1, concat_prob=0.3)
+    changes = AugmentationConfig(speed_perturb=(0.9, 1.1), noise="white", noise_prob=1.0, time_masks=1, concat_prob=0.3)
 
     def epoch(workers, seed=5):
         data = dataset(tree, sampling_alpha=0.5, augmentation=changes)
