@@ -26,7 +26,6 @@ import polars as pl
 from tqdm import tqdm
 
 from covost.corpus.archives import COMMON_VOICE_LIMITS, Member, read_members
-from covost.stores.store import StoreRecord
 from st.doors.parsing import PARSER_ERRORS, parsing
 from st.errors import ManifestError
 from st.files import atomic_write, write_json
@@ -125,18 +124,6 @@ def read_catalogue(catalogue: Path) -> pl.DataFrame:
         catalogue, ManifestError, expected="a list of clips", advice=advice, also=(pl.exceptions.PolarsError,)
     ):
         return pl.read_csv(catalogue, separator="\t", quote_char=None, schema=_SCHEMA)
-
-
-def unchanged_clips(records: Sequence[StoreRecord], catalogue: Path) -> dict[str, StoreRecord]:
-    """Return the records whose clip is in the archive with the content that it had."""
-    by_clip = {record.clip: record for record in records}
-    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in(list(by_clip)))
-    found = {clip: (size, crc) for clip, size, crc in rows.iter_rows()}
-    return {
-        clip: record
-        for clip, record in by_clip.items()
-        if found.get(clip) == (record.source_bytes, record.source_crc32)
-    }
 
 
 def clip_name(member: str, code: str) -> str | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import polars as pl
 from tqdm import tqdm
 
-from covost.corpus.releases import is_catalogue, unchanged_clips
+from covost.corpus.releases import is_catalogue, read_catalogue
 from covost.stores.clips import read_clip
 from covost.stores.decode import UNREADABLE, DecodedClip, Decoder
 from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
@@ -197,7 +198,7 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
     if not records:
         return {}
     if is_catalogue(folder):
-        return unchanged_clips(records, folder)
+        return _unchanged_clips(records, folder)
     written_ns = written.stat().st_mtime_ns
     fresh, prefix = {}, f"{folder}/"
     for record in records:
@@ -215,6 +216,18 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
         if same:
             fresh[record.clip] = record
     return fresh
+
+
+def _unchanged_clips(records: Sequence[StoreRecord], catalogue: Path) -> dict[str, StoreRecord]:
+    """Return the records whose clip is in the archive with the content that it had."""
+    by_clip = {record.clip: record for record in records}
+    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in(list(by_clip)))
+    found = {clip: (size, crc) for clip, size, crc in rows.iter_rows()}
+    return {
+        clip: record
+        for clip, record in by_clip.items()
+        if found.get(clip) == (record.source_bytes, record.source_crc32)
+    }
 
 
 def _can_be_read(folder: Path, clip: str) -> bool:

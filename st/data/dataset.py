@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from st.audio.augmentation import AugmentationConfig, augment, change_speed
 from st.audio.reading import read_audio
 from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
 from st.data.manifest import ManifestRow, read_manifest, subset_files
+from st.data.utterances import group_rows
 from st.errors import AudioError, ManifestError
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import join_sentences
@@ -33,42 +33,6 @@ WAVE_MULTIPLE = 3200
 """Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
 library prepares for a shape are found again. Lengths are unchanged."""
 TARGET_MULTIPLE = 4
-MAX_TARGETS = 62
-"""The targets of an item of an epoch are the bits of one number."""
-
-
-@dataclass(slots=True)
-class Utterance:
-    """One recording with its transcript and its translations."""
-
-    audio: str
-    num_samples: int
-    src_text: str
-    src_lang: str
-    targets: list[tuple[int, str, str]]
-    """Each (number of the target in the subset, language, text)."""
-    id: str = ""
-    """The manifest's name of it."""
-    speaker: str = ""
-
-
-def group_rows(rows: Sequence[ManifestRow]) -> list[Utterance]:
-    """Join manifest rows that share a recording into utterances, in order of first appearance.
-
-    Raises:
-        ManifestError: If one has more than :data:`MAX_TARGETS`.
-    """
-    by_audio: dict[str, Utterance] = {}
-    for number, row in enumerate(rows):
-        utterance = by_audio.get(row.audio)
-        if utterance is None:
-            utterance = by_audio[row.audio] = Utterance(
-                row.audio, row.n_frames, row.src_text, row.src_lang, [], row.id, row.speaker
-            )
-        utterance.targets.append((number, row.tgt_lang, row.tgt_text))
-        if len(utterance.targets) > MAX_TARGETS:
-            raise ManifestError(f"{row.audio}: has more than {MAX_TARGETS} targets; expected one per language")
-    return list(by_audio.values())
 
 
 def pad_rows(

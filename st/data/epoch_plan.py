@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,7 @@ import numpy.typing as npt
 from st.audio.augmentation import AugmentationConfig, perturbed_size
 from st.audio.reading import SAMPLE_RATE
 from st.data.direction_sampling import draw_multiplicities
-
-if TYPE_CHECKING:
-    from st.data.dataset import Utterance
+from st.data.utterances import Utterance
 
 Numbers = npt.NDArray[np.int64]
 ALONE = -1

@@ -7,8 +7,9 @@ import pytest
 from tone_tree import make_tree
 
 from st.audio.augmentation import AugmentationConfig
-from st.data.dataset import TranslationDataset, Utterance, standardize
+from st.data.dataset import TranslationDataset, standardize
 from st.data.epoch_plan import TargetTable, direction_counts, plan_epoch, whole_plan
+from st.data.utterances import Utterance
 from st.errors import AudioError
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
