@@ -2,7 +2,8 @@
 
     python scripts/sentences.py README.md docs/*.md
 
-Code, tables, headings and indented lines do not count, nor do sentences of three words or fewer.
+Code, tables, headings and indented lines do not count, nor do sentences of three words or fewer. A sentence ends with a
+full stop, a question or exclamation mark, its paragraph, or its item of a list; not with a colon or a semicolon.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ def sentence_lengths(markdown: str) -> list[int]:
     """Return the number of words of each sentence."""
     prose = re.sub(r"^```.*?^```", "", markdown, flags=re.DOTALL | re.MULTILINE)
     lines = [line for line in prose.splitlines() if not line.startswith(("|", "    ", "#"))]
-    lengths = [len(sentence.split()) for sentence in re.split(r"[.!?:;]\s", "\n".join(lines))]
+    lengths = [len(sentence.split()) for sentence in re.split(r"[.!?]\s|\n\s*\n(?:- )?|\n- ", "\n".join(lines))]
     return [length for length in lengths if length > 3]
 
 
