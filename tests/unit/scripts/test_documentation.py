@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from sentences import sentence_lengths  # noqa: E402
+
+from st import __version__  # noqa: E402
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "CASES.md"])
 PENDING = {ROOT / "docs" / "architecture-repairs.md"}
@@ -40,3 +43,9 @@ def test_sentences_are_short(page: Path) -> None:
 def test_what_counts_as_a_sentence() -> None:
     text = "# A title of many words\n\nOne two three four; five: six. Too short.\n\n| a | b c d e f |\n\n- a b c d\n- e f g h i\n"
     assert sentence_lengths(text + "\n    some code that is long\n\n```\nmore code, and more\n```\n") == [6, 4, 5]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", __version__)
+    assert all(paper["authors"] and paper["title"] and paper["url"] for paper in citation["references"])

@@ -37,7 +37,16 @@ def test_x05_the_source_distribution_holds_what_the_repository_has(distribution,
     info.run()
     files = set(info.filelist.files)
     assert files >= RECIPES
-    assert {"MANIFEST.in", "README.md", "LICENSE", "docs/training.md", "scripts/demo.sh"} <= files
+    assert {
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "CITATION.cff",
+        "docs/training.md",
+        "scripts/demo.sh",
+    } <= files
     assert "tests/unit/scripts/test_packaging.py" in files
     assert not [name for name in files if name.endswith(".pyc")]
     assert max(Path(name).stat().st_size for name in files) < 1_000_000
