@@ -15,7 +15,7 @@ from pathlib import Path
 import sentencepiece
 
 from st.errors import ConfigError
-from st.text.sentencepiece_model import drop_field
+from st.text.sentencepiece_model import without_rules_path
 from st.text.vocabulary import MASK, MBART50_CODES, SPECIALS
 
 VOCAB_TYPES = ("unigram", "bpe", "char")
@@ -25,8 +25,6 @@ NUM_SPM_SPECIALS = 3
 _MAX_SENTENCE_BYTES = 65_536
 # The result depends on how sentences are dealt out to threads, so their number is fixed, whatever the machine.
 _NUM_THREADS = 4
-# Field numbers of sentencepiece_model.proto.
-_NORMALIZER_SPEC, _NORMALIZATION_RULE_TSV = 3, 6
 # Marks that stand in any order in the texts of CoVoST's languages: of Latin letters and of Arabic vowels.
 _MARK_BLOCKS = (range(0x300, 0x346), range(0x64B, 0x671))
 
@@ -98,8 +96,8 @@ def _train(sentences: Sequence[str], characters: set[str], vocab_type: str, size
             max_sentence_length=_MAX_SENTENCE_BYTES,
             minloglevel=2,
         )
-    # The model remembers where the rules lay; without that, the bytes do not depend on the machine.
-    return drop_field(sink.getvalue(), _NORMALIZER_SPEC, _NORMALIZATION_RULE_TSV)
+    # Without that path, the bytes do not depend on the machine.
+    return without_rules_path(sink.getvalue())
 
 
 def _explain(message: str, size: int, num_sentences: int) -> str:

@@ -34,7 +34,7 @@ import sentencepiece
 from st.doors.readers import MAX_JSON_BYTES, parse_json, read_bounded
 from st.errors import ConfigError
 from st.files import write_text
-from st.text.sentencepiece_model import NORMAL, Piece, keep_pieces, model_type, read_pieces
+from st.text.sentencepiece_model import NORMAL, keep_pieces, model_type, parse_model
 from st.text.vocabulary import SPECIALS
 
 TRIM_FILENAME = "trim.json"
@@ -142,13 +142,13 @@ def trim_sentencepiece(
     kind = model_type(model)
     if kind != "unigram":
         raise ConfigError(f"only unigram models can be trimmed, such as mBART-50's; this one is {kind}")
-    pieces = read_pieces(model)
-    if [piece.text for piece in pieces[:3]] != ["<unk>", "<s>", "</s>"]:
+    pieces = parse_model(model).pieces
+    if [piece.piece for piece in pieces[:3]] != ["<unk>", "<s>", "</s>"]:
         raise ConfigError("the model does not begin with <unk> <s> </s>, as mBART's does")
     wanted = np.zeros(len(pieces), dtype=bool)
     wanted[used_ids(model, texts)] = True
-    wanted[[number for number, piece in enumerate(pieces) if piece.kind != NORMAL or _is_character(piece)]] = True
-    normal = [number for number, piece in enumerate(pieces) if piece.kind == NORMAL]
+    wanted[[number for number, piece in enumerate(pieces) if piece.type != NORMAL or _is_character(piece.piece)]] = True
+    normal = [number for number, piece in enumerate(pieces) if piece.type == NORMAL]
     probable = sorted(normal, key=lambda number: -pieces[number].score)
     wanted[probable[:keep_probable] + probable[-1:]] = True
     kept = np.flatnonzero(wanted).tolist()
@@ -159,9 +159,9 @@ def trim_sentencepiece(
     return keep_pieces(model, kept), TrimmedVocabulary(original_size, rows, digest)
 
 
-def _is_character(piece: Piece) -> bool:
+def _is_character(piece: str) -> bool:
     """Return whether a piece is one character, perhaps at the start of a word."""
-    return len(piece.text.removeprefix(_WORD_START)) <= 1
+    return len(piece.removeprefix(_WORD_START)) <= 1
 
 
 def used_ids(model: bytes, texts: Iterable[str]) -> list[int]:

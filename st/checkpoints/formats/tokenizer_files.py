@@ -7,16 +7,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from st.text.sentencepiece_model import model_type, read_fields, read_pieces
-from st.text.sentencepiece_training import mbart50_tags, model_pieces
+from st.text.sentencepiece_model import keep_pieces, model_type, parse_model
+from st.text.sentencepiece_training import NUM_SPM_SPECIALS, mbart50_tags, model_pieces
 from st.text.vocabulary import MASK, SPECIALS, TextVocabulary
 
 logger = logging.getLogger(__name__)
-
-# Field numbers of sentencepiece_model.proto.
-_PIECES, _NORMALIZER_SPEC = 1, 3
-_CHARSMAP = 2
-_NUM_SPM_SPECIALS = 3
 
 
 def is_mbart50(text: TextVocabulary) -> bool:
@@ -30,13 +25,11 @@ def fitting_spm(text: TextVocabulary) -> bytes:
     Piece ``n`` of the model (from 3, after ``<unk> <s> </s>``) is symbol ``n + 1`` of the vocabulary.
     """
     model = text.model_bytes()
-    encoded_pieces = [encoded for number, encoded, _ in read_fields(model) if number == _PIECES]
-    pieces = {piece.text: encoded for piece, encoded in zip(read_pieces(model), encoded_pieces, strict=True)}
-    wanted = [symbol for symbol in text.symbols[len(SPECIALS) :] if symbol in pieces]
+    ids = {piece.piece: number for number, piece in enumerate(parse_model(model).pieces)}
+    wanted = [symbol for symbol in text.symbols[len(SPECIALS) :] if symbol in ids]
     if wanted == model_pieces(model):
         return model
-    others = [encoded for number, encoded, _ in read_fields(model) if number != _PIECES]
-    return b"".join([*encoded_pieces[:_NUM_SPM_SPECIALS], *(pieces[symbol] for symbol in wanted), *others])
+    return keep_pieces(model, [*range(NUM_SPM_SPECIALS), *(ids[symbol] for symbol in wanted)])
 
 
 def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
@@ -52,7 +45,7 @@ def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
             "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram", kind
         )
         return None
-    scores = {piece.text: piece.score for piece in read_pieces(model)}
+    scores = {piece.piece: piece.score for piece in parse_model(model).pieces}
     lowest = min(scores.values(), default=0.0)
     names = _names(text)
     special = {n for n, symbol in enumerate(text.symbols) if symbol in (*SPECIALS, MASK) or text.is_tag(n)}
@@ -129,16 +122,7 @@ def _post_processor(text: TextVocabulary) -> dict[str, Any]:
 
 
 def _normalizer(model: bytes) -> dict[str, Any]:
-    charsmap = next(
-        (
-            payload
-            for number, _, spec in read_fields(model)
-            if number == _NORMALIZER_SPEC
-            for inner, _, payload in read_fields(spec)
-            if inner == _CHARSMAP
-        ),
-        b"",
-    )
+    charsmap = parse_model(model).normalizer_spec.precompiled_charsmap
     steps: list[dict[str, Any]] = []
     if charsmap:
         steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode("ascii")})

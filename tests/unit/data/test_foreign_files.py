@@ -13,7 +13,7 @@ from st.doors.readers import MAX_JSON_BYTES, parse_json, read_yaml
 from st.doors.shown import shown
 from st.errors import ConfigError
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.sentencepiece_model import bytes_field, read_pieces
+from st.text.sentencepiece_model import parse_model
 from st.text.trimming import TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary, read_dictionary
 
@@ -139,6 +139,11 @@ def test_fault_17_pairs_of_surrogates_are_text() -> None:
     assert parse_json(json.dumps({"a": "\U0001f600"}), "x", ConfigError) == {"a": "\U0001f600"}
 
 
+def bytes_field(number: int, payload: bytes) -> bytes:
+    """Encode a string or a message of protobuf, of less than 128 bytes."""
+    return bytes([number << 3 | 2, len(payload)]) + payload
+
+
 PIECES = [
     bytes_field(1, bytes_field(1, text) + b"\x15\0\0\0\0\x18" + bytes([kind]))
     for text, kind in ((b"<unk>", 2), (b"<s>", 3), (b"</s>", 3))
@@ -152,7 +157,7 @@ PIECES = [
         bytes_field(1, b"\xe2\x96"),
         bytes_field(1, b"a") + b"\x10\x01",
         bytes_field(1, b"a") + bytes_field(2, b"\0"),
-        b"\x0b" * 200,
+        b"\x0b" * 120,
     ],
     ids=["not UTF-8", "half a character", "score is a varint", "score is short", "groups"],
 )
@@ -161,7 +166,7 @@ def test_fault_17_a_sentencepiece_model_of_any_bytes_is_an_error(piece: bytes, t
     path = tmp_path / "spm.model"
     path.write_bytes(model)
     with pytest.raises(ConfigError, match="SentencePiece model"):
-        read_pieces(model)
+        parse_model(model)
     with pytest.raises(ConfigError, match=r"spm\.model: "):
         TextVocabulary(path, ["nothing of it"])
 

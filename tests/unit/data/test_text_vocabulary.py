@@ -10,7 +10,7 @@ from hypothesis import strategies as st_
 from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.text.languages import LANGUAGES
-from st.text.sentencepiece_model import drop_field, read_fields
+from st.text.sentencepiece_model import parse_model, without_rules_path
 from st.text.sentencepiece_training import (
     covost_tags,
     dictionary_text,
@@ -238,8 +238,11 @@ def test_malformed_dictionary_names_the_line(content: str, tmp_path: Path) -> No
         read_dictionary(path)
 
 
-def test_wire_format_walk_is_exact(model: bytes) -> None:
-    assert b"".join(encoded for _, encoded, _ in read_fields(model)) == model
-    assert drop_field(model, 3, 99) == model
+def test_a_model_is_written_as_it_was_read(model: bytes) -> None:
+    proto = parse_model(model)
+    assert proto.SerializeToString() == model
+    proto.normalizer_spec.normalization_rule_tsv = "/tmp/rules.tsv"
+    assert proto.SerializeToString() != model
+    assert without_rules_path(proto.SerializeToString()) == model
     with pytest.raises(ConfigError):
-        list(read_fields(model[:-1]))
+        parse_model(model[:-1])

@@ -3,14 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import struct
 from pathlib import Path
 
 import pytest
 import sentencepiece
 
 from st.errors import ConfigError
-from st.text.sentencepiece_model import bytes_field, keep_pieces, model_type, read_fields, read_pieces
+from st.text.sentencepiece_model import keep_pieces, model_type, parse_model
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
 from st.text.trimming import TrimmedVocabulary, trim_sentencepiece, used_ids
 from st.text.vocabulary import TextVocabulary, read_dictionary
@@ -60,12 +59,9 @@ def test_every_sentence_of_the_corpus_is_cut_as_before(model: bytes, trimmed: tu
 
 def with_score(model: bytes, text: str, score: float) -> bytes:
     """Return the model with another score for one piece."""
-    parts = []
-    for number, encoded, payload in read_fields(model):
-        if number == 1 and next(field for name, _, field in read_fields(payload) if name == 1).decode() == text:
-            encoded = bytes_field(1, bytes_field(1, text.encode()) + struct.pack("<Bf", 2 << 3 | 5, score))
-        parts.append(encoded)
-    return b"".join(parts)
+    proto = parse_model(model)
+    next(piece for piece in proto.pieces if piece.piece == text).score = score
+    return bytes(proto.SerializeToString())
 
 
 def test_an_unknown_character_costs_what_it_did(model: bytes) -> None:
@@ -111,7 +107,7 @@ def test_rows_of_the_embeddings_are_those_of_the_same_symbols(
 
 def test_probable_pieces_can_be_kept_besides(model: bytes, trimmed: tuple[bytes, TrimmedVocabulary]) -> None:
     _, table = trim_sentencepiece(model, CORPUS, num_appended=len(TAGS), keep_probable=2000)
-    scores = {number + 1: piece.score for number, piece in enumerate(read_pieces(model)) if number > 2}
+    scores = {number + 1: piece.score for number, piece in enumerate(parse_model(model).pieces) if number > 2}
     probable = sorted(scores, key=lambda number: -scores[number])[:2000]
     assert set(table.rows) == set(trimmed[1].rows) | set(probable)
 
@@ -131,16 +127,21 @@ def test_a_model_with_nothing_cut_is_the_same_bytes(model: bytes) -> None:
     assert model_type(model) == "unigram"
 
 
+def test_test_sentences_of_the_original_go(model: bytes) -> None:
+    kept = range(len(processor(model)))
+    assert keep_pieces(model + b"\x22\x02\x0a\x00", kept) == model
+
+
 def test_used_ids_are_those_of_one_sentence_at_a_time(model: bytes) -> None:
     full = processor(model)
     assert used_ids(model, iter(CORPUS)) == sorted({number for text in CORPUS for number in full.encode(text)})
 
 
 def test_pieces_are_read_as_sentencepiece_reads_them(model: bytes) -> None:
-    full, pieces = processor(model), read_pieces(model)
-    assert [piece.text for piece in pieces] == [full.id_to_piece(number) for number in range(len(full))]
+    full, pieces = processor(model), parse_model(model).pieces
+    assert [piece.piece for piece in pieces] == [full.id_to_piece(number) for number in range(len(full))]
     assert [piece.score for piece in pieces] == [full.get_score(number) for number in range(len(full))]
-    assert [piece.kind for piece in pieces[:4]] == [2, 3, 3, 1]
+    assert [piece.type for piece in pieces[:4]] == [2, 3, 3, 1]
 
 
 @pytest.mark.parametrize("kind", ["bpe", "char"])
