@@ -18,7 +18,8 @@ reads them:
   DIR/covost2.lock.json                            SHA-256 of every archive and table
 
 Each archive is checked before it is used: it must be a sound archive with the expected table, and the table must
-have the published number of rows, or up to one per cent less. A killed run goes on where it stopped; a further run verifies the tables.
+have the published number of rows, or up to one per cent less. A killed run goes on with the table it was at; a further
+run verifies the tables.
 The recordings are Common Voice's, for which one needs an account at the Mozilla Data Collective; the command ends by
 saying what to fetch and where to put it.
 """

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from covost.corpus.archives import Limits, unpack
-from covost.corpus.downloads import DownloadConfig, Downloader, below
+from covost.corpus.downloads import Downloader, below
 from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.splits import SPLIT_RULE
 from covost.corpus.tables import read_table
@@ -28,7 +28,7 @@ from st.doors.addresses import shown_address
 from st.doors.folder_lock import FolderLock
 from st.doors.parsing import parsing
 from st.errors import DownloadError, ManifestError, StError
-from st.files import write_json
+from st.files import remove_leftovers, write_json
 from st.text.languages import split_direction
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 LOCK_FILENAME = "covost2.lock.json"
 # The largest table, English, has some 330,000 rows of about 100 bytes.
 _LIMITS = Limits(max_members=100, max_bytes=2 << 30)
-_MAX_ARCHIVE_BYTES = 1 << 30
 _MIN_SHARE = 0.99
 
 
@@ -61,16 +60,13 @@ def table_path(out: Path, direction: str) -> Path:
     return out / split_direction(direction)[0] / f"covost_v2.{direction}.tsv"
 
 
-def fetch_tables(
-    out: Path, directions: Sequence[str], *, mirror: str, config: DownloadConfig | None = None
-) -> Iterator[tuple[str, Table]]:
+def fetch_tables(out: Path, directions: Sequence[str], *, mirror: str) -> Iterator[tuple[str, Table]]:
     """Fetch the tables of some directions; those that are there are verified.
 
     Args:
         out: Folder of ``<source>/covost_v2.<source>_<target>.tsv`` and of the lock file.
         directions: Which tables.
         mirror: Address or folder that has ``covost_v2.<source>_<target>.tsv.tar.gz``.
-        config: Patience of the downloads.
 
     Yields:
         Each direction and its table, when it is in place.
@@ -80,8 +76,7 @@ def fetch_tables(
         ManifestError: If a table that is there is not the one that was fetched, or not CoVoST 2's.
         StError: If another download works on the folder.
     """
-    config = config or DownloadConfig(max_bytes=_MAX_ARCHIVE_BYTES)
-    with _locked(out), Downloader(config) as downloader:
+    with _locked(out), Downloader() as downloader:
         lock = _Lock(out / LOCK_FILENAME)
         for direction in directions:
             table = _verify_table(out, direction, lock)
@@ -98,6 +93,7 @@ def _locked(out: Path) -> Iterator[None]:
     except BlockingIOError:
         raise StError(f"{out}: another download is working on this folder; wait for it") from None
     try:
+        remove_leftovers(out)
         for leftover in out.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +15,12 @@ class Site:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.address = ""
-        self.requests: list[tuple[str, str | None]] = []
-        """Path and Range header of every request."""
+        self.requests: list[str] = []
+        """Path of every request."""
         self.break_after: list[int] = []
         """The next answers end after so many bytes."""
         self.statuses: list[int] = []
         """The next answers are errors."""
-        self.ranges = True
-        self.validators = True
         self.lengths = True
         self.content_type = "application/octet-stream"
         self.redirect: dict[str, str] = {}
@@ -42,29 +39,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         # A proxy is asked for whole addresses.
         path = urlsplit(self.path).path.lstrip("/")
-        asked = self.headers.get("Range")
-        self.site.requests.append((path, asked))
+        self.site.requests.append(path)
         if self.site.statuses:
             return self.answer(self.site.statuses.pop(0), b"", {"Retry-After": "0"})
         if path in self.site.redirect:
             return self.answer(302, b"", {"Location": self.site.redirect[path]})
         if path not in self.site.files:
             return self.answer(404, b"<html>404</html>", {"Content-Type": "text/html"})
-        return self.file(self.site.files[path], asked)
-
-    def file(self, content: bytes, asked: str | None) -> None:
-        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        headers = {"Content-Type": self.site.content_type, **self.site.headers}
-        if self.site.validators:
-            headers["ETag"] = etag
-        current = self.headers.get("If-Range", etag) == etag
-        if asked and self.site.ranges and current:
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
-            if start >= len(content):
-                return self.answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            return self.answer(206, content[start:], headers)
-        return self.answer(200, content, headers)
+        return self.answer(200, self.site.files[path], {"Content-Type": self.site.content_type, **self.site.headers})
 
     def raw(self, status: int, headers: dict[str, str]) -> None:
         """Answer with these headers and no others, and three bytes."""
