@@ -1,4 +1,4 @@
-"""What ``scripts/compare_learning.py`` plans, reads and reports; trainings themselves are left out."""
+"""What ``research/compare_learning.py`` plans, reads and reports; trainings themselves are left out."""
 
 import argparse
 import json
@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from reference_models import patch_fairseq
-from tone_tree import make_tree
 
-ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "scripts"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "research"), str(ROOT / "tests")]
 
 import compare_learning  # noqa: E402
 import filterbank_baseline as baseline  # noqa: E402
 import learning_plan as plan  # noqa: E402
 import learning_report as report  # noqa: E402
 from learning_corpus import CorpusSettings, prepare_corpus, thin_table  # noqa: E402
+from reference_models import patch_fairseq  # noqa: E402
+from tone_tree import make_tree  # noqa: E402
 
 from st.checkpoints.door import read_pickled  # noqa: E402
 from st.data.manifest import read_manifest  # noqa: E402
@@ -329,7 +329,7 @@ def test_the_page_stands_with_its_picture(finished):
     assert "| joint | 1 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
     assert "![BLEU over minutes of training](learning.svg)" in text
     assert "de_en 2, es_en 2" in text
-    assert "python scripts/compare_learning.py --sides joint,fairseq-s2t --seeds 1,2" in text
+    assert "python research/compare_learning.py --sides joint,fairseq-s2t --seeds 1,2" in text
     assert out.with_suffix(".svg").read_text(encoding="utf-8").startswith("<svg")
 
 

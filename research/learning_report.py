@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_common import markdown
 from learning_plan import SIDES
 
 from st.report.charts import NUM_COLOURS, Line, line_chart
@@ -20,6 +19,12 @@ MARGINS = (
     ("joint", "fairseq-s2t-asr"),
     ("joint", "bilingual"),
 )
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def scores(records: Sequence[Record], side: str, direction: str) -> list[float]:

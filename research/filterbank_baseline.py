@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from bench_common import ROOT
-from learning_plan import ENDLESS, Job, executable
+from learning_plan import ENDLESS, ROOT, Job, executable
 from tqdm import tqdm
 
 from st.audio.reading import read_audio
@@ -138,7 +137,7 @@ def train_command(job: Job, features: Path, options: BaselineOptions) -> list[st
 
 def _common() -> list[str]:
     # By its default of 8 for the multiple, fairseq loses the last batch.
-    return ["--user-dir", str(ROOT / "scripts" / "fairseq_shim"), "--config-yaml", "config.yaml", "--task",
+    return ["--user-dir", str(ROOT / "research" / "fairseq_shim"), "--config-yaml", "config.yaml", "--task",
             "speech_to_text", "--cpu", "--required-batch-size-multiple", "1"]  # fmt: skip
 
 

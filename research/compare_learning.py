@@ -1,8 +1,8 @@
 """Train with and without CTC, on all directions and on one, and fairseq's own model beside them; compare BLEU.
 
-    python scripts/compare_learning.py --out docs/learning.md              # all of it: see --help for how long
-    python scripts/compare_learning.py --runs 3                            # the next three trainings, then stop
-    python scripts/compare_learning.py --report --out docs/learning.md     # the page of what is finished
+    python research/compare_learning.py --out docs/learning.md              # all of it: see --help for how long
+    python research/compare_learning.py --runs 3                            # the next three trainings, then stop
+    python research/compare_learning.py --report --out docs/learning.md     # the page of what is finished
 
 One sample corpus, the same minutes of training for each side, several seeds. What is finished is in results.jsonl of
 the --work folder and is never trained again; a training that was interrupted begins anew, as its minutes count.
@@ -252,7 +252,7 @@ def command_line(args: argparse.Namespace) -> str:
         if value != DEFAULTS[name]:
             text = ",".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
             shown.append(f"--{name.replace('_', '-')} {text}")
-    return " ".join(["python scripts/compare_learning.py", *shown])
+    return " ".join(["python research/compare_learning.py", *shown])
 
 
 def score(hypotheses: Path, references: Path, target: str) -> float:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench_common import ROOT
-
 from st.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CURVE_POINTS = 5
 """Checkpoints of the last stage that the development set is translated with."""
