@@ -16,7 +16,8 @@ TRAIN = [
     "hydra-core>=1.3.2",
     "tensorboard>=2.16",
 ]
-SERVE = ["fastapi>=0.115", "starlette>=0.49.1", "python-multipart>=0.0.18", "uvicorn>=0.30"]
+PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
+SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
@@ -65,14 +66,16 @@ setup(
         "soxr>=0.5",
         "safetensors>=0.5",
         "huggingface_hub>=0.34",
-        "httpx2>=2,<3",
-        "polars>=1.20",
         "babel>=2.16",
-        "espeakng-loader>=0.2.4",
-        "lameenc>=1.7",
         "tqdm>=4.66",
     ],
-    extras_require={"train": TRAIN, "serve": SERVE, "lm": LM, "dev": TRAIN + DEV},
+    extras_require={
+        "train": TRAIN,
+        "prepare": PREPARE,
+        "sample": SAMPLE,
+        "lm": LM,
+        "dev": TRAIN + PREPARE + SAMPLE + DEV,
+    },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",

@@ -11,7 +11,7 @@ mkdir -p "$out"
 out=$(cd "$out" && pwd)
 . "$root/scripts/environment.sh"
 own_environment=${VIRTUAL_ENV:-}
-use_environment train
+use_environment train,prepare,sample
 
 directions=de_en,es_en,id_en,en_de,en_zh-CN,en_ja
 say() { printf '\n\033[1m%s\033[0m  (%d:%02d since the start)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)) >&2; }

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: `use_environment EXTRA` activates a virtual environment with this project in it.
+# Sourced by the other scripts: `use_environment EXTRA,…` activates a virtual environment with this project and extras of it.
 # An active one is used as it is; otherwise .venv is made. Installing is skipped when nothing has changed.
 
 find_python() {
@@ -14,7 +14,7 @@ find_python() {
 }
 
 use_environment() {
-    local extra=$1 root python stamp
+    local extras=$1 root python stamp
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     if [ -z "${VIRTUAL_ENV:-}" ]; then
         if [ ! -x "$root/.venv/bin/python" ]; then
@@ -25,11 +25,11 @@ use_environment() {
         # shellcheck disable=SC1091
         . "$root/.venv/bin/activate"
     fi
-    stamp="$VIRTUAL_ENV/xlsr-st-$extra-$(cksum <"$root/setup.py" | cut -d' ' -f1).$(echo "$root" | cksum | cut -d' ' -f1)"
+    stamp="$VIRTUAL_ENV/xlsr-st-$extras-$(cksum <"$root/setup.py" | cut -d' ' -f1).$(echo "$root" | cksum | cut -d' ' -f1)"
     if [ ! -e "$stamp" ]; then
-        echo "installing xlsr-st[$extra] into $VIRTUAL_ENV (a few minutes the first time: torch is large)" >&2
+        echo "installing xlsr-st[$extras] into $VIRTUAL_ENV (a few minutes the first time: torch is large)" >&2
         # Modules are compiled when they are first imported: most never are, and pip takes half a minute for all.
-        python -m pip install --quiet --disable-pip-version-check --no-compile -e "$root[$extra]" || return 1
+        python -m pip install --quiet --disable-pip-version-check --no-compile -e "$root[$extras]" || return 1
         touch "$stamp"
     fi
 }

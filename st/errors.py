@@ -77,7 +77,15 @@ def system_sentence(error: OSError) -> str:
     return f"{error.filename}: {_WRONG_KINDS.get(type(error), error.strerror)}"
 
 
-EXTRAS = dict.fromkeys(("fairseq", "hydra", "tensorboard"), "train") | dict.fromkeys(("fastapi", "uvicorn"), "serve")
+EXTRAS = {
+    "fairseq": "train",
+    "hydra": "train",
+    "tensorboard": "train",
+    "polars": "prepare",
+    "httpx2": "prepare",
+    "espeakng_loader": "sample",
+    "lameenc": "sample",
+}
 """Packages that are not always installed, and the extra that brings each."""
 
 
