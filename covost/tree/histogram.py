@@ -7,12 +7,6 @@ from html import escape
 
 from covost.stores.measures import HISTOGRAM_BINS
 
-HISTOGRAM_CSS = """
-.histogram{display:block;max-width:100%;height:auto;font:11px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
-.histogram text{fill:var(--soft)}.histogram .title{fill:var(--ink);font-weight:600}
-.histogram .bar{fill:var(--bar)}.histogram .axis{stroke:var(--line)}
-"""
-
 _WIDTH, _TOP, _PLOT, _BOTTOM, _BAR = 280, 20, 72, 18, 9
 _SPARK_BAR, _SPARK_HEIGHT = 3, 18
 

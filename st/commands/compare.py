@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _published(names: str, output: str) -> str:
     from st.evaluation.report.published import comparison_tables, published_json
-    from st.evaluation.report.tables import to_markdown, to_text
+    from st.report.tables import to_markdown, to_text
     from st.text.languages import parse_directions
 
     directions = parse_directions(names)

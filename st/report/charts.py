@@ -11,19 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from pathlib import Path
 
-CHART_CSS = """
-.chart{--bar:#2a78d6;--s0:#2a78d6;--s1:#c2570c;--s2:#137a54;--s3:#6d4bc4;--s4:#b3276b;--s5:#6b6a64;
---ink:#1f1f1c;--soft:#5c5b56;--line:#e3e2dd;--halo:#ffffff;display:block;max-width:100%;height:auto;
-font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
-.chart text{fill:var(--soft)}.chart .value,.chart .label{fill:var(--ink)}.chart .value{font-variant-numeric:tabular-nums;paint-order:stroke;stroke:var(--halo);stroke-width:5px;stroke-linejoin:round}
-.chart .title{fill:var(--ink);font-weight:600;font-size:13px}
-.chart .grid{stroke:var(--line)}.chart .bar{fill:var(--bar)}
-.chart .interval{fill:none;stroke:var(--ink);stroke-width:1.5}.chart .point{stroke:var(--halo);stroke-width:1.5;paint-order:stroke}
-.chart .mark{stroke:var(--soft);stroke-dasharray:3 3}.chart .curve{fill:none;stroke-width:2;stroke-linejoin:round}
-@media (prefers-color-scheme:dark){.chart{--bar:#5598e7;--s0:#5598e7;--s1:#ef8c4f;--s2:#35b383;--s3:#a792ef;--s4:#ea78ad;
---s5:#a9a8a2;--ink:#ecebe6;--soft:#b2b0a8;--line:#34342f;--halo:#1f1f1c}}
-"""
+CHART_CSS = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("palette.css", "chart.css"))
 
 NUM_COLOURS = 6
 WIDTH = 470

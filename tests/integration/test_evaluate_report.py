@@ -148,7 +148,7 @@ def test_published_figures_stand_only_beside_whole_test_sets(data: Path, tmp_pat
     caveat = "published ones cannot be compared: en_de (6), en_zh-CN (6)"
     assert json.loads((out / "report.json").read_text(encoding="utf-8"))["notes"]["published"].endswith(caveat)
     page, text = ((out / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
-    assert f'{caveat}</p>\n<div class="card"><table aria-label="Beside published systems' in page
+    assert f'{caveat}</p>\n<div class="card scroll" tabindex="0"><table aria-label="Beside published systems' in page
     assert caveat.replace("_", r"\_") in text.partition("## How it was measured")[0]
 
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from st.evaluation.report.published import comparison_tables, other_test_sets
-from st.evaluation.report.tables import (
-    GROUP_NAMES,
-    TextTable,
-    direction_name,
-    interval_text,
-    score_text,
-    to_markdown,
-    to_text,
-)
+from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
 from st.evaluation.scoring.compare import METRICS, SIGNIFICANT, Comparison, Outcome
 from st.evaluation.scoring.resampling import NUM_RESAMPLES, NUM_TRIALS, SEED
+from st.report.tables import TextTable, to_markdown, to_text
 
 NUMBERS = ("segments", "95 % interval", "difference", "p bootstrap", "p randomisation")
 

@@ -11,14 +11,13 @@ from st.evaluation.report.tables import (
     averages_table,
     direction_name,
     flags_table,
-    markdown_text,
     methods,
     score_text,
-    to_markdown,
     translation_table,
 )
 from st.evaluation.scoring.flags import FLAGS
 from st.evaluation.scoring.results import Report
+from st.report.tables import markdown_text, to_markdown
 
 
 def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], examples: Mapping[str, Examples]) -> str:

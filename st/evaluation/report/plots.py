@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from st.errors import UsageError
@@ -12,22 +11,13 @@ from st.evaluation.report.charts import CURVE_PANELS, curve_charts, panel_ceilin
 from st.files import write_text
 from st.report.charts import CHART_CSS, NUM_COLOURS, Line, line_chart
 from st.report.curves import TrainingCurves, find_logs, read_curves
+from st.report.page import render_page
 
 MAX_RUNS = NUM_COLOURS
 SUFFIXES = (".html", ".svg")
 
 _GAP = 24
 _SIZE = re.compile(r'viewBox="0 0 (\d+) ([\d.]+)"')
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>body{{margin:2rem auto;max-width:62rem;padding:0 1rem;background:#fff;color:#1f1f1c;
-font:15px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}}
-main{{display:flex;flex-wrap:wrap;gap:2rem}}
-@media (prefers-color-scheme:dark){{body{{background:#1f1f1c;color:#ecebe6}}}}{css}</style></head>
-<body><h1>{title}</h1><main>
-{charts}
-</main></body></html>
-"""
 
 
 def read_run(run: Path | str) -> TrainingCurves:
@@ -83,11 +73,10 @@ def write_plot(path: Path | str, charts: Sequence[tuple[str, str]], title: str) 
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    drawings = [svg for _, svg in charts]
-    if path.suffix == ".html":
-        write_text(path, _PAGE.format(title=escape(title), css=CHART_CSS, charts="\n".join(drawings)))
-    else:
-        write_text(path, _stack(drawings))
+    page = path.suffix == ".html"
+    write_text(
+        path, render_page("plot.html.j2", title=title, charts=charts) if page else _stack([svg for _, svg in charts])
+    )
 
 
 def _compared(curves: TrainingCurves, metrics: Sequence[str]) -> tuple[tuple[float, float], ...]:

@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from st.errors import EvaluationError
-from st.evaluation.report.tables import GROUP_NAMES, TextTable, score_text
+from st.evaluation.report.tables import GROUP_NAMES, score_text
 from st.evaluation.scoring.averages import AVERAGE_GROUPS, mean
 from st.evaluation.scoring.hypotheses import read_table
 from st.evaluation.scoring.results import JsonValue, Report, number
+from st.report.tables import TextTable
 from st.text.languages import DIRECTIONS, split_direction
 
 TABLE = Path(__file__).with_name("published_bleu.tsv")

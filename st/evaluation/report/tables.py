@@ -1,13 +1,13 @@
-"""The tables of a report, made once as text and shown three ways: terminal, Markdown, HTML."""
+"""The tables of a report of an evaluation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from st.evaluation.scoring.flags import FLAGS
 from st.evaluation.scoring.results import DirectionResult, Interval, Report
+from st.report.tables import TextTable, to_text
 from st.text.languages import LANGUAGES, split_direction
 
 GROUP_NAMES: dict[str, str] = {
@@ -18,19 +18,6 @@ GROUP_NAMES: dict[str, str] = {
     "mid": "into English, mid-resource",
     "low": "into English, low-resource",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """Cells of text under column names."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[str] = frozenset()
-    """Columns aligned to the right."""
-    long: frozenset[str] = frozenset()
-    """Columns of detail, which a terminal has no room for."""
 
 
 def score_text(value: float | None) -> str:
@@ -161,35 +148,6 @@ def _setting_text(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return str(value)
-
-
-def to_text(table: TextTable) -> str:
-    """Lay a table out for a terminal, without its long columns."""
-    shown = [index for index, name in enumerate(table.columns) if name not in table.long]
-    cells = [[row[index] for index in shown] for row in (table.columns, *table.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for row in cells:
-        aligned = [
-            cell.rjust(width) if table.columns[index] in table.numeric else cell.ljust(width)
-            for index, cell, width in zip(shown, row, widths, strict=True)
-        ]
-        lines.append("  ".join(aligned).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
-
-
-def to_markdown(table: TextTable) -> str:
-    """Lay a table out in Markdown."""
-    rule = " | ".join("---:" if name in table.numeric else "---" for name in table.columns)
-    rows = [" | ".join(markdown_text(cell) for cell in row) for row in table.rows]
-    return "\n".join(f"| {line} |" for line in [" | ".join(table.columns), rule, *rows])
-
-
-def markdown_text(text: str) -> str:
-    """Escape what Markdown or HTML would read as markup, so that any hypothesis can stand in a table cell."""
-    escaped = "".join(f"\\{character}" if character in r"\`*_[]|#~" else character for character in text)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def terminal_summary(report: Report) -> str:

@@ -91,4 +91,12 @@ def test_the_table_is_part_of_an_installation(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     code = "import setuptools, runpy, sys; sys.argv = ['setup.py', '-q', 'build_py', '--build-lib', sys.argv[1]]; runpy.run_path('setup.py')"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=True, capture_output=True)
-    assert (tmp_path / "st" / "evaluation" / "published_bleu.tsv").is_file()
+    installed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    data = {"published_bleu.tsv", "*.j2", "*.css", "page.js"}
+    wanted = {
+        path.relative_to(root).as_posix()
+        for name in data
+        for room in ("st", "covost")
+        for path in (root / room).rglob(name)
+    }
+    assert {"st/report/page.html.j2", "covost/tree/report.html.j2"} <= wanted <= installed

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from importlib.metadata import version
 
 import pytest
 
+from st import __version__
 from st.errors import EvaluationError
 from st.evaluation.report.html import render_html
 from st.evaluation.report.tables import asr_table
@@ -126,3 +128,15 @@ def test_e15_equal_reports_are_equal_bytes(tmp_path) -> None:
         report = Report(subset="test", directions={"fr_en": direction(1 / 3)}, asr={"fr": asr(2 / 3, 0.1)})
         write_json(tmp_path / name, report.to_json())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_page_leads_with_results_and_folds_what_was_not_evaluated() -> None:
+    report = Report(subset="<test>", directions={"fr_en": direction(30.0), "tr_en": direction(10.0)}, asr={})
+    page = render_html(report, bleu=[("bleu-x_en", "<svg></svg>")], training=(), examples={})
+    assert page == render_html(report, bleu=[("bleu-x_en", "<svg></svg>")], training=(), examples={})
+    assert page.index("<b>20.0</b>") < page.index('<table aria-label="Translation"') < page.index("<svg>")
+    missing = report.averages["all"].missing
+    assert f"<details><summary>34 directions</summary>{' '.join(missing)}</details>" in page
+    assert "<summary>2 directions" not in page, "a short list is read at once"
+    assert "14 segments of subset &lt;test&gt;" in page
+    assert f"xlsr-st {__version__}, torch {version('torch')}, sacrebleu {version('sacrebleu')}" in page
