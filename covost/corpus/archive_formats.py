@@ -27,6 +27,13 @@ _TAR_BLOCK = 512
 _TAR_BUFFER_BYTES = 1 << 14
 # The end record, its comment, and the 64-bit record and locator before it.
 _ZIP_END_BYTES = 22 + 65_535 + 56 + 20
+_TAR_KINDS = {
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a pipe",
+}
 _UNSAFE_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|^[A-Za-z]:|^/")
 _MAX_COMPONENT_BYTES, _MAX_NAME_BYTES = 255, 1024
 _MAGIC: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
@@ -77,8 +84,7 @@ class Guard:
         self.limits = limits
         archive_bytes = path.stat().st_size
         self._max_bytes = min(limits.max_bytes, max(limits.ratio_free_bytes, int(archive_bytes * limits.max_ratio)))
-        self._files: set[str] = set()
-        self._folders: set[str] = set()
+        self._is_folder: dict[str, bool] = {}
         self._num_members = 0
 
     def refuse(self, reason: str) -> ArchiveError:
@@ -106,23 +112,21 @@ class Guard:
             raise self.refuse(f"member {raw_name!r} leads out of the folder")
         if len(name.encode()) > _MAX_NAME_BYTES or any(len(part.encode()) > _MAX_COMPONENT_BYTES for part in parts):
             raise self.refuse(f"member {raw_name[:80]!r}… has a name that is too long")
-        if is_folder:
-            self._folders.add(name)
-        elif not parts or raw_name.endswith("/"):
+        if not is_folder and (not parts or raw_name.endswith("/")):
             raise self.refuse(f"member {raw_name!r} is a file without a name")
-        elif name in self._files:
-            raise self.refuse(f"member {raw_name!r} occurs twice")
-        else:
-            self._files.add(name)
-        self._check_tree(name, parts[:-1])
+        for count in range(1, len(parts)):
+            self._note("/".join(parts[:count]), is_folder=True)
+        self._note(name, is_folder=is_folder)
         return name
 
-    def _check_tree(self, name: str, parents: tuple[str, ...]) -> None:
-        above = {"/".join(parents[: count + 1]) for count in range(len(parents))}
-        self._folders |= above
-        clash = (above & self._files) or ({name} & self._files & self._folders)
-        if clash:
-            raise self.refuse(f"member {min(clash)!r} is both a file and a folder")
+    def _note(self, name: str, *, is_folder: bool) -> None:
+        known = self._is_folder.get(name)
+        if known is None:
+            self._is_folder[name] = is_folder
+        elif known != is_folder:
+            raise self.refuse(f"member {name!r} is both a file and a folder")
+        elif not is_folder:
+            raise self.refuse(f"member {name!r} occurs twice")
 
 
 class _TarStream:
@@ -154,7 +158,9 @@ def tar_members(path: Path, guard: Guard) -> Iterator[Member]:
             # tarfile keeps every header it has read; of a million members that is gigabytes.
             tar.members = []
             if not (info.isdir() or (info.isreg() and not info.issparse())):
-                raise guard.refuse(f"member {info.name!r} is {_tar_kind(info)}; only files and folders are accepted")
+                kind = "a file with holes" if info.issparse() else _TAR_KINDS.get(info.type, "of a special type")
+                target = f" to {info.linkname!r}" if info.linkname else ""
+                raise guard.refuse(f"member {info.name!r} is {kind}{target}; only files and folders are accepted")
             name = guard.admit(info.name, is_folder=info.isdir())
             if info.size < 0:
                 raise guard.refuse(f"member {info.name!r} has a negative size")
@@ -173,17 +179,6 @@ def _check_tar_end(tar: tarfile.TarFile, stream: _TarStream, guard: Guard) -> No
     padding = all(not any(block) for block in rest)
     if not padding or stream.tail != bytes(_TAR_BLOCK):
         raise guard.refuse("the archive is damaged or ends before its end mark")
-
-
-def _tar_kind(info: tarfile.TarInfo) -> str:
-    kinds = {
-        tarfile.SYMTYPE: f"a symbolic link to {info.linkname!r}",
-        tarfile.LNKTYPE: f"a hard link to {info.linkname!r}",
-        tarfile.CHRTYPE: "a character device",
-        tarfile.BLKTYPE: "a block device",
-        tarfile.FIFOTYPE: "a pipe",
-    }
-    return "a file with holes" if info.issparse() else kinds.get(info.type, f"of the special type {info.type!r}")
 
 
 def _decompressed(path: Path) -> io.BufferedIOBase:

@@ -1,7 +1,8 @@
 """The one door for reading and unpacking archives: tar (plain, gzip, bzip2, xz) and zip, from anybody.
 
 An archive is a program for the file system. Only files and folders below the target are accepted; links, devices,
-paths that lead out, repeated names and bombs are refused when their header is read, before their content is.
+paths that lead out, repeated names and bombs are refused when their header is read, before their content is. The data
+filter of :mod:`tarfile` is laxer: absolute names, links within the target and files with holes pass it.
 """
 
 from __future__ import annotations
