@@ -48,7 +48,15 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["st", "st.*", "covost", "covost.*"]),
     package_data={
-        "st": ["py.typed", "evaluation/report/*.tsv", "**/*.j2", "report/*.css", "report/*.js"],
+        "st": [
+            "py.typed",
+            "text/*.tsv",
+            "evaluation/*.tsv",
+            "evaluation/report/*.tsv",
+            "**/*.j2",
+            "report/*.css",
+            "report/*.js",
+        ],
         "covost": ["py.typed", "**/*.j2"],
     },
     # Relative to the Python environment; docs/training.md says how to name them.

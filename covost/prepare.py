@@ -25,7 +25,7 @@ from covost.tree.report_html import html
 from covost.tree.tree import PreparedTree
 from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
-from st.text.languages import LANGUAGES, split_direction
+from st.text.languages import in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 
@@ -168,7 +168,7 @@ class _Run:
         """Make the vocabularies, write index and report, and last of all the config."""
         config = self.config
         used = {code for direction in config.directions for code in split_direction(direction)}
-        languages = [code for code in LANGUAGES if code in used]
+        languages = in_order(used)
         index = index_bytes(self.indices)
         self.indices.clear()
         vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, languages)

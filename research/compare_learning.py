@@ -53,10 +53,11 @@ from learning_plan import (
 from learning_report import draw_curves, page
 
 from st.errors import StError, UsageError
+from st.evaluation.covost2 import covost_directions
 from st.evaluation.report.plots import write_plot
 from st.files import write_json, write_text
 from st.report.curves import read_curves
-from st.text.languages import parse_directions, split_direction
+from st.text.languages import split_direction
 
 BEAM, CURVE_BEAM = 5, 1
 EPILOG = """\
@@ -309,7 +310,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.set_defaults(**DEFAULTS)
     args = parser.parse_args(argv)
     args.seeds = [int(seed) for seed in args.seeds]
-    args.directions = list(parse_directions(",".join(args.directions)))
+    args.directions = list(covost_directions(",".join(args.directions)))
     for given, known, what in ((args.sides, SIDES, "--sides"), (args.little, args.directions, "--little")):
         unknown = [name for name in given if name not in known]
         if unknown:

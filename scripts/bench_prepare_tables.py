@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.stores.store import INDEX_HEADER, StoreRecord, local_header, store_size
-from st.text.languages import LANGUAGES, parse_directions, split_direction
+from st.evaluation.covost2 import CODES, SIZES, covost_directions
+from st.text.languages import language, split_direction
 
 SCRIPTS = {
     "Latn": "aaabcdeeefghiijklmnoopqrstuuvwxyzäéñõčšżı",
@@ -36,7 +36,7 @@ SPLITS = ("train", "dev", "test")
 
 def sentences(code: str, seed: int, count: int) -> Iterator[str]:
     """Draw sentences of a language; the lexicon is the same for every seed."""
-    script = LANGUAGES[code].script
+    script = language(code).script
     longest, joint = (3, "") if script in SPACELESS else (11, " ")
     rng = random.Random(f"lexicon {code}")
     lexicon = ["".join(rng.choices(SCRIPTS[script], k=rng.randint(1, longest))) for _ in range(WORDS)]
@@ -60,8 +60,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterator[Sequence[str]]
 
 def make_language(root: Path, out: Path, code: str) -> int:
     """Write tables, empty recordings and finished stores of a spoken language; return how many clips it has."""
-    directions = [name for name in PUBLISHED_SIZES if split_direction(name)[0] == code]
-    sizes = PUBLISHED_SIZES[directions[0]]
+    directions = [name for name in SIZES if split_direction(name)[0] == code]
+    sizes = SIZES[directions[0]]
     names = [f"common_voice_{code}_{number + 17_000_000}.mp3" for number in range(sum(sizes))]
     random.Random(code).shuffle(names)
     splits = [split for split, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
@@ -107,7 +107,7 @@ def run_tables(work: Path, directions: str, extra: Sequence[str]) -> list[str]:
     """Make the corpus unless it is there, and measure its preparation in a process of its own."""
     corpus, out = work / "corpus", work / "data"
     if not (work / "complete").exists():
-        for code in LANGUAGES:
+        for code in CODES:
             clips = make_language(corpus, out, code)
             print(f"{code}: {clips} clips", file=sys.stderr, flush=True)
         (work / "complete").touch()
@@ -119,7 +119,7 @@ def run_tables(work: Path, directions: str, extra: Sequence[str]) -> list[str]:
     subprocess.run([*command, "--out", str(out), "--jobs", "1", *extra], check=True)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    rows = sum(sum(PUBLISHED_SIZES[direction]) for direction in parse_directions(directions))
+    rows = sum(sum(SIZES[direction]) for direction in covost_directions(directions))
     return [
         f"{rows} rows of translations; {os.cpu_count()} cores",
         "",

@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 from bench_common import ROOT
 
+from st.evaluation.covost2 import DIRECTIONS
 from st.modules.config import preset
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import DIRECTIONS
 from st.text.vocabulary import TextVocabulary
 
 sys.path.insert(0, str(ROOT / "tests"))

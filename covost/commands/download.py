@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
     from covost.corpus.translations import fetch_tables
     from st.data.manifest import SPLITS
     from st.doors.addresses import quiet_requests
-    from st.text.languages import parse_directions, source_languages
+    from st.evaluation.covost2 import covost_directions
+    from st.text.languages import source_languages
 
-    directions = parse_directions(args.directions)
+    directions = covost_directions(args.directions)
     quiet_requests()
     print("\t".join(["direction", *SPLITS, "state", "sha256"]))
     for direction, table in fetch_tables(args.out, directions, mirror=args.mirror):

@@ -160,9 +160,9 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
         UsageError: If an option is out of range or contradicts another.
     """
     from st.errors import UsageError
-    from st.text.languages import parse_directions
+    from st.evaluation.covost2 import covost_directions
 
-    directions = parse_directions(args.directions)
+    directions = covost_directions(args.directions)
     if jobs < 1:
         raise UsageError(f"--jobs is {jobs}; expected at least 1")
     own = [name for name in ("vocab_type", "vocab_size", "vocab_sentences") if getattr(args, name) is not None]

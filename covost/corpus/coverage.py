@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.splits import DirectionTable, coverage
 from st.data.manifest import SPLITS
+from st.evaluation.covost2 import SIZES
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def coverage_report(table: DirectionTable) -> dict[str, Any]:
     counts = {split: (found, rows) for split, found, rows in coverage(table.rows)}
     splits = {}
     full = True
-    for split, published in zip(SPLITS, PUBLISHED_SIZES[table.direction], strict=True):
+    for split, published in zip(SPLITS, SIZES[table.direction], strict=True):
         found, rows = counts.get(split, (0, 0))
         full &= rows >= _FULL_TABLE * published
         splits[split] = {"published": published, "found": found, "share": round(found / published, 4)}

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import polars as pl
 
-from st.text.languages import LANGUAGES
+from st.text.languages import language
 
-UNICODE_SCRIPTS: dict[str, tuple[str, ...]] = {
-    "Latn": ("Latn",),
-    "Arab": ("Arab",),
-    "Cyrl": ("Cyrl",),
+_PARTS: dict[str, tuple[str, ...]] = {
     "Hans": ("Hani",),
+    "Hant": ("Hani",),
     "Jpan": ("Hira", "Kana", "Hani"),
-    "Taml": ("Taml",),
+    "Kore": ("Hang", "Hani"),
 }
-"""ISO 15924 codes of the language table and the scripts that Unicode knows its letters by."""
+"""ISO 15924 codes of mixed writing, and the scripts that Unicode knows its letters by."""
 _SHARED = r"\p{scx:Zyyy}\p{scx:Zinh}"
 """Letters that belong to no script in particular, such as modifiers."""
 
 
 def own_letters(code: str) -> str:
     """Return a pattern for one letter of the script of a language."""
-    own = "".join(f"\\p{{scx:{script}}}" for script in UNICODE_SCRIPTS[LANGUAGES[code].script])
-    return rf"[\p{{L}}&&[{own}]]"
+    return rf"[\p{{L}}&&[{_letters(code)}]]"
 
 
 def foreign_letters(code: str) -> str:
     """Return a pattern for one letter of another script than that of a language."""
-    own = "".join(f"\\p{{scx:{script}}}" for script in UNICODE_SCRIPTS[LANGUAGES[code].script])
-    return rf"[\p{{L}}&&[^{own}{_SHARED}]]"
+    return rf"[\p{{L}}&&[^{_letters(code)}{_SHARED}]]"
+
+
+def _letters(code: str) -> str:
+    script = language(code).script
+    return "".join(f"\\p{{scx:{part}}}" for part in _PARTS.get(script, (script,)))
 
 
 def wrong_script_lines(rows: pl.DataFrame, column: str, code: str, min_share: float) -> pl.Series:

@@ -19,7 +19,6 @@ import polars as pl
 
 from covost.corpus.archives import Limits, unpack
 from covost.corpus.downloads import Downloader, below
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.splits import SPLIT_RULE
 from covost.corpus.tables import read_table
 from covost.digests import Digest
@@ -28,6 +27,7 @@ from st.doors.addresses import shown_address
 from st.doors.folder_lock import FolderLock
 from st.doors.parsing import parsing
 from st.errors import DownloadError, ManifestError, StError
+from st.evaluation.covost2 import SIZES
 from st.files import remove_leftovers, write_json
 from st.text.languages import split_direction
 
@@ -172,7 +172,7 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
     table = read_table(path, ["path", "translation", "split"])
     splits = table["split"].replace_strict(SPLIT_RULE, default=None, return_dtype=pl.String)
     counts = {split: int((splits == split).sum()) for split in SPLITS}
-    for split, published in zip(SPLITS, PUBLISHED_SIZES[direction], strict=True):
+    for split, published in zip(SPLITS, SIZES[direction], strict=True):
         if counts[split] < _MIN_SHARE * published:
             raise ManifestError(
                 f"{path.name}: found {counts[split]:,} rows of {split}, CoVoST 2 has {published:,}: another table"

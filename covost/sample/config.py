@@ -11,8 +11,9 @@ from pathlib import Path
 from covost.sample.voices import SPLITS, VARIANTS, max_voices
 from st.doors.parsing import parsing
 from st.errors import UsageError
+from st.evaluation.covost2 import DIRECTIONS, check_covost_language
 from st.files import write_json
-from st.text.languages import DIRECTIONS, language, split_direction
+from st.text.languages import split_direction
 
 SETTINGS_FILE = "sample.json"
 FORMAT_VERSION = 1
@@ -56,7 +57,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         for code in self.languages + self.targets:
-            language(code)
+            check_covost_language(code)
         if not self.languages:
             raise UsageError("--languages names no language; name some, such as en,fr,de,es")
         for flag, codes in (("--languages", self.languages), ("--targets", self.targets)):

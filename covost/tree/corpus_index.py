@@ -13,7 +13,7 @@ from st.audio.reading import SAMPLE_RATE
 from st.data.manifest import SPLITS
 from st.doors.parsing import parsing
 from st.errors import ManifestError
-from st.text.languages import DIRECTIONS, LANGUAGES
+from st.evaluation.covost2 import CODES, DIRECTIONS
 
 INDEX_FILENAME = "index.parquet"
 _ROWS_PER_GROUP = 1 << 16
@@ -22,7 +22,7 @@ _SPLIT, _DIRECTION, _REASON = pl.Enum(SPLITS), pl.Enum(DIRECTIONS), pl.Enum(tupl
 _USE = pl.Struct({"direction": _DIRECTION, "characters": pl.Int32, "reason": _REASON, "flag": _REASON})
 
 SCHEMA: dict[str, pl.DataType] = {
-    "language": pl.Enum(tuple(LANGUAGES)),
+    "language": pl.Enum(CODES),
     "split": _SPLIT,
     "id": pl.String(),
     "clip": pl.String(),

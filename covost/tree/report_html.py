@@ -12,7 +12,7 @@ from covost.tree.histogram import histogram, sparkline
 from covost.tree.report import report_tables, summary
 from st.report.page import render_page
 from st.report.tables import TextTable
-from st.text.languages import LANGUAGES
+from st.text.languages import language
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _WORDS = frozenset({"dropped", "flagged", "failed"})
@@ -28,8 +28,8 @@ def html(report: Mapping[str, Any]) -> str:
         summary=summary(report["vocabulary"]),
         tables=[_table(title, header, rows, _shapes(report, title)) for title, header, rows in report_tables(report)],
         pictures=[
-            (f"{LANGUAGES[code].name} ({code})", [_picture(*split) for split in language["stores"].items()])
-            for code, language in report["languages"].items()
+            (f"{language(code).name} ({code})", [_picture(*split) for split in record["stores"].items()])
+            for code, record in report["languages"].items()
         ],
     )
 

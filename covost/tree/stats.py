@@ -10,7 +10,7 @@ import polars as pl
 from covost.stores.measures import Counts, measures, tally
 from covost.tree.corpus_index import translation_rows
 from st.data.manifest import SPLITS
-from st.text.languages import DIRECTIONS, LANGUAGES
+from st.evaluation.covost2 import CODES, DIRECTIONS
 
 HEADER = (
     "split",
@@ -44,7 +44,7 @@ def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]
     spoken = index.filter(pl.col("asr_reason").ne_missing("duplicate"))
     spoken = spoken.rename({"asr_reason": "reason", "asr_flag": "flag"})
     return {
-        "languages": _by_name(spoken, "language", tuple(LANGUAGES)),
+        "languages": _by_name(spoken, "language", CODES),
         "directions": _by_name(translation_rows(index), "direction", DIRECTIONS),
     }
 

@@ -12,7 +12,7 @@ import polars as pl
 from covost.corpus.characters import characters_of
 from st.errors import ConfigError
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import LANGUAGES
+from st.text.languages import in_order
 from st.text.sentencepiece_training import (
     covost_tags,
     dictionary_text,
@@ -109,7 +109,7 @@ class TextCollector:
 
     def series(self) -> dict[str, pl.Series]:
         """Return the texts by language, in the order of the language table."""
-        return {code: _distinct(self._texts[code]) for code in LANGUAGES if code in self._texts}
+        return {code: _distinct(self._texts[code]) for code in in_order(self._texts)}
 
 
 def _distinct(parts: Sequence[pl.Series]) -> pl.Series:
@@ -174,8 +174,10 @@ def make_text_vocabulary(
     """
     if config.spm_model is not None:
         return _mbart50_vocabulary(config, read_model(config.spm_model), targets, sources)
-    sides = {code: [side[code] for side in (targets, sources) if code in side] for code in LANGUAGES}
-    texts = {code: _distinct(series) for code, series in sides.items() if series}
+    sides = {
+        code: [side[code] for side in (targets, sources) if code in side] for code in in_order({*targets, *sources})
+    }
+    texts = {code: _distinct(series) for code, series in sides.items()}
     model = train_sentencepiece(
         sample_sentences(texts, config.max_sentences),
         vocab_type=config.vocab_type,

@@ -16,12 +16,12 @@ import numpy as np
 import reference_models as ref
 import soundfile
 import torch
+from covost.corpus.published_sizes import PUBLISHED_SIZES
 from omegaconf import OmegaConf
 from tone_tree import make_tree
 from training_checkpoints import make_model, save_training
 
 from covost.cli import main as covost
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.splits import CorpusLayout
 from covost.sample.config import SampleConfig, claim_folder
 from covost.stores.spool import fill_spool

@@ -40,7 +40,7 @@ class Contents:
     settings: dict[str, Any] = field(default_factory=dict)
     """What the file says about itself, as plain values."""
     language_ids: dict[str, int] = field(default_factory=dict)
-    """Ids of language tags by CoVoST code, where they are not those of the vocabulary."""
+    """Ids of language tags by code, where they are not those of the vocabulary."""
     decoder_trained: bool = True
     """Whether the training that wrote it taught the decoder; true if it does not say."""
 

@@ -20,7 +20,6 @@ from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
 from st.modules.model import SpeechTranslator
 from st.modules.text_decoder import POSITION_OFFSET, TextDecoder
-from st.text.languages import LANGUAGES
 from st.text.trimming import TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary
 
@@ -180,7 +179,7 @@ def embedding_rows(text: TextVocabulary, theirs: TextVocabulary, *, source: str)
         CheckpointError: If the other vocabulary lacks symbols; the message lists them.
     """
     known = {symbol: row for row, symbol in enumerate(theirs.symbols)}
-    tags = {text.lang_tag_format.replace("{}", code): code for code in LANGUAGES}
+    tags = {text.lang_tag_format.replace("{}", code): code for code in text.languages}
     rows: list[int] = []
     missing: list[str] = []
     for symbol in text.symbols:

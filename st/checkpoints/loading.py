@@ -59,7 +59,7 @@ def load(
         spm: SentencePiece model, where the file has none.
         dictionary: fairseq dictionary of the decoder, where the file has none.
         ctc_vocab: ``vocab.json`` or fairseq dictionary of the CTC head, where the file has none.
-        language_ids: Ids of language tags by CoVoST code that replace the usual ones, e.g. ``{"lv": 250017}``.
+        language_ids: Ids of language tags by code that replace the usual ones, e.g. ``{"lv": 250017}``.
         revision: Commit, tag or branch of a hub id; pin a commit to get the same files for ever.
         sha256: Digest that the weight file must have. It also vouches for the file: classes in it that are not on
             the allow-list are then read as inert stand-ins.

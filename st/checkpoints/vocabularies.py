@@ -16,6 +16,7 @@ from st.checkpoints.formats.transformers import OWN_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.doors.readers import read_yaml
 from st.errors import CheckpointError, ConfigError
+from st.text.languages import canonical, in_order
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary, read_dictionary
 
@@ -42,7 +43,7 @@ class VocabularyFiles:
     dictionary: Path | None = None
     """fairseq dictionary of the decoder."""
     language_ids: Mapping[str, int] | None = None
-    """Ids of language tags by CoVoST code that replace those of the language table, e.g. ``{"lv": 250017}``."""
+    """Ids of language tags by code that replace those of the language table, e.g. ``{"lv": 250017}``."""
 
 
 class SlottedVocabulary(TextVocabulary):
@@ -51,8 +52,9 @@ class SlottedVocabulary(TextVocabulary):
     def __init__(
         self, model_path: Path, symbols: Sequence[str], lang_tag_format: str, slots: Mapping[str, int]
     ) -> None:
-        self.slots = dict(slots)
+        self.slots = {canonical(code): number for code, number in slots.items()}
         super().__init__(model_path, symbols, lang_tag_format)
+        self.languages = in_order({*self.languages, *self.slots})
         wrong = [f"{code}: {number}" for code, number in slots.items() if not 0 <= number < len(self.symbols)]
         if wrong:
             raise ConfigError(f"language ids outside the {len(self.symbols)} symbols: {', '.join(wrong)}")
@@ -65,7 +67,7 @@ class SlottedVocabulary(TextVocabulary):
         return cls(data_dir / config.bpe_tokenizer["sentencepiece_model"], symbols, config.lang_tag_format, slots)
 
     def _find_tag(self, code: str) -> int | None:
-        return self.slots.get(code, super()._find_tag(code))
+        return self.slots.get(canonical(code), super()._find_tag(code))
 
 
 def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabulary | None, DataConfig]:
@@ -100,6 +102,7 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
         lang_tag_format=tag_format,
         standardize_audio=data.standardize_audio,
         directions=data.directions,
+        languages=data.languages,
     )
 
 

@@ -82,11 +82,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _published(names: str, output: str) -> str:
+    from st.evaluation.covost2 import covost_directions
     from st.evaluation.report.published import comparison_tables, published_json
     from st.report.tables import to_markdown, to_text
-    from st.text.languages import parse_directions
 
-    directions = parse_directions(names)
+    directions = covost_directions(names)
     if output == "json":
         return json.dumps(published_json(directions), ensure_ascii=False, indent=2) + "\n"
     layout = to_markdown if output == "markdown" else to_text

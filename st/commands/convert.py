@@ -83,12 +83,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _language_ids(pairs: list[str]) -> dict[str, int]:
     from st.errors import UsageError
-    from st.text.languages import language
+    from st.text.languages import canonical
 
     ids: dict[str, int] = {}
     for pair in pairs:
         code, _, number = pair.partition("=")
         if not number.isdigit():
             raise UsageError(f"--language-id is {pair!r}; expected LANG=ID, such as lv=250017")
-        ids[language(code).code] = int(number)
+        ids[canonical(code)] = int(number)
     return ids

@@ -57,13 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         required=True,
         metavar="LANG",
-        help="language of the texts (en, zh-CN, tr_TR, tur …); with --transcripts also one that CoVoST does not have",
+        help="language of the texts (en, zh-CN, tr_TR, tur, mr …); what a tree or report beside the files says of it counts",
     )
     parser.add_argument(
         "--transcripts",
         action="store_true",
         help="WER and CER by jiwer, both sides normalised as `st evaluate` does it, which the output states; CER alone "
-        "where no spaces stand between words (zh-CN, ja)",
+        "where no spaces stand between words (zh-CN, ja, th …)",
     )
     formats = ("text", "tsv", "csv", "jsonl", "kaldi", "trn")
     described = (
@@ -88,10 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    from st.text.languages import covost_code
+    from st.evaluation.scoring.declarations import declare_beside
+    from st.text.languages import canonical
 
-    args.target = covost_code(args.target)
+    args.target = canonical(args.target)
     _check_options(args)
+    declare_beside(args.hyp, args.ref)
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scoring.scores import score_translations
@@ -186,14 +188,12 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
     from st.evaluation.scoring.error_rates import NO_WORDS, score_transcripts
-    from st.text.languages import check_code, written_without_spaces
+    from st.text.languages import language
     from st.text.normalisation import NORMALISATION, normalise
 
-    check_code(args.target)
-    spaced = not written_without_spaces(args.target)
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
     spell = partial(normalise, language=args.target)
-    result = score_transcripts(heard, said, normalise=spell, where=str(args.hyp), spaced=spaced)
+    result = score_transcripts(heard, said, normalise=spell, where=str(args.hyp), spaced=language(args.target).spaced)
     if args.json:
         record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
         sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")

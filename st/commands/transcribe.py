@@ -100,14 +100,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_usage(args: argparse.Namespace) -> None:
     from st.errors import UsageError
-    from st.text.languages import language
+    from st.text.languages import canonical
 
     if args.format in SUBTITLES:
         args.times = args.times or "segment"
         if len(args.audio) > 1:
             raise UsageError(f"--format {args.format} holds one recording; found {len(args.audio)}")
     if args.lang is not None:
-        language(args.lang)
+        args.lang = canonical(args.lang)
     if args.joint_ctc_weight is not None and args.lang is None:
         raise UsageError("--joint-ctc-weight needs --lang: the decoder is told which language it writes")
     if args.joint_ctc_weight is not None and args.lm is not None:

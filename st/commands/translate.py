@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
     add_ensemble_argument(parser)
     parser.add_argument(
-        "--to", required=True, metavar="LANG", help="target language, CoVoST code such as de or zh-CN; or a,b,c"
+        "--to",
+        required=True,
+        metavar="LANG",
+        help="target language that the model has learned, such as de, pl or zh-CN; or a,b,c",
     )
     parser.add_argument("--beam", type=int, metavar="N", help=f"hypotheses kept; 1 is greedy (default: {BEAM})")
     parser.add_argument(
@@ -98,14 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Translate and write."""
     from st.errors import ConfigError, UsageError
-    from st.text.languages import language
+    from st.text.languages import canonical
 
     # What the command line got wrong is said before a large model is read.
-    targets = list(dict.fromkeys(code.strip() for code in args.to.split(",") if code.strip()))
+    targets = list(dict.fromkeys(canonical(code.strip()) for code in args.to.split(",") if code.strip()))
     if not targets:
-        raise UsageError("--to names no language; give a CoVoST code such as de")
-    for code in targets:
-        language(code)
+        raise UsageError("--to names no language; give a code such as de")
     check_output(args)
     if args.nbest > 1 and args.format != "json":
         raise UsageError("--nbest above 1 needs --format json")

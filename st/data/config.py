@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +13,7 @@ from st.doors.readers import read_yaml
 from st.doors.shown import shown
 from st.errors import ConfigError
 from st.files import write_text
+from st.text.languages import declare
 
 CONFIG_FILENAME = "config.yaml"
 
@@ -44,6 +46,9 @@ class DataConfig:
     """Whether each utterance is brought to zero mean and unit variance, as XLS-R expects."""
     directions: tuple[str, ...] = ()
     """Directions the tree holds, such as ``fr_en``."""
+    languages: Mapping[str, Any] = field(default_factory=dict)
+    """What is to be known of languages that this project's table lacks, see :func:`st.text.languages.declare`, which is
+    told: ``{mdw: {name: Mbosi, script: Latn, spaces: true, bleu: 13a}}``."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -58,6 +63,7 @@ class DataConfig:
                 raise ConfigError(
                     f"{name} is {shown(getattr(self, name))}; expected {only}, no other value is supported"
                 )
+        declare(self.languages)
         before, found, after = self.lang_tag_format.partition("{}")
         if not found or any(brace in before + after for brace in "{}"):
             raise ConfigError(
@@ -121,6 +127,8 @@ class DataConfig:
         """Return the YAML text that :meth:`load` reads back."""
         content = asdict(self)
         content["directions"] = list(self.directions)
+        if not self.languages:
+            del content["languages"]
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def save(self, path: Path | str) -> None:

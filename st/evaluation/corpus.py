@@ -9,7 +9,8 @@ from pathlib import Path
 from st.data.config import DataConfig
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.errors import EvaluationError, ManifestError, UsageError
-from st.text.languages import DIRECTIONS, GROUPS, parse_directions
+from st.evaluation.covost2 import ordered
+from st.text.languages import match_directions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Utterance:
     num_samples: int
     """Length at 16 kHz."""
     language: str
-    """Spoken language, CoVoST code."""
+    """Spoken language."""
     text: str
     """What was said."""
     targets: tuple[str, ...]
-    """Target languages, CoVoST codes, in the order of the directions."""
+    """Target languages, in the order of the directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,19 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
 
     Args:
         data_dir: The tree, with its ``config.yaml``.
-        names: As for :func:`st.text.languages.parse_directions`; a group (``all``, ``x_en``, ``en_x``) stands for its
-            members in the tree, a direction named itself must be there.
+        names: As for :func:`st.text.languages.match_directions`; a direction named itself must be there.
         subset: If one manifest such as ``dev_fr_en``, the choice is narrowed to its direction.
 
     Raises:
-        UsageError: If a name is unknown, a direction named is not in the tree, or none is left.
+        UsageError: If a name is malformed, a direction named is not in the tree, or none is left.
         ConfigError: If the tree has no usable config.
     """
-    wanted = parse_directions(names)
-    held = DataConfig.load(data_dir).directions
-    named = [name.strip() for name in names.split(",") if name.strip() and name.strip() not in GROUPS]
-    absent = [name for name in named if name not in held]
+    held = ordered(DataConfig.load(data_dir).directions)
+    chosen, absent = match_directions(names, held)
     if absent:
         raise UsageError(f"{data_dir}: no direction {' '.join(absent)}; this tree holds: {' '.join(held) or 'none'}")
     only = subset.partition("_")[2]
-    chosen = tuple(name for name in DIRECTIONS if name in wanted and name in held and only in ("", name))
+    chosen = tuple(name for name in chosen if only in ("", name))
     if not chosen:
         raise UsageError(
             f"{data_dir}: subset {subset!r} holds none of the directions {names}; this tree holds: "

@@ -20,7 +20,7 @@ class Decoded(Protocol):
 
     @property
     def translations(self) -> Mapping[str, str]:
-        """Return the translation by target language (CoVoST code)."""
+        """Return the translation by target language (its code)."""
 
 
 class Decoder(Protocol):
@@ -33,8 +33,8 @@ class Decoder(Protocol):
 
         Args:
             waveforms: Mono samples at 16 kHz, one array of shape ``(T,)`` per utterance, float32 in [-1, 1].
-            target_languages: For each utterance the CoVoST codes to translate it into.
-            spoken: For each utterance the CoVoST code of what is said.
+            target_languages: For each utterance the codes of languages to translate it into.
+            spoken: For each utterance the code of what is said.
 
         Returns:
             One result per utterance, in the order given, with a translation for each of its targets.

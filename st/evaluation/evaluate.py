@@ -16,8 +16,9 @@ from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
 from st.evaluation.report.clips import MAX_MEGABYTES, collect_clips
 from st.evaluation.report.examples import Examples, choose_examples
 from st.evaluation.report.published import beside_published
-from st.evaluation.report.write import REPORT_FILENAME, write_report, written_folders, written_run
+from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
+from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record
 from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
 from st.evaluation.scoring.flags import count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
@@ -35,7 +36,7 @@ from st.evaluation.scoring.scores import (
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.files import remove_leftovers
 from st.report.curves import TrainingCurves, read_curves
-from st.text.languages import LANGUAGES, split_direction, written_without_spaces
+from st.text.languages import declared, in_order, language, split_direction
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def evaluate(
         metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
     run = run_key(config.settings, test_set.utterances)
     key = report_key(run, config.subset, test_set.rows)
-    written = written_run(out_dir)
+    written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")
     if written not in (None, key):
         logger.warning("%s: holds another evaluation, which this one will replace when it ends", out_dir)
     if config.shard.count > 1 and not config.shard.connected and written == key:
@@ -211,6 +212,7 @@ def _score_and_write(
         settings=config.settings,
         notes=notes | _missing_rates(asr),
         run=key,
+        languages=declared(code for name in results for code in split_direction(name)),
     )
     report = beside_published(report, config.published)
     recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
@@ -264,7 +266,7 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
     for item in test_set.utterances:
         row = HypothesisRow(item.id, decoded[item.audio].transcript or "", item.text, item.text)
         tables.setdefault(item.language, []).append(row)
-    return {code: tables[code] for code in LANGUAGES if code in tables}
+    return {code: tables[code] for code in in_order(tables)}
 
 
 def _score_direction(
@@ -299,4 +301,4 @@ def _score_language(code: str, table: Sequence[HypothesisRow], normalise: Callab
 
     if not any(spell(text).strip() for text in said):
         return AsrResult(wer=None, cer=None, n=len(said), num_words=None, num_characters=0, empty_references=len(said))
-    return score_transcripts(heard, said, normalise=spell, where=code, spaced=not written_without_spaces(code))
+    return score_transcripts(heard, said, normalise=spell, where=code, spaced=language(code).spaced)

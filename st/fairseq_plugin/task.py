@@ -36,7 +36,7 @@ from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
 from st.options import option
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import parse_directions
+from st.text.languages import match_directions
 from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary
 
@@ -103,17 +103,14 @@ class SpeechTranslationTask(FairseqTask):
         return cls(cfg)
 
     def _chosen_directions(self, names: str) -> list[str]:
-        prepared = list(self.data_config.directions)
-        asked = parse_directions(names)
-        chosen = [direction for direction in asked if direction in prepared]
-        missing = [direction for direction in asked if direction not in prepared]
-        explicit = [name for name in names.split(",") if name.strip() in missing]
-        if explicit or not chosen:
+        prepared = self.data_config.directions
+        chosen, absent = match_directions(names, prepared)
+        if absent or not chosen:
             raise ConfigError(
-                f"--directions: {self.cfg.data} was not prepared for {', '.join(explicit) or names}; "
+                f"--directions: {self.cfg.data} was not prepared for {', '.join(absent) or names}; "
                 f"it holds: {' '.join(prepared) or 'none'}"
             )
-        return chosen
+        return list(chosen)
 
     # -- data ---------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import language, written_without_spaces
+from st.text.languages import language
 
 MAX_NGRAM = 4
 
@@ -36,7 +36,7 @@ def ctc_error_counts(
             continue
         hypothesis = ctc.decode(labels[:length].tolist())
         for unit, process in (("word", jiwer.process_words), ("char", jiwer.process_characters)):
-            if unit == "word" and written_without_spaces(code):
+            if unit == "word" and not language(code).spaced:
                 continue
             result = process(reference, hypothesis)
             counts[f"{unit}_errors"] += result.substitutions + result.deletions + result.insertions

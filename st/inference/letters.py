@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
-from st.text.languages import LANGUAGES, language
-
-# How Unicode begins the names of the letters of each script in the table of languages.
-_NAMES: dict[str, tuple[str, ...]] = {
-    "Latn": ("LATIN",),
-    "Cyrl": ("CYRILLIC",),
-    "Arab": ("ARABIC",),
-    "Taml": ("TAMIL",),
-    "Hans": ("CJK", "IDEOGRAPHIC"),
-    "Jpan": ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA"),
-}
+from st.text.languages import language
+from st.text.scripts import LETTER_NAMES, is_letter_of, letter_script
 
 
 def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None = None) -> Tensor:
@@ -27,12 +17,12 @@ def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None 
 
     Args:
         vocabulary: Of the head.
-        code: CoVoST code of the language.
+        code: Of the language.
         data_dir: Prepared tree whose vocabulary of that language (``ctc_vocab_fr.json``) decides; without one the
             letters of other scripts are left out.
 
     Raises:
-        UsageError: If CoVoST has no such language.
+        UsageError: If this is not the code of a language.
         ConfigError: If the tree's vocabulary is malformed.
     """
     script = language(code).script
@@ -44,17 +34,18 @@ def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None 
 
 
 def has_letters(vocabulary: CtcVocabulary, code: str) -> bool:
-    """Return whether the head has letters of the script that a language is written in.
+    """Return whether the head has letters of the script that a language is written in, as far as that is known.
 
     Raises:
-        UsageError: If CoVoST has no such language.
+        UsageError: If this is not the code of a language.
     """
-    script = _NAMES[language(code).script]
-    return any(unicodedata.name(symbol, "").startswith(script) for symbol in vocabulary.symbols if len(symbol) == 1)
+    script = language(code).script
+    return any(is_letter_of(symbol, script) for symbol in vocabulary.symbols if len(symbol) == 1)
 
 
 def _fits(symbol: str, script: str) -> bool:
-    """Return whether a symbol is no letter of a script that only other languages use."""
-    foreign = {name for other in LANGUAGES.values() for name in _NAMES[other.script]} - set(_NAMES[script])
-    name = unicodedata.name(symbol, "") if len(symbol) == 1 else ""
-    return not name.startswith(tuple(foreign))
+    """Return whether a symbol is no letter of another script."""
+    return len(symbol) != 1 or letter_script(symbol) not in _LETTERS or is_letter_of(symbol, script)
+
+
+_LETTERS = frozenset(word for words in LETTER_NAMES.values() for word in words)

@@ -42,7 +42,7 @@ def decode_recordings(
     Args:
         translator: The model.
         sources: Name and audio of each recording.
-        targets: Target languages, CoVoST codes; none to transcribe only.
+        targets: Codes of target languages; none to transcribe only.
 
     Yields:
         One result per recording; one that cannot be used carries its error and does not stop the others.

@@ -46,7 +46,7 @@ class DecodedUtterance:
     transcript: str | None
     """What the CTC head heard; None if the model has no such head."""
     translations: Mapping[str, str]
-    """The best translation by target language (CoVoST code)."""
+    """The best translation by target language (as asked for)."""
     nbest: Mapping[str, Sequence[Translation]] = field(default_factory=dict)
     """All translations asked for, best first."""
     reason: str | None = None

@@ -44,7 +44,7 @@ class TranscriptOptions:
     """How to transcribe; the default is the CTC head's best path."""
 
     language: str | None = None
-    """What is spoken everywhere (CoVoST code): leaves out the letters of other scripts, and names the decoder's tag."""
+    """What is spoken everywhere (its code): leaves out the letters of other scripts, and names the decoder's tag."""
     times: bool = False
     """Whether to find out when each word was said."""
     search: PrefixOptions | None = None
@@ -88,7 +88,7 @@ class Transcriber:
     Raises:
         ConfigError: On construction, if the language model cannot be used, or the decoder has no tag for the language.
         DecodingError: If the model has no decoder and is asked for it.
-        UsageError: If CoVoST has no such language.
+        UsageError: If what is spoken is no code of a language.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Transcriber:
 
         Args:
             encoded: What the encoder made of it.
-            spoken: Language of each utterance (CoVoST codes), which the decoder needs unless the options have one.
+            spoken: Language of each utterance (codes), which the decoder needs unless the options have one.
 
         Raises:
             ConfigError: If the decoder has no tag for a language.

@@ -27,7 +27,7 @@ from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import language
+from st.text.languages import is_same, language
 from st.text.vocabulary import TextVocabulary
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Translator:
         options: How to search; with :class:`st.decoding.sampling.SamplingOptions` translations are drawn at random instead.
         ensemble: Other models, whose probabilities are averaged with this one's; see :meth:`join`.
         rescorer: What chooses anew among the translations of a batch; None for none.
-        languages: Target languages that the model has a tag for (CoVoST codes); none if it cannot translate.
+        languages: Target languages that the model has a tag for (codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
         decoder_trained: Whether that training taught the decoder.
         keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
@@ -102,13 +102,13 @@ class Translator:
 
         Args:
             audio: A file, the bytes of one, or samples; see :func:`load_waveform`.
-            to: Target language or languages, CoVoST codes.
+            to: Code of the target language, or of several.
             sample_rate: Samples per second, if ``audio`` is an array.
 
         Raises:
             AudioError: If the recording cannot be used.
-            UsageError: If CoVoST has no such language.
             ConfigError: If the model has no tag for a language.
+            UsageError: If something is no code of a language.
             DecodingError: If the model cannot translate, or its scores are not finite.
         """
         targets = [to] if isinstance(to, str) else list(to)
@@ -153,13 +153,12 @@ class Translator:
     def check_languages(self, codes: Sequence[str]) -> None:
         """Raise unless the model can translate into all of ``codes``; see :meth:`translate`."""
         for code in codes:
-            language(code)
             self._text().language_id(code)
 
     def untrained(self, codes: Sequence[str]) -> list[str]:
         """Return those of ``codes`` that the model has never learned to write, as far as its checkpoint tells."""
         learned = {direction.partition("_")[2] for direction in self.trained_directions}
-        return [code for code in dict.fromkeys(codes) if learned and code not in learned]
+        return [code for code in dict.fromkeys(codes) if learned and not any(is_same(code, other) for other in learned)]
 
     def join(self, other: Translator) -> None:
         """Average the probabilities of another model with this one's from now on; transcripts stay this one's.
@@ -215,8 +214,8 @@ class Translator:
 
         Args:
             waveforms: Mono samples at 16 kHz, one array ``(T,)`` per utterance, of any length.
-            target_languages: For each utterance the CoVoST codes to translate it into; none to transcribe only.
-            spoken: For each utterance the CoVoST code of what is spoken; see :class:`TranscriptOptions`.
+            target_languages: For each utterance the codes of languages to translate it into; none to transcribe only.
+            spoken: For each utterance the code of what is spoken; see :class:`TranscriptOptions`.
 
         Returns:
             One result per utterance, in order. Utterances too short for one frame are empty and say why; so are those
@@ -224,8 +223,8 @@ class Translator:
 
         Raises:
             AudioError: If a sample is NaN or infinite; the message says in which utterance of the batch.
-            UsageError: If CoVoST has no such language.
             ConfigError: If the model has no tag for a language.
+            UsageError: If something is no code of a language.
             DecodingError: If the scores of the model are not finite.
             ValueError: If there are not as many lists of target languages, or spoken languages, as recordings.
         """
@@ -267,8 +266,8 @@ class Translator:
 
         Raises:
             AudioError: If the recording cannot be used.
-            UsageError: If CoVoST has no such language.
             ConfigError: If the model has no tag for the language.
+            UsageError: If that is no code of a language.
             DecodingError: If the model cannot translate, or the recording is too short for one frame.
         """
         waveform = load_waveform(audio, sample_rate=sample_rate)

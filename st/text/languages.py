@@ -1,150 +1,69 @@
-"""The languages and directions of CoVoST 2, in one table.
+"""Languages by code: the table beside this file, what data sets declare, and Unicode's CLDR for all others.
 
-CoVoST 2 speaks BCP-47-like codes (``sv-SE``, ``zh-CN``), mBART-50 its own (``sv_SE``, ``zh_CN``). mBART-50 has
-neither Catalan nor Welsh: the published XLS-R translation models put them on the Spanish and the Finnish slot.
+A code is one of BCP 47, such as ``mr``, ``pt-BR`` or ``qaa-x-test``; what else people write for the same is understood:
+``zh_CN``, ``zho`` and ``zh`` are CoVoST 2's ``zh-CN``, ``de_DE`` and ``deu`` are ``de``. CLDR comes with the package
+Babel; without it a language that neither the table nor a data set knows is called by its code.
+
+mBART-50 has neither Catalan nor Welsh: the published XLS-R translation models put them on the Spanish and the Finnish slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NewType
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
 
-from st.errors import UsageError
+from st.errors import ConfigError, UsageError
 
-CovostCode = NewType("CovostCode", str)
-MbartCode = NewType("MbartCode", str)
+TABLE = Path(__file__).with_name("languages.tsv")
+
+UNSPACED_SCRIPTS = frozenset(
+    ["Bali", "Hani", "Hans", "Hant", "Java", "Jpan", "Khmr", "Lana", "Laoo", "Mymr", "Talu", "Thai", "Tibt"]
+)
+"""Scripts (ISO 15924) that write no space between words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """One language of CoVoST 2."""
+    """One language as it is written."""
 
-    code: CovostCode
-    """CoVoST / Common Voice code, e.g. ``zh-CN``."""
-    mbart: MbartCode
-    """Slot in mBART-50's vocabulary, e.g. ``zh_CN``."""
+    code: str
+    """The code that this project writes, e.g. ``zh-CN``."""
     name: str
-    script: str
-    """ISO 15924 code of the script its Common Voice sentences are written in."""
-    group: str
-    """Resource group of the XLS-R paper, by hours into English: ``high``, ``mid`` or ``low``."""
+    script: str = ""
+    """ISO 15924 code; empty if it is not known."""
+    spaced: bool = True
+    """Whether there are spaces between words."""
     bleu_tokenizer: str = "13a"
-    """sacreBLEU tokenizer of the paper's convention."""
+    """sacreBLEU tokenizer of the main BLEU: ``char`` where there are no spaces between words, as in the papers on CoVoST 2."""
+    mbart50: str = ""
+    """Slot in mBART-50's vocabulary, e.g. ``zh_CN``."""
 
 
-def _row(
-    code: str, mbart: str, name: str, script: str, group: str, bleu_tokenizer: str = "13a"
-) -> tuple[str, Language]:
-    return code, Language(CovostCode(code), MbartCode(mbart), name, script, group, bleu_tokenizer)
+def _written_in(code: str, name: str, script: str, mbart50: str = "") -> Language:
+    spaced = script not in UNSPACED_SCRIPTS
+    return Language(code, name, script, spaced, "13a" if spaced else "char", mbart50)
 
 
-LANGUAGES: dict[str, Language] = dict(
-    [
-        _row("en", "en_XX", "English", "Latn", "high"),
-        _row("fr", "fr_XX", "French", "Latn", "high"),
-        _row("de", "de_DE", "German", "Latn", "high"),
-        _row("es", "es_XX", "Spanish", "Latn", "high"),
-        _row("ca", "es_XX", "Catalan", "Latn", "high"),
-        _row("fa", "fa_IR", "Persian", "Arab", "mid"),
-        _row("it", "it_IT", "Italian", "Latn", "mid"),
-        _row("ru", "ru_RU", "Russian", "Cyrl", "mid"),
-        _row("pt", "pt_XX", "Portuguese", "Latn", "mid"),
-        _row("zh-CN", "zh_CN", "Chinese (Simplified)", "Hans", "mid", "char"),
-        _row("tr", "tr_TR", "Turkish", "Latn", "low"),
-        _row("ar", "ar_AR", "Arabic", "Arab", "low"),
-        _row("et", "et_EE", "Estonian", "Latn", "low"),
-        _row("mn", "mn_MN", "Mongolian", "Cyrl", "low"),
-        _row("nl", "nl_XX", "Dutch", "Latn", "low"),
-        _row("sv-SE", "sv_SE", "Swedish", "Latn", "low"),
-        _row("lv", "lv_LV", "Latvian", "Latn", "low"),
-        _row("sl", "sl_SI", "Slovenian", "Latn", "low"),
-        _row("ta", "ta_IN", "Tamil", "Taml", "low"),
-        _row("ja", "ja_XX", "Japanese", "Jpan", "low", "char"),
-        _row("id", "id_ID", "Indonesian", "Latn", "low"),
-        _row("cy", "fi_FI", "Welsh", "Latn", "low"),
-    ]
-)
+_ROWS = [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines()[1:]]
+LANGUAGES: dict[str, Language] = {
+    code: _written_in(code, name, script, mbart50) for code, mbart50, _, script, name in _ROWS
+}
+"""The table: CoVoST 2's 22 languages, the others of mBART-50, and some that are written without spaces."""
+_OF_BASE: dict[str, str] = {}
+"""Code of the table by ISO 639 code, of two or three letters."""
+for _code, _, _others, _, _ in _ROWS:
+    for _base in (_code.split("-")[0], *_others.split()):
+        _OF_BASE.setdefault(_base, _code)
 
-INTO_ENGLISH: tuple[str, ...] = tuple(f"{code}_en" for code in LANGUAGES if code != "en")
-OUT_OF_ENGLISH: tuple[str, ...] = tuple(
-    f"en_{code}"
-    for code in ("de", "tr", "fa", "sv-SE", "mn", "zh-CN", "cy", "ca", "sl", "et", "id", "ar", "ta", "lv", "ja")
-)
-DIRECTIONS: tuple[str, ...] = INTO_ENGLISH + OUT_OF_ENGLISH
-"""All 36 directions, written ``<source>_<target>``."""
+_declared: dict[str, Language] = {}
+"""What data sets say of languages beyond the table."""
 
-UNSPACED_SCRIPTS = ("Hans", "Jpan")
-"""Scripts that write no space between words nor sentences."""
-
-GROUPS: dict[str, tuple[str, ...]] = {"all": DIRECTIONS, "x_en": INTO_ENGLISH, "en_x": OUT_OF_ENGLISH}
-
-
-def language(code: str) -> Language:
-    """Look up a language by its CoVoST code.
-
-    Raises:
-        UsageError: If CoVoST 2 has no such language; the message lists the 22 codes.
-    """
-    try:
-        return LANGUAGES[code]
-    except KeyError:
-        raise UsageError(f"no language {code!r} in CoVoST 2; choose from: {' '.join(LANGUAGES)}") from None
-
-
-_ISO_639_3 = dict(
-    zip(
-        LANGUAGES,
-        [
-            "eng",
-            "fra",
-            "deu",
-            "spa",
-            "cat",
-            "fas",
-            "ita",
-            "rus",
-            "por",
-            "zho",
-            "tur",
-            "ara",
-            "est",
-            "mon",
-            "nld",
-            "swe",
-            "lav",
-            "slv",
-            "tam",
-            "jpn",
-            "ind",
-            "cym",
-        ],
-        strict=True,
-    )
-)
-_UNSPACED_OTHERS = frozenset(
-    [
-        "th",
-        "tha",
-        "lo",
-        "lao",
-        "km",
-        "khm",
-        "my",
-        "mya",
-        "bo",
-        "bod",
-        "dz",
-        "dzo",
-        "zh",
-        "zho",
-        "cmn",
-        "yue",
-        "wuu",
-        "nan",
-    ]
-)
-"""Languages beyond CoVoST 2, and those of Chinese, that write no space between words."""
+_CODE = re.compile(r"([a-z]{2,3})((?:[-_][a-z]{4})?)((?:[-_](?:[a-z]{2}|\d{3}))?)((?:[-_][a-z\d]{1,8})*)", re.I)
+_GROUP = re.compile(r"all|x_(?P<target>[^_]+)|(?P<source>[^_]+)_x")
 
 
 def subtags(code: str) -> list[str]:
@@ -152,76 +71,199 @@ def subtags(code: str) -> list[str]:
     return code.replace("_", "-").lower().split("-")
 
 
-def covost_code(code: str) -> str:
-    """Return CoVoST's code of a language by any usual one (``tr-TR``, ``tr_TR``, ``tur``, ``sv``), others as they are."""
-    base = subtags(code)[0]
-    if code in LANGUAGES:
-        return code
-    return next((known for known in LANGUAGES if base in (subtags(known)[0], _ISO_639_3[known])), code)
+def is_code(code: str) -> bool:
+    """Return whether a code can be that of a language."""
+    return _CODE.fullmatch(code) is not None
 
 
-def check_code(code: str) -> None:
-    """Raise unless a code can be that of a language, in CoVoST 2 or not.
+@lru_cache(maxsize=4096)
+def canonical(code: str) -> str:
+    """Return the one code that this project writes for a language, by any usual one (``tr_TR``, ``tur``, ``sv``).
 
     Raises:
-        UsageError: If it does not begin with two or three letters of ISO 639.
+        UsageError: If it does not begin with two or three letters of ISO 639, or is no code at all.
     """
-    base = subtags(code)[0]
-    if not (base.isascii() and base.isalpha() and len(base) in (2, 3)):
-        raise UsageError(f"no language {code!r}; expected a code such as: {' '.join(LANGUAGES)}, uk, tur")
+    if code in LANGUAGES:
+        return code
+    match = _CODE.fullmatch(code)
+    if match is None:
+        raise UsageError(f"no language {code!r}; expected a code such as en, zh-CN, pt-BR or tur")
+    base, script, region, others = match[1].lower(), match[2].title(), match[3].upper(), match[4].lower()
+    row = LANGUAGES.get(_OF_BASE.get(base, ""))
+    if row is not None:
+        # Finnish has the slot of Welsh: only a slot of the language itself tells its usual region.
+        slot = subtags(row.mbart50) if _OF_BASE.get(subtags(row.mbart50)[0]) == row.code else []
+        if {*subtags(script + region)[1:], *subtags(others)[1:]} <= {
+            row.script.lower(),
+            *subtags(row.code),
+            *slot,
+            "xx",
+        }:
+            return row.code
+        base = subtags(row.code)[0]
+    return f"{base}{script}{region}{others}".replace("_", "-")
+
+
+def language(code: str) -> Language:
+    """Return what is known of a language.
+
+    Raises:
+        UsageError: If this is not the code of a language.
+    """
+    known = canonical(code)
+    return _declared.get(known) or LANGUAGES.get(known) or _by_cldr(known)
+
+
+@cache
+def _by_cldr(code: str) -> Language:
+    """Describe a language as CLDR does, if Babel is installed; a variety of a language of the table as that."""
+    base, *rest = code.split("-")
+    row = LANGUAGES.get(_OF_BASE.get(base, ""))
+    given = next((tag for tag in rest[:1] if len(tag) == 4 and tag.isalpha()), "")
+    name, script = code, row.script if row else ""
+    try:
+        from babel.core import Locale, get_global
+    except ModuleNotFoundError:
+        return _written_in(code, name, given or script)
+    likely, english = get_global("likely_subtags"), Locale("en")
+    alias = get_global("language_aliases").get(base, base)
+    found = next((likely[key] for key in ("_".join([alias, *rest]), alias) if key in likely), "")
+    script = given or next((tag for tag in found.split("_")[1:2]), script)
+    plain = english.languages.get(alias)
+    parts = (english.scripts.get(tag) or english.territories.get(tag) or tag for tag in rest)
+    described = f"{plain} ({', '.join(parts)})" if plain and rest else plain
+    return _written_in(code, english.languages.get("_".join([alias, *rest])) or described or code, script)
+
+
+_FACTS: dict[str, tuple[str, type]] = {
+    "name": ("name", str),
+    "script": ("script", str),
+    "spaces": ("spaced", bool),
+    "bleu": ("bleu_tokenizer", str),
+}
+"""What a data set may say of a language: field and type."""
+
+
+def declare(languages: Mapping[str, Any]) -> None:
+    """Take what a data set says of languages beyond the table; the latest word counts.
+
+    Args:
+        languages: By code, any of ``name``, ``script`` (ISO 15924), ``spaces`` between words, and ``bleu``, the
+            sacreBLEU tokenizer. What is not said follows from the script.
+
+    Raises:
+        ConfigError: If a fact is unknown or of the wrong type, or the language is one of the table.
+    """
+    if not isinstance(languages, Mapping):
+        raise ConfigError(f"languages is {languages!r}; expected a mapping of codes to what is known of them")
+    for code, facts in languages.items():
+        if not isinstance(code, str) or not is_code(code) or canonical(code) in LANGUAGES:
+            raise ConfigError(f"languages: {code!r}; expected the code of a language that is not known already")
+        if not isinstance(facts, dict):
+            raise ConfigError(
+                f"languages: {code} is {facts!r}; expected name, script, spaces or bleu with their values"
+            )
+        for fact, value in facts.items():
+            if fact not in _FACTS or not isinstance(value, _FACTS[fact][1]) or value == "":
+                kinds = ", ".join(f"{name} ({kind.__name__})" for name, (_, kind) in _FACTS.items())
+                raise ConfigError(f"languages: {code}: {fact} is {value!r}; expected any of {kinds}")
+        known = _by_cldr(canonical(code))
+        script = facts.get("script", known.script)
+        spaced = facts.get("spaces", script not in UNSPACED_SCRIPTS)
+        bleu = facts.get("bleu", "13a" if spaced else "char")
+        _declared[known.code] = Language(known.code, facts.get("name", known.name), script, spaced, bleu)
+
+
+def declared(codes: Iterable[str]) -> dict[str, dict[str, str | bool]]:
+    """Return what :func:`declare` has been told of some languages, in the same form."""
+    found = {code: _declared[code] for code in map(canonical, codes) if code in _declared}
+    return {code: {fact: getattr(item, name) for fact, (name, _) in _FACTS.items()} for code, item in found.items()}
+
+
+def lookup(code: str) -> list[Language]:
+    """Return a language and what can stand in for it, if it is written alike: ``pt`` for ``pt-BR``.
+
+    Raises:
+        UsageError: If this is not the code of a language.
+    """
+    found = language(code)
+    base, *rest = found.code.split("-")
+    # What a private code means is between those who use it.
+    wider = found if "x" in rest else language(base)
+    return [found] if wider == found or wider.script != found.script else [found, wider]
+
+
+def is_same(code: str, other: str | None) -> bool:
+    """Return whether two codes are of one language, or one of them of a variety of it; what is no code is not."""
+    if other is None or not (is_code(code) and is_code(other)):
+        return False
+    ours, theirs = lookup(code), lookup(other)
+    return ours[0] in theirs or theirs[0] in ours
+
+
+def in_order(codes: Collection[str]) -> tuple[str, ...]:
+    """Return codes, each once, in the order of the table; others behind, by alphabet."""
+    return (*(code for code in LANGUAGES if code in codes), *sorted({*codes} - LANGUAGES.keys()))
 
 
 def join_sentences(sentences: Sequence[str], code: str) -> str:
-    """Write sentences one behind the other, with spaces where the language's script has them.
-
-    Args:
-        sentences: At least one.
-        code: CoVoST code of their language; an unknown one gets spaces.
-    """
-    return ("" if written_without_spaces(code) else " ").join(sentences)
+    """Write sentences one behind the other, with spaces where the language's script has them."""
+    return (" " if language(code).spaced else "").join(sentences)
 
 
-def written_without_spaces(code: str) -> bool:
-    """Return whether a language puts no spaces between its words, so that only its characters can be counted."""
-    base = subtags(code)[0]
-    return base in _UNSPACED_OTHERS or (code in LANGUAGES and language(code).script in UNSPACED_SCRIPTS)
+def is_direction(text: str) -> bool:
+    """Return whether a text is a direction, ``<source>_<target>``."""
+    return text.count("_") == 1 and all(map(is_code, text.split("_")))
 
 
 def split_direction(direction: str) -> tuple[str, str]:
     """Split ``"fr_en"`` into ``("fr", "en")``.
 
     Raises:
-        UsageError: If it is not one of the 36 directions; the message lists them.
+        UsageError: If it is not two codes of languages with ``_`` between them.
     """
-    if direction not in DIRECTIONS:
-        raise UsageError(f"no direction {direction!r} in CoVoST 2; choose from: {' '.join(DIRECTIONS)}")
+    if not is_direction(direction):
+        raise UsageError(f"no direction {direction!r}; expected the codes of two languages such as fr_en or en_zh-CN")
     source, target = direction.split("_")
     return source, target
 
 
-def parse_directions(text: str) -> tuple[str, ...]:
-    """Parse a comma-separated list of directions and group names (``all``, ``x_en``, ``en_x``).
+def match_directions(names: str, among: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Choose directions by a comma-separated list of them and of groups: ``all``, ``x_en`` (into English), ``en_x``.
+
+    Args:
+        names: The list.
+        among: The directions that there are.
 
     Returns:
-        Directions in the order of :data:`DIRECTIONS`, without repeats.
+        Those of ``among`` that the list means, in their order; and what it names that is not there.
 
     Raises:
-        UsageError: If a name is unknown or the list is empty.
+        UsageError: If the list is empty, or a name is neither a direction nor a group.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
         raise UsageError("no direction given; name some, such as fr_en,en_de, or all, x_en, en_x")
+    known = {name: tuple(map(canonical, split_direction(name))) for name in among}
     chosen: set[str] = set()
-    for name in names:
-        if name in GROUPS:
-            chosen.update(GROUPS[name])
+    absent = []
+    for name in wanted:
+        group = _GROUP.fullmatch(name)
+        if group is not None:
+            sides = [None if code is None else canonical(code) for code in (group["source"], group["target"])]
         else:
-            split_direction(name)
-            chosen.add(name)
-    return tuple(direction for direction in DIRECTIONS if direction in chosen)
+            sides = [canonical(code) for code in split_direction(name)]
+        found = {
+            there
+            for there, pair in known.items()
+            if all(side in (None, code) for side, code in zip(sides, pair, strict=True))
+        }
+        chosen |= {name} & found or found
+        if not found and group is None:
+            absent.append(name)
+    return tuple(name for name in among if name in chosen), absent
 
 
-def source_languages(directions: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the spoken languages of ``directions``, each once, in table order."""
-    spoken = {direction.split("_")[0] for direction in directions}
-    return tuple(code for code in LANGUAGES if code in spoken)
+def source_languages(directions: Iterable[str]) -> tuple[str, ...]:
+    """Return the spoken languages of directions, each once, in table order."""
+    return in_order({split_direction(direction)[0] for direction in directions})

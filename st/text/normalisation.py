@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from st.text.languages import LANGUAGES, covost_code, subtags
+from st.text.languages import subtags
 
 NORMALISATION = (
     "NFC, lower case of the language, punctuation and symbols to spaces save for signs that are letters in a word, "
@@ -100,6 +100,8 @@ _VOWELS = "aeiouāēīōūàèìòù"
 _ORTHOGRAPHIES: dict[str, _Orthography] = {
     code: orthography
     for codes, orthography in (
+        ("en eng fr fra de deu es spa ca cat fa fas it ita ru rus pt por zh zho ar ara", _Orthography(apostrophe=" ")),
+        ("et est mn mon nl nld sv swe lv lav sl slv ta tam ja jpn id ind cy cym", _Orthography(apostrophe=" ")),
         ("tr tur az aze azj crh gag zza diq kiu lzz tt-latn tat-latn kk-latn kaz-latn", _Orthography(dotted_i=True)),
         # The apostrophe parts consonant and vowel, or is a stop, or belongs to the letter before it.
         ("uk ukr be bel rue", _Orthography(apostrophe="ʼ")),
@@ -130,9 +132,8 @@ def _orthography(language: str | None) -> _Orthography:
     if language is None:
         return _Orthography()
     base, *others = subtags(language)
-    plain = _Orthography(apostrophe=" " if covost_code(language) in LANGUAGES else None)
     found = [_ORTHOGRAPHIES[code] for code in (f"{base}-{'-'.join(others)}", base) if code in _ORTHOGRAPHIES]
-    return found[0] if found else plain
+    return found[0] if found else _Orthography()
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+
+from st.text.scripts import letter_script
 
 _LONGEST_UNIT = 16
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA")
@@ -33,13 +34,6 @@ def tokens(text: str) -> list[str]:
         elif kept:
             found.append(kept)
     return found
-
-
-@lru_cache(maxsize=1 << 16)
-def letter_script(character: str) -> str:
-    """Return the first word of a character's Unicode name that tells its script, such as ``LATIN``."""
-    words = unicodedata.name(character, "UNKNOWN").replace("-", " ").split()
-    return words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") and len(words) > 1 else words[0]
 
 
 def _goes_in_circles(words: Sequence[str]) -> bool:

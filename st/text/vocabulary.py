@@ -20,7 +20,7 @@ from st.data.config import DataConfig
 from st.doors.parsing import parsing
 from st.doors.readers import MAX_VOCABULARY_BYTES, read_bounded
 from st.errors import ConfigError
-from st.text.languages import LANGUAGES
+from st.text.languages import LANGUAGES, canonical, in_order, is_code, lookup
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
@@ -43,7 +43,7 @@ class TextVocabulary:
 
     Attributes:
         symbols: Every symbol by id, the four specials included.
-        languages: CoVoST codes whose tag the dictionary has.
+        languages: Those that can be written: the dictionary has their tag.
     """
 
     bos, pad, eos, unk = 0, 1, 2, 3
@@ -67,7 +67,9 @@ class TextVocabulary:
         self._piece_of_id = {number: n for n, number in enumerate(self._id_of_piece) if number != self.unk}
         if not self._piece_of_id:
             raise ConfigError(f"{model_path}: shares no piece with the dictionary; they belong to different trees")
-        self.languages = tuple(code for code in LANGUAGES if self._find_tag(code) is not None)
+        self._tags = self._find_tags()
+        self._tag_ids = frozenset(self._tags.values())
+        self.languages = in_order(self._tags)
 
     @classmethod
     def load(cls, data_dir: Path | str) -> TextVocabulary:
@@ -110,11 +112,12 @@ class TextVocabulary:
         """Return the id of a language's tag.
 
         Args:
-            code: CoVoST code, such as ``zh-CN``. Where the dictionary has mBART-50's slots, Catalan and Welsh take
-                those of the language table (``es_XX``, ``fi_FI``).
+            code: Such as ``zh-CN``. Where the dictionary has mBART-50's slots, Catalan and Welsh take those of the
+                language table (``es_XX``, ``fi_FI``); where it has ``pt`` alone, that is the tag of ``pt-BR``, too.
 
         Raises:
             ConfigError: If the dictionary has no tag for it; the message lists the languages it has.
+            UsageError: If this is not the code of a language.
         """
         number = self._find_tag(code)
         if number is None:
@@ -125,14 +128,33 @@ class TextVocabulary:
 
     def is_tag(self, number: int) -> bool:
         """Return whether an id is a language tag."""
-        return _TAG.fullmatch(self.symbols[number]) is not None
+        return number in self._tag_ids or _TAG.fullmatch(self.symbols[number]) is not None
 
     def _tag_names(self, code: str) -> list[str]:
-        spellings = [code] + ([LANGUAGES[code].mbart] if code in LANGUAGES else [])
+        spellings = [code, *(name for known in lookup(code) for name in (known.code, known.mbart50) if name)]
         return list(dict.fromkeys(self.lang_tag_format.replace("{}", spelling) for spelling in spellings))
 
     def _find_tag(self, code: str) -> int | None:
-        return next((self._ids[tag] for tag in self._tag_names(code) if tag in self._ids), None)
+        # A tag as it is asked for goes before one of another spelling.
+        spelled = self._ids.get(self.lang_tag_format.replace("{}", code))
+        found = (self._tags[known.code] for known in lookup(code) if known.code in self._tags)
+        return spelled if spelled in self._tag_ids else next(found, None)
+
+    def _find_tags(self) -> dict[str, int]:
+        """Return the id of every language that has a tag, or a slot of mBART-50's."""
+        before, after = self.lang_tag_format.split("{}", 1)
+        tags: dict[str, int] = {}
+        for symbol, number in self._ids.items():
+            code = symbol[len(before) : len(symbol) - len(after)]
+            # A piece such as [en] is no tag.
+            tells = number not in self._piece_of_id or _TAG.fullmatch(symbol)
+            if symbol.startswith(before) and symbol.endswith(after) and tells and is_code(code):
+                tags.setdefault(canonical(code), number)
+        for row in LANGUAGES.values():
+            slot = self.lang_tag_format.replace("{}", row.mbart50)
+            if row.mbart50 and slot in self._ids:
+                tags.setdefault(row.code, self._ids[slot])
+        return tags
 
 
 def load_sentencepiece(path: Path | str) -> sentencepiece.SentencePieceProcessor:

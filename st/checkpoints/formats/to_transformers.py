@@ -31,7 +31,7 @@ from st.files import atomic_write, write_json, write_text
 from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
 from st.text.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import LANGUAGES
+from st.text.languages import in_order
 from st.text.sentencepiece_training import dictionary_text
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import SPECIALS, TextVocabulary
@@ -300,7 +300,7 @@ def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
 def notes(model: Exported) -> dict[str, Any]:
     """Return what a file of ours says beside shape and vocabularies, which both formats carry."""
     slots = getattr(model.text, "slots", {})
-    ids = {code: slots[code] for code in LANGUAGES if code in slots}
+    ids = {code: slots[code] for code in in_order(slots)}
     return {"language_ids": ids, "decoder_trained": model.decoder_trained}
 
 

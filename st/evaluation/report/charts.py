@@ -26,15 +26,15 @@ _ERROR_PANELS = ("wer", "cer")
 
 
 def bleu_charts(report: Report) -> list[tuple[str, str]]:
-    """Return one bar chart per group, into and out of English, as name and SVG."""
+    """Return one bar chart per group, into English, out of it and between others, as name and SVG."""
     charts = []
     everything = [_bar(report, name) for name in report.directions]
     widest = max((bar.reach for bar in everything), default=None)
-    for group in ("x_en", "en_x"):
-        average = report.averages[group]
-        names = [name for name in report.directions if name not in average.missing and _group(name) == group]
+    for group in ("x_en", "en_x", "other"):
+        names = [name for name in report.directions if _group(name) == group]
         if not names:
             continue
+        average = report.averages[group]
         bars = [_bar(report, name) for name in names]
         series = _series(report, names)
         title = f"BLEU {GROUP_NAMES[group]}"
@@ -75,7 +75,8 @@ def _series(report: Report, names: Sequence[str]) -> list[str]:
 
 
 def _group(direction: str) -> str:
-    return "x_en" if split_direction(direction)[1] == "en" else "en_x"
+    source, target = split_direction(direction)
+    return "x_en" if target == "en" else "en_x" if source == "en" else "other"
 
 
 def _label(direction: str) -> str:

@@ -21,7 +21,7 @@ from st.evaluation.report.tables import (
 from st.evaluation.scoring.flags import FLAG_LABELS, FLAGS
 from st.evaluation.scoring.results import Report
 from st.report.page import render_page
-from st.text.languages import LANGUAGES, split_direction
+from st.text.languages import canonical, split_direction
 
 Charts = Sequence[tuple[str, str]]
 
@@ -64,7 +64,7 @@ def render_html(
         direction_name=direction_name,
         score_text=score_text,
         software=[(name, version(name)) for name in _SOFTWARE],
-        language_tags=lambda direction: [LANGUAGES[code].code for code in split_direction(direction)],
+        language_tags=lambda direction: [canonical(code) for code in split_direction(direction)],
     )
 
 

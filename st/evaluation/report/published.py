@@ -12,24 +12,17 @@ from functools import cache
 from pathlib import Path
 
 from st.errors import EvaluationError
+from st.evaluation.covost2 import DIRECTIONS, GROUPS, SIZES
 from st.evaluation.report.tables import GROUP_NAMES, score_text
-from st.evaluation.scoring.averages import AVERAGE_GROUPS, mean
+from st.evaluation.scoring.averages import mean
 from st.evaluation.scoring.hypotheses import read_table
 from st.evaluation.scoring.results import JsonValue, Report, number
 from st.report.tables import TextTable
-from st.text.languages import DIRECTIONS, split_direction
 
 TABLE = Path(__file__).with_name("published_bleu.tsv")
 
 CHART_SYSTEMS = ("XLS-R 0.3B", "XLS-R 2B", "Whisper large-v2", "SeamlessM4T-Large v1", "XMEF-JT")
 """Systems marked in charts, where they have a figure for the direction."""
-
-TEST_SIZES: dict[str, int] = {
-    "fr": 14760, "de": 13511, "es": 13221, "ca": 12730, "it": 8951, "ru": 6300, "zh-CN": 4898, "pt": 4023, "fa": 3445,
-    "et": 1571, "mn": 1759, "nl": 1699, "tr": 1629, "ar": 1695, "sv-SE": 1595, "lv": 1629, "sl": 360, "ta": 786,
-    "ja": 684, "id": 844, "cy": 690, "en": 15531,
-}  # fmt: skip
-"""Recordings in CoVoST 2's test sets, by spoken language."""
 
 COMPLETE = 0.98
 """Share of the test set from which on figures are held to be comparable: later Common Voice releases miss a few clips."""
@@ -88,7 +81,7 @@ def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ..
     return tuple(
         name
         for name, result in report.directions.items()
-        if choice == "always" or _is_published(name, result.n, report.subset)
+        if name in DIRECTIONS and (choice == "always" or _is_published(name, result.n, report.subset))
     )
 
 
@@ -111,8 +104,7 @@ def beside_published(report: Report, choice: str = "auto") -> Report:
 
 def is_whole_test_set(direction: str, num_segments: int) -> bool:
     """Return whether so many segments can be CoVoST 2's test set of a direction."""
-    size = TEST_SIZES[split_direction(direction)[0]]
-    return COMPLETE * size <= num_segments <= size
+    return direction in SIZES and COMPLETE * SIZES[direction][2] <= num_segments <= SIZES[direction][2]
 
 
 def other_test_sets(sizes: Mapping[str, int], subset: str = "test") -> str | None:
@@ -143,7 +135,7 @@ def comparison_tables(scores: Mapping[str, Mapping[str, float]], directions: Seq
         PublishedSystem(name, figures, dict.fromkeys(figures, "this evaluation")) for name, figures in scores.items()
     ]
     systems = [*ours, *theirs]
-    groups = [group for group, members in AVERAGE_GROUPS.items() if set(members) & set(directions)]
+    groups = [group for group, members in GROUPS.items() if set(members) & set(directions)]
     if "all" in groups and {"x_en", "en_x"} - set(groups):
         groups.remove("all")  # the same as the one group that there is
     averages = TextTable(
@@ -177,7 +169,7 @@ def own_comparison(report: Report) -> list[TextTable]:
 
 def _average_cell(system: PublishedSystem, group: str, directions: Sequence[str]) -> str:
     """Return an average, or a dash if the system lacks one of the directions: over others it would mislead."""
-    wanted = [name for name in AVERAGE_GROUPS[group] if name in directions]
+    wanted = [name for name in GROUPS[group] if name in directions]
     value, count = system.average(wanted)
     return score_text(value if count == len(wanted) else None)
 

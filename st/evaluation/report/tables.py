@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from st.evaluation.scoring.flags import FLAGS
 from st.evaluation.scoring.results import DirectionResult, Interval, Report
 from st.report.tables import TextTable, to_text
-from st.text.languages import LANGUAGES, split_direction
+from st.text.languages import language, split_direction
 
 GROUP_NAMES: dict[str, str] = {
     "all": "all directions",
     "x_en": "into English",
     "en_x": "out of English",
+    "other": "between other languages",
     "high": "into English, high-resource",
     "mid": "into English, mid-resource",
     "low": "into English, low-resource",
@@ -32,8 +33,7 @@ def interval_text(interval: Interval | None) -> str:
 
 def direction_name(direction: str) -> str:
     """Return ``French → English`` for ``fr_en``."""
-    source, target = split_direction(direction)
-    return f"{LANGUAGES[source].name} → {LANGUAGES[target].name}"
+    return " → ".join(language(code).name for code in split_direction(direction))
 
 
 def translation_table(report: Report) -> TextTable:
@@ -105,7 +105,7 @@ def averages_table(report: Report) -> TextTable:
 def asr_table(report: Report) -> TextTable:
     """Return the error rates of every spoken language that has them, and their averages."""
     rows = [
-        (code, LANGUAGES[code].name, score_text(result.wer), score_text(result.cer), str(result.n))
+        (code, language(code).name, score_text(result.wer), score_text(result.cer), str(result.n))
         for code, result in report.recognition.items()
     ]
     if len(rows) > 1:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st.data.manifest import clean_field
+from st.evaluation.covost2 import CODES, DIRECTIONS
 from st.evaluation.report.charts import bleu_charts, curve_charts
 from st.evaluation.report.clips import NO_CLIPS, Clips
 from st.evaluation.report.examples import Examples
 from st.evaluation.report.html import render_html
 from st.evaluation.report.markdown import render_markdown
+from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record
 from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.evaluation.scoring.results import Report
 from st.files import atomic_write, write_json, write_text
 from st.report.charts import standalone
 from st.report.curves import TrainingCurves
-from st.text.languages import DIRECTIONS, LANGUAGES
-
-REPORT_FILENAME = "report.json"
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 
@@ -49,8 +47,9 @@ def write_report(
         clips: Recordings of examples.
     """
     out = Path(out_dir)
-    _write_tables(out / "hypotheses", translations, DIRECTIONS)
-    _write_tables(out / "transcripts", transcripts, tuple(LANGUAGES))
+    earlier = read_record(out / REPORT_FILENAME)
+    _write_tables(out / "hypotheses", translations, (*DIRECTIONS, *earlier.get("directions", ())))
+    _write_tables(out / "transcripts", transcripts, (*CODES, *earlier.get("asr", ())))
     _write_flags(out / "flags.tsv", translations, flags)
     bleu, training = bleu_charts(report), curve_charts(curves)
     for name, svg in bleu + training:
@@ -68,15 +67,6 @@ def write_report(
 def written_folders(out_dir: Path | str) -> list[Path]:
     """Return the folders that :func:`write_report` writes to."""
     return [Path(out_dir, name) for name in (".", "hypotheses", "transcripts", "charts")]
-
-
-def written_run(out_dir: Path | str) -> str | None:
-    """Return the ``run`` of the finished evaluation in a folder, or None if there is none."""
-    try:
-        record = json.loads((Path(out_dir) / REPORT_FILENAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return record.get("run") if isinstance(record, dict) else None
 
 
 def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Sequence[str]) -> None:

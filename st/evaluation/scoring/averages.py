@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from st.errors import EvaluationError
-from st.text.languages import DIRECTIONS, INTO_ENGLISH, LANGUAGES, OUT_OF_ENGLISH, split_direction
+from st.evaluation.covost2 import GROUPS
+from st.text.languages import language, match_directions, split_direction
 
 _TOKENIZER_FIELD = re.compile(r"(?:^|\|)tok:([^|]*)")
 
 
-def _into_english(group: str) -> tuple[str, ...]:
-    return tuple(name for name in INTO_ENGLISH if LANGUAGES[split_direction(name)[0]].group == group)
-
-
-AVERAGE_GROUPS: dict[str, tuple[str, ...]] = {
-    "all": DIRECTIONS,
-    "x_en": INTO_ENGLISH,
-    "en_x": OUT_OF_ENGLISH,
-    "high": _into_english("high"),
-    "mid": _into_english("mid"),
-    "low": _into_english("low"),
-}
-"""Directions by group; high, mid and low divide the directions into English by their hours of speech."""
+def average_members(directions: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the groups that scores are averaged over: those of CoVoST 2, or where others were evaluated, of what there is."""
+    if set(directions) <= set(GROUPS["all"]):
+        return GROUPS
+    there = {"all": tuple(directions)} | {
+        group: match_directions(group, tuple(directions))[0] for group in ("x_en", "en_x")
+    }
+    there["other"] = tuple(name for name in directions if name not in there["x_en"] + there["en_x"])
+    return there | {group: GROUPS[group] for group in ("high", "mid", "low") if set(GROUPS[group]) & set(directions)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +48,7 @@ def average_groups(scores: Mapping[str, tuple[float, str]]) -> dict[str, Average
     """
     check_comparable({name: signature for name, (_, signature) in scores.items()})
     averages = {}
-    for group, members in AVERAGE_GROUPS.items():
+    for group, members in average_members(scores).items():
         present = [name for name in members if name in scores]
         averages[group] = Average(
             value=mean([scores[name][0] for name in present]),
@@ -74,7 +71,7 @@ def check_comparable(signatures: Mapping[str, str]) -> None:
     first: tuple[str, str] | None = None
     for direction, signature in signatures.items():
         found = _TOKENIZER_FIELD.search(signature)
-        expected = LANGUAGES[split_direction(direction)[1]].bleu_tokenizer
+        expected = language(split_direction(direction)[1]).bleu_tokenizer
         if found is None or found.group(1) != expected:
             raise EvaluationError(f"{direction}: signature {signature!r} cannot be averaged; expected tok:{expected}")
         rest = _TOKENIZER_FIELD.sub("", signature)

@@ -10,14 +10,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from st.errors import EvaluationError, UsageError
+from st.evaluation.covost2 import ordered
 from st.evaluation.scoring.averages import Average, average_groups
+from st.evaluation.scoring.declarations import declare_beside
 from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses
 from st.evaluation.scoring.pairing import pair_by_id
 from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
 from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
 from st.evaluation.scoring.scores import checked_segments, translation_statistics
 from st.evaluation.scoring.statistics import Statistics
-from st.text.languages import DIRECTIONS, parse_directions, split_direction
+from st.text.languages import is_direction, match_directions, split_direction
 
 METRICS: dict[str, str] = {"bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
 """Metrics to compare by, and their names for people."""
@@ -142,14 +144,15 @@ def read_system(text: str) -> System:
         files = sorted((path / "hypotheses" if (path / "hypotheses").is_dir() else path).glob("*.tsv"))
     else:
         raise UsageError(f"{path}: no such file or folder; give the folder of an evaluation")
+    declare_beside(path)
     found = {file.stem: file for file in files}
-    strange = [str(file) for stem, file in found.items() if stem not in DIRECTIONS]
+    strange = [str(file) for stem, file in found.items() if not is_direction(stem)]
     if strange or not found:
         raise EvaluationError(
             f"{path}: expected tables of hypotheses named after their directions, such as fr_en.tsv; found "
             f"{', '.join(strange) or 'none'}"
         )
-    tables = {direction: read_hypotheses(found[direction]) for direction in DIRECTIONS if direction in found}
+    tables = {direction: read_hypotheses(found[direction]) for direction in ordered(found)}
     return System(name or (path.stem if path.is_file() else path.resolve().name), tables)
 
 
@@ -161,8 +164,8 @@ def compare(
     Args:
         systems: Two or more; the first is the baseline.
         metrics: Some of :data:`METRICS`.
-        directions: Where to compare, as for :func:`st.text.languages.parse_directions`; a group stands for its members
-            that the systems have in common, a direction named itself must be one of these.
+        directions: Where to compare, as for :func:`st.text.languages.match_directions`; a direction named itself must be one that
+            the systems have in common.
 
     Raises:
         UsageError: If there are fewer than two systems, two of one name, an unknown metric or direction, or a direction
@@ -175,13 +178,11 @@ def compare(
     unknown = [name for name in metrics if name not in METRICS]
     if unknown or not metrics:
         raise UsageError(f"no metric {', '.join(unknown)}; choose from: {', '.join(METRICS)}")
-    wanted = parse_directions(directions)
-    shared = [name for name in DIRECTIONS if all(name in system.tables for system in systems)]
-    named = {name.strip() for name in directions.split(",")} & set(DIRECTIONS)
-    absent = [name for name in wanted if name in named and name not in shared]
+    anywhere = ordered({name for system in systems for name in system.tables})
+    shared = [name for name in anywhere if all(name in system.tables for system in systems)]
+    common, absent = match_directions(directions, shared)
     if absent:
         raise UsageError(f"not every system has {' '.join(absent)}; in common are: {' '.join(shared) or 'none'}")
-    common = [name for name in shared if name in wanted]
     if not common:
         raise EvaluationError(
             f"{', '.join(names)} have no direction in common in {directions}; all that they share: "
@@ -191,13 +192,12 @@ def compare(
         direction: _compare_direction(direction, systems, metrics)
         for direction in tqdm(common, desc="comparing", unit="direction", disable=None)
     }
-    anywhere = {name for system in systems for name in system.tables}
     return Comparison(
         systems=tuple(names),
         metrics=tuple(metrics),
         sizes={name: len(systems[0].tables[name]) for name in common},
         outcomes=outcomes,
-        left_out=tuple(name for name in wanted if name in anywhere and name not in common),
+        left_out=tuple(name for name in match_directions(directions, anywhere)[0] if name not in common),
     )
 
 

@@ -13,8 +13,9 @@ from functools import partial
 from st.evaluation.scoring.hypotheses import HypothesisRow
 from st.evaluation.scoring.language_id import LanguageGuesser
 from st.evaluation.scoring.scores import sentence_chrf
-from st.text.languages import LANGUAGES, split_direction
-from st.text.repetition import letter_script, repeats, tokens
+from st.text.languages import language, split_direction
+from st.text.repetition import repeats, tokens
+from st.text.scripts import is_letter_of
 
 FLAGS: dict[str, str] = {
     "empty": "no text",
@@ -30,16 +31,6 @@ FLAGS: dict[str, str] = {
 FLAG_LABELS: dict[str, str] = {"script": "wrong script", "language": "wrong language", "copy": "copy of the source"}
 """What to call a kind where its name alone says too little."""
 
-_SCRIPTS: dict[str, tuple[str, ...]] = {
-    "Latn": ("LATIN",),
-    "Cyrl": ("CYRILLIC",),
-    "Arab": ("ARABIC",),
-    "Taml": ("TAMIL",),
-    "Hans": ("CJK",),
-    "Jpan": ("CJK", "HIRAGANA", "KATAKANA"),
-}
-"""First words of the Unicode names of a script's letters."""
-
 _COPY_CHRF, _DIFFERENT_CHRF = 60.0, 40.0
 _SLACK = 10
 """Characters that a length may differ by in any case."""
@@ -51,7 +42,7 @@ def flag_hypotheses(direction: str, rows: Sequence[HypothesisRow], guesser: Lang
     signs: dict[str, Callable[[HypothesisRow], bool]] = {
         "repetition": lambda row: repeats(row.hypothesis, row.reference),
         "copy": lambda row: copies(row.hypothesis, row.source, row.reference),
-        "script": partial(_other_script, LANGUAGES[target].script),
+        "script": partial(_other_script, language(target).script),
         "language": partial(_other_language, target, guesser),
         "long": lambda row: _is_longer(row.hypothesis, row.reference),
         "short": lambda row: _is_longer(row.reference, row.hypothesis),
@@ -84,7 +75,7 @@ def copies(hypothesis: str, source: str, reference: str) -> bool:
 def foreign_share(text: str, script: str) -> float:
     """Return the share of a text's letters that are not of a script; 0 for a text without letters."""
     letters = [character for character in text if character.isalpha()]
-    foreign = sum(letter_script(character) not in _SCRIPTS[script] for character in letters)
+    foreign = sum(not is_letter_of(character, script) for character in letters)
     return foreign / len(letters) if letters else 0.0
 
 

@@ -24,7 +24,7 @@ from st.doors.shown import shown
 from st.errors import EvaluationError
 from st.evaluation.scoring.hypotheses import read_lines
 from st.evaluation.scoring.results import JsonValue, number
-from st.text.languages import check_code, written_without_spaces
+from st.text.languages import language
 
 PAST_SOURCE = "past_source"
 LEAST_MS, MOST_MS = 0.001, 1e12
@@ -91,8 +91,7 @@ def score_latency(path: Path | str, target: str) -> LatencyResult:
         UsageError: If ``target`` is not the code of a language.
         OSError: If the file cannot be read.
     """
-    check_code(target)
-    by_character = written_without_spaces(target)
+    by_character = not language(target).spaced
     lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
     instances = [_read(f"{path}:{number}", line, by_character) for number, line in lines]
     written = [instance for instance in instances if instance.delays]

@@ -137,7 +137,7 @@ class Report:
 
     subset: str
     directions: Mapping[str, DirectionResult]
-    """By direction, in the order of the language table."""
+    """By direction, those of CoVoST 2 in its order."""
     asr: Mapping[str, AsrResult]
     """By spoken language; empty if the model does not transcribe."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -148,12 +148,14 @@ class Report:
     """Published figures that may stand beside ours, by system."""
     comparable: tuple[str, ...] = ()
     """Directions in which they may."""
+    languages: Mapping[str, Mapping[str, str | bool]] = field(default_factory=dict)
+    """What the data set says of languages beyond the table, see :func:`st.text.languages.declare`."""
     run: str = ""
     """Digest of what was evaluated on what, see :func:`st.evaluation.partial.report_key`."""
 
     @property
     def averages(self) -> dict[str, Average]:
-        """Return macro averages of BLEU by group (``all x_en en_x high mid low``), missing directions named.
+        """Return macro averages of BLEU by group (``all x_en en_x`` …), missing directions of CoVoST 2 named.
 
         Raises:
             EvaluationError: If the directions of a group were scored with different settings.
@@ -198,6 +200,7 @@ class Report:
         return {
             "run": self.run,
             "subset": self.subset,
+            **({"languages": {code: dict(facts) for code, facts in self.languages.items()}} if self.languages else {}),
             "settings": dict(self.settings),
             "directions": {name: result.to_json() for name, result in self.directions.items()},
             "average_bleu": number(self.average_bleu),

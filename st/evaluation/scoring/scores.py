@@ -12,11 +12,11 @@ from st.errors import EvaluationError
 from st.evaluation.scoring.resampling import confidence_intervals
 from st.evaluation.scoring.results import MAIN_METRICS, DirectionResult
 from st.evaluation.scoring.statistics import Metric, Statistics, extract
-from st.text.languages import language, written_without_spaces
+from st.text.languages import language
 
 logger = logging.getLogger(__name__)
 
-OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "ja": ("ja-mecab",)}
+OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "zh-TW": ("zh",), "ja": ("ja-mecab",)}
 """Tokenizers reported beside the papers' convention, by target language."""
 
 
@@ -26,7 +26,7 @@ def score_translations(
     """Score one direction against one reference per segment.
 
     Args:
-        target: CoVoST code of the target language; it decides the tokenizer.
+        target: Code of the target language; it decides the tokenizer.
         hypotheses: Detokenised translations, one per segment; empty ones are kept.
         references: References in the same order.
         where: What is being scored, for messages.
@@ -34,7 +34,7 @@ def score_translations(
     Raises:
         EvaluationError: If nothing is given, the counts differ, an argument is not a flat list of texts, all references
             are empty, or a tokenizer's package is missing.
-        UsageError: If ``target`` is not a language of CoVoST 2.
+        UsageError: If ``target`` is not the code of a language.
     """
     hypotheses, references = checked_segments(hypotheses, references)
     check_references(references, where=where)
@@ -94,15 +94,15 @@ def metrics_for(target: str) -> dict[str, Metric]:
 
     Raises:
         EvaluationError: If a tokenizer's package is not installed.
-        UsageError: If ``target`` is not a language of CoVoST 2.
+        UsageError: If ``target`` is not the code of a language.
     """
-    unsegmented = written_without_spaces(target)
+    known = language(target)
     return {
-        "bleu": bleu_metric(language(target).bleu_tokenizer),
+        "bleu": bleu_metric(known.bleu_tokenizer),
         "chrf": CHRF(word_order=2),
         # Scripts written without spaces are split into characters first, as the signature says.
-        "ter": TER(normalized=unsegmented, asian_support=unsegmented),
-        **{name: bleu_metric(name) for name in OTHER_TOKENIZERS.get(target, ())},
+        "ter": TER(normalized=not known.spaced, asian_support=not known.spaced),
+        **{name: bleu_metric(name) for name in OTHER_TOKENIZERS.get(known.code, ())},
     }
 
 

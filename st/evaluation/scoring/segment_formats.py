@@ -12,7 +12,7 @@ from typing import Any
 
 from st.errors import EvaluationError
 from st.evaluation.scoring.hypotheses import read_table
-from st.text.languages import covost_code
+from st.text.languages import is_same
 
 HYPOTHESIS_COLUMNS = ("hypothesis",)
 REFERENCE_COLUMNS = ("reference", "tgt_text")
@@ -199,7 +199,7 @@ def _read_tsv(file: File) -> Segments:
         rows = list(zip(table.column("audio"), table.column("text"), strict=True))
         if "language" in header and file.target is not None:
             codes = table.column("language")
-            rows = [row for row, code in zip(rows, codes, strict=True) if covost_code(code) == file.target]
+            rows = [row for row, code in zip(rows, codes, strict=True) if is_same(code, file.target)]
         return Segments(str(file.path), rows, numbered=False)
     return _of_columns(file, table.column("id"), table.column(*file.columns), header, table.column)
 
@@ -307,7 +307,7 @@ def _all_have(records: Sequence[Mapping[str, Any]], key: str) -> bool:
 
 def _json_text(file: File, value: object, number: int) -> str:
     if isinstance(value, dict):
-        value = next((text for code, text in value.items() if covost_code(code) == file.target), value)
+        value = next((text for code, text in value.items() if is_same(code, file.target)), value)
     if not isinstance(value, str):
         raise EvaluationError(f"{file.path}: object {number} has {str(value)[:60]!r} for its text; expected a string")
     return value

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from covost.corpus.published_sizes import PUBLISHED_SIZES
 
 from covost.cli import main
 from covost.corpus.coverage import coverage_cell, coverage_report, log_coverage
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.splits import DirectionTable
 from st.data.manifest import SPLITS
 from st.text.languages import DIRECTIONS

@@ -10,11 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from covost.corpus.published_sizes import PUBLISHED_SIZES
 from web_server import Site, serve
 
 from covost.cli import main
 from covost.corpus import downloads
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from covost.corpus.translations import table_path
 
 HEADER = "path\ttranslation\tsplit\tclient_id\n"

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from covost.corpus.published_sizes import PUBLISHED_SIZES
+
 from st.evaluation.report.published import (
     CHART_SYSTEMS,
     TEST_SIZES,

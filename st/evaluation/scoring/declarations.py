@@ -1,0 +1,45 @@
+"""What the folders around files to be scored say of their languages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from st.data.config import CONFIG_FILENAME
+from st.text.languages import declare
+
+REPORT_FILENAME = "report.json"
+
+
+def declare_beside(*paths: Path | None) -> None:
+    """Declare the languages of the prepared tree or the evaluation that each file lies in, if it lies in one.
+
+    Args:
+        paths: Files, or folders of evaluations; None is passed over.
+
+    Raises:
+        ConfigError: If one says of a language what cannot be.
+    """
+    for path in filter(None, paths):
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        for record in (
+            read_record(folder / CONFIG_FILENAME),
+            read_record(folder / REPORT_FILENAME),
+            read_record(folder.parent / REPORT_FILENAME),
+        ):
+            # Other tools have files of these names, too.
+            if "directions" in record and isinstance(record.get("languages"), dict):
+                declare(record["languages"])
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the fields of a JSON or YAML file; none if it is missing or something else."""
+    parse = json.loads if path.suffix == ".json" else yaml.safe_load
+    try:
+        record = parse(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, yaml.YAMLError):
+        return {}
+    return record if isinstance(record, dict) else {}
