@@ -6,6 +6,7 @@ from st.audio.reading import encode_flac
 from st.data.config import DataConfig
 from st.data.manifest import ManifestRow, write_manifest
 from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.languages import join_sentences
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
 
 WORDS = {
@@ -24,8 +25,23 @@ def wave(words, generator):
     return (samples + 0.003 * generator.standard_normal(len(samples))).astype(np.float32)
 
 
-def make_tree(folder, *, train=12, dev=4, directions=("de_en", "en_de", "en_zh-CN"), speakers=3, seed=0):
-    """Write a tree; ``train`` and ``dev`` are utterances per spoken language, or a mapping of language to number."""
+def make_tree(
+    folder,
+    *,
+    train=12,
+    dev=4,
+    directions=("de_en", "en_de", "en_zh-CN"),
+    speakers=3,
+    seed=0,
+    vocabulary=WORDS,
+    declared=None,
+):
+    """Write a tree.
+
+    ``train`` and ``dev`` are utterances per spoken language, or a mapping of language to number; ``vocabulary`` has six
+    words of each language; ``declared`` is what the config says of languages.
+    """
+    config = DataConfig(directions=tuple(directions), languages=declared or {})
     generator = np.random.default_rng(seed)
     (folder / "audio").mkdir(parents=True)
     rows = {}
@@ -45,9 +61,9 @@ def make_tree(folder, *, train=12, dev=4, directions=("de_en", "en_de", "en_zh-C
                                 name,
                                 f"audio/{name}.flac",
                                 len(samples),
-                                sentence(words, target),
+                                sentence(words, target, vocabulary),
                                 f"speaker{index % speakers}",
-                                sentence(words, source),
+                                sentence(words, source, vocabulary),
                                 source,
                                 target,
                             )
@@ -55,16 +71,16 @@ def make_tree(folder, *, train=12, dev=4, directions=("de_en", "en_de", "en_zh-C
     for name, table in rows.items():
         write_manifest(folder / f"{name}.tsv", table)
     texts = [row.tgt_text for table in rows.values() for row in table]
-    texts += [" ".join(words) for words in WORDS.values()]
+    texts += [" ".join(words) for words in vocabulary.values()]
     spm = train_sentencepiece(texts, vocab_type="char")
     (folder / "spm.model").write_bytes(spm)
-    (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(WORDS)), encoding="utf-8")
-    CtcVocabulary.build({language: [" ".join(words)] for language, words in WORDS.items()}).save(
+    (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(vocabulary)), encoding="utf-8")
+    CtcVocabulary.build({language: [" ".join(words)] for language, words in vocabulary.items()}).save(
         folder / "ctc_vocab.json"
     )
-    DataConfig(directions=tuple(directions)).save(folder)
+    config.save(folder)
     return folder
 
 
-def sentence(words, language):
-    return ("" if language == "zh-CN" else " ").join(WORDS[language][word] for word in words)
+def sentence(words, language, vocabulary=WORDS):
+    return join_sentences([vocabulary[language][word] for word in words], language)

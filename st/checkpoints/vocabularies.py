@@ -16,7 +16,7 @@ from st.checkpoints.formats.transformers import OWN_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.doors.readers import read_yaml
 from st.errors import CheckpointError, ConfigError
-from st.text.languages import canonical, in_order
+from st.text.languages import canonical, in_order, is_code
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary, read_dictionary
 
@@ -67,7 +67,8 @@ class SlottedVocabulary(TextVocabulary):
         return cls(data_dir / config.bpe_tokenizer["sentencepiece_model"], symbols, config.lang_tag_format, slots)
 
     def _find_tag(self, code: str) -> int | None:
-        return self.slots.get(canonical(code), super()._find_tag(code))
+        known = canonical(code) if is_code(code) else code
+        return self.slots.get(known, super()._find_tag(code))
 
 
 def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabulary | None, DataConfig]:

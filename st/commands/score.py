@@ -88,12 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    from st.evaluation.scoring.declarations import declare_beside
+    from st.evaluation.scoring.declarations import declare_beside, warn_of_unknown
     from st.text.languages import canonical
 
     args.target = canonical(args.target)
     _check_options(args)
     declare_beside(args.hyp, args.ref)
+    warn_of_unknown([args.target])
     if args.latency is not None:
         return _run_latency(args)
     from st.evaluation.scoring.scores import score_translations

@@ -18,7 +18,7 @@ from st.evaluation.report.examples import Examples, choose_examples
 from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
-from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record
+from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record, warn_of_unknown
 from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
 from st.evaluation.scoring.flags import count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
@@ -116,6 +116,7 @@ def evaluate(
     for name, rows in test_set.rows.items():
         check_references([row.tgt_text for row in rows], where=name)
         metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
+    warn_of_unknown(code for name in directions for code in split_direction(name))
     run = run_key(config.settings, test_set.utterances)
     key = report_key(run, config.subset, test_set.rows)
     written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")

@@ -267,7 +267,6 @@ class Translator:
         Raises:
             AudioError: If the recording cannot be used.
             ConfigError: If the model has no tag for the language.
-            UsageError: If that is no code of a language.
             DecodingError: If the model cannot translate, or the recording is too short for one frame.
         """
         waveform = load_waveform(audio, sample_rate=sample_rate)

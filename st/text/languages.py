@@ -91,7 +91,7 @@ def canonical(code: str) -> str:
     base, script, region, others = match[1].lower(), match[2].title(), match[3].upper(), match[4].lower()
     row = LANGUAGES.get(_OF_BASE.get(base, ""))
     if row is not None:
-        # Finnish has the slot of Welsh: only a slot of the language itself tells its usual region.
+        # A language's usual region: fr-FR, that of its code or slot; but Welsh has the slot of Finnish.
         slot = subtags(row.mbart50) if _OF_BASE.get(subtags(row.mbart50)[0]) == row.code else []
         if {*subtags(script + region)[1:], *subtags(others)[1:]} <= {
             row.script.lower(),

@@ -20,7 +20,7 @@ from st.data.config import DataConfig
 from st.doors.parsing import parsing
 from st.doors.readers import MAX_VOCABULARY_BYTES, read_bounded
 from st.errors import ConfigError
-from st.text.languages import LANGUAGES, canonical, in_order, is_code, lookup
+from st.text.languages import LANGUAGES, Language, canonical, in_order, is_code, lookup
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
@@ -117,7 +117,6 @@ class TextVocabulary:
 
         Raises:
             ConfigError: If the dictionary has no tag for it; the message lists the languages it has.
-            UsageError: If this is not the code of a language.
         """
         number = self._find_tag(code)
         if number is None:
@@ -131,13 +130,13 @@ class TextVocabulary:
         return number in self._tag_ids or _TAG.fullmatch(self.symbols[number]) is not None
 
     def _tag_names(self, code: str) -> list[str]:
-        spellings = [code, *(name for known in lookup(code) for name in (known.code, known.mbart50) if name)]
+        spellings = [code, *(name for known in _lookup(code) for name in (known.code, known.mbart50) if name)]
         return list(dict.fromkeys(self.lang_tag_format.replace("{}", spelling) for spelling in spellings))
 
     def _find_tag(self, code: str) -> int | None:
         # A tag as it is asked for goes before one of another spelling.
         spelled = self._ids.get(self.lang_tag_format.replace("{}", code))
-        found = (self._tags[known.code] for known in lookup(code) if known.code in self._tags)
+        found = (self._tags[known.code] for known in _lookup(code) if known.code in self._tags)
         return spelled if spelled in self._tag_ids else next(found, None)
 
     def _find_tags(self) -> dict[str, int]:
@@ -155,6 +154,10 @@ class TextVocabulary:
             if row.mbart50 and slot in self._ids:
                 tags.setdefault(row.code, self._ids[slot])
         return tags
+
+
+def _lookup(code: str) -> list[Language]:
+    return lookup(code) if is_code(code) else []
 
 
 def load_sentencepiece(path: Path | str) -> sentencepiece.SentencePieceProcessor:

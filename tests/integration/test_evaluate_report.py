@@ -28,13 +28,14 @@ from st.audio.reading import read_bytes
 from st.cli import main
 from st.data.manifest import read_manifest, write_manifest
 from st.errors import EvaluationError
+from st.evaluation.covost2 import SIZES
 from st.evaluation.evaluate import evaluate
 from st.evaluation.report.clips import NO_CLIPS, collect_clips
 from st.evaluation.report.examples import choose_examples
-from st.evaluation.report.published import TEST_SIZES
 from st.evaluation.report.tables import asr_table
 from st.evaluation.scoring import scores
 from st.evaluation.scoring.hypotheses import read_hypotheses
+from st.text.languages import LANGUAGES
 
 
 class _Page(HTMLParser):
@@ -134,7 +135,7 @@ def test_published_figures_stand_only_beside_whole_test_sets(data: Path, tmp_pat
     assert evaluate(Oracle(), data, DIRECTIONS, out, CONFIG).comparable == ()
     assert "XLS-R 2B" not in (out / "report.html").read_text(encoding="utf-8")
     assert json.loads((out / "report.json").read_text(encoding="utf-8"))["published"] == {}
-    monkeypatch.setitem(TEST_SIZES, "fr", NUM_CLIPS)
+    monkeypatch.setitem(SIZES, "fr_en", (0, 0, NUM_CLIPS))
     assert evaluate(Oracle(), data, DIRECTIONS, out, CONFIG).comparable == ("fr_en",)
     record = json.loads((out / "report.json").read_text(encoding="utf-8"))["published"]
     assert record["XLS-R 2B"]["bleu"] == {"fr_en": 37.6}
@@ -220,7 +221,8 @@ def test_the_command_prints_the_table_and_writes_the_folder(command, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--directions", "fr_de"], 2, "no direction 'fr_de'"),
+        (["--directions", "fr_de"], 2, "no direction fr_de; this tree holds: fr_en"),
+        (["--directions", "fr-de"], 2, "no direction 'fr-de'; expected the codes of two languages"),
         (["--directions", "de_en"], 2, "this tree holds: fr_en en_de en_zh-CN"),
         (["--subset", "dev"], 2, "no subset 'dev'"),
         (["--subset", "nonsense"], 2, "no subset 'nonsense'"),
@@ -297,9 +299,7 @@ def test_e14_a_score_that_is_no_number_is_null_and_fails(command, tmp_path: Path
 def test_e10_a_language_without_spaces_is_left_out_of_the_average_word_error_rate(
     data: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    import st.evaluation.evaluate as room
-
-    monkeypatch.setattr(room, "written_without_spaces", lambda code: code == "fr")
+    monkeypatch.setitem(LANGUAGES, "fr", replace(LANGUAGES["fr"], spaced=False))
     report = evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", CONFIG)
     assert (report.asr["fr"].wer, report.asr["en"].wer, report.average_wer) == (None, 0.0, 0.0)
     record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))

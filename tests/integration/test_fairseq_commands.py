@@ -208,7 +208,8 @@ def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(server, dat
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--directions", "fr_de", "no direction 'fr_de' in CoVoST 2"),
+        ("--directions", "fr_de", "was not prepared for fr_de; it holds: "),
+        ("--directions", "fr-de", "no direction 'fr-de'; expected the codes of two languages such as fr_en"),
         ("--directions", "fr_en", "was not prepared for fr_en"),
         ("--preset", "300b", "no model preset '300b'"),
         ("--encoder-conv-layers", "__import__('os')", "expected a list of (channels, kernel, stride)"),

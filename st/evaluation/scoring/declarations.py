@@ -1,15 +1,19 @@
-"""What the folders around files to be scored say of their languages."""
+"""What is said of the languages of files to be scored, in the folders around them."""
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from st.data.config import CONFIG_FILENAME
-from st.text.languages import declare
+from st.text.languages import declare, language
+
+logger = logging.getLogger(__name__)
 
 REPORT_FILENAME = "report.json"
 
@@ -33,6 +37,16 @@ def declare_beside(*paths: Path | None) -> None:
             # Other tools have files of these names, too.
             if "directions" in record and isinstance(record.get("languages"), dict):
                 declare(record["languages"])
+
+
+def warn_of_unknown(codes: Iterable[str]) -> None:
+    """Warn of languages of which nobody says how they are written."""
+    for code in sorted({code for code in codes if not language(code).script}):
+        logger.warning(
+            "%s: an unknown language, taken to have spaces between words (BLEU with tok:13a); say under `languages:` in "
+            "the data's config.yaml what it is",
+            code,
+        )
 
 
 def read_record(path: Path) -> dict[str, Any]:

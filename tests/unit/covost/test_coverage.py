@@ -8,19 +8,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 
 from covost.cli import main
 from covost.corpus.coverage import coverage_cell, coverage_report, log_coverage
 from covost.corpus.splits import DirectionTable
 from st.data.manifest import SPLITS
-from st.text.languages import DIRECTIONS
+from st.evaluation.covost2 import DIRECTIONS, SIZES
 
 
 def table(direction: str, *, missing: int = 0, share: float = 1.0) -> DirectionTable:
     """Return a table of the published size, with so many recordings of each split missing."""
     rows = []
-    for split, size in zip(SPLITS, PUBLISHED_SIZES[direction], strict=True):
+    for split, size in zip(SPLITS, SIZES[direction], strict=True):
         size = round(size * share)
         rows += [(split, "missing_clip" if number < missing else None) for number in range(size)]
     return DirectionTable(direction, Path(), pl.DataFrame(rows, ("split", "reason"), orient="row"), 0)
@@ -37,8 +36,8 @@ def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 def test_published_sizes_are_those_of_the_paper() -> None:
-    assert set(PUBLISHED_SIZES) == set(DIRECTIONS)
-    totals = [sum(PUBLISHED_SIZES[d][place] for d in DIRECTIONS if d.endswith("_en")) for place in range(3)]
+    assert set(SIZES) == set(DIRECTIONS)
+    totals = [sum(SIZES[d][place] for d in DIRECTIONS if d.endswith("_en")) for place in range(3)]
     assert totals == [652_586, 94_780, 96_780]
 
 

@@ -11,11 +11,12 @@ import pytest
 
 from covost.commands.prepare import add_arguments
 from covost.corpus.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
-from covost.corpus.scripts import UNICODE_SCRIPTS, foreign_letters, own_letters, wrong_script_lines
+from covost.corpus.scripts import foreign_letters, own_letters, wrong_script_lines
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
 from covost.tree.corpus_index import SCHEMA
 from st.errors import ConfigError
-from st.text.languages import LANGUAGES
+from st.evaluation.covost2 import CODES
+from st.text.languages import language
 
 SENTENCES = {
     "Latn": "Þetta er Łódź, señor Ångström.",
@@ -45,9 +46,9 @@ def is_wrong(text: str, code: str, min_share: float) -> bool:
     return len(wrong_script_lines(pl.DataFrame({"line": [7], "text": [text]}), "text", code, min_share)) == 1
 
 
-@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("code", CODES)
 def test_a_sentence_is_in_the_script_of_its_language_and_of_no_other(code: str) -> None:
-    own = LANGUAGES[code].script
+    own = language(code).script
     for script, sentence in SENTENCES.items():
         foreign = share_of_own_letters(sentence, own) == 0
         assert is_wrong(sentence, code, 0.1) is foreign, script
@@ -55,7 +56,7 @@ def test_a_sentence_is_in_the_script_of_its_language_and_of_no_other(code: str) 
 
 
 def test_every_script_of_the_language_table_is_known() -> None:
-    assert {language.script for language in LANGUAGES.values()} == set(UNICODE_SCRIPTS)
+    assert {language(code).script for code in CODES} == set(SENTENCES)
 
 
 @pytest.mark.parametrize(

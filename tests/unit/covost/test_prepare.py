@@ -18,8 +18,9 @@ from covost.cli import main
 from st.audio.reading import encode_flac, read_audio
 from st.data.config import DataConfig
 from st.data.manifest import read_manifest, subset_files
+from st.evaluation.covost2 import DIRECTIONS
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import DIRECTIONS, LANGUAGES
+from st.text.languages import language
 from st.text.vocabulary import TextVocabulary
 
 GREETINGS = {
@@ -130,8 +131,8 @@ def test_p22_all_36_directions_are_accepted(corpus, tmp_path: Path, direction: s
     source, target = direction.split("_")
     corpus.source = source
     for number, split in enumerate(("train", "dev", "test")):
-        translation = f"{GREETINGS[LANGUAGES[target].script]} {number}"
-        corpus.add(f"{number}.mp3", split, text=GREETINGS[LANGUAGES[source].script], translations={target: translation})
+        translation = f"{GREETINGS[language(target).script]} {number}"
+        corpus.add(f"{number}.mp3", split, text=GREETINGS[language(source).script], translations={target: translation})
     corpus.write()
     out = tmp_path / "data"
     assert run(corpus, out, directions=direction) == 0

@@ -10,19 +10,19 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from web_server import Site, serve
 
 from covost.cli import main
 from covost.corpus import downloads
 from covost.corpus.translations import table_path
+from st.evaluation.covost2 import SIZES
 
 HEADER = "path\ttranslation\tsplit\tclient_id\n"
 
 
 def table(direction: str, missing: int = 0) -> bytes:
     """Return a table of the published size, or with some rows of test too few."""
-    train, dev, test = PUBLISHED_SIZES[direction]
+    train, dev, test = SIZES[direction]
     splits = ["train"] * (train - 100) + ["train_covost"] * 100 + ["dev"] * dev + ["test"] * (test - missing)
     splits += ["dev_covost"] * 30
     return (HEADER + "".join(f"clip_{n}.mp3\tHello {n}.\t{split}\tx\n" for n, split in enumerate(splits))).encode()
@@ -229,6 +229,6 @@ def test_a_malformed_lock_file_is_one_sentence(site: Site, tmp_path: Path, capsy
 
 
 def test_all_36_tables_are_asked_for_by_their_published_names() -> None:
-    names = {table_path(Path("CV"), direction).as_posix() for direction in PUBLISHED_SIZES}
+    names = {table_path(Path("CV"), direction).as_posix() for direction in SIZES}
     assert len(names) == 36
     assert {"CV/zh-CN/covost_v2.zh-CN_en.tsv", "CV/en/covost_v2.en_sv-SE.tsv"} <= names

@@ -9,8 +9,8 @@ import pytest
 from st.data.dataset import TranslationDataset
 from st.data.manifest import ManifestRow, write_manifest
 from st.errors import UsageError
+from st.evaluation.covost2 import CODES
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import LANGUAGES
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
 from st.text.vocabulary import TextVocabulary, read_dictionary
 
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
     texts = [row.tgt_text for content in rows.values() for row in content]
     spm = train_sentencepiece(texts, vocab_type="char")
     (tmp_path / "spm.model").write_bytes(spm)
-    (tmp_path / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(LANGUAGES)), encoding="utf-8")
+    (tmp_path / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(CODES)), encoding="utf-8")
     return tmp_path
 
 

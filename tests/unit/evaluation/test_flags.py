@@ -5,10 +5,11 @@ import random
 import pytest
 
 from covost.sample.draw import SentenceDrawer
+from st.evaluation.covost2 import CODES
 from st.evaluation.scoring.flags import FLAGS, copies, count_flags, flag_hypotheses, foreign_share, repeats, tokens
 from st.evaluation.scoring.hypotheses import HypothesisRow
 from st.evaluation.scoring.language_id import MIN_LETTERS, LanguageGuesser
-from st.text.languages import LANGUAGES
+from st.text.languages import language
 
 NOBODY = LanguageGuesser({})
 
@@ -18,7 +19,7 @@ def sentences() -> dict[str, list[str]]:
     """The same 150 sentences in all 22 languages."""
     drawer = SentenceDrawer(random.Random(7))
     drawn = [drawer.draw() for _ in range(150)]
-    return {code: [sentence.write(code) for sentence in drawn] for code in LANGUAGES}
+    return {code: [sentence.write(code) for sentence in drawn] for code in CODES}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_right_languages_are_hardly_ever_called_wrong_and_wrong_ones_nearly_alwa
             if sum(map(str.isalpha, text)) >= MIN_LETTERS:
                 judged += 1
                 blamed += guesser.guess(text, spoken) is not None
-                missed += sum(guesser.guess(text, other) != spoken for other in LANGUAGES if other != spoken)
+                missed += sum(guesser.guess(text, other) != spoken for other in CODES if other != spoken)
     assert judged > 500
     assert blamed / judged < 0.005
     assert missed / (judged * 21) < 0.01
@@ -115,7 +116,7 @@ def test_letters_of_another_script(script: str, text: str, share: float) -> None
 
 def test_every_language_is_written_in_its_own_script(sentences) -> None:
     for code, texts in sentences.items():
-        assert all(foreign_share(text, LANGUAGES[code].script) <= 0.5 for text in texts), code
+        assert all(foreign_share(text, language(code).script) <= 0.5 for text in texts), code
 
 
 def test_flags_of_a_row_and_their_counts() -> None:

@@ -6,18 +6,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 
+from st.evaluation.covost2 import DIRECTIONS, GROUPS
 from st.evaluation.report.published import (
     CHART_SYSTEMS,
-    TEST_SIZES,
     comparison_tables,
     is_whole_test_set,
     other_test_sets,
     published_systems,
 )
-from st.evaluation.scoring.averages import AVERAGE_GROUPS
-from st.text.languages import DIRECTIONS, INTO_ENGLISH, OUT_OF_ENGLISH
 
 SYSTEMS = {system.name: system for system in published_systems()}
 
@@ -26,8 +23,8 @@ def test_the_table_has_every_figure_of_its_sources() -> None:
     counts = Counter(frozenset(system.bleu) for system in SYSTEMS.values())
     assert counts == {
         frozenset(DIRECTIONS): 5,
-        frozenset(INTO_ENGLISH): 4,
-        frozenset(OUT_OF_ENGLISH): 2,
+        frozenset(GROUPS["x_en"]): 4,
+        frozenset(GROUPS["en_x"]): 2,
     }
     assert sum(len(system.bleu) for system in SYSTEMS.values()) == 294
     assert all(set(system.origins) == set(system.bleu) for system in SYSTEMS.values())
@@ -48,8 +45,8 @@ def test_averages_over_groups_are_those_that_the_paper_prints(
     system: str, high: float, mid: float, low: float, average: float
 ) -> None:
     for group, printed in {"high": high, "mid": mid, "low": low, "x_en": average}.items():
-        value, count = SYSTEMS[system].average(AVERAGE_GROUPS[group])
-        assert count == len(AVERAGE_GROUPS[group])
+        value, count = SYSTEMS[system].average(GROUPS[group])
+        assert count == len(GROUPS[group])
         assert value == pytest.approx(printed, abs=0.1), group
 
 
@@ -69,10 +66,9 @@ def test_other_test_sets_are_named() -> None:
     assert str(other_test_sets({"fr_en": 14760}, "dev")).endswith("cannot be compared: fr_en (14760)")
 
 
-def test_test_sizes_are_those_of_the_preparation() -> None:
-    for direction, (_, _, test) in PUBLISHED_SIZES.items():
-        assert test == TEST_SIZES[direction.split("_")[0]]
-    assert set(PUBLISHED_SIZES) == set(DIRECTIONS)
+def test_directions_of_other_data_have_no_published_figures() -> None:
+    assert not is_whole_test_set("mdw_quy", 14760)
+    assert "mdw_quy (14760)" in str(other_test_sets({"mdw_quy": 14760}))
 
 
 def test_averages_stand_only_over_the_same_directions() -> None:
@@ -92,7 +88,7 @@ def test_the_table_is_part_of_an_installation(tmp_path: Path) -> None:
     code = "import setuptools, runpy, sys; sys.argv = ['setup.py', '-q', 'build_py', '--build-lib', sys.argv[1]]; runpy.run_path('setup.py')"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=True, capture_output=True)
     installed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    data = {"published_bleu.tsv", "*.j2", "*.css", "page.js"}
+    data = {"*.tsv", "*.j2", "*.css", "page.js"}
     wanted = {
         path.relative_to(root).as_posix()
         for name in data

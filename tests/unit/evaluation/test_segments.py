@@ -103,7 +103,9 @@ def test_table_output_and_errors_of_the_command(files, capsys) -> None:
     out = capsys.readouterr().out
     assert "BLEU zh" in out
     assert "tok:char" in out
-    assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "xx"]) == 2
+    assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "klingon"]) == 2
+    assert main(["score", "--hyp", str(files["text"]), "--ref", str(files["ref"]), "--target", "qaa"]) == 0
+    assert "qaa: an unknown language, taken to have spaces between words" in capsys.readouterr().err
     assert main(["score", "--hyp", "absent.txt", "--ref", str(files["ref"]), "--target", "en"]) == 1
     assert "st: error: absent.txt: No such file" in capsys.readouterr().err
 

@@ -118,8 +118,8 @@ def test_e09_line_breaks_in_a_hypothesis_do_not_change_the_number_of_segments(br
 
 
 def test_unknown_target_language_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="xx"):
-        score_translations("xx", ["a"], ["a"])
+    with pytest.raises(UsageError, match="klingon"):
+        score_translations("klingon", ["a"], ["a"])
 
 
 def test_scoring_twice_gives_the_same_result() -> None:

@@ -13,11 +13,11 @@ from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.data.config import DataConfig
 from st.decoding import BeamOptions
+from st.evaluation.covost2 import CODES
 from st.inference import Translator
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import LANGUAGES
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
 from st.text.vocabulary import TextVocabulary
 
@@ -30,7 +30,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tree")
     spm = train_sentencepiece(SENTENCES, vocab_type="char")
     (folder / "spm.model").write_bytes(spm)
-    (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(LANGUAGES)), encoding="utf-8")
+    (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(CODES)), encoding="utf-8")
     CtcVocabulary.build({"xx": SENTENCES}).save(folder / "ctc_vocab.json")
     DataConfig().save(folder)
     return folder

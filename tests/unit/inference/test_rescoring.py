@@ -13,7 +13,7 @@ from decoding_models import make_memory, make_model, make_prefix
 from st.cli import main
 from st.decoding import BeamOptions, beam_search
 from st.decoding.rescoring import score_targets
-from st.errors import ConfigError, DecodingError, UsageError
+from st.errors import ConfigError, DecodingError
 from st.inference import Translator
 from st.inference.rescoring import RescoreOptions, Rescorer
 from st.modules.model import SpeechTranslator
@@ -65,7 +65,7 @@ def test_score_of_a_text_is_that_of_its_pieces(translator: Translator, waves: li
     )
     assert again[0].score == pytest.approx(found[1].nbest["fr"][0].score, abs=1e-4)
     assert again[1].score == pytest.approx(found[0].nbest["de"][0].score, abs=1e-4)
-    with pytest.raises(UsageError, match="no language 'xx'"):
+    with pytest.raises(ConfigError, match="for 'xx'; it has tags for: en fr"):
         translator.score(waves[0], "der Satz", "xx")
     with pytest.raises(DecodingError, match="too short"):
         translator.score(waves[0][:9], "der Satz", "de")

@@ -9,13 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from st.checkpoints.bundle import bundle_files
+from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.cli import main
+from st.data.config import DataConfig
 from st.inference import DecodedUtterance, Translator
 from st.inference.recordings import RecordingResult, format_json, one_line
+from st.modules.model import SpeechTranslator
+from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
+from st.text.vocabulary import TextVocabulary
 
 GOOD = ("a.wav", "b.mp3", "c.flac", "d.opus")
 
@@ -272,7 +280,8 @@ def test_a_closed_standard_error_stops_nothing(run, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["a.wav", "--to", "xx"], 2, "no language 'xx' in CoVoST 2; choose from: en fr"),
+        (["a.wav", "--to", "xx"], 1, "for 'xx'; it has tags for: en fr de"),
+        (["a.wav", "--to", "klingon"], 2, "no language 'klingon'; expected a code such as en"),
         (["a.wav", "--to", " , "], 2, "--to names no language"),
         (["a.wav"], 2, "--to"),
         (["--to", "de"], 2, "AUDIO"),
@@ -307,7 +316,7 @@ def test_wrong_usage_is_one_sentence(run, arguments: list[str], code: int, messa
 
 def test_wrong_usage_is_said_before_the_model_is_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.inference.load_translator", lambda *_, **__: pytest.fail("read the model"))
-    assert run("translate", "a.wav", "--to", "xx")[0] == 2
+    assert run("translate", "a.wav", "--to", "klingon")[0] == 2
 
 
 @pytest.mark.parametrize("option", ["--ensemble", "--rescore"])
@@ -334,3 +343,27 @@ def test_help_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "st translate clip.mp3" in done.stdout
+
+
+def test_whatever_the_vocabulary_has_a_tag_for_is_written(
+    tiny_model: SpeechTranslator, tree: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = (tree / "spm.model").read_bytes()
+    (tmp_path / "spm.model").write_bytes(model)
+    (tmp_path / "dict.txt").write_text(dictionary_text(model_pieces(model), mbart50_tags()), encoding="utf-8")
+    shutil.copy(tree / "ctc_vocab.json", tmp_path)
+    DataConfig(lang_tag_format="[{}]").save(tmp_path)
+    text = TextVocabulary.load(tmp_path)
+    config = replace(tiny_model.config, decoder=replace(tiny_model.config.decoder, vocab_size=len(text)))
+    torch.manual_seed(5)
+    bundle = {"format": 1, "model_config": config.to_dict(), "files": bundle_files(tmp_path)}
+    state = {"model": to_fairseq(SpeechTranslator(config).state_dict()), "task_state": {"st_bundle": bundle}}
+    torch.save(state, tmp_path / "polish.pt")
+    options = ["--checkpoint", str(tmp_path / "polish.pt"), "--device", "cpu", "--max-len-b", "5", "--format", "json"]
+    for code in ("pl", "pl_PL", "pol"):
+        assert main(["translate", str(recordings / "a.wav"), "--to", code, *options]) == 0
+        [line] = capsys.readouterr().out.splitlines()
+        [(language, [best])] = json.loads(line)["nbest"].items()
+        assert (language, best["tokens"][0]) == ("pl", "[pl_PL]")
+    assert main(["translate", str(recordings / "a.wav"), "--to", "ga", *options]) == 1
+    assert "no language tag [ga] for 'ga'; it has tags for: en fr" in capsys.readouterr().err
