@@ -164,9 +164,14 @@ def declare(languages: Mapping[str, Any]) -> None:
                 f"languages: {code} is {facts!r}; expected name, script, spaces or bleu with their values"
             )
         for fact, value in facts.items():
-            if fact not in _FACTS or not isinstance(value, _FACTS[fact][1]) or value == "":
+            fits = fact in _FACTS and isinstance(value, _FACTS[fact][1])
+            if not fits or (isinstance(value, str) and not (value and value.isprintable())):
                 kinds = ", ".join(f"{name} ({kind.__name__})" for name, (_, kind) in _FACTS.items())
                 raise ConfigError(f"languages: {code}: {fact} is {value!r}; expected any of {kinds}")
+        if not re.fullmatch("[A-Z][a-z]{3}", facts.get("script", "Latn")):
+            raise ConfigError(
+                f"languages: {code}: script is {facts['script']!r}; expected ISO 15924's code, such as Latn"
+            )
         known = _by_cldr(canonical(code))
         script = facts.get("script", known.script)
         spaced = facts.get("spaces", script not in UNSPACED_SCRIPTS)

@@ -1,6 +1,7 @@
 """A data set in two languages that no table knows: trained, decoded, scored, compared and reported."""
 
 import json
+import shutil
 
 import pytest
 from conftest_integration import ROOT, run, training
@@ -89,6 +90,33 @@ def test_it_is_scored_by_the_files_alone(results, tree, capsys):
         captured = capsys.readouterr()
         assert "tok:char" in captured.out
         assert "unknown language" not in captured.err
+
+
+def test_what_is_no_longer_there_is_removed_and_nothing_else(results, trained, tree, tmp_path):
+    out = tmp_path / "results"
+    shutil.copytree(results, out)
+    (out / "hypotheses" / "my_notes.tsv").write_text("mine")
+    (tmp_path / "en.tsv").write_text("mine")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    (out / "report.json").write_text(json.dumps(report | {"asr": report["asr"] | {"../../en": {}}}), encoding="utf-8")
+    options = [
+        "--data",
+        str(tree),
+        "--beam",
+        "1",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        "--directions",
+        "mdw_qaa_x_test",
+    ]
+    assert main(["evaluate", "--checkpoint", str(trained[0] / "checkpoint_last.pt"), *options]) == 2
+    options[-1] = DIRECTION
+    assert main(["evaluate", "--checkpoint", str(trained[0] / "checkpoint_last.pt"), *options]) == 0
+    assert {path.name for path in (out / "hypotheses").iterdir()} == {f"{DIRECTION}.tsv", "my_notes.tsv"}
+    assert [path.name for path in (out / "transcripts").iterdir()] == ["mdw.tsv"]
+    assert (tmp_path / "en.tsv").exists()
 
 
 def test_it_is_compared(results, capsys):

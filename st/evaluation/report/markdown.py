@@ -43,7 +43,7 @@ def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], exampl
         parts += ["## Training", *curves]
     parts += ["## Examples", "By chrF++ of the segment: best, worst, and suspicious ones of each direction."]
     for direction, chosen in examples.items():
-        parts += [f"### {direction}: {direction_name(direction)}", _examples_table(chosen)]
+        parts += [f"### {direction}: {markdown_text(direction_name(direction))}", _examples_table(chosen)]
     parts += ["## How it was measured", "\n".join(f"- {name}: `{text}`" for name, text in methods(report))]
     return "\n\n".join(parts) + "\n"
 

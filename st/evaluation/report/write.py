@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from st.data.manifest import clean_field
@@ -19,6 +19,7 @@ from st.evaluation.scoring.results import Report
 from st.files import atomic_write, write_json, write_text
 from st.report.charts import standalone
 from st.report.curves import TrainingCurves
+from st.text.languages import is_code, is_direction
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 
@@ -48,8 +49,11 @@ def write_report(
     """
     out = Path(out_dir)
     earlier = read_record(out / REPORT_FILENAME)
-    _write_tables(out / "hypotheses", translations, (*DIRECTIONS, *earlier.get("directions", ())))
-    _write_tables(out / "transcripts", transcripts, (*CODES, *earlier.get("asr", ())))
+    # Names from a file become paths only if they are what they should be.
+    directions = filter(is_direction, dict(earlier.get("directions") or {}))
+    spoken = filter(is_code, dict(earlier.get("asr") or {}))
+    _write_tables(out / "hypotheses", translations, {*DIRECTIONS, *directions})
+    _write_tables(out / "transcripts", transcripts, {*CODES, *spoken})
     _write_flags(out / "flags.tsv", translations, flags)
     bleu, training = bleu_charts(report), curve_charts(curves)
     for name, svg in bleu + training:
@@ -69,7 +73,7 @@ def written_folders(out_dir: Path | str) -> list[Path]:
     return [Path(out_dir, name) for name in (".", "hypotheses", "transcripts", "charts")]
 
 
-def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Sequence[str]) -> None:
+def _write_tables(folder: Path, tables: Mapping[str, Sequence[HypothesisRow]], known: Iterable[str]) -> None:
     for name, rows in tables.items():
         write_hypotheses(folder / f"{name}.tsv", rows)
     for name in known:

@@ -29,11 +29,8 @@ def declare_beside(*paths: Path | None) -> None:
     """
     for path in filter(None, paths):
         folder = path.resolve() if path.is_dir() else path.resolve().parent
-        for record in (
-            read_record(folder / CONFIG_FILENAME),
-            read_record(folder / REPORT_FILENAME),
-            read_record(folder.parent / REPORT_FILENAME),
-        ):
+        for name in (folder / CONFIG_FILENAME, folder / REPORT_FILENAME, folder.parent / REPORT_FILENAME):
+            record = read_record(name)
             # Other tools have files of these names, too.
             if "directions" in record and isinstance(record.get("languages"), dict):
                 declare(record["languages"])

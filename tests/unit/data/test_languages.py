@@ -155,6 +155,8 @@ def test_a_data_set_may_say_what_a_language_is(tmp_path: Path) -> None:
         ({"mdw": {"colour": "red"}}, "mdw: colour is 'red'; expected any of name"),
         ({"mdw": {"spaces": "no"}}, r"mdw: spaces is 'no'; expected any of .*spaces \(bool\)"),
         ({"mdw": {"name": ""}}, "mdw: name is ''"),
+        ({"mdw": {"name": "a\nb"}}, "mdw: name is"),
+        ({"mdw": {"script": "Latin"}}, "mdw: script is 'Latin'; expected ISO 15924's code"),
         ({"mdw": "Mbosi"}, "mdw is 'Mbosi'; expected name, script"),
         (["mdw"], r"languages is \['mdw'\]; expected a mapping"),
     ],
