@@ -253,3 +253,12 @@ def test_a_model_is_written_as_it_was_read(model: bytes) -> None:
     assert without_rules_path(proto.SerializeToString()) == model
     with pytest.raises(ConfigError):
         parse_model(model[:-1])
+
+
+def test_a_piece_that_looks_like_a_bare_tag_is_none(tmp_path: Path) -> None:
+    model = train_sentencepiece(["x[en]yxen", "z[en]w", "[en]q[en]", "u[en]v"], vocab_type="bpe")
+    assert "en" in model_pieces(model)
+    vocabulary = TextVocabulary.load(make_tree(tmp_path, model, ["fr_XX", "mdw"], "{}"))
+    assert vocabulary.languages == ("fr", "mdw")
+    with pytest.raises(ConfigError, match="it has tags for: fr mdw"):
+        vocabulary.language_id("en")
