@@ -262,3 +262,9 @@ def test_a_piece_that_looks_like_a_bare_tag_is_none(tmp_path: Path) -> None:
     assert vocabulary.languages == ("fr", "mdw")
     with pytest.raises(ConfigError, match="it has tags for: fr mdw"):
         vocabulary.language_id("en")
+
+
+def test_fault_17_pieces_that_are_no_utf8_are_an_error(model: bytes) -> None:
+    text = model_pieces(model)[-1].encode()
+    with pytest.raises(ConfigError, match="not a SentencePiece model"):
+        model_pieces(model.replace(text, b"\xdd" * len(text)))
