@@ -80,6 +80,7 @@ setup(
         "huggingface_hub>=0.34",
         "babel>=2.16",
         "tqdm>=4.66",
+        "argcomplete>=3.5",
     ],
     extras_require={
         "train": TRAIN,

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from covost.corpus.coverage import log_coverage
 from covost.corpus.policy import Policy, apply_text_policy
@@ -20,6 +19,7 @@ from covost.stores.decode import Decoder
 from covost.stores.ordered_map import ordered_map
 from covost.stores.store import StorePaths, StoreRecord
 from covost.tree.vocabularies import VocabularyConfig
+from st.console import progress
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
 from st.text.languages import source_languages, split_direction
@@ -138,7 +138,7 @@ def build_stores(
         if clips:
             name = store_name(plan.code, split)
             store = StorePlan(StorePaths(root / name), plan.clips_folder, clips)
-            with tqdm(total=len(clips), desc=f"audio {plan.code} {split}", unit="clip", disable=None) as bar:
+            with progress(total=len(clips), desc=f"audio {plan.code} {split}", unit="clip") as bar:
                 records = build_store(
                     store, decoder, before_change=before_change, on_clip=bar.update, check_audio=check_audio
                 )

@@ -1,5 +1,11 @@
 """Speech translation on XLS-R; also the fairseq plugin of ``--user-dir st``.
 
+>>> import st
+>>> translator = st.load_translator("checkpoint_best.pt")  # doctest: +SKIP
+>>> translator.translate("clip.mp3", to="de").translations["de"]  # doctest: +SKIP
+
+What ``dir(st)`` lists is the public API. Everything else is private by convention: it may move or change with any version.
+
 Importing this package is light: it loads neither torch nor fairseq. Where fairseq is loaded already, as in its own
 commands, the task, the model, the criterion and the optimizer are registered with it.
 """
@@ -7,12 +13,36 @@ commands, the task, the model, the criterion and the optimizer are registered wi
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from st.errors import StError as StError
 
 if TYPE_CHECKING:
     from st.checkpoints.loading import load as load
+    from st.decoding.options import BeamOptions as BeamOptions
+    from st.decoding.sampling import SamplingOptions as SamplingOptions
+    from st.inference.load import load_translator as load_translator
+    from st.inference.results import DecodedUtterance as DecodedUtterance
+    from st.inference.results import Translation as Translation
+    from st.inference.transcriber import TranscriptOptions as TranscriptOptions
+    from st.inference.translator import Translator as Translator
+    from st.inference.word_times import TimedText as TimedText
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "BeamOptions": "st.decoding.options",
+    "DecodedUtterance": "st.inference.results",
+    "SamplingOptions": "st.decoding.sampling",
+    "TimedText": "st.inference.word_times",
+    "TranscriptOptions": "st.inference.transcriber",
+    "Translation": "st.inference.results",
+    "Translator": "st.inference.translator",
+    "load": "st.checkpoints.loading",
+    "load_translator": "st.inference.load",
+}
+"""Where each public name is imported from when it is first used."""
 
 
 def register_plugins() -> None:
@@ -37,9 +67,12 @@ if "fairseq" in sys.modules and hasattr(sys.modules["fairseq"], "tasks"):
 
 
 def __getattr__(name: str) -> Any:
-    """Import :func:`st.checkpoints.load` on first use."""
-    if name == "load":
-        from st.checkpoints.loading import load
-
-        return load
+    """Import a public name on first use."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public API."""
+    return ["StError", *_HOMES, "__version__"]

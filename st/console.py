@@ -1,8 +1,14 @@
-"""What commands write for people: UTF-8 whatever the system believes, and errors of a readable length."""
+"""What commands write for people: UTF-8 whatever the system believes, a log, progress bars, errors of a readable length."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _MAX_CHARS = 4000
 
@@ -20,3 +26,32 @@ def print_error(command: str, sentence: object) -> None:
     if len(text) > _MAX_CHARS:
         text = f"{text[:_MAX_CHARS]} …"
     print(f"{command}: error: {text}", file=sys.stderr)
+
+
+class _Lines(logging.Formatter):
+    """Writes ``st: what is done`` and ``st: warning: what is wrong``."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"{command}: %(kind)s%(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        return super().format(record)
+
+
+_shown = {"bars": True}
+
+
+def set_up_log(command: str, level: int) -> None:
+    """Send the log, from this level on, to standard error; above INFO there are no progress bars either."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(command))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    _shown["bars"] = level <= logging.INFO
+
+
+def progress(items: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any) -> tqdm[Any]:
+    """Return a progress bar of tqdm with these options; it is drawn on a terminal only, and not with ``--quiet``."""
+    from tqdm import tqdm
+
+    return tqdm(items, disable=None if _shown["bars"] and not hidden else True, **options)

@@ -38,7 +38,6 @@ Proxies are taken from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the tables go; made if missing")
     parser.add_argument(
         "--directions", default="all", help="comma-separated, such as fr_en,en_de; or x_en, en_x, all (default: all)"

@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from covost.commands.prepare import add_common_arguments
 
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     add_common_arguments(parser)
     parser.add_argument(

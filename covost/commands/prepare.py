@@ -37,7 +37,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     add_common_arguments(parser)
     add = parser.add_argument

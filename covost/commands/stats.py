@@ -17,7 +17,6 @@ mean. In a notebook: polars.read_parquet("data/index.parquet").
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     parser.add_argument("data", type=Path, help="a tree that covost prepare made")
     parser.add_argument("--json", action="store_true", help="print JSON, with histograms and flags (default: tables)")

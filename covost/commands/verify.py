@@ -16,7 +16,6 @@ Exit code 0: everything is as it was made. Exit code 1: the problems are printed
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     parser.add_argument("data", type=Path, help="a tree that covost prepare made")
     parser.add_argument(

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import httpx2
-from tqdm import tqdm
 
 from covost.digests import Digest
+from st.console import progress
 from st.doors.addresses import shown_address, without_secrets
 from st.doors.parsing import parsing
 from st.errors import DownloadError, StError
@@ -142,7 +142,7 @@ class Downloader:
                 raise DownloadError(
                     f"{shown}: {total:,} bytes are to come, and {folder} has {free:,} bytes free; make room and run it again"
                 )
-            with tqdm(total=total, desc=shown.rpartition("/")[2], unit="B", unit_scale=True, disable=None) as bar:
+            with progress(total=total, desc=shown.rpartition("/")[2], unit="B", unit_scale=True) as bar:
                 for chunk in response.iter_raw():
                     bar.update(handle.write(chunk))
                     if max(handle.tell(), total or 0) > limit:

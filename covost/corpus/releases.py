@@ -23,9 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from covost.corpus.archives import COMMON_VOICE_LIMITS, Member, read_members
+from st.console import progress
 from st.doors.parsing import PARSER_ERRORS, parsing
 from st.errors import ManifestError
 from st.files import atomic_write, write_json
@@ -187,7 +187,7 @@ def _list_release(release: Path, code: str, table: Path) -> pl.DataFrame:
         copy = stack.enter_context(atomic_write(table, "wb"))
         # A million clips are too many for a list.
         lines = stack.enter_context(tempfile.TemporaryFile(dir=table.parent))
-        bar = stack.enter_context(tqdm(desc=f"listing {release.name}", unit="clip", disable=None))
+        bar = stack.enter_context(progress(desc=f"listing {release.name}", unit="clip"))
         lines.write("\t".join(_SCHEMA).encode() + b"\n")
         for member in release_files(release):
             path = PurePosixPath(member.name)

@@ -12,14 +12,14 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from covost.sample.clips import Clip, make_clip
 from covost.sample.config import SampleConfig, claim_folder
 from covost.sample.draw import SentencePool
 from covost.sample.sentences import Sentence
 from covost.sample.voices import HELD_OUT_VOICES, Voice, voices
+from st.console import progress
 from st.errors import StError
 from st.files import atomic_write
 from st.text.languages import split_direction
@@ -78,7 +78,7 @@ def make_corpus(folder: Path, config: SampleConfig, *, jobs: int = 1) -> list[Sp
     }
     summaries: list[SplitSummary] = []
     total_s = round(config.hours * 3600)
-    with _clip_makers(jobs) as make, tqdm(total=total_s, unit="s", desc="speech", disable=None) as bar:
+    with _clip_makers(jobs) as make, progress(total=total_s, unit="s", desc="speech") as bar:
         for code in config.languages:
             held_out = [utterance for plan in plans[code] for utterance in plan]
             stream = itertools.chain(held_out, _training(folder, pool, config, code))
@@ -113,7 +113,7 @@ def _utterances(
 
 
 def _speak_until(
-    stream: Iterator[Utterance], least: int, budget_s: float, make: MakeClips, bar: tqdm[None]
+    stream: Iterator[Utterance], least: int, budget_s: float, make: MakeClips, bar: Any
 ) -> list[tuple[Utterance, float]]:
     """Speak the stream in order until at least ``least`` clips and ``budget_s`` seconds are reached.
 

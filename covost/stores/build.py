@@ -11,13 +11,13 @@ from itertools import takewhile
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from covost.corpus.releases import is_catalogue, read_catalogue
 from covost.stores.clips import read_clip
 from covost.stores.decode import UNREADABLE, DecodedClip, Decoder
 from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
 from st.audio.reading import read_bytes
+from st.console import progress
 from st.errors import AudioError, ManifestError
 from st.files import named_errors
 
@@ -146,8 +146,9 @@ def read_payload(path: Path, record: StoreRecord) -> bytes:
 def _sound_records(path: Path, records: Mapping[str, StoreRecord]) -> dict[str, StoreRecord]:
     """Return the records whose audio is in the store as it was written; warn of the others."""
     sound = {}
-    hidden = None if records else True  # None: unless nobody watches
-    for clip, record in tqdm(records.items(), desc=f"checking {path.name}", unit="clip", leave=False, disable=hidden):
+    for clip, record in progress(
+        records.items(), desc=f"checking {path.name}", unit="clip", leave=False, hidden=not records
+    ):
         try:
             read_payload(path, record)
         except (AudioError, ManifestError) as exc:

@@ -16,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 
 import polars as pl
-from tqdm import tqdm
 
 from covost.corpus.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
 from covost.stores.clips import SPOOL_SUFFIX, Place, places_path, read_places
 from covost.stores.decode import DecodedClip, Decoder
+from st.console import progress
 from st.errors import ManifestError
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _copy_clips(catalogue: Path, writer: _SpoolWriter) -> None:
 
 
 def _copy_from(release: Path, code: str, writer: _SpoolWriter) -> None:
-    with tqdm(total=len(writer.missing), desc=f"reading {release.name}", unit="clip", disable=None) as bar:
+    with progress(total=len(writer.missing), desc=f"reading {release.name}", unit="clip") as bar:
         for member in release_files(release):
             clip = clip_name(member.name, code)
             if clip in writer.missing:

@@ -6,14 +6,13 @@ import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-from tqdm import tqdm
+from typing import Any, TypeVar
 
 from covost.corpus.transcripts import MANIFEST_PREFIX
 from covost.digests import DIGESTS_FILENAME, Digest, read_digests
 from covost.stores.verify_stores import CheckedStore, check_store_content, check_store_size
 from covost.tree.verify_text import VocabularyCheck, check_index, check_manifest, read_manifest_table, slices_table
+from st.console import progress
 from st.data.config import DataConfig
 from st.data.manifest import SPLITS
 from st.errors import StError
@@ -90,7 +89,7 @@ def _check_text(root: Path, digests: dict[str, Digest], stores: list[CheckedStor
     problems: list[str] = []
     vocabularies = None if quick else _attempt(problems, lambda: VocabularyCheck(root))
     num_rows: dict[str, int] = {}
-    for name in tqdm(names, desc="manifests", unit="file", disable=None):
+    for name in progress(names, desc="manifests", unit="file"):
         table = _attempt(problems, partial(read_manifest_table, root / name))
         if table is not None:
             num_rows[name] = len(table)
@@ -110,5 +109,5 @@ def _attempt(problems: list[str], step: Callable[[], T]) -> T | None:
         return None
 
 
-def _progress(what: str, total: int) -> tqdm[None]:
-    return tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None)
+def _progress(what: str, total: int) -> Any:
+    return progress(total=total, desc=what, unit="B", unit_scale=True)

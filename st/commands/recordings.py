@@ -164,10 +164,10 @@ def run_recordings(
     if args.out is None:
         failed = _write(results, args, targets, _to_stdout, layout)
     else:
-        from tqdm import tqdm
+        from st.console import progress
 
         with _ended_by_sigterm(), atomic_write(args.out, follow_links=True) as handle:
-            bar = tqdm(results, total=len(args.audio), unit="file", disable=None)
+            bar = progress(results, total=len(args.audio), unit="file")
             failed = _write(bar, args, targets, handle.write, layout)
             if len(failed) == len(args.audio):
                 raise _all_failed(failed)

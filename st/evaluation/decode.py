@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from st.audio.audible import unheard
 from st.audio.reading import SAMPLE_RATE, read_audio
+from st.console import progress
 from st.errors import EvaluationError
 from st.evaluation.corpus import Utterance, make_batches
 from st.evaluation.decoder import Decoded, Decoder, Waveform
@@ -59,13 +58,13 @@ def decode_utterances(
         else f"{len(utterances)} recordings"
     )
     logger.info("decoding %s (%.1f min) in %d batches", what, total_s / 60, len(batches))
-    with tqdm(
+    with progress(
         total=round(total_s),
         initial=round(total_s - waiting_s),
         unit="s",
         desc=f"decoding {shard}" if shard.count > 1 else "decoding",
-        # One bar stands for all processes of one launch: they have equal shares. None: only on a terminal.
-        disable=None if shard.leads else True,
+        # One bar stands for all processes of one launch: they have equal shares.
+        hidden=not shard.leads,
         smoothing=0.05,
     ) as bar:
         nobody: list[str] = []

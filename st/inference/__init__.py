@@ -1,9 +1,4 @@
-"""Audio in, translation out.
-
->>> from st.inference import load_translator
->>> translator = load_translator("checkpoint_best.pt")  # doctest: +SKIP
->>> translator.translate("clip.mp3", to="de").translations["de"]  # doctest: +SKIP
-"""
+"""Audio in, translation out; what users need of it is in :mod:`st` itself."""
 
 from st.inference.load import load_translator
 from st.inference.results import DecodedUtterance, Translation

@@ -14,13 +14,10 @@ from pathlib import Path
 
 import sentencepiece
 
+from st.doors.parsing import parsing
 from st.errors import ConfigError
-<<<<<<< HEAD:st/text/sentencepiece_training.py
 from st.text.sentencepiece_model import without_rules_path
 from st.text.vocabulary import MASK, MBART50_CODES, SPECIALS
-=======
-from st.foreign import parsing
->>>>>>> 3173c3b (Pieces of a SentencePiece model that are no UTF-8 are an error of that file):st/data/sentencepiece_training.py
 
 VOCAB_TYPES = ("unigram", "bpe", "char")
 NUM_SPM_SPECIALS = 3

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
+from st.console import progress
 from st.errors import EvaluationError, UsageError
 from st.evaluation.covost2 import ordered
 from st.evaluation.scoring.averages import Average, average_groups
@@ -190,7 +189,7 @@ def compare(
         )
     outcomes = {
         direction: _compare_direction(direction, systems, metrics)
-        for direction in tqdm(common, desc="comparing", unit="direction", disable=None)
+        for direction in progress(common, desc="comparing", unit="direction")
     }
     return Comparison(
         systems=tuple(names),

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import subprocess
 import sys
 
 import pytest
 import torch
 
+import st
+from covost import cli as covost_cli
 from st import cli
+from st.console import progress
 from st.errors import StError, UsageError
 
 
@@ -30,7 +35,6 @@ class _Fake:
 def outcome(monkeypatch: pytest.MonkeyPatch):
     def install(value: BaseException | int) -> None:
         monkeypatch.setitem(sys.modules, "st.commands.score", _Fake(value))
-        monkeypatch.setattr(cli, "_available", lambda name: name in ("score", "evaluate"))
 
     return install
 
@@ -92,22 +96,85 @@ def test_no_command_or_an_unknown_one_exits_2_and_help_lists_them(capsys) -> Non
     assert "score a file of hypotheses" in printed
 
 
-def test_a_missing_command_hurts_only_itself(monkeypatch, capsys) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "absent", "is not there")
-    assert cli.main(["absent"]) == 1
-    assert "'absent' is not part of this installation" in capsys.readouterr().err
-    assert cli.main(["--help"]) == 0
-    assert "absent" not in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("name", list(cli.COMMANDS))
 def test_every_command_explains_itself(name, capsys) -> None:
-    if not cli._available(name):
-        pytest.skip("not in this installation")
     assert cli.main([name, "--help"]) == 0
     printed = capsys.readouterr().out
     assert "examples:" in printed
     importlib.import_module(f"st.commands.{name}")
+
+
+MAINS = {"st": cli.main, "covost": covost_cli.main}
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_version_of_the_program_and_of_every_command(program: str, capsys) -> None:
+    for arguments in (["--version"], [{"st": "score", "covost": "stats"}[program], "--version"]):
+        assert MAINS[program](arguments) == 0
+        assert capsys.readouterr().out == f"{program} {st.__version__}\n"
+
+
+class _Talker(_Fake):
+    def run(self, _) -> int:
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING):
+            logging.getLogger("st.talker").log(level, "level %d", level)
+        list(progress([1, 2], desc="walking", file=sys.stdout))
+        return 0
+
+
+ALL = ["debug: level 10", "level 20", "warning: level 30"]
+
+
+@pytest.mark.parametrize(("flags", "lines"), [([], ALL[1:]), (["--verbose"], ALL), (["--quiet"], ALL[2:])])
+@pytest.mark.parametrize("program", MAINS)
+@pytest.mark.parametrize("before", [True, False])
+def test_log_levels_before_and_behind_the_command(
+    program: str, flags: list[str], lines: list[str], before: bool, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {"st": "score", "covost": "stats"}[program]
+    monkeypatch.setitem(sys.modules, f"{program}.commands.{name}", _Talker(0))
+    assert MAINS[program]([*flags, name] if before else [name, *flags]) == 0
+    assert capsys.readouterr().err.splitlines() == [f"{program}: {line}" for line in lines]
+
+
+@pytest.mark.parametrize(("flags", "drawn"), [([], True), (["--quiet"], False)])
+def test_progress_bars_are_for_terminals(flags: list[str], drawn: bool, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "st.commands.score", _Talker(0))
+    assert cli.main(["score", *flags]) == 0
+    assert "walking" not in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert cli.main(["score", *flags]) == 0
+    assert ("walking" in capsys.readouterr().out) == drawn
+
+
+def test_verbose_and_quiet_exclude_each_other(capsys) -> None:
+    assert cli.main(["score", "--verbose", "--quiet"]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("st tra", {"translate", "transcribe"}), ("st translate --ensem", {"--ensemble"}), ("covost ver", {"verify"})],
+)
+def test_shells_complete_commands_and_options(line: str, expected: set[str]) -> None:
+    pytest.importorskip("argcomplete")
+    program = line.split()[0]
+    code = f"import os; os.dup2(1, 8); from {program}.cli import main; main([])"  # Shells read descriptor 8.
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | asked
+    )
+    assert {word.strip() for word in done.stdout.splitlines()} == expected, done.stderr
+
+
+def test_the_public_api_is_what_dir_lists_and_importing_it_is_light() -> None:
+    code = "import st, sys; sys.exit(any(name in sys.modules for name in ('torch', 'fairseq', 'numpy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert {"load", "load_translator", "Translator", "TranscriptOptions", "BeamOptions", "StError"} < set(dir(st))
+    assert all(getattr(st, name) for name in dir(st))
+    assert st.load_translator is importlib.import_module("st.inference").load_translator
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = st.nothing
 
 
 def test_help_needs_no_heavy_package() -> None:

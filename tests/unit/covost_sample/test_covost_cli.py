@@ -12,9 +12,7 @@ from covost import cli
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main(["sample", "--help"])
-    assert exit_info.value.code == 0
+    assert cli.main(["sample", "--help"]) == 0
     text = capsys.readouterr().out
     assert "examples:" in text
     assert "all languages and splits together" in text
@@ -24,17 +22,14 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_general_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["--help"])
+    assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in cli.COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [[], ["bake"], ["sample"], ["sample", "--out", "x", "--hours", "many"]])
 def test_wrong_arguments_exit_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main(arguments)
-    assert exit_info.value.code == 2
+    assert cli.main(arguments) == 2
 
 
 def test_impossible_settings_are_one_sentence_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,8 +72,8 @@ def test_a_corpus_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_command_is_light_until_it_runs() -> None:
     code = (
-        "import sys; import covost.cli as c; c.build_parser('sample');"
+        "import sys; import covost.cli as c; c.main(['sample', '--help']);"
         "print([m for m in ('numpy', 'babel', 'torch', 'soundfile', 'espeakng_loader') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert result.stdout.endswith("\n[]\n")
