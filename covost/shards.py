@@ -21,7 +21,7 @@ from covost.stores.store import StorePaths, StoreRecord, read_records
 from covost.tree.tree import PreparedTree
 from st.data.config import CONFIG_FILENAME
 from st.doors.parsing import parsing
-from st.errors import AudioError, ManifestError, UsageError
+from st.errors import AudioError, ManifestError
 
 SHARDS_FOLDER = "shards"
 _DELETED_FOLDER = ".shards.deleted"
@@ -37,18 +37,6 @@ class Shard:
 
     RECORD: ClassVar[str] = "shard.json"
     """Written last; says which clips the run meant."""
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read ``i/n``.
-
-        Raises:
-            UsageError: If it is not of this form, or not 1 <= i <= n.
-        """
-        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise UsageError(f"--shard is {text!r}; expected i/n with i from 1 to n, such as 2/8")
-        return cls(int(match[2]), int(match[1]))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"

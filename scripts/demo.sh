@@ -39,7 +39,7 @@ say "4/6  training, stage 2: the decoder learns to translate"
 train demo_translation translation checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_best.pt")"
 
 say "5/6  BLEU of every direction on the test set"
-st evaluate --checkpoint "$out/translation/checkpoint_best.pt" --data "$out/data" --directions "$directions" \
+st evaluate --overwrite --checkpoint "$out/translation/checkpoint_best.pt" --data "$out/data" --directions "$directions" \
     --subset test --out "$out/report" --train-log "$out/ctc/train.log" "$out/translation/train.log"
 
 say "6/6  one of the test recordings, translated"

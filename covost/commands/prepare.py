@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.options import add_shard_argument
 from st.cpus import allotted_cpus
 
 if TYPE_CHECKING:
@@ -41,11 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
     add = parser.add_argument
     add("--jobs", type=int, default=allotted_cpus(), help="decoding processes (default: %(default)s)")
-    add(
-        "--shard",
-        metavar="I/N",
-        help="only decode the I-th of N parts of every store, into OUT/shards; covost merge puts N such runs together "
-        "(default: do everything)",
+    add_shard_argument(
+        parser,
+        "only decode the i-th of n parts of every store, into OUT/shards; covost merge puts n such runs together",
     )
 
 
@@ -136,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from covost.prepare import prepare, prepare_shard
     from covost.shards import Shard
 
-    shard = Shard.parse(args.shard) if args.shard is not None else None
+    shard = None if args.shard is None else Shard(number=args.shard[0], total=args.shard[1])
     config = read_config(args, args.jobs)
     summary = prepare(config) if shard is None else prepare_shard(config, shard)
     what = args.out if shard is None else f"shard {shard} of {args.out}"

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
+
 DESCRIPTION = """\
 Average the weights of several checkpoints of one training, which often translates better than the best of them. Sums
 are taken in fp32; checkpoints of another shape or with other vocabularies are refused.
@@ -24,11 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="FILE", help="checkpoints to average")
     parser.add_argument("--out", required=True, type=Path, help="file, or folder with --to hf")
     parser.add_argument("--to", default="fairseq", choices=("hf", "fairseq"), help="format to write (default: fairseq)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")
-    parser.add_argument("--spm", type=Path, metavar="FILE", help="SentencePiece model, if the files have none")
-    parser.add_argument("--dict", type=Path, metavar="FILE", help="fairseq dictionary of the decoder, likewise")
-    parser.add_argument("--ctc-vocab", type=Path, metavar="FILE", help="vocab.json of the CTC head, likewise")
-    parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists (default: refuse)")
+    add_vocabulary_arguments(parser)
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

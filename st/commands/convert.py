@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
+
 DESCRIPTION = """\
 Write a model in another format. hf: a folder that transformers loads (SpeechEncoderDecoderModel, with the CTC head and
 its vocabulary under ctc/; Wav2Vec2ForCTC or Wav2Vec2Model for models without a decoder). fairseq: a .pt file that
@@ -30,10 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="number type to write (default: that of IN)"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")
-    parser.add_argument("--spm", type=Path, metavar="FILE", help="SentencePiece model, if IN has none")
-    parser.add_argument("--dict", type=Path, metavar="FILE", help="fairseq dictionary of the decoder, if IN has none")
-    parser.add_argument("--ctc-vocab", type=Path, metavar="FILE", help="vocab.json of the CTC head, if IN has none")
+    add_vocabulary_arguments(parser)
     parser.add_argument(
         "--language-id",
         action="append",
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists (default: refuse)")
+    add_overwrite_argument(parser, "OUT")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.options import (
+    add_compute_arguments,
+    add_overwrite_argument,
+    add_shard_argument,
+    check_threads,
+)
 from st.commands.recordings import add_ensemble_argument, in_flags, warn_untrained
 
 if TYPE_CHECKING:
@@ -49,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ensemble_argument(parser)
     parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder made by `covost prepare`")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add_overwrite_argument(parser, "another evaluation in --out")
     parser.add_argument(
         "--directions",
         default="all",
@@ -69,22 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let the decoder write the transcripts, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; "
         "for models trained with --add-transcripts (default: the CTC head's best path)",
     )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
-    parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
-    )
+    add_compute_arguments(parser)
     parser.add_argument(
         "--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, padded (default: 120)"
     )
     parser.add_argument(
         "--batch-size", type=int, metavar="N", help="recordings per batch at most (default: as --batch-seconds allows)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
-    parser.add_argument(
-        "--shard",
-        metavar="i/n",
-        help="decode only the i-th of n parts; the last part to finish writes the results (default: everything)",
-    )
+    add_shard_argument(parser, "decode only the i-th of n parts; the last part to finish writes the results")
     parser.add_argument(
         "--published",
         default="auto",
@@ -117,7 +116,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from st.data.manifest import subset_files
-    from st.errors import UsageError
     from st.evaluation.corpus import choose_directions
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.report.tables import terminal_summary
@@ -130,8 +128,7 @@ def run(args: argparse.Namespace) -> int:
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
     subset_files(args.data, args.subset, directions)
-    if args.threads is not None and args.threads < 1:
-        raise UsageError(f"--threads is {args.threads}; expected at least 1")
+    check_threads(args.threads)
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
     tune(args.threads)
@@ -141,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         batch_seconds=args.batch_seconds,
         batch_size=args.batch_size,
         shard=shard,
+        overwrite=args.overwrite,
         settings=_settings(args),
         numerics=numerics(choose_device(own_device(args.device, os.environ))),
         published=args.published,

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from st.commands.options import add_overwrite_argument, refuse_existing
+
 DESCRIPTION = """\
 Draw loss, BLEU and error rates over the updates of a training. RUN is the folder that it saved to, or a log: log.jsonl,
 or what fairseq printed with --log-format json. Several runs are compared by their validation curves.
@@ -23,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a training, or its log")
     parser.add_argument("--out", required=True, type=Path, help="file to write, .html or .svg")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.suffix not in SUFFIXES:
         raise UsageError(f"--out {args.out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    refuse_existing(args.out, args.overwrite)
     names = _names(args.runs)
     charts = draw_runs({name: read_run(path) for name, path in zip(names, args.runs, strict=True)})
     write_plot(args.out, charts, "Training: " + ", ".join(names))

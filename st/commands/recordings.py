@@ -7,15 +7,18 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from st.commands.options import add_compute_arguments, add_overwrite_argument
+from st.commands.recording_files import OTHER_NAMES, STDIN
 
 if TYPE_CHECKING:
     from st.errors import ConfigError, UsageError
     from st.inference import DecodedUtterance, Translation, Translator
-    from st.inference.recordings import Formatter, RecordingResult, Source
+    from st.inference.recordings import Formatter, RecordingResult
 
     Layout = tuple[str, Formatter]
 
@@ -27,22 +30,24 @@ FLAGS = {"length_penalty": "--lenpen", "model_weight": "--lm-weight", "weight": 
 """Fields of options whose flags have other names."""
 
 
+FORMATS = ("text", "tsv", "json")
 FORMATS_HELP = (
     "text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
-    "json: one object per line (default: text)"
+    "json: one object per line (default: what --out ends in, else text)"
 )
 
 
 def add_recording_arguments(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = ("text", "tsv", "json"), formats_help: str = FORMATS_HELP
+    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS, formats_help: str = FORMATS_HELP
 ) -> None:
     """Declare the options that both commands have."""
     parser.add_argument(
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; - reads one from standard input; names that begin with "
-        "a dash go behind --",
+        help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; a folder stands for all recordings in it and below, a "
+        "quoted pattern such as 'talks/**/*.wav' for what it fits; - reads one from standard input; names that begin "
+        "with a dash go behind --",
     )
     parser.add_argument(
         "--checkpoint", required=True, metavar="C", help="a .pt file of a training, the folder of a model, or a hub id"
@@ -53,19 +58,17 @@ def add_recording_arguments(
         metavar="DATA",
         help="prepared tree to take the vocabularies from (default: those in the checkpoint)",
     )
-    parser.add_argument(
-        "--format",
-        default="text",
-        choices=formats,
-        help=formats_help,
+    parser.add_argument("--format", type=lambda name: OTHER_NAMES.get(name, name), choices=formats, help=formats_help)
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--out", type=Path, metavar="FILE", help="write there instead of standard output")
+    place.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="write a file for each recording there, named after it and laid out as the folder it comes from",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of standard output")
-    parser.add_argument("--force", action="store_true", help="replace an existing --out (default: refuse)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
-    parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    add_overwrite_argument(parser, "what is written to")
+    add_compute_arguments(parser)
     parser.add_argument(
         "--keep-all",
         action="store_true",
@@ -84,37 +87,6 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
         help="another checkpoint with the same dictionary, whose probabilities are averaged with those of --checkpoint; "
         "give it again for more",
     )
-
-
-def check_output(args: argparse.Namespace) -> None:
-    """Raise UsageError before any work if the results would have nowhere to go, or only in place of what is read."""
-    from st.errors import UsageError
-
-    if args.out is None and sys.stdout is None:
-        raise UsageError("standard output is closed; name a file with --out")
-    if "-" in args.audio and sys.stdin is None:
-        raise UsageError("standard input (-) is closed; name a file")
-    if args.out is not None and args.out.is_dir():
-        raise UsageError(f"--out {args.out}: is a folder; name a file")
-    if args.out is not None and args.out.is_file():
-        for name in (args.checkpoint, *args.audio):
-            if _is_read_from(name, args.out):
-                raise UsageError(f"--out {args.out}: would replace {name}, which is read; name another file")
-    if args.out is not None and args.out.is_file() and not args.force:
-        raise UsageError(f"--out {args.out}: exists already; add --force to replace it")
-    if args.audio.count("-") > 1:
-        raise UsageError("standard input (-) can be read only once")
-    if args.threads is not None and args.threads < 1:
-        raise UsageError(f"--threads is {args.threads}; expected at least 1")
-
-
-def _is_read_from(name: str | Path, file: Path) -> bool:
-    """Return whether a recording is this file, or a slice of it."""
-    from st.audio.reading import parse_slice
-
-    place = parse_slice(str(name))
-    candidates = [Path(name)] if place is None else [Path(name), Path(place[0])]
-    return any(path.is_file() and path.samefile(file) for path in candidates)
 
 
 def in_flags(error: ConfigError) -> UsageError:
@@ -157,23 +129,26 @@ def run_recordings(
         targets: Target languages; none to transcribe.
         layout: First line and formatter, instead of those of ``--format``.
     """
-    from st.files import atomic_write
-    from st.inference.recordings import decode_recordings
+    from st.console import progress
+    from st.inference.recordings import FORMATS as FORMATTERS
+    from st.inference.recordings import decode_recordings, header
 
     results = decode_recordings(translator, [(name, _source(name)) for name in args.audio], targets)
-    if args.out is None:
-        failed = _write(results, args, targets, _to_stdout, layout)
-    else:
-        from st.console import progress
-
-        with _ended_by_sigterm(), atomic_write(args.out, follow_links=True) as handle:
-            bar = progress(results, total=len(args.audio), unit="file")
-            failed = _write(bar, args, targets, handle.write, layout)
-            if len(failed) == len(args.audio):
-                raise _all_failed(failed)
-        logger.info("wrote %s", args.out)
-    if len(failed) == len(args.audio):
-        raise _all_failed(failed)
+    first, formatter = layout or (header(args.format, targets), FORMATTERS[args.format])
+    to_terminal = args.out is None and not args.files and sys.stdout.isatty()
+    failed = []
+    with _ended_by_sigterm(), _writer(args) as write:
+        for number, result in enumerate(progress(results, total=len(args.audio), unit="file", hidden=to_terminal)):
+            if result.decoded is None:
+                failed.append(result)
+                continue
+            _warn(result.name, result.decoded, targets)
+            write(number, first + formatter(result, targets, bool(args.files) or len(args.audio) == 1))
+            first = first if args.files else ""
+        if len(failed) == len(args.audio):
+            raise _all_failed(failed)
+    if args.out or args.files:
+        logger.info("wrote %s", args.out or f"{len(args.files) - len(failed)} files to {args.output_dir}")
     for result in failed:
         sys.stderr.write(f"st: skipped {result.name}: {_reason(result)}\n")
     if failed:
@@ -195,8 +170,8 @@ def _reason(result: RecordingResult) -> str:
     return str(result.error).removeprefix(f"{result.name}: ")
 
 
-def _source(name: str) -> Source:
-    return sys.stdin.buffer if name == "-" else name
+def _source(name: str) -> str | BinaryIO:
+    return sys.stdin.buffer if name == STDIN else name
 
 
 @contextmanager
@@ -216,32 +191,24 @@ def _exit(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _to_stdout(line: str) -> None:
+@contextmanager
+def _writer(args: argparse.Namespace) -> Iterator[Callable[[int, str], object]]:
+    """Give what writes the result of a recording, told its number: to its own file, to ``--out`` or to standard output."""
+    from st.files import atomic_write, write_text
+
+    if args.out is not None:
+        with atomic_write(args.out, follow_links=True) as handle:
+            yield lambda _, text: handle.write(text)
+    elif args.files:
+        yield lambda number, text: write_text(args.files[number], text)
+    else:
+        yield lambda _, text: _to_stdout(text)
+
+
+def _to_stdout(text: str) -> None:
     # Whole lines at once, so that an interruption leaves no half of one.
-    sys.stdout.write(line)
+    sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def _write(
-    results: Iterable[RecordingResult],
-    args: argparse.Namespace,
-    targets: Sequence[str],
-    write: Callable[[str], object],
-    layout: Layout | None,
-) -> list[RecordingResult]:
-    """Write what was decoded; return what was not."""
-    from st.inference.recordings import FORMATS, header
-
-    failed = []
-    first, formatter = layout or (header(args.format, targets), FORMATS[args.format])
-    for result in results:
-        if result.decoded is None:
-            failed.append(result)
-            continue
-        _warn(result.name, result.decoded, targets)
-        write(first + formatter(result, targets, len(args.audio) == 1))
-        first = ""
-    return failed
 
 
 def _warn(name: str, decoded: DecodedUtterance, targets: Sequence[str]) -> None:

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, check_output, in_flags, run_recordings
+from st.commands.recording_files import settle_files
+from st.commands.recordings import FORMATS as PLAIN_FORMATS
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, in_flags, run_recordings
 
 if TYPE_CHECKING:
     from st.commands.recordings import Layout
@@ -22,16 +24,17 @@ be used is skipped and listed; the exit code is then 3.
 EXAMPLES = """\
 examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt
-  st transcribe talks/*.wav --checkpoint run/checkpoint_best.pt --format tsv --out talks.tsv
+  st transcribe talks/*.wav --checkpoint run/checkpoint_best.pt --out talks.tsv
+  st transcribe talks --checkpoint run/checkpoint_best.pt --format srt --output-dir subtitles
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
-  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times segment --format srt --out clip.srt
+  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --out clip.srt
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
 
 SUBTITLES = ("srt", "vtt")
 """Formats that cannot tell recordings apart."""
-FORMATS = ("text", "tsv", "json", *SUBTITLES)
+FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
 LM_BEAM, DECODER_BEAM = 32, 5
 LM_WEIGHT = 0.5
 LABEL_FLOOR = -12.0
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from st.errors import ConfigError
 
     # What the command line got wrong is said before a large model is read.
-    check_output(args)
+    settle_files(args, FORMATS)
     _check_usage(args)
     try:
         options = _options(args)
@@ -104,8 +107,10 @@ def _check_usage(args: argparse.Namespace) -> None:
 
     if args.format in SUBTITLES:
         args.times = args.times or "segment"
-        if len(args.audio) > 1:
-            raise UsageError(f"--format {args.format} holds one recording; found {len(args.audio)}")
+        if len(args.audio) > 1 and not args.files:
+            raise UsageError(
+                f"--format {args.format} holds one recording; found {len(args.audio)}; --output-dir writes a file for each"
+            )
     if args.lang is not None:
         args.lang = canonical(args.lang)
     if args.joint_ctc_weight is not None and args.lang is None:

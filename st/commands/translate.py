@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from st.commands.recording_files import settle_files
 from st.commands.recordings import (
+    FORMATS,
     add_ensemble_argument,
     add_recording_arguments,
-    check_output,
     in_flags,
     run_recordings,
     warn_untrained,
@@ -26,7 +27,8 @@ A recording that cannot be used is skipped and listed; the exit code is then 3.
 EXAMPLES = """\
 examples:
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de
-  st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --format tsv --out talks.tsv
+  st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --out talks.tsv
+  st translate talks --checkpoint run/checkpoint_best.pt --to de --format json --output-dir translated
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --rescore other/checkpoint_best.pt
   st translate clip.mp3 --checkpoint a.pt --ensemble b.pt --to de
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --sample --top-p 0.9 --nbest 4 --format json
@@ -107,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     targets = list(dict.fromkeys(canonical(code.strip()) for code in args.to.split(",") if code.strip()))
     if not targets:
         raise UsageError("--to names no language; give a code such as de")
-    check_output(args)
+    settle_files(args, FORMATS)
     if args.nbest > 1 and args.format != "json":
         raise UsageError("--nbest above 1 needs --format json")
 

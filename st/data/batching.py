@@ -18,7 +18,7 @@ def make_batches(
     With the order sorted by length, an utterance meets others of its length and little is padded.
 
     Args:
-        order: Indices of the utterances, shortest first.
+        order: Indices of the utterances, shortest or longest first.
         padded_sizes: Samples of every utterance, rounded up as in a batch; indexed by ``order``.
         max_samples: Most samples of a batch, padding included; None for no limit. An utterance that is longer than
             this stands in a batch of its own.

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from st.data import batching
 from st.data.config import DataConfig
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.errors import EvaluationError, ManifestError, UsageError
@@ -131,12 +134,8 @@ def make_batches(
         max_samples: Most samples in a batch, padding counted; an utterance that is longer goes alone.
         max_utterances: Most utterances in a batch; None for any number.
     """
-    batches: list[list[Utterance]] = []
-    for utterance in sorted(utterances, key=lambda item: (-item.num_samples, item.audio)):
-        # Longest first: the first of a batch is its padded length, and memory is known to suffice after one batch.
-        room = batches and (max_utterances is None or len(batches[-1]) < max_utterances)
-        if room and (len(batches[-1]) + 1) * batches[-1][0].num_samples <= max_samples:
-            batches[-1].append(utterance)
-        else:
-            batches.append([utterance])
-    return batches
+    # Longest first: memory is known to suffice after one batch.
+    ordered = sorted(utterances, key=lambda item: (-item.num_samples, item.audio))
+    sizes = np.array([item.num_samples for item in ordered], dtype=np.int64)
+    batches = batching.make_batches(np.arange(len(ordered)), sizes, max_samples, max_utterances)
+    return [[ordered[index] for index in batch] for batch in batches]

@@ -60,6 +60,8 @@ class EvaluationConfig:
     """Most recordings in a batch; None for any number."""
     shard: Shard = WHOLE
     """Which part of the recordings to decode here."""
+    overwrite: bool = True
+    """Whether the results of another evaluation may be replaced."""
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     """Recorded in the report: checkpoint digest, decoding options, normalisation. A run with other settings does not
     go on from the results of an interrupted one."""
@@ -121,6 +123,8 @@ def evaluate(
     key = report_key(run, config.subset, test_set.rows)
     written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")
     if written not in (None, key):
+        if not config.overwrite:
+            raise UsageError(f"{out_dir}: holds another evaluation; choose another folder, or add --overwrite")
         logger.warning("%s: holds another evaluation, which this one will replace when it ends", out_dir)
     if config.shard.count > 1 and not config.shard.connected and written == key:
         # Its results were cleared away with those of all shards, and it would wait for them for ever.

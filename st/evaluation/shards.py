@@ -8,7 +8,6 @@ the first one, so that the machines need no folder in common.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from st.errors import UsageError
 
 Item = TypeVar("Item")
 
-_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LONGEST_WAIT = timedelta(days=7)
 """Between the first process to finish and the last."""
@@ -57,27 +55,24 @@ class Shard:
 WHOLE = Shard()
 
 
-def choose_shard(text: str | None, environment: Mapping[str, str]) -> Shard:
+def choose_shard(numbers: tuple[int, int] | None, environment: Mapping[str, str]) -> Shard:
     """Return the part of this process.
 
     Args:
-        text: ``i/n`` of the command line, i from 1 to n; None for what ``torchrun`` says, else everything.
+        numbers: Which part of how many, from 1; None for what ``torchrun`` says, else everything.
         environment: The process's environment.
 
     Raises:
-        UsageError: If the text is not of that form, or given under ``torchrun``.
+        UsageError: If there are numbers under ``torchrun``.
     """
     launched = all(environment.get(name) for name in _LAUNCHED) and environment["WORLD_SIZE"] != "1"
-    if text is None:
+    if numbers is None:
         if not launched:
             return WHOLE
         return Shard(int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"]), connected=True)
     if launched:
-        raise UsageError(f"--shard {text}: torchrun divides the work already; leave --shard out")
-    match = _SHARD.fullmatch(text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard is {text!r}; expected i/n with i from 1 to n, such as 1/3, 2/3 and 3/3")
-    return Shard(int(match[1]), int(match[2]))
+        raise UsageError(f"--shard {numbers[0]}/{numbers[1]}: torchrun divides the work already; leave --shard out")
+    return Shard(*numbers)
 
 
 @contextmanager

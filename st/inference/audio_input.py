@@ -5,15 +5,18 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
+import io
 import logging
 import operator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from st.audio.reading import MAX_PEAK, SAMPLE_RATE, read_recording, source_name, to_mono
+from st.audio.reading import MAX_PEAK, SAMPLE_RATE, read_recording, read_stream, source_name, to_mono
 from st.errors import AudioError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +28,8 @@ SAMPLE_RATES = (1000, 10_000_000)
 """Least and most samples per second of an array; beyond, resampling takes for ever, or makes much of little."""
 
 Waveform = npt.NDArray[np.float32]
-AudioLike: TypeAlias = "str | Path | bytes | npt.NDArray[Any]"
+AudioLike: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO | npt.NDArray[Any] | torch.Tensor | Sequence[Any] | Mapping[str, Any]"
+"""What stands for a recording; :func:`load_waveform` says how each is read."""
 
 
 def load_waveform(
@@ -38,10 +42,14 @@ def load_waveform(
     """Return mono samples at 16 kHz.
 
     Args:
-        audio: A file, the bytes of one, a slice ``store.zip:offset:length``, or an array of shape ``(T,)`` or
-            ``(C, T)``: floats of any width in [-1, 1], or signed integers of 16 or 32 bits at full scale. Channels are
-            averaged.
-        sample_rate: Samples per second of an array; files know their own.
+        audio: One of
+
+            - a file: its name, its bytes, an object that is open for reading bytes, or a slice ``store.zip:offset:length``;
+            - samples: an array, a tensor or a list of shape ``(T,)``, ``(C, T)`` or ``(T, C)``, floats of any width in
+              [-1, 1] or signed integers of 16 or 32 bits at full scale. Channels are averaged. The axis with at most
+              :data:`MAX_CHANNELS` entries is that of the channels; two such axes are refused unless one has length 1;
+            - a dictionary of Hugging Face's datasets: ``array`` and ``sampling_rate``, or ``bytes`` or ``path``.
+        sample_rate: Samples per second of an array; files and dictionaries know their own.
         max_seconds: Longest recording accepted; None for any.
         name: What messages call it; None is the name of the file, or how many bytes there are.
 
@@ -53,17 +61,70 @@ def load_waveform(
             is too long.
         TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
-    if isinstance(audio, np.ndarray):
-        samples = _from_array(audio, sample_rate)
-        name = name or "array"
-    elif isinstance(audio, (str, Path, bytes)):
+    if isinstance(audio, Mapping):
+        audio, sample_rate = _from_dictionary(audio, sample_rate)
+    if hasattr(audio, "read"):
+        audio, name = _contents(audio, name)
+    if isinstance(audio, (bytearray, memoryview)):
+        audio = bytes(audio)
+    if isinstance(audio, (str, Path, bytes)):
         name = name or source_name(audio)
         samples = _from_file(audio, name, max_seconds)
     else:
-        raise TypeError(f"audio is a {type(audio).__name__}; expected a file name, bytes or a numpy array")
+        samples = _from_array(_as_array(audio), sample_rate)
+        name = name or "array"
     if max_seconds is not None and len(samples) > max_seconds * SAMPLE_RATE:
         raise _too_long(name, max_seconds)
     return samples
+
+
+def _from_dictionary(audio: Mapping[str, Any], sample_rate: int) -> tuple[Any, int]:
+    """Return what a dictionary of Hugging Face's datasets holds, and its rate."""
+    if audio.get("array") is not None:
+        return audio["array"], audio.get("sampling_rate", sample_rate)
+    found = next((audio[key] for key in ("bytes", "path") if audio.get(key) is not None), None)
+    if found is None:
+        raise TypeError(
+            f"audio is a dictionary of {', '.join(map(str, audio)) or 'nothing'}; expected array and sampling_rate"
+        )
+    return found, sample_rate
+
+
+def _contents(handle: Any, name: str | None) -> tuple[bytes, str]:
+    """Return what is left to read of a file that is open, and its name."""
+    given = name or getattr(handle, "name", None)
+    name = given if isinstance(given, str) else "open file"
+    if isinstance(handle, io.TextIOBase):
+        raise TypeError(f"{name} is open for text; open it for bytes, with mode 'rb'")
+    return read_stream(handle, name), name
+
+
+def _as_array(audio: Any) -> npt.NDArray[Any]:
+    if isinstance(audio, np.ndarray):
+        return audio
+    if isinstance(audio, torch.Tensor):
+        values = audio.detach().cpu()
+        return np.asarray(values.float() if values.is_floating_point() else values)
+    if not isinstance(audio, (list, tuple)):
+        raise TypeError(
+            f"audio is a {type(audio).__name__}; expected a file, its bytes, an array, a tensor, a list or a dictionary "
+            "with array and sampling_rate"
+        )
+    try:
+        return np.asarray(audio, dtype=None if audio else np.float32)
+    except ValueError:
+        raise TypeError("audio is a list of lists of different lengths; expected samples, or channels alike") from None
+
+
+def _channels_first(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return samples ``(T,)`` or ``(C, T)``; see :func:`load_waveform`."""
+    if samples.ndim == 1 or (samples.ndim == 2 and samples.size == 0):
+        return samples
+    if samples.ndim != 2 or min(samples.shape) > MAX_CHANNELS:
+        raise TypeError(f"audio has shape {samples.shape}; expected (T,), (C, T) or (T, C), C at most {MAX_CHANNELS}")
+    if min(samples.shape) > 1 and max(samples.shape) <= MAX_CHANNELS:
+        raise TypeError(f"audio has shape {samples.shape}, which may be (C, T) or (T, C); average the channels first")
+    return samples if samples.shape[0] <= samples.shape[1] else samples.T
 
 
 def _too_long(name: str, max_seconds: float) -> AudioError:
@@ -100,8 +161,7 @@ def _checked_rate(sample_rate: int) -> int:
 
 def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:
     sample_rate = _checked_rate(sample_rate)
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[0] > MAX_CHANNELS):
-        raise TypeError(f"audio has shape {samples.shape}; expected (T,) or (C, T)")
+    samples = _channels_first(samples)
     if samples.dtype.kind == "i" and samples.dtype.itemsize in (2, 4):  # in either byte order
         waveform = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     elif np.issubdtype(samples.dtype, np.floating):

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
 
-import numpy as np
-
-from st.audio.reading import read_stream
+from st.audio.reading import SAMPLE_RATE
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.results import DecodedUtterance, Translation
 from st.inference.translator import Translator
+from st.inference.word_times import TimedText, join_words
 
 STDIN = "standard input"
 
 CHUNK = 16
 """Recordings read before they are decoded together, sorted by length."""
-
-Source: TypeAlias = "AudioLike | BinaryIO"
-"""What is recorded, or standard input, which is read when its turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +25,12 @@ class RecordingResult:
 
     name: str
     decoded: DecodedUtterance | None
+    duration_s: float = 0.0
     error: StError | None = None
 
 
 def decode_recordings(
-    translator: Translator, sources: Sequence[tuple[str, Source]], targets: Sequence[str]
+    translator: Translator, sources: Sequence[tuple[str, AudioLike]], targets: Sequence[str]
 ) -> Iterator[RecordingResult]:
     """Decode recordings in the order given.
 
@@ -55,14 +50,16 @@ def decode_recordings(
         waveforms = [waveform for _, waveform, _ in read if waveform is not None]
         decoded = iter(translator.decode(waveforms, [targets] * len(waveforms)))
         for name, waveform, error in read:
-            yield RecordingResult(name, None if waveform is None else next(decoded), error)
+            if waveform is None:
+                yield RecordingResult(name, None, error=error)
+            else:
+                yield RecordingResult(name, next(decoded), len(waveform) / SAMPLE_RATE)
 
 
-def _read(source: Source) -> tuple[Waveform | None, StError | None]:
+def _read(source: AudioLike) -> tuple[Waveform | None, StError | None]:
     try:
-        if isinstance(source, (str, Path, bytes, np.ndarray)):
-            return load_waveform(source), None
-        return load_waveform(read_stream(source, STDIN), name=STDIN), None
+        # An open file is read when its turn comes.
+        return load_waveform(source, name=STDIN if hasattr(source, "read") else None), None
     except (AudioError, ManifestError) as error:
         return None, error
     except OSError as error:
@@ -108,20 +105,40 @@ def format_tsv(result: RecordingResult, targets: Sequence[str], single: bool) ->
 
 
 def format_json(result: RecordingResult, targets: Sequence[str], single: bool) -> str:  # noqa: ARG001
-    """Return one JSON object on one line."""
+    """Return one JSON object on one line, with the keys ``text``, ``segments`` and ``words`` as Whisper calls them."""
+    return json_line(json_content(result, targets))
+
+
+def json_line(content: Mapping[str, object]) -> str:
+    """Write one JSON object on one line."""
+    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
+    return line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+
+
+def json_content(result: RecordingResult, targets: Sequence[str]) -> dict[str, object]:
+    """Return what the JSON of a result that has been decoded says; docs/decoding.md explains the keys."""
     decoded = result.decoded
     if decoded is None:
-        return ""
-    content: dict[str, object] = {"audio": result.name, "transcript": decoded.transcript}
+        return {}
+    text = decoded.translations[targets[0]] if targets else decoded.transcript or ""
+    whole = [TimedText(text, 0.0, result.duration_s, 1.0)] if text else []
+    content: dict[str, object] = {"audio": result.name, "text": text, "transcript": decoded.transcript}
+    segments = whole if decoded.words is None else join_words(decoded.words, text)
+    content["segments"] = [{**_span(segment), "text": segment.text} for segment in segments]
+    if decoded.words is not None:
+        content["words"] = [{"word": word.text, **_span(word)} for word in decoded.words]
     if targets:
         content["translations"] = dict(decoded.translations)
         content["nbest"] = {code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()}
     else:
         content |= {"truncated": decoded.truncated, "repetition": decoded.repetition}
     content["empty_because"] = decoded.reason
-    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    # File names may hold bytes that are no UTF-8; JSON has the same escapes for them as Python.
-    return line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return content
+
+
+def _span(timed: TimedText) -> dict[str, float]:
+    return {"start": round(timed.start_s, 3), "end": round(timed.end_s, 3)}
 
 
 def _json_of(item: Translation) -> dict[str, object]:

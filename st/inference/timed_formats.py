@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Callable, Sequence
 
-from st.inference.recordings import RecordingResult, format_json, one_line
+from st.inference.recordings import RecordingResult, json_content, json_line, one_line
 from st.inference.word_times import TimedText, join_words
 
 UNITS = ("word", "segment")
@@ -40,8 +39,8 @@ def _tsv(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> 
     )
 
 
-def _json(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> str:
-    content = json.loads(format_json(result, [], single))
+def _json(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> str:  # noqa: ARG001
+    content = json_content(result, [])
     content["pieces"] = [
         {
             "text": piece.text,
@@ -51,8 +50,7 @@ def _json(result: RecordingResult, pieces: Sequence[TimedText], single: bool) ->
         }
         for piece in pieces
     ]
-    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return json_line(content)
 
 
 def _srt(result: RecordingResult, pieces: Sequence[TimedText], single: bool) -> str:  # noqa: ARG001

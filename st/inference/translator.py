@@ -15,6 +15,7 @@ import torch
 
 from st.audio.audible import unheard
 from st.audio.reading import SAMPLE_RATE
+from st.data.batching import make_batches
 from st.data.dataset import pad_rows, standardize
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
@@ -194,12 +195,10 @@ class Translator:
             ValueError: If there are not as many lists of target languages as recordings.
         """
         _check_as_many(waveforms, target_languages)
-        order = sorted(range(len(waveforms)), key=lambda index: -len(waveforms[index]))
+        sizes = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+        order = np.argsort(-sizes, kind="stable")
         results: dict[int, DecodedUtterance] = {}
-        while order:
-            # Longest first, so the first of a batch tells how wide it is padded.
-            size = max(1, int(batch_seconds * SAMPLE_RATE / max(1, len(waveforms[order[0]]))))
-            batch, order = order[:size], order[size:]
+        for batch in make_batches(order, sizes, int(batch_seconds * SAMPLE_RATE), None):
             decoded = self.decode_batch([waveforms[i] for i in batch], [target_languages[i] for i in batch])
             results.update(zip(batch, decoded, strict=True))
         return [results[index] for index in range(len(waveforms))]

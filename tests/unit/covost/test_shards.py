@@ -12,6 +12,7 @@ import pytest
 
 from covost.cli import main
 from covost.shards import Shard
+from st.commands.options import shard_numbers
 from st.errors import UsageError
 
 OPTIONS = ["--directions", "en_de,en_ca"]
@@ -217,7 +218,7 @@ def test_shards_may_be_made_elsewhere_and_brought_together(
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/3/5", "-1/3"])
 def test_shards_that_do_not_exist_are_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="expected i/n with i from 1 to n"):
-        Shard.parse(text)
+        shard_numbers(text)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 100])

@@ -80,7 +80,7 @@ def test_decoder_transcribes_as_its_beam_search_does(
 def test_i08_transcripts_that_the_limit_cuts_off_are_flagged_and_warned_of(
     translator: Translator, recordings: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    args = Namespace(audio=[str(recordings / "a.wav")], out=tmp_path / "out.json", format="json")
+    args = Namespace(audio=[str(recordings / "a.wav")], out=tmp_path / "out.json", files=[], format="json")
     for limit, cut in ((2, True), (200, False)):
         options = BeamOptions(beam=1, max_len_b=limit, joint_ctc_weight=1.0)
         caplog.clear()

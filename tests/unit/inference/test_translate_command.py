@@ -125,7 +125,7 @@ def test_i14_existing_output_is_kept_unless_forced(run, tmp_path: Path) -> None:
     out.write_text("mine")
     code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(out))
     assert code == 2
-    assert "--force" in err
+    assert "add --overwrite" in err
     assert out.read_text() == "mine"
     assert run("translate", *GOOD, "--to", "de", "--format", "tsv", "--out", str(out), "--force")[0] == 0
     assert out.read_text(encoding="utf-8") == written
@@ -138,8 +138,8 @@ def test_i14_a_link_stays_and_its_target_is_written(run, tmp_path: Path) -> None
     link.symlink_to(target)
     code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(link))
     assert (code, target.read_text()) == (2, "mine")
-    assert "--force" in err
-    assert run("translate", "a.wav", "--to", "de", "--out", str(link), "--force")[0] == 0
+    assert "add --overwrite" in err
+    assert run("translate", "a.wav", "--to", "de", "--out", str(link), "--overwrite")[0] == 0
     assert link.is_symlink()
     assert target.read_text(encoding="utf-8") == run("translate", "a.wav", "--to", "de")[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "target.txt"]
@@ -170,7 +170,7 @@ def test_i14_interrupted_output_leaves_nothing(
     def fail(*_: object) -> str:
         raise error
 
-    monkeypatch.setattr("st.inference.recordings.FORMATS", {"text": fail})
+    monkeypatch.setattr("st.inference.recordings.FORMATS", {"tsv": fail})
     with contextlib.suppress(RuntimeError):
         assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 130
     assert list(tmp_path.iterdir()) == []
@@ -246,7 +246,7 @@ def test_i14_what_is_read_is_not_replaced(run, recordings: Path, recording: str)
     shutil.copy(recordings / "a.wav", recordings / "copy.wav")
     (recordings / "link.wav").unlink(missing_ok=True)
     (recordings / "link.wav").symlink_to("copy.wav")
-    code, out, err = run("transcribe", "a.wav", recording, "--out", "copy.wav", "--force")
+    code, out, err = run("transcribe", "a.wav", recording, "--out", "copy.wav", "--overwrite")
     assert (code, out) == (2, "")
     assert f"--out copy.wav: would replace {recording}, which is read" in err
     assert (recordings / "copy.wav").read_bytes() == (recordings / "a.wav").read_bytes()
@@ -259,7 +259,7 @@ def test_i14_sigterm_leaves_nothing(run, tmp_path: Path, monkeypatch: pytest.Mon
         return ""
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("st.inference.recordings.FORMATS", {"text": terminate})
+    monkeypatch.setattr("st.inference.recordings.FORMATS", {"tsv": terminate})
     assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 143
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before
@@ -292,7 +292,7 @@ def test_a_closed_standard_error_stops_nothing(run, monkeypatch: pytest.MonkeyPa
         (["a.wav", "--to", "de", "--device", "abacus"], 2, "no device 'abacus'"),
         (["a.wav", "--to", "de", "--device", "mps"], 2, "no device 'mps'; choose from: auto, cpu, cuda, cuda:N"),
         (["a.wav", "--to", "de", "--out", "."], 2, "--out .: is a folder"),
-        ([".", "--to", "de"], 1, ".: is a folder; name a recording"),
+        (["*.nothing", "--to", "de"], 2, "*.nothing: nothing has a name of this pattern"),
         (["", "--to", "de"], 1, "the name of a recording is empty; name a file"),
         (["a.wav", "--to", "de", "--lenpen", "nan"], 2, "--lenpen is nan; expected a finite number"),
         (
@@ -317,6 +317,138 @@ def test_wrong_usage_is_one_sentence(run, arguments: list[str], code: int, messa
 def test_wrong_usage_is_said_before_the_model_is_read(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("st.inference.load_translator", lambda *_, **__: pytest.fail("read the model"))
     assert run("translate", "a.wav", "--to", "klingon")[0] == 2
+
+
+def test_the_old_name_of_overwrite_still_works_and_is_not_shown(run, tmp_path: Path) -> None:
+    out = tmp_path / "x.txt"
+    out.write_text("mine")
+    assert run("translate", "a.wav", "--to", "de", "--out", str(out), "--force")[0] == 0
+    assert out.read_text() != "mine"
+    assert "--force" not in run("translate", "--help")[1]
+
+
+@pytest.fixture
+def talks(recordings: Path, tmp_path: Path) -> Path:
+    """A folder of recordings with folders in it, and files that are none."""
+    for place, name in {
+        "b.MP3": "b.mp3",
+        "day 1/a.wav": "a.wav",
+        "day 1/a.opus": "d.opus",
+        "day 2/a.wav": "c.flac",
+    }.items():
+        (tmp_path / "talks" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(recordings / name, tmp_path / "talks" / place)
+    for other in ("notes.txt", "day 1/._a.wav"):
+        (tmp_path / "talks" / other).write_text("no recording")
+    return tmp_path / "talks"
+
+
+def test_folders_and_patterns_stand_for_their_recordings_in_order(run, talks: Path) -> None:
+    everything = [str(talks / name) for name in ("b.MP3", "day 1/a.opus", "day 1/a.wav", "day 2/a.wav")]
+    for arguments, names in (
+        ([str(talks)], everything),
+        ([str(talks / "day 2"), "a.wav", str(talks / "day 1")], [everything[3], "a.wav", *everything[1:3]]),
+        ([str(talks / "**" / "a.*")], everything[1:]),
+        ([str(talks / "day*")], everything[1:]),
+        (["[ab].*"], ["a.wav", "b.mp3"]),
+    ):
+        code, out, err = run("transcribe", *arguments, "--format", "tsv")
+        assert code == 0, err
+        assert [line.split("\t")[0] for line in out.splitlines()[1:]] == names
+    (talks / "empty").mkdir()
+    code, out, err = run("transcribe", str(talks / "empty"))
+    assert (code, out) == (2, "")
+    assert "no recordings in this folder; expected files .wav" in err
+
+
+def test_a_recording_with_the_name_of_a_pattern_is_itself(run, recordings: Path) -> None:
+    shutil.copy(recordings / "c.flac", recordings / "[ab].flac")
+    try:
+        assert run("transcribe", "[ab].flac")[1] == run("transcribe", "c.flac")[1]
+    finally:
+        (recordings / "[ab].flac").unlink()
+
+
+def test_an_output_folder_has_a_file_for_each_recording(run, talks: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    arguments = ["transcribe", str(talks), "a.wav", "page.mp3", "--format", "srt", "--output-dir", str(folder)]
+    code, out, err = run(*arguments)
+    assert (code, out) == (3, ""), err
+    assert "wrote 5 files" in err
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+    assert written == ["a.srt", "b.srt", "day 1/a.opus.srt", "day 1/a.wav.srt", "day 2/a.srt"]
+    assert (folder / "a.srt").read_text(encoding="utf-8") == run("transcribe", "a.wav", "--format", "srt")[1]
+    (folder / "a.srt").write_text("mine")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "exists already; add --overwrite" in err
+    assert (folder / "a.srt").read_text() == "mine"
+    assert run(*arguments, "--overwrite")[0] == 3
+    assert (folder / "a.srt").read_text() != "mine"
+
+
+def test_an_output_folder_gives_every_table_its_header(run, tmp_path: Path) -> None:
+    assert run("translate", "a.wav", "b.mp3", "--to", "de", "--format", "tsv", "--output-dir", str(tmp_path))[0] == 0
+    for name in ("a", "b"):
+        first, second = (tmp_path / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+        assert (first, second.split("\t")[:2]) == (
+            "audio\tlanguage\ttext",
+            [f"{name}.{'wav' if name == 'a' else 'mp3'}", "de"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.wav", "./a.wav", "--output-dir", "new"], "would both be written to new/a.wav.txt"),
+        (["a.wav", "--output-dir", "b.mp3"], "--output-dir b.mp3: is a file; name a folder"),
+        (["a.wav", "--output-dir", "new", "--out", "x"], "not allowed with argument"),
+        (["a.wav", "--out", "."], "is a folder; name a file, or give it as --output-dir"),
+    ],
+)
+def test_outputs_that_cannot_be(run, recordings: Path, arguments: list[str], message: str) -> None:
+    code, out, err = run("transcribe", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not (recordings / "new").exists()
+
+
+@pytest.mark.parametrize("ending", ["txt", "tsv", "json", "jsonl", "srt", "vtt", "VTT", "other"])
+def test_the_ending_of_out_is_the_format(run, tmp_path: Path, ending: str) -> None:
+    named = {"txt": "text", "jsonl": "json", "VTT": "vtt", "other": "text"}.get(ending, ending)
+    out = tmp_path / f"x.{ending}"
+    assert run("transcribe", "a.wav", "--out", str(out))[0] == 0
+    assert out.read_text(encoding="utf-8") == run("transcribe", "a.wav", "--format", named)[1]
+    assert run("transcribe", "a.wav", "--out", str(out), "--overwrite", "--format", "jsonl")[0] == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["audio"] == "a.wav"
+
+
+def test_an_ending_that_cannot_be_written_is_refused(run, tmp_path: Path) -> None:
+    code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(tmp_path / "x.srt"))
+    assert code == 2
+    assert "x.srt: srt cannot be written here; expected one of text, tsv, json" in err
+
+
+def test_json_has_text_segments_and_words(run) -> None:
+    _, line, _ = run("translate", "a.wav", "--to", "de,fr", "--format", "json")
+    found = json.loads(line)
+    assert found["text"] == found["translations"]["de"]
+    assert found["segments"] == [{"start": 0.0, "end": 1.0, "text": found["text"]}]
+    assert "words" not in found
+    plain = json.loads(run("transcribe", "a.wav", "--format", "json")[1])
+    assert plain["text"] == plain["transcript"] == plain["segments"][0]["text"]
+    for unit in ("word", "segment"):
+        timed = json.loads(run("transcribe", "a.wav", "--format", "json", "--times", unit)[1])
+        assert {key: timed[key] for key in plain if key != "segments"} == {
+            k: plain[k] for k in plain if k != "segments"
+        }
+        pieces = [(piece["start"], piece["end"], piece["text"]) for piece in timed["pieces"]]
+        key, called = ("words", "word") if unit == "word" else ("segments", "text")
+        assert [(item["start"], item["end"], item[called]) for item in timed[key]] == pieces
+        assert set(timed["words"][0]) == {"word", "start", "end"}
+        assert set(timed["segments"][0]) == {"text", "start", "end"}
+    empty = json.loads(run("transcribe", "empty.wav", "--format", "json")[1])
+    assert (empty["text"], empty["segments"]) == ("", [])
 
 
 @pytest.mark.parametrize("option", ["--ensemble", "--rescore"])

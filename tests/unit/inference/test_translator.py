@@ -72,7 +72,7 @@ def test_i03_a_repetition_loop_is_told_of_and_no_repeat_ngram_ends_it(
         favourite = looping.decoder.embed_tokens.weight[translator.text.encode("二")[-1]]
         looping.decoder.layer_norm.bias.copy_(40 * favourite)
     soundfile.write(tmp_path / "noise.wav", noise, 16_000)
-    args = Namespace(audio=[str(tmp_path / "noise.wav")], out=tmp_path / "out", format="json", force=True)
+    args = Namespace(audio=[str(tmp_path / "noise.wav")], out=tmp_path / "out", files=[], format="json", force=True)
     for ngram in (0, 1):
         options = BeamOptions(beam=2, max_len_b=30, no_repeat_ngram=ngram)
         caplog.clear()

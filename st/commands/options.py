@@ -1,0 +1,63 @@
+"""Options that several commands have, of ``st`` and ``covost``: declared once, so that each means the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from st.errors import UsageError
+
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+
+
+def shard_numbers(text: str) -> tuple[int, int]:
+    """Read ``i/n`` of ``--shard``.
+
+    Raises:
+        UsageError: If it is not of this form, or not 1 <= i <= n.
+    """
+    match = _SHARD.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard is {text!r}; expected i/n with i from 1 to n, such as 1/3, 2/3 and 3/3")
+    return int(match[1]), int(match[2])
+
+
+def add_shard_argument(parser: argparse.ArgumentParser, text: str) -> None:
+    """Declare ``--shard``, for commands whose work can be divided."""
+    parser.add_argument("--shard", type=shard_numbers, metavar="i/n", help=f"{text} (default: everything)")
+
+
+def add_overwrite_argument(parser: argparse.ArgumentParser, what: str = "--out") -> None:
+    """Declare ``--overwrite``, and ``--force``, which some commands called it before."""
+    parser.add_argument("--overwrite", action="store_true", help=f"replace {what} if it exists (default: refuse)")
+    parser.add_argument("--force", dest="overwrite", action="store_true", help=argparse.SUPPRESS)
+
+
+def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
+    """Raise UsageError if a file would be replaced and may not be; devices and pipes are written to."""
+    if path.is_file() and not overwrite:
+        raise UsageError(f"{option} {path}: exists already; add --overwrite to replace it")
+
+
+def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says where and with which numbers a model computes."""
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise UsageError unless there is at least one."""
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads is {threads}; expected at least 1")
+
+
+def add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the vocabularies of a checkpoint come from that has none itself."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")
+    parser.add_argument("--spm", type=Path, metavar="FILE", help="SentencePiece model, if the checkpoint has none")
+    parser.add_argument("--dict", type=Path, metavar="FILE", help="fairseq dictionary of the decoder, likewise")
+    parser.add_argument("--ctc-vocab", type=Path, metavar="FILE", help="vocab.json of the CTC head, likewise")
