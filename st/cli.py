@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st import __version__
+from st.commands.options import in_flags
 from st.console import print_error, set_up_log, write_utf8
-from st.errors import StError, install_sentence, system_sentence
+from st.errors import ConfigError, StError, UsageError, install_sentence, system_sentence
 
 COMMANDS: dict[str, str] = {
     "evaluate": "score a checkpoint on every direction of a prepared data set",
@@ -124,9 +125,14 @@ def _run(program: str, commands: Mapping[str, str], description: str, arguments:
 
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
-    set_up_log(program, getattr(options, "log_level", logging.INFO))
+    set_up_log(program, getattr(options, "log_level", logging.INFO), lambda text: in_flags(text, vars(options)))
     try:
         return int(importlib.import_module(f"{program}.commands.{options.command}").run(options))
+    except StError as error:
+        sentence = in_flags(str(error), vars(options))
+        print_error(program, sentence)
+        wrong_option = isinstance(error, ConfigError) and sentence != str(error)
+        return UsageError.exit_code if wrong_option else error.exit_code
     except RuntimeError as error:
         torch = sys.modules.get("torch")  # not imported here: it takes seconds, and --help needs none of it
         if torch is None or not isinstance(error, torch.OutOfMemoryError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,21 +31,22 @@ def print_error(command: str, sentence: object) -> None:
 class _Lines(logging.Formatter):
     """Writes ``st: what is done`` and ``st: warning: what is wrong``."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, spell: Callable[[str], str]) -> None:
         super().__init__(f"{command}: %(kind)s%(message)s")
+        self._spell = spell
 
     def format(self, record: logging.LogRecord) -> str:
         record.kind = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return super().format(record)
+        return self._spell(super().format(record))
 
 
 _shown = {"bars": True}
 
 
-def set_up_log(command: str, level: int) -> None:
-    """Send the log, from this level on, to standard error; above INFO there are no progress bars either."""
+def set_up_log(command: str, level: int, spell: Callable[[str], str]) -> None:
+    """Send the log, from this level on and as ``spell`` writes it, to standard error; above INFO no progress bars either."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(command))
+    handler.setFormatter(_Lines(command, spell))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     _shown["bars"] = level <= logging.INFO
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class StError(Exception):
-    """Base of every error this project raises on purpose; a command prints it as one sentence and exits 1."""
+    """Base of every error this project raises on purpose; a command prints it as one sentence and exits 1.
+
+    Fields of options stand between backquotes in the message, as in "`beam` is 0"; a command writes its flags there.
+    """
 
     exit_code = 1
 
@@ -16,15 +19,7 @@ class UsageError(StError):
 
 
 class ConfigError(StError):
-    """A configuration value is missing, of the wrong type, or contradicts another.
-
-    Attributes:
-        field: The field that the message begins with, if it names one; a command says its flag instead.
-    """
-
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
+    """A configuration value is missing, of the wrong type, or contradicts another."""
 
 
 class ManifestError(StError):

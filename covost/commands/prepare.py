@@ -30,7 +30,6 @@ Exit code 3: the tree is complete, but more clips than --max-skipped had no usab
 _RANGES: tuple[tuple[str, Callable[[float], bool], str], ...] = (
     ("vocab_size", lambda value: value >= 1, "at least 1"),
     ("vocab_sentences", lambda value: value >= 1, "at least 1"),
-    ("keep_pieces", lambda value: value >= 0, "at least 0"),
     ("min_coverage", lambda value: 0 <= value <= 1, "from 0 to 1"),
     ("max_skipped", lambda value: 0 <= value <= 1, "from 0 to 1"),
 )
@@ -168,10 +167,6 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
         raise UsageError(f"--spm brings its own vocabulary; leave out --{own[0].replace('_', '-')}")
     if args.vocab_type == "char" and args.vocab_size is not None:
         raise UsageError("--vocab-type char has a piece for every character; leave out --vocab-size")
-    if args.trim_vocab and args.spm is None:
-        raise UsageError("--trim-vocab cuts down a given model; name one with --spm, or leave it out")
-    if not args.trim_vocab and (args.trim_sources or args.keep_pieces):
-        raise UsageError("--trim-sources and --keep-pieces say how to trim; add --trim-vocab")
     for name, fits, expected in _RANGES:
         value = getattr(args, name)
         if value is not None and not fits(value):

@@ -77,10 +77,9 @@ class Policy:
         for name in ("seconds", "chars_per_second"):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if not 0 <= low < high:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--min-{flag} {low:g} and --max-{flag} {high:g}; expected 0 <= min < max")
+                raise ConfigError(f"`min_{name}` {low:g} and `max_{name}` {high:g}; expected 0 <= min < max")
         if not 0 <= self.min_script_share <= 1:
-            raise ConfigError(f"--min-script-share {self.min_script_share:g}; expected a share from 0 to 1")
+            raise ConfigError(f"`min_script_share` {self.min_script_share:g}; expected a share from 0 to 1")
 
     def source_rules(self, rows: pl.DataFrame, code: str) -> dict[str, pl.Expr]:
         """Return the rules on the transcripts of ``rows`` (``line src_text``), by reason."""

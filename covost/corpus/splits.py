@@ -72,7 +72,7 @@ class CorpusLayout:
     def _language_folder(self, code: str) -> Path:
         """Return the folder of a language's tables; of archives and of several releases they are taken out first."""
         if not self.cv_root.is_dir():
-            raise ManifestError(f"{self.cv_root}: no such folder; --cv-root is the folder that holds <lang>/clips")
+            raise ManifestError(f"{self.cv_root}: no such folder; `cv_root` is the folder that holds <lang>/clips")
         folder = self.cv_root / code
         releases = find_releases(self.cv_root, code) if self.work is not None else [folder] * is_unpacked(folder)
         if len(releases) == 1 and releases[0].is_dir():
@@ -97,7 +97,7 @@ class CorpusLayout:
         tried = " and ".join(map(str, self._places(direction)))
         name = self._places(direction)[0].name
         raise ManifestError(
-            f"{name}: not found; looked for {tried}; `covost download` fetches it, --covost-root says where else it is"
+            f"{name}: not found; looked for {tried}; `covost download` fetches it, `covost_root` says where else it is"
         )
 
     def require_translations(self, directions: Sequence[str]) -> None:
@@ -114,8 +114,8 @@ class CorpusLayout:
             found = ",".join(d for d in there if d not in missing)
             raise ManifestError(
                 f"{len(missing)} of {len(directions)} CoVoST tables are not below {self.covost_root or self.cv_root}: "
-                f"{', '.join(missing)}; `covost download` fetches them, --covost-root says where else they are"
-                + (f", --directions {found} does without them" if found else "")
+                f"{', '.join(missing)}; `covost download` fetches them, `covost_root` says where else they are"
+                + (f", `directions` {found} does without them" if found else "")
             )
 
     def _is_there(self, code: str) -> bool:
@@ -256,7 +256,7 @@ def require_coverage(table: DirectionTable, min_coverage: float, example: str) -
             )
             raise ManifestError(
                 f"{table.direction} {split}: found {found} of {expected} clips ({found / expected:.1%}), less than "
-                f"--min-coverage {min_coverage:g}; {hint}"
+                f"`min_coverage` {min_coverage:g}; {hint}"
             )
 
 

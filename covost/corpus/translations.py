@@ -111,7 +111,7 @@ def _verify_table(out: Path, direction: str, lock: _Lock) -> Table | None:
         try:
             rows = _check_rows(path, direction)
         except ManifestError as exc:
-            raise ManifestError(f"{exc}; move {path} away, or choose another --out") from None
+            raise ManifestError(f"{exc}; move {path} away, or choose another `out`") from None
         table = Table("", "", Digest.of_file(path).sha256, rows, "found")
         lock.add(direction, table)
         return table
@@ -146,7 +146,7 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
             if expected is not None and expected in str(exc):
                 hint = f"that is the one in {lock.path}; if the publisher replaced the file, take its entry out there"
                 raise DownloadError(f"{exc}; {hint}") from exc
-            raise DownloadError(f"{exc}; --mirror names another place to fetch from") from exc
+            raise DownloadError(f"{exc}; `mirror` names another place to fetch from") from exc
         table = Table(
             shown_address(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
         )

@@ -59,22 +59,22 @@ class SampleConfig:
         for code in self.languages + self.targets:
             check_covost_language(code)
         if not self.languages:
-            raise UsageError("--languages names no language; name some, such as en,fr,de,es")
-        for flag, codes in (("--languages", self.languages), ("--targets", self.targets)):
+            raise UsageError("`languages` names no language; name some, such as en,fr,de,es")
+        for field, codes in (("languages", self.languages), ("targets", self.targets)):
             if len(set(codes)) < len(codes):
-                raise UsageError(f"{flag} names a language twice: {','.join(codes)}")
+                raise UsageError(f"`{field}` names a language twice: {','.join(codes)}")
         for target in self.targets:
             if "en" not in self.languages or f"en_{target}" not in DIRECTIONS:
                 raise UsageError(
-                    f"--targets {target}: CoVoST 2 translates into it only out of English, if at all;"
-                    " --targets takes languages of the en_x directions, with en among --languages"
+                    f"`targets` {target}: CoVoST 2 translates into it only out of English, if at all;"
+                    " `targets` takes languages of the en_x directions, with en among `languages`"
                 )
         if not self.directions:
-            raise UsageError("--languages en needs --targets, such as de,zh-CN: there is nothing to translate into")
+            raise UsageError("`languages` en needs `targets`, such as de,zh-CN: there is nothing to translate into")
         if not (math.isfinite(self.hours) and self.hours > 0):
-            raise UsageError(f"--hours is {self.hours}; expected a number above 0")
+            raise UsageError(f"`hours` is {self.hours}; expected a number above 0")
         if not 1 <= self.num_train_voices <= max_voices("train"):
-            raise UsageError(f"--voices is {self.num_train_voices}; expected 1 to {max_voices('train')}")
+            raise UsageError(f"`num_train_voices` is {self.num_train_voices}; expected 1 to {max_voices('train')}")
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -127,15 +127,15 @@ def claim_folder(folder: Path, config: SampleConfig) -> None:
             key = different[0]
             raise UsageError(
                 f"{folder} holds a sample corpus made with other settings ({key}: {found.get(key)!r},"
-                f" now {settings[key]!r}); choose another --out, or delete it"
+                f" now {settings[key]!r}); choose another `out`, or delete it"
             )
         return
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty and holds no sample corpus; choose another --out")
+        raise UsageError(f"{folder} is not empty and holds no sample corpus; choose another `out`")
     write_json(path, settings)
 
 
 def _read_settings(path: Path) -> dict[str, object]:
-    with parsing(path, UsageError, expected="the settings of a sample corpus", advice="choose another --out"):
+    with parsing(path, UsageError, expected="the settings of a sample corpus", advice="choose another `out`"):
         found = json.loads(path.read_text(encoding="utf-8"))
         return dict(found.items())

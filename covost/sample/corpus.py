@@ -148,7 +148,7 @@ def _clip_makers(jobs: int) -> Iterator[MakeClips]:
         try:
             yield lambda clips: executor.map(make_clip, clips, chunksize=4)
         except BrokenProcessPool as error:
-            raise StError("a process that speaks was killed; run again to go on, with fewer --jobs") from error
+            raise StError("a process that speaks was killed; run again to go on, with fewer `jobs`") from error
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise

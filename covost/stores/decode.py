@@ -97,7 +97,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
     except AudioError as exc:
         status, message = exc.reason, str(exc)
     except MemoryError:
-        raise StError(f"{path}: not enough memory to decode it; try fewer --jobs") from None
+        raise StError(f"{path}: not enough memory to decode it; try fewer `jobs`") from None
     except OSError as exc:
         # Without a size, so that the next run tries again.
         num_bytes = crc32 = 0
@@ -219,7 +219,7 @@ class ClipDecoder:
             try:
                 self._submit(folder, []).result()
             except BrokenProcessPool as exc:
-                raise StError(f"decoding processes cannot be started (out of memory?): {exc}; try --jobs 1") from exc
+                raise StError(f"decoding processes cannot be started (out of memory?): {exc}; try `jobs` 1") from exc
 
     def _close_pool(self) -> None:
         if self._pool is not None:

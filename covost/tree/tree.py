@@ -42,7 +42,7 @@ class PreparedTree:
             self._lock = FolderLock(self.root)
         except BlockingIOError:
             raise StError(
-                f"{self.root}: another preparation is working on this folder; wait, or use another --out"
+                f"{self.root}: another preparation is working on this folder; wait, or use another `out`"
             ) from None
         for leftover in (*self.root.glob(".*.tmp"), *self.root.glob("audio/*/.*.tmp")):
             leftover.unlink()

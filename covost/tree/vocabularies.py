@@ -61,11 +61,11 @@ class VocabularyConfig:
             ConfigError: If options contradict each other.
         """
         if self.trim and self.spm_model is None:
-            raise ConfigError("--trim-vocab cuts down a given model; name one with --spm, or leave it out")
+            raise ConfigError("`trim` cuts down a given model; name one with `spm_model`, or leave it out")
         if not self.trim and (self.trim_sources or self.keep_pieces):
-            raise ConfigError("--trim-sources and --keep-pieces say how to trim; add --trim-vocab")
+            raise ConfigError("`trim_sources` and `keep_pieces` say how to trim; add `trim`")
         if self.keep_pieces < 0:
-            raise ConfigError(f"--keep-pieces is {self.keep_pieces}; expected at least 0")
+            raise ConfigError(f"`keep_pieces` is {self.keep_pieces}; expected at least 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +118,18 @@ def _distinct(parts: Sequence[pl.Series]) -> pl.Series:
 
 
 def read_model(path: Path) -> bytes:
-    """Return the bytes of the model given as ``--spm``.
+    """Return the bytes of the model given as ``spm_model``.
 
     Raises:
         ConfigError: If there is no such file, or it is not laid out as mBART's.
     """
     if not path.is_file():
-        raise ConfigError(f"--spm {path}: no such file; expected mBART-50's sentencepiece.bpe.model")
+        raise ConfigError(f"`spm_model` {path}: no such file; expected mBART-50's sentencepiece.bpe.model")
     model = path.read_bytes()
     try:
         model_pieces(model)
     except ConfigError as exc:
-        raise ConfigError(f"--spm {path}: {exc}") from None
+        raise ConfigError(f"`spm_model` {path}: {exc}") from None
     return model
 
 

@@ -70,7 +70,7 @@ def convert(
         UsageError: If there is no such target, or ``out`` exists.
     """
     if to not in TARGETS:
-        raise UsageError(f"--to is {to!r}; expected one of {', '.join(TARGETS)}")
+        raise UsageError(f"`to` is {to!r}; expected one of {', '.join(TARGETS)}")
     out = Path(out)
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
@@ -104,15 +104,15 @@ def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
         UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
     if out.is_dir() and to == "fairseq":
-        raise UsageError(f"{out}: is a folder; --to fairseq writes a file, such as {out / 'model.pt'}")
+        raise UsageError(f"{out}: is a folder; `to` fairseq writes a file, such as {out / 'model.pt'}")
     if to == "hf":
         clear_broken_off(out)
     else:
         remove_leftovers(out.parent, name=out.name)
     if not overwrite and out.exists() and (not out.is_dir() or visible(out)):
-        raise UsageError(f"{out}: exists; choose another name, or add --overwrite")
+        raise UsageError(f"{out}: exists; choose another name, or add `overwrite`")
     if out.exists() and not out.is_dir() and to == "hf":
-        raise UsageError(f"{out}: is a file; --to hf writes a folder: choose another name")
+        raise UsageError(f"{out}: is a file; `to` hf writes a folder: choose another name")
 
 
 def write(
@@ -142,7 +142,7 @@ def write(
     check_sizes(config, text, ctc, source=name)
     model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)
     if config.ctc_vocab_size and ctc is None:
-        raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; pass --ctc-vocab FILE")
+        raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; give it as `ctc_vocab`")
     exported = Exported(
         config=config,
         state={key: contents.state[key] for key, _ in model.named_parameters()},

@@ -69,6 +69,6 @@ def _table(contents: Contents, data_dir: Path | None) -> TrimmedVocabulary:
     if data_dir is None:
         raise CheckpointError(
             f"{contents.path}: carries no {TRIM_FILENAME}, so its vocabulary was not trimmed, or by an earlier version; "
-            "--data DIR names the prepared tree that has it"
+            "`data_dir` names the prepared tree that has it"
         )
     return TrimmedVocabulary.load(data_dir)

@@ -108,7 +108,7 @@ def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:
     if path is None:
         raise CheckpointError(
             f"{contents.path}: a {contents.format} file without the symbols of its CTC head; expected {names[0]} "
-            f"beside it, or the file as ctc_vocab=… (--ctc-vocab FILE)"
+            f"beside it, or the file as `ctc_vocab`"
         )
     if path.suffix == ".json":
         return _json_symbols(path, contents)

@@ -92,7 +92,7 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     if model is None:
         raise CheckpointError(
             f"{contents.path}: a {contents.format} file without a SentencePiece model; expected "
-            f"{SPM_FILENAMES[0]} beside it, or the file as spm=… (--spm FILE)"
+            f"{SPM_FILENAMES[0]} beside it, or the file as `spm`"
         )
     dictionary = wanted.dictionary or _beside(contents.folder, (data.vocab_filename, *DICT_FILENAMES))
     symbols = _symbols(contents, model, dictionary)
@@ -138,7 +138,7 @@ def _symbols(contents: Contents, model: Path, dictionary: Path | None) -> list[s
         raise CheckpointError(
             f"{contents.path}: a {contents.format} file of {size} symbols without a dictionary, and mBART-50's over "
             f"{model.name} has {len(symbols) + 4}; expected {DICT_FILENAMES[0]} beside it, or the file as "
-            f"dictionary=… (--dict FILE)"
+            f"`dictionary`"
         )
     return symbols
 

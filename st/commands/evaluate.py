@@ -17,7 +17,7 @@ from st.commands.options import (
     add_shard_argument,
     check_threads,
 )
-from st.commands.recordings import add_ensemble_argument, in_flags, warn_untrained
+from st.commands.recordings import add_ensemble_argument, warn_untrained
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
@@ -195,12 +195,8 @@ class _LateDecoder:
 
 def _beam_options(args: argparse.Namespace) -> BeamOptions:
     from st.decoding.options import BeamOptions
-    from st.errors import ConfigError
 
-    try:
-        return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
-    except ConfigError as error:
-        raise in_flags(error) from None
+    return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
 
 
 def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:

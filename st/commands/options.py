@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Container
 from pathlib import Path
 
 from st.errors import UsageError
 
 _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+
+
+FLAGS = {
+    "data_dir": "data",
+    "dictionary": "dict",
+    "length_penalty": "lenpen",
+    "max_sentences": "vocab_sentences",
+    "model_weight": "lm_weight",
+    "num_train_voices": "voices",
+    "spm_model": "spm",
+    "trim": "trim_vocab",
+    "weight": "rescore_weight",
+}
+"""Fields of options whose flags have other names."""
+
+
+def in_flags(message: str, options: Container[str]) -> str:
+    """Write the fields that stand between backquotes in a message as the flags of a command that has these options."""
+
+    def flag(match: re.Match[str]) -> str:
+        name = FLAGS.get(match[1], match[1])
+        return f"--{name.replace('_', '-')}" if name in options else match[0]
+
+    return re.sub(r"`([a-z0-9_]+)`", flag, message)
 
 
 def shard_numbers(text: str) -> tuple[int, int]:

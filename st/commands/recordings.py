@@ -16,7 +16,6 @@ from st.commands.options import add_compute_arguments, add_overwrite_argument
 from st.commands.recording_files import OTHER_NAMES, STDIN
 
 if TYPE_CHECKING:
-    from st.errors import ConfigError, UsageError
     from st.inference import DecodedUtterance, Translation, Translator
     from st.inference.recordings import Formatter, RecordingResult
 
@@ -26,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
-FLAGS = {"length_penalty": "--lenpen", "model_weight": "--lm-weight", "weight": "--rescore-weight"}
-"""Fields of options whose flags have other names."""
-
 
 FORMATS = ("text", "tsv", "json")
 FORMATS_HELP = (
@@ -87,14 +83,6 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
         help="another checkpoint with the same dictionary, whose probabilities are averaged with those of --checkpoint; "
         "give it again for more",
     )
-
-
-def in_flags(error: ConfigError) -> UsageError:
-    """Return what is wrong with options as the command line calls them."""
-    from st.errors import UsageError
-
-    flag = FLAGS.get(error.field, f"--{error.field.replace('_', '-')}")
-    return UsageError(str(error).replace(error.field, flag, 1) if error.field else str(error))
 
 
 def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:

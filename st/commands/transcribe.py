@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, in_flags, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, run_recordings
 
 if TYPE_CHECKING:
     from st.commands.recordings import Layout
@@ -75,15 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe and write."""
-    from st.errors import ConfigError
-
     # What the command line got wrong is said before a large model is read.
     settle_files(args, FORMATS)
     _check_usage(args)
-    try:
-        options = _options(args)
-    except ConfigError as error:
-        raise in_flags(error) from None
+    options = _options(args)
 
     from st.inference import load_translator
     from st.kernels.settings import tune

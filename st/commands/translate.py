@@ -10,7 +10,6 @@ from st.commands.recordings import (
     FORMATS,
     add_ensemble_argument,
     add_recording_arguments,
-    in_flags,
     run_recordings,
     warn_untrained,
 )
@@ -102,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Translate and write."""
-    from st.errors import ConfigError, UsageError
+    from st.errors import UsageError
     from st.text.languages import canonical
 
     # What the command line got wrong is said before a large model is read.
@@ -117,11 +116,8 @@ def run(args: argparse.Namespace) -> int:
     from st.inference.load import require_checkpoint
     from st.kernels.settings import tune
 
-    try:
-        options = _options(args)
-        rescoring = _rescoring(args)
-    except ConfigError as error:
-        raise in_flags(error) from None
+    options = _options(args)
+    rescoring = _rescoring(args)
     if args.rescore is not None:
         require_checkpoint(args.rescore)
     tune(args.threads)

@@ -57,12 +57,12 @@ class PrefixOptions:
         """
         for name, least in (("beam", 1), ("nbest", 1), ("labels_per_frame", 1)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}", field=name)
+                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected at least {least}")
         for name in ("model_weight", "label_bonus"):
             if not math.isfinite(getattr(self, name)):
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a finite number", field=name)
+                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected a finite number")
         if self.nbest > self.beam:
-            raise ConfigError(f"nbest is {self.nbest}; expected at most the beam ({self.beam})", field="nbest")
+            raise ConfigError(f"`nbest` is {self.nbest}; expected at most the beam ({self.beam})")
 
 
 @dataclass(slots=True, frozen=True)

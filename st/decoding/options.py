@@ -66,7 +66,7 @@ class BeamOptions:
         )
         for name, fits, expected in checks:
             if not fits:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {expected}", field=name)
+                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected {expected}")
 
     def normalized(self, total: float, length: int) -> float:
         """Return the score of an output.

@@ -36,11 +36,11 @@ class SamplingOptions(BeamOptions):
         """
         BeamOptions.__post_init__(self)
         if self.top_k < 0:
-            raise ConfigError(f"top_k is {self.top_k}; expected at least 0", field="top_k")
+            raise ConfigError(f"`top_k` is {self.top_k}; expected at least 0")
         if not 0.0 <= self.top_p <= 1.0:
-            raise ConfigError(f"top_p is {self.top_p}; expected from 0 to 1", field="top_p")
+            raise ConfigError(f"`top_p` is {self.top_p}; expected from 0 to 1")
         if not -(2**63) <= self.seed < 2**64:  # as torch takes them
-            raise ConfigError(f"seed is {self.seed}; expected from -2^63 to 2^64 - 1", field="seed")
+            raise ConfigError(f"`seed` is {self.seed}; expected from -2^63 to 2^64 - 1")
 
 
 class _Sampling(Search):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from st.errors import EvaluationError, UsageError
+from st.errors import ConfigError, EvaluationError, UsageError
 from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
@@ -80,7 +80,7 @@ class EvaluationConfig:
         """Check the values.
 
         Raises:
-            UsageError: If ``batch_seconds`` or ``batch_size`` is not positive, or ``clip_megabytes`` is negative.
+            ConfigError: If ``batch_seconds`` or ``batch_size`` is not positive, or ``clip_megabytes`` is negative.
         """
         checks = (
             ("batch_seconds", 0 < self.batch_seconds < math.inf, "more than 0, and finite"),
@@ -89,7 +89,7 @@ class EvaluationConfig:
         )
         for name, fits, expected in checks:
             if not fits:
-                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name):g}; expected {expected}")
+                raise ConfigError(f"`{name}` is {getattr(self, name):g}; expected {expected}")
 
 
 def evaluate(
@@ -124,7 +124,7 @@ def evaluate(
     written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")
     if written not in (None, key):
         if not config.overwrite:
-            raise UsageError(f"{out_dir}: holds another evaluation; choose another folder, or add --overwrite")
+            raise UsageError(f"{out_dir}: holds another evaluation; choose another folder, or add `overwrite`")
         logger.warning("%s: holds another evaluation, which this one will replace when it ends", out_dir)
     if config.shard.count > 1 and not config.shard.connected and written == key:
         # Its results were cleared away with those of all shards, and it would wait for them for ever.
@@ -176,8 +176,8 @@ def _come_together(partial: PartialResults, test_set: TestSet, shard: Shard) -> 
     if missing:
         logger.info(
             "shard %s is done; %d of %d recordings are missing yet. The last shard to finish writes the report, if all "
-            "had the same --batch-seconds and --batch-size. If the shards run on machines without a folder in common, "
-            "copy all %s into one and give the command again without --shard",
+            "had the same `batch_seconds` and `batch_size`. If the shards run on machines without a folder in common, "
+            "copy all %s into one and give the command again without `shard`",
             shard,
             missing,
             len(test_set.utterances),

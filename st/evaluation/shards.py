@@ -71,7 +71,7 @@ def choose_shard(numbers: tuple[int, int] | None, environment: Mapping[str, str]
             return WHOLE
         return Shard(int(environment["RANK"]) + 1, int(environment["WORLD_SIZE"]), connected=True)
     if launched:
-        raise UsageError(f"--shard {numbers[0]}/{numbers[1]}: torchrun divides the work already; leave --shard out")
+        raise UsageError(f"`shard` {numbers[0]}/{numbers[1]}: torchrun divides the work already; leave it out")
     return Shard(*numbers)
 
 

@@ -41,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise UsageError(f"device {name!r} cannot be used here; choose another --device, such as cpu") from None
+        raise UsageError(f"device {name!r} cannot be used here; choose another `device`, such as cpu") from None
     return device
 
 

@@ -36,14 +36,13 @@ class RescoreOptions:
             ConfigError: If one is out of range.
         """
         if not 0.0 <= self.weight <= 1.0:
-            raise ConfigError(f"weight is {self.weight}; expected from 0 to 1", field="weight")
+            raise ConfigError(f"`weight` is {self.weight}; expected from 0 to 1")
         if not -MOST_REWARD <= self.length_reward <= MOST_REWARD:
             raise ConfigError(
-                f"length_reward is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}",
-                field="length_reward",
+                f"`length_reward` is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
             )
         if self.keep < 1:
-            raise ConfigError(f"keep is {self.keep}; expected at least 1", field="keep")
+            raise ConfigError(f"`keep` is {self.keep}; expected at least 1")
 
 
 class Rescorer:

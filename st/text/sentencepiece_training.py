@@ -60,7 +60,7 @@ def train_sentencepiece(
         ConfigError: If the texts are empty, or do not support ``vocab_size``; the message gives the possible range.
     """
     if vocab_type not in VOCAB_TYPES:
-        raise ConfigError(f"--vocab-type is {vocab_type!r}; expected one of {', '.join(VOCAB_TYPES)}")
+        raise ConfigError(f"`vocab_type` is {vocab_type!r}; expected one of {', '.join(VOCAB_TYPES)}")
     sentences = [text for text in texts if text.strip()]
     if not sentences:
         raise ConfigError("no text to train a vocabulary on; are all train rows dropped?")
@@ -107,12 +107,12 @@ def _explain(message: str, size: int, num_sentences: int) -> str:
     lowest = re.search(r"required_chars\. \d+ vs (\d+)", message)
     if highest:
         return (
-            f"--vocab-size {size} is more than {num_sentences} train sentences support; choose at most {highest[1]}, "
+            f"`vocab_size` {size} is more than {num_sentences} train sentences support; choose at most {highest[1]}, "
             f"or leave it out"
         )
     if lowest:
         return (
-            f"--vocab-size {size} is too small for the characters of the corpus; choose at least {int(lowest[1]) + 1}"
+            f"`vocab_size` {size} is too small for the characters of the corpus; choose at least {int(lowest[1]) + 1}"
         )
     return f"SentencePiece cannot train a vocabulary of {size} pieces on {num_sentences} sentences: {message}"
 

@@ -210,6 +210,9 @@ def test_e15_a_rerun_writes_the_same_bytes_and_leaves_nothing_stale(data: Path, 
     evaluate(Oracle(wrong=[3]), data, DIRECTIONS, out, CONFIG)
     assert tree(out) == before
     assert "holds another evaluation" not in caplog.text
+    with pytest.raises(UsageError, match="holds another evaluation; choose another folder, or add `overwrite`"):
+        evaluate(Oracle(), data, ("fr_en",), out, replace(CONFIG, overwrite=False))
+    assert tree(out) == before
     evaluate(Oracle(), data, ("fr_en",), out, CONFIG)
     assert f"{out}: holds another evaluation, which this one will replace when it ends" in caplog.text
     assert [path.name for path in sorted((out / "hypotheses").iterdir())] == ["fr_en.tsv"]

@@ -142,7 +142,7 @@ def test_bare_file_asks_for_its_vocabularies_by_name(translator, tmp_path):
     _, _, folder = translator
     bare = tmp_path / "bare.pt"
     bare.write_bytes((folder / "model.pt").read_bytes())
-    with pytest.raises(CheckpointError, match=r"without a SentencePiece model.*--spm FILE"):
+    with pytest.raises(CheckpointError, match=r"without a SentencePiece model.*`spm`"):
         load(bare)
     assert load(bare, spm=folder / "sentencepiece.bpe.model").text is not None
 
@@ -197,7 +197,7 @@ def test_ctc_file_without_its_dictionary_asks_for_it_by_name(ctc, tmp_path):
     del content["task_state"]
     (tmp_path / "other").mkdir()
     torch.save(content, tmp_path / "other" / "ctc.pt")
-    with pytest.raises(CheckpointError, match=r"without the symbols of its CTC head.*dict\.ltr\.txt.*--ctc-vocab"):
+    with pytest.raises(CheckpointError, match=r"without the symbols of its CTC head.*dict\.ltr\.txt.*`ctc_vocab`"):
         load(tmp_path / "other" / "ctc.pt")
     dictionary.save(str(tmp_path / "other" / "dict.ltr.txt"))
     assert load(tmp_path / "other" / "ctc.pt").ctc.symbols == load(path).ctc.symbols

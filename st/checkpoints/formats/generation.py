@@ -87,7 +87,7 @@ def _name_search(source: Path, given: Mapping[str, Any], longest: int) -> None:
     asked += [f"{name} {given[name]}" for name in _LIMITS if type(given.get(name)) is int and given[name] < longest]
     if asked:
         logger.warning(
-            "%s: asks for a search with %s, which is not followed here; a search goes by its own options, such as --beam",
+            "%s: asks for a search with %s, which is not followed here; a search goes by its own options, such as `beam`",
             source,
             ", ".join(asked),
         )

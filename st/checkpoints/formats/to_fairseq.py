@@ -77,7 +77,7 @@ def write_fairseq(
         content.setdefault("task_state", {})[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
         if not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
             raise UsageError(
-                f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add --overwrite"
+                f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add `overwrite`"
             )
     write_pickled(path, content)
     if letters:

@@ -111,7 +111,7 @@ def write_transformers(
     folder = Path(folder)
     clear_broken_off(folder)
     if not overwrite and (found := model_files(folder)):
-        raise UsageError(f"{found[0]}: exists; choose another folder, or add --overwrite")
+        raise UsageError(f"{found[0]}: exists; choose another folder, or add `overwrite`")
     folder.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as new:
         _write(model, new, dtype)
@@ -184,7 +184,7 @@ def _require_adapter(config: ModelConfig) -> None:
     Raises:
         CheckpointError: If it is one.
     """
-    kept = "keep the .pt, or write one with --to fairseq"
+    kept = "keep the .pt, or write one with `to` fairseq"
     if config.adaptor.kernel_size != 3:
         raise CheckpointError(
             f"the adaptor's kernel_size is {config.adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "

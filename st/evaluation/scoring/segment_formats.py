@@ -90,8 +90,8 @@ class File:
 
     @property
     def option(self) -> str:
-        """What states the format."""
-        return "--hyp-format" if tuple(self.columns) == HYPOTHESIS_COLUMNS else "--ref-format"
+        """The option that states the format."""
+        return "hyp_format" if tuple(self.columns) == HYPOTHESIS_COLUMNS else "ref_format"
 
 
 def recognise(file: File) -> str | None:
@@ -105,7 +105,7 @@ def recognise(file: File) -> str | None:
         if any(map(pattern.fullmatch, some)):
             raise EvaluationError(
                 f"{file.path}: looks like {what}, which is not read; give text, a segment per line, or "
-                f"{file.option} text if it is that"
+                f"`{file.option}` text if it is that"
             )
     header = file.lines[0].split("\t") if file.lines else []
     comma = _csv_header(some)
@@ -115,7 +115,7 @@ def recognise(file: File) -> str | None:
         if len(columns) > 1 and {"id", "audio"} & {column.strip().casefold() for column in columns}:
             raise EvaluationError(
                 f"{file.path}: looks like a table with the columns {', '.join(map(repr, columns))}, but has not both 'id' "
-                f"and {' or '.join(map(repr, file.columns))}; name them so, or give {file.option} text if this is no table"
+                f"and {' or '.join(map(repr, file.columns))}; name them so, or give `{file.option}` text if this is no table"
             )
     if some and _JSON.match(some[0]):
         return "jsonl"
@@ -142,11 +142,11 @@ def read_as(file: File, name: str) -> Segments:
     Raises:
         EvaluationError: If the file does not have that format, or references are asked of a log.
     """
-    if name == "fairseq" and file.option == "--ref-format":
+    if name == "fairseq" and file.option == "ref_format":
         # What was skipped in decoding is in neither its hypotheses nor its references, and would never be missed.
         raise EvaluationError(
             f"{file.path}: a log of fairseq-generate holds only what was decoded; give the references of the whole test "
-            "set, such as its manifest (or --ref-format text, if this is no log)"
+            "set, such as its manifest (or `ref_format` text, if this is no log)"
         )
     return READERS[name](file)
 
@@ -278,7 +278,7 @@ def _json_records(file: File) -> list[dict[str, Any]]:
         if not isinstance(record, dict):
             place = places[number] if len(places) > 1 else f"{file.path}: item {number + 1}"
             raise EvaluationError(
-                f"{place}: no JSON object, unlike what begins the file; expected one per line, or {file.option} text if "
+                f"{place}: no JSON object, unlike what begins the file; expected one per line, or `{file.option}` text if "
                 "this is text"
             )
     return records

@@ -125,12 +125,12 @@ def _format_of_lines(file: File, other: File, others: Segments | None) -> str:
     if name is None:
         return "text"
     theirs_too = any(_are_ids(ids) for kind in _LINES if others is None and (ids := line_ids(other, kind)))
-    by_row = others is None or (others.numbered and file.option == "--hyp-format")
+    by_row = others is None or (others.numbered and file.option == "hyp_format")
     if theirs_too or not by_row or _row_numbers(mine[name]) is not None:
         return name
     raise EvaluationError(
         f"{file.path}: its lines look as if they had ids, such as {mine[name][0]!r}, which {other.path} does not have; give "
-        f"two files with the same ids, or say {file.option} {name}, or {file.option} text if these are words"
+        f"two files with the same ids, or say `{file.option}` {name}, or `{file.option}` text if these are words"
     )
 
 
@@ -227,7 +227,7 @@ def read_sources(pairs: Sequence[Pair], hypotheses: Segments, references: Segmen
         return [by_id[pair.id] for pair in pairs]
     raise EvaluationError(
         f"{hypotheses.path} and {references.path}: no sources, which COMET reads; give a table with the columns id and "
-        f"{' or '.join(SOURCE_COLUMNS)} as --ref or --hyp"
+        f"{' or '.join(SOURCE_COLUMNS)} as `ref` or `hyp`"
     )
 
 

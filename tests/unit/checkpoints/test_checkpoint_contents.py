@@ -220,12 +220,14 @@ def test_vocabulary_that_a_file_lacks_is_asked_for_by_name(tmp_path, spm):
     model = ref.speech_translator(len(model_pieces(spm)) + 4 + len(mbart50_tags()))
     folder = ref.save_speech_translator(model, tmp_path / "hf", spm)
     (folder / "sentencepiece.bpe.model").rename(tmp_path / "elsewhere.model")
-    with pytest.raises(CheckpointError, match=r"without a SentencePiece model.*sentencepiece\.bpe\.model.*spm=.*--spm"):
+    with pytest.raises(
+        CheckpointError, match=r"without a SentencePiece model.*sentencepiece\.bpe\.model.*the file as `spm`"
+    ):
         load(folder)
     assert len(load(folder, spm=tmp_path / "elsewhere.model").text) == model.config.decoder.vocab_size
     smaller = ref.make_spm(60)
     (tmp_path / "small.model").write_bytes(smaller)
-    with pytest.raises(CheckpointError, match=r"symbols without a dictionary.*dict\.txt.*--dict"):
+    with pytest.raises(CheckpointError, match=r"symbols without a dictionary.*dict\.txt.*`dictionary`"):
         load(folder, spm=tmp_path / "small.model")
 
 

@@ -12,8 +12,11 @@ import torch
 import st
 from covost import cli as covost_cli
 from st import cli
+from st.commands.options import FLAGS
 from st.console import progress
-from st.errors import StError, UsageError
+from st.errors import ConfigError, StError, UsageError
+
+MAINS = {"st": cli.main, "covost": covost_cli.main}
 
 
 class _Fake:
@@ -24,6 +27,7 @@ class _Fake:
 
     def add_arguments(self, parser) -> None:
         parser.add_argument("--number", type=int, default=0)
+        parser.add_argument("--lenpen", type=float, default=0.0)
 
     def run(self, args) -> int:
         if isinstance(self.outcome, BaseException):
@@ -54,6 +58,46 @@ def test_exit_codes_and_sentences(outcome, capsys, value, code, message) -> None
     outcome(value)
     assert cli.main(["score"]) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            ConfigError("`number` is 0; expected `other_field` or `a b`"),
+            2,
+            "--number is 0; expected `other_field` or `a b`",
+        ),
+        (ConfigError("`other_field` is 0"), 1, "`other_field` is 0"),
+        (StError("try fewer `number`"), 1, "try fewer --number"),
+        (ConfigError("`length_penalty` is 0"), 2, "--lenpen is 0"),
+    ],
+)
+def test_fields_that_messages_name_are_written_as_flags(
+    outcome, capsys, error: StError, code: int, message: str
+) -> None:
+    outcome(error)
+    assert cli.main(["score"]) == code
+    assert capsys.readouterr().err == f"st: error: {message}\n"
+
+
+def test_fields_in_warnings_are_written_as_flags(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    class Warns(_Fake):
+        def run(self, args) -> int:
+            logging.getLogger("st").warning("see `%s`", "number")
+            return args.number
+
+    monkeypatch.setitem(sys.modules, "st.commands.score", Warns(0))
+    assert cli.main(["score"]) == 0
+    assert capsys.readouterr().err == "st: warning: see --number\n"
+
+
+def test_every_other_name_of_a_field_is_a_flag(capsys) -> None:
+    for program, commands in (("st", cli.COMMANDS), ("covost", covost_cli.COMMANDS)):
+        for name in commands:
+            assert MAINS[program]([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in FLAGS.values() if f"--{name.replace('_', '-')} " not in shown] == []
 
 
 def test_options_reach_the_command_and_wrong_ones_exit_2(outcome, capsys) -> None:
@@ -102,9 +146,6 @@ def test_every_command_explains_itself(name, capsys) -> None:
     printed = capsys.readouterr().out
     assert "examples:" in printed
     importlib.import_module(f"st.commands.{name}")
-
-
-MAINS = {"st": cli.main, "covost": covost_cli.main}
 
 
 @pytest.mark.parametrize("program", MAINS)

@@ -33,16 +33,16 @@ def test_english_need_not_be_spoken() -> None:
     ("settings", "message"),
     [
         ({"languages": ("xx",)}, "no language 'xx'"),
-        ({"languages": ()}, "--languages names no language"),
-        ({"languages": ("fr", "fr")}, "--languages names a language twice"),
-        ({"languages": ("en",)}, "--languages en needs --targets"),
-        ({"languages": ("en", "de"), "targets": ("fr",)}, "--targets fr"),
-        ({"languages": ("fr",), "targets": ("de",)}, "--targets de"),
-        ({"languages": ("fr",), "hours": 0.0}, "--hours is 0.0"),
-        ({"languages": ("fr",), "hours": math.nan}, "--hours is nan"),
-        ({"languages": ("fr",), "hours": math.inf}, "--hours is inf"),
-        ({"languages": ("fr",), "num_train_voices": 0}, "--voices is 0"),
-        ({"languages": ("fr",), "num_train_voices": 1000}, "--voices is 1000"),
+        ({"languages": ()}, "`languages` names no language"),
+        ({"languages": ("fr", "fr")}, "`languages` names a language twice"),
+        ({"languages": ("en",)}, "`languages` en needs `targets`"),
+        ({"languages": ("en", "de"), "targets": ("fr",)}, "`targets` fr"),
+        ({"languages": ("fr",), "targets": ("de",)}, "`targets` de"),
+        ({"languages": ("fr",), "hours": 0.0}, "`hours` is 0.0"),
+        ({"languages": ("fr",), "hours": math.nan}, "`hours` is nan"),
+        ({"languages": ("fr",), "hours": math.inf}, "`hours` is inf"),
+        ({"languages": ("fr",), "num_train_voices": 0}, "`num_train_voices` is 0"),
+        ({"languages": ("fr",), "num_train_voices": 1000}, "`num_train_voices` is 1000"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -64,7 +64,7 @@ def test_a_folder_is_claimed_once_for_one_set_of_settings(tmp_path: Path) -> Non
     config = SampleConfig(languages=("fr",))
     claim_folder(tmp_path / "corpus", config)
     claim_folder(tmp_path / "corpus", config)
-    with pytest.raises(UsageError, match=r"other settings \(seed: 1, now 2\); choose another --out"):
+    with pytest.raises(UsageError, match=r"other settings \(seed: 1, now 2\); choose another `out`"):
         claim_folder(tmp_path / "corpus", SampleConfig(languages=("fr",), seed=2))
 
 

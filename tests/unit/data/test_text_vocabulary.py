@@ -210,16 +210,16 @@ def test_mbart50_codes_are_in_the_order_of_the_reference_tokenizer() -> None:
 
 def test_p32_vocabulary_larger_than_the_data_says_how_large_it_may_be() -> None:
     with pytest.raises(
-        ConfigError, match=r"--vocab-size 9000 is more than 67 train sentences support; choose at most"
+        ConfigError, match=r"`vocab_size` 9000 is more than 67 train sentences support; choose at most"
     ) as e:
         train_sentencepiece(SENTENCES, vocab_size=9000)
     largest = int(str(e.value).split("at most ")[1].split(",")[0])
     assert len(model_pieces(train_sentencepiece(SENTENCES, vocab_size=largest))) == largest - 3
-    with pytest.raises(ConfigError, match=r"--vocab-size 20 is too small .* at least"):
+    with pytest.raises(ConfigError, match=r"`vocab_size` 20 is too small .* at least"):
         train_sentencepiece(SENTENCES, vocab_size=20)
     with pytest.raises(ConfigError, match="no text"):
         train_sentencepiece(["", " "])
-    with pytest.raises(ConfigError, match="--vocab-type"):
+    with pytest.raises(ConfigError, match="`vocab_type`"):
         train_sentencepiece(SENTENCES, vocab_type="word")
 
 

@@ -30,7 +30,7 @@ def _log_probs(model: SpeechTranslator, memory: Encoded, row: int, tokens: tuple
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_options_that_are_no_finite_numbers_are_refused(name: str, value: float) -> None:
     for kind in (BeamOptions, SamplingOptions):
-        with pytest.raises(ConfigError, match=f"{name} is {value}; expected .*finite"):
+        with pytest.raises(ConfigError, match=f"`{name}` is {value}; expected .*finite"):
             kind(**{name: value})
 
 
@@ -216,7 +216,7 @@ def test_models_and_memories_must_match() -> None:
      {"max_len_a": math.inf}, {"max_len_a": math.nan}, {"max_len_b": math.inf}],
 )  # fmt: skip
 def test_options_out_of_range_are_named(options: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
+    with pytest.raises(ConfigError, match=f"`{next(iter(options))}` is"):
         BeamOptions(**options)
 
 

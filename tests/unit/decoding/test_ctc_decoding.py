@@ -118,5 +118,5 @@ def test_narrow_beam_keeps_the_best_of_a_peaked_output() -> None:
 
 @pytest.mark.parametrize("options", [{"beam": 0}, {"nbest": 0}, {"nbest": 17}, {"labels_per_frame": 0}])
 def test_options_out_of_range_are_named(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
+    with pytest.raises(ConfigError, match=f"`{next(iter(options))}` is"):
         PrefixOptions(**options)

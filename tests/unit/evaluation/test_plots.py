@@ -63,6 +63,8 @@ def test_one_run_is_drawn_with_training_and_validation(tmp_path, suffix):
     assert main(["plot", str(tmp_path / "run"), "--out", str(out)]) == 0
     assert "train: from 5 to 4" in out.read_text()
     assert "<script" not in out.read_text()
+    assert main(["plot", str(tmp_path / "run"), "--out", str(out)]) == 2
+    assert main(["plot", str(tmp_path / "run"), "--out", str(out), "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize(

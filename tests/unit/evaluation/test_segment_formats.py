@@ -60,7 +60,7 @@ def test_fault_05_formats_are_recognised_and_joined_by_id(tmp_path: Path, hypoth
     if hypotheses not in ("tsv", "csv", "array", "own-tsv"):  # The order of the lines is not that of the references.
         lines = lines[order]
     if (hypotheses, references) in (("text", "kaldi"), ("text", "trn")):
-        with pytest.raises(EvaluationError, match=r"ref\.x: its lines look as if they had ids.*--ref-format text"):
+        with pytest.raises(EvaluationError, match=r"ref\.x: its lines look as if they had ids.*`ref_format` text"):
             _pair(tmp_path, "\n".join(lines), _content(references, EXPECTED, "reference"))
         return
     found = _pair(tmp_path, "\n".join(lines) + "\n", _content(references, EXPECTED, "reference"))
@@ -138,7 +138,7 @@ def test_fault_05_an_id_that_is_missing_is_named(tmp_path: Path) -> None:
         ("f 1 spk 0.0 1.5 hello there\n", "STM"),
         ("f 1 0.10 0.25 hello 0.9\n", "CTM"),
         ("a\0b\n", "binary"),
-        ("id,translation\n1,x\n", "looks like a table.*--hyp-format text"),
+        ("id,translation\n1,x\n", "looks like a table.*`hyp_format` text"),
         ('id,hypothesis\n1,"x\n', "not CSV|row 1"),
         ("id,hypothesis\n1,x,y\n", "row 1 has 3 columns"),
     ],

@@ -152,7 +152,7 @@ def test_e05_a_log_is_no_reference_for_itself(files, capsys) -> None:
 
 def test_a_reference_that_looks_like_a_log_can_be_text(tmp_path: Path) -> None:
     (tmp_path / "ref").write_text("S-1\tx\n", encoding="utf-8")
-    with pytest.raises(EvaluationError, match="--ref-format text"):
+    with pytest.raises(EvaluationError, match="`ref_format` text"):
         read_segments(tmp_path / "ref", REFERENCE_COLUMNS)
     assert list(read_segments(tmp_path / "ref", REFERENCE_COLUMNS, "text").rows) == [("0", "S-1\tx")]
 
@@ -161,8 +161,8 @@ def test_a_reference_that_looks_like_a_log_can_be_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (HYPOTHESIS_COLUMNS, "not both 'id' and 'hypothesis'.*--hyp-format text"),
-        (REFERENCE_COLUMNS, "not both 'id' and 'reference' or 'tgt_text'.*--ref-format text"),
+        (HYPOTHESIS_COLUMNS, "not both 'id' and 'hypothesis'.*`hyp_format` text"),
+        (REFERENCE_COLUMNS, "not both 'id' and 'reference' or 'tgt_text'.*`ref_format` text"),
     ],
 )
 def test_a_table_with_other_column_names_is_not_scored_as_text(tmp_path: Path, header, columns, message) -> None:
