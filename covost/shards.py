@@ -56,13 +56,13 @@ class Shard:
             ManifestError: If its record is malformed or tells of other clips.
         """
         path = self.folder(out) / self.RECORD
-        advice = f"run the shard again: `shard` {self}"
+        advice = f"run the shard again: --shard {self}"
         with parsing(path, ManifestError, expected="the record of a shard", advice=advice):
             found = json.loads(path.read_text(encoding="utf-8"))["clips"]
         if found != expected:
             raise ManifestError(
                 f"shard {self}: it was made of other clips than are wanted now; the tables, the recordings or the "
-                f"options changed: merge with the shards' options, or run the shard again: `shard` {self}"
+                f"options changed: merge with the shards' options, or run the shard again: --shard {self}"
             )
 
 
@@ -134,7 +134,7 @@ class PartReader:
             try:
                 payload = read_payload(path, record)
             except (AudioError, ManifestError) as exc:
-                raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: `shard` {shard}") from None
+                raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
             yield DecodedClip(
                 clip,
                 payload,
@@ -154,14 +154,14 @@ class PartReader:
                     paths = StorePaths(shard.folder(self._out) / store_name(self._plan.code, split))
                     records = read_records(paths.index)
                     if [record.clip for record in records] != wanted:
-                        raise ManifestError(f"{paths.index}: not the clips of the shard; run it again: `shard` {shard}")
+                        raise ManifestError(f"{paths.index}: not the clips of the shard; run it again: --shard {shard}")
                     fresh = unchanged_records(records, folder, paths.index)
                     # What that machine could not read it could not look at, so there is nothing to compare.
                     stale = [r.clip for r in records if r.clip not in fresh and r.status != UNREADABLE]
                     if stale:
                         raise ManifestError(
                             f"{folder / stale[0]}: changed since shard {shard} was made ({len(stale)} such clips); "
-                            f"run the shard again: `shard` {shard}"
+                            f"run the shard again: --shard {shard}"
                         )
                     parts.update((record.clip, (shard, paths.zip, record)) for record in records)
         return parts

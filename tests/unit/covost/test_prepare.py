@@ -156,11 +156,11 @@ def test_p32_bad_models_are_refused_before_anything_is_decoded(
     full_corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.model").write_bytes(b"\x0a\x05hello")
-    for name in ("absent.model", "bad.model"):
-        assert run(full_corpus, tmp_path / "data", "--spm", str(tmp_path / name)) == 1
+    for name, code in {"absent.model": 2, "bad.model": 1}.items():
+        assert run(full_corpus, tmp_path / "data", "--spm", str(tmp_path / name)) == code
         assert name in capsys.readouterr().err
-    assert run(full_corpus, tmp_path / "data", "--vocab-size", "100000") == 1
-    assert "choose at most" in capsys.readouterr().err
+    assert run(full_corpus, tmp_path / "data", "--vocab-size", "100000") == 2
+    assert "--vocab-size 100000 is more than" in capsys.readouterr().err
     assert not (tmp_path / "data" / "config.yaml").exists()
 
 

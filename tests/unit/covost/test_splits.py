@@ -132,7 +132,7 @@ def test_unknown_split_names_the_line(corpus) -> None:
 
 
 def test_wrong_layouts_name_the_file(corpus, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="--cv-root is the folder"):
+    with pytest.raises(ManifestError, match="`cv_root` is the folder"):
         SpokenLanguage.load(CorpusLayout(cv_root=tmp_path / "absent"), "fr")
     corpus.add("a.mp3")
     corpus.write()

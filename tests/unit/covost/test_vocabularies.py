@@ -148,13 +148,17 @@ def test_p32_a_model_that_cannot_be_trimmed_is_one_sentence(
     path.write_bytes(train_sentencepiece(GENERAL, vocab_type="bpe"))
     assert prepare(full_corpus, tmp_path / "data", "--spm", str(path), "--trim-vocab") == 1
     assert "only unigram models can be trimmed" in capsys.readouterr().err
-    assert prepare(full_corpus, tmp_path / "data", "--spm", str(tmp_path / "absent"), "--trim-vocab") == 1
-    assert "absent: no such file" in capsys.readouterr().err
+    assert prepare(full_corpus, tmp_path / "data", "--spm", str(tmp_path / "absent"), "--trim-vocab") == 2
+    assert f"--spm {tmp_path / 'absent'}: no such file" in capsys.readouterr().err
 
 
 def test_library_checks_options_too(mbart: Path) -> None:
-    for options in ({"trim": True}, {"keep_pieces": 3}, {"spm_model": mbart, "trim": True, "keep_pieces": -1}):
-        with pytest.raises(ConfigError, match="--"):
+    for name, options in (
+        ("trim", {"trim": True}),
+        ("keep_pieces", {"keep_pieces": 3}),
+        ("keep_pieces", {"spm_model": mbart, "trim": True, "keep_pieces": -1}),
+    ):
+        with pytest.raises(ConfigError, match=f"`{name}`"):
             VocabularyConfig(**options)
 
 
