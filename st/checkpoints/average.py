@@ -14,6 +14,7 @@ from st.checkpoints.contents import Contents
 from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.console import progress
 from st.errors import CheckpointError, UsageError
 
 
@@ -52,7 +53,7 @@ def average(
         check_names(first.state, other.state, source=str(other.path), label=other.keymap.theirs)
         _require_same_symbols(first, other, files or VocabularyFiles(), ctc_vocab)
     if others:
-        for name, tensor in first.state.items():
+        for name, tensor in progress(first.state.items(), desc="averaging", unit="tensor"):
             first.state[name] = _mean([tensor, *(other.state[name] for other in others)])
         first.mapped = False
     return first

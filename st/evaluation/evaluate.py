@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from st.console import progress
 from st.errors import ConfigError, EvaluationError, UsageError
 from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.decode import decode_utterances
@@ -200,7 +201,7 @@ def _score_and_write(
     logger.info("scoring %d directions", len(translations))
     guesser = LanguageGuesser(_texts(translations))
     results, examples, flags = {}, {}, {}
-    for name, rows in translations.items():
+    for name, rows in progress(translations.items(), desc="scoring", unit="direction"):
         flags[name] = flag_hypotheses(name, rows, guesser)
         results[name], examples[name] = _score_direction(name, test_set, rows, flags[name])
     notes = {"intervals": METHOD}

@@ -150,7 +150,7 @@ def test_all_missing_tables_are_named_at_once(corpus) -> None:
     layout.require_translations(["fr_en", "de_en"])  # no German at all is told in its own words
     with pytest.raises(ManifestError, match=r"covost_v2\.en_de\.tsv: not found"):
         layout.require_translations(["fr_en", "en_de"])
-    with pytest.raises(ManifestError, match=r"^2 of 3 CoVoST tables .*: en_de, en_ja; .* --directions fr_en does"):
+    with pytest.raises(ManifestError, match=r"^2 of 3 CoVoST tables .*: en_de, en_ja; .* `directions` fr_en does"):
         layout.require_translations(["fr_en", "en_de", "en_ja"])
 
 
