@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--convert", type=Path)
     parser.add_argument("--to", default="hf")
     args = parser.parse_args()
-    from st.checkpoints import load
+    from st import load
     from st.checkpoints.convert import convert
 
     files = {"spm": args.spm, "dictionary": args.dict}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import st
 from covost.corpus.archives import unpack
 from covost.corpus.releases import clip_names, is_catalogue
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
@@ -16,7 +17,6 @@ from covost.tree.vocabularies import read_model
 from fuzzing import seeds
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
-from st.checkpoints import load_bundle
 from st.checkpoints.initialise import load_encoder
 from st.data.config import DataConfig
 from st.data.dataset import TranslationDataset
@@ -122,7 +122,7 @@ def load(name: str) -> Door:
     """Return what loads a model."""
 
     def load_model() -> None:
-        load_bundle(name)
+        st.load(name)
 
     return load_model
 

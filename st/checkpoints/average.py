@@ -26,7 +26,7 @@ def average(
     Sums are taken in fp32 and given back in the type of the first file; tensors of integers are those of the first.
 
     Args:
-        paths: Files or folders that :func:`st.checkpoints.load` opens, of one architecture, one format, and one
+        paths: Files or folders that :func:`st.load` opens, of one architecture, one format, and one
             vocabulary.
         files: Vocabularies that the files lack.
         ctc_vocab: Vocabulary of the CTC head, where the files have none.

@@ -16,7 +16,7 @@ from st.text.vocabulary import TextVocabulary
 
 @dataclass
 class ModelBundle:
-    """What :func:`st.checkpoints.load` returns: everything that turns audio into text."""
+    """What :func:`st.load` returns: everything that turns audio into text."""
 
     model: SpeechTranslator
     """In evaluation mode."""

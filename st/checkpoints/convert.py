@@ -46,10 +46,10 @@ def convert(
     """Write a checkpoint in another format.
 
     Args:
-        source: Anything that :func:`st.checkpoints.load` opens.
+        source: Anything that :func:`st.load` opens.
         out: Folder for ``hf``, file for ``fairseq``.
         to: A name of :data:`TARGETS`.
-        data_dir: As for :func:`st.checkpoints.load`, like the next seven.
+        data_dir: As for :func:`st.load`, like the next seven.
         spm: SentencePiece model.
         dictionary: fairseq dictionary of the decoder.
         ctc_vocab: Vocabulary of the CTC head.

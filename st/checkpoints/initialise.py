@@ -34,7 +34,7 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
 
     Args:
         model: Its encoder is overwritten; nothing else is touched.
-        source: Anything that :func:`st.checkpoints.load` opens and that has a speech encoder.
+        source: Anything that :func:`st.load` opens and that has a speech encoder.
 
     Raises:
         CheckpointError: If the file has no encoder, or any of its tensors is missing, unexpected or of another shape;
@@ -69,7 +69,7 @@ def load_decoder(
 
     Args:
         model: Its decoder is overwritten; nothing else is touched.
-        source: Anything that :func:`st.checkpoints.load` opens and that has a text decoder.
+        source: Anything that :func:`st.load` opens and that has a text decoder.
         text: Vocabulary of the model.
         spm: SentencePiece model of the checkpoint, if it has none beside it.
         trim: Which rows of an original vocabulary ``text`` has, if it was trimmed; used where the checkpoint has that

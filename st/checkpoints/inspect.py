@@ -23,7 +23,7 @@ def inspect(
     """Describe a checkpoint.
 
     Args:
-        source: Anything that :func:`st.checkpoints.load` opens; vocabularies may be missing.
+        source: Anything that :func:`st.load` opens; vocabularies may be missing.
         revision: Commit of a hub id.
         digest: Whether to read all of the file, to compute its SHA-256, compare its own checksums, and look for NaN
             and infinity.

@@ -31,7 +31,7 @@ def load_translator(
     """Load a model and everything it needs to turn audio into text.
 
     Args:
-        checkpoint: Anything that :func:`st.checkpoints.load` opens and that can turn audio into text.
+        checkpoint: Anything that :func:`st.load` opens and that can turn audio into text.
         data_dir: Prepared tree to take the vocabularies from; None for those in the checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: the GPU if there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16``; norms and sums are computed in float32 in any case.
@@ -49,7 +49,7 @@ def load_translator(
         ConfigError: If a vocabulary is malformed, an option out of range, or the dictionaries of an ensemble differ.
         UsageError: If there is no such device or number type.
     """
-    from st.checkpoints import load_bundle
+    from st.checkpoints.loading import load
 
     if options is not None and beam_options:
         raise TypeError(f"give either options or {', '.join(beam_options)}")
@@ -58,7 +58,7 @@ def load_translator(
     others = [ensemble] if isinstance(ensemble, (str, Path)) else ensemble
     for path in others:
         require_checkpoint(path)
-    bundle = load_bundle(checkpoint, data_dir=data_dir, device=place, padding=padding)
+    bundle = load(checkpoint, data_dir=data_dir, device=place, padding=padding)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
     pack(bundle.model, number_type)

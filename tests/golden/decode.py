@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.decoding import BeamOptions, beam_search
 
 

@@ -6,7 +6,7 @@ import pytest
 import reference_models as ref
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.fairseq_names import to_fairseq

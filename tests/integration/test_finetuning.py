@@ -12,7 +12,7 @@ from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
 from training_server import free_port
 
-from st.checkpoints import load
+from st import load
 from st.errors import CheckpointError, ConfigError, StError
 from st.fairseq_plugin.distributed import refuse_unused_parameters
 from st.fairseq_plugin.fused_adam import parse_scales

@@ -10,7 +10,7 @@ import reference_models as ref
 import torch
 from torch import Tensor, nn
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder
 from st.decoding import BeamOptions, beam_search

@@ -13,7 +13,7 @@ import sentencepiece
 import torch
 import transformers
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.checkpoints.initialise import load_decoder, load_encoder

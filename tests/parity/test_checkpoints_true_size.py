@@ -13,7 +13,7 @@ import pytest
 import reference_models as ref
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.to_transformers import Exported, write_transformers

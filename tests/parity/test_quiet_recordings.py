@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.preprocessor import EPSILON_KEY

@@ -17,7 +17,7 @@ import torch
 import transformers
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Adapter
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.errors import StError

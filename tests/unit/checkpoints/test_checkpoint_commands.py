@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.door import sha256_of
 from st.cli import main
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_checkpoints import assert_same, save_training
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.checkpoints.formats.transformers_names import KEYMAPS

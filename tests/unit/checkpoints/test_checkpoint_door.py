@@ -16,7 +16,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.door import read_pickled, read_safetensors, sha256_of
 from st.checkpoints.formats.checksums import verify_safetensors
 from st.checkpoints.formats.safetensors_file import write_safetensors

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tone_tree import make_tree
 from training_checkpoints import assert_same, make_model, save_training
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert, write
 from st.checkpoints.formats.safetensors_file import write_safetensors

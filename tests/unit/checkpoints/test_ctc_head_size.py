@@ -10,7 +10,7 @@ import pytest
 import reference_models as ref
 from safetensors.torch import load_file, save_file
 
-from st.checkpoints import load
+from st import load
 from st.errors import CheckpointError
 
 LETTERS = ["|", *"etaoinshr", "aː", "[UNK]", "[PAD]"]

@@ -16,7 +16,7 @@ import zlib
 import pytest
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
 from st.checkpoints.door import read_pickled, read_safetensors

@@ -15,7 +15,7 @@ import pytest
 import reference_models as ref
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.hub import is_of_hub, looks_like_hub_id, snapshot
 from st.checkpoints.initialise import load_encoder

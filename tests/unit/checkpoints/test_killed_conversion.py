@@ -8,7 +8,7 @@ import sys
 
 from training_checkpoints import assert_same
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.formats import new_folder
 from st.checkpoints.formats.to_transformers import model_files
 from st.cli import main
@@ -17,7 +17,7 @@ from st.cli import main
 _DRIVER = """
 import os, pathlib, signal, sys
 import st.checkpoints.convert
-from st.checkpoints import to_transformers
+from st.checkpoints.formats import to_transformers
 from st.cli import main
 
 def die(*args, **options):

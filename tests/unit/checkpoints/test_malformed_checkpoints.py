@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
 from st.cli import main

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder

@@ -11,7 +11,7 @@ import pytest
 import reference_models as ref
 import torch
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.cli import main
 from st.errors import CheckpointError, UsageError

@@ -9,7 +9,7 @@ import reference_models as ref
 import torch
 from tone_tree import WORDS, make_tree
 
-from st.checkpoints import load
+from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported

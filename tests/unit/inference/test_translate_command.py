@@ -455,7 +455,7 @@ def test_json_has_text_segments_and_words(run) -> None:
 def test_a_second_model_that_is_missing_is_said_before_the_first_is_read(
     run, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("st.checkpoints.load_bundle", lambda *_, **__: pytest.fail("read the model"))
+    monkeypatch.setattr("st.checkpoints.loading.load", lambda *_, **__: pytest.fail("read the model"))
     code, _, err = run("translate", "a.wav", "--to", "de", option, "none.pt")
     assert (code, err.splitlines()[-1]) == (1, "st: error: none.pt: no such file")
 
