@@ -15,8 +15,6 @@ from sentences import sentence_lengths  # noqa: E402
 from st import __version__  # noqa: E402
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "CASES.md"])
-PENDING = {ROOT / "docs" / "architecture-repairs.md"}
-"""Pages that are linked and may still be missing."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -30,7 +28,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     for name, _, anchor in (link.partition("#") for link in links if "://" not in link):
         target = page.parent / name if name else page
-        assert target.exists() or target.resolve() in PENDING, name
+        assert target.exists(), name
         assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
 
 
