@@ -15,6 +15,8 @@ from st.commands.options import in_flags
 from st.console import print_error, set_up_log, write_utf8
 from st.errors import ConfigError, StError, UsageError, install_sentence, system_sentence
 
+logger = logging.getLogger(__name__)
+
 COMMANDS: dict[str, str] = {
     "evaluate": "score a checkpoint on every direction of a prepared data set",
     "score": "score a file of hypotheses against references",
@@ -108,7 +110,7 @@ def _common_options(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
     level = parser.add_mutually_exclusive_group()
     for flag, value, text in (
-        ("--verbose", logging.DEBUG, "say more of what is done"),
+        ("--verbose", logging.DEBUG, "say more of what is done, and where an error comes from"),
         ("--quiet", logging.WARNING, "say only what is wrong, and draw no progress bars"),
     ):
         level.add_argument(flag, dest="log_level", action="store_const", const=value, help=text)
@@ -129,6 +131,7 @@ def _run(program: str, commands: Mapping[str, str], description: str, arguments:
     try:
         return int(importlib.import_module(f"{program}.commands.{options.command}").run(options))
     except StError as error:
+        logger.debug("this is where the error comes from", exc_info=True)
         sentence = in_flags(str(error), vars(options))
         print_error(program, sentence)
         wrong_option = isinstance(error, ConfigError) and sentence != str(error)

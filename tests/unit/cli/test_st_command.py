@@ -81,6 +81,14 @@ def test_fields_that_messages_name_are_written_as_flags(
     assert capsys.readouterr().err == f"st: error: {message}\n"
 
 
+def test_verbose_tells_where_an_error_comes_from(outcome, capsys) -> None:
+    outcome(StError("no such thing"))
+    assert cli.main(["score", "--verbose"]) == 1
+    found = capsys.readouterr().err
+    assert "Traceback" in found
+    assert found.endswith("\nst: error: no such thing\n")
+
+
 def test_fields_in_warnings_are_written_as_flags(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     class Warns(_Fake):
         def run(self, args) -> int:
