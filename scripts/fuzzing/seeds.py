@@ -16,7 +16,6 @@ import numpy as np
 import reference_models as ref
 import soundfile
 import torch
-from covost.corpus.published_sizes import PUBLISHED_SIZES
 from omegaconf import OmegaConf
 from tone_tree import make_tree
 from training_checkpoints import make_model, save_training
@@ -31,6 +30,7 @@ from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.cli import main as st
 from st.data.config import DataConfig
 from st.data.manifest import SPLITS
+from st.evaluation.covost2 import SIZES
 from st.evaluation.evaluate import EvaluationConfig, evaluate
 from st.evaluation.partial import StoredItem
 from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
@@ -106,7 +106,7 @@ def pack(path: Path, files: Mapping[str, bytes]) -> None:
 
 def mirror(folder: Path) -> None:
     """Write a mirror of the translation tables."""
-    sizes = zip(SPLITS, PUBLISHED_SIZES["sl_en"], strict=True)
+    sizes = zip(SPLITS, SIZES["sl_en"], strict=True)
     rows = [f"{split}{number}.mp3\tx\t{split}" for split, size in sizes for number in range(size)]
     table = "\n".join(["path\ttranslation\tsplit", *rows]) + "\n"
     pack(folder / "covost_v2.sl_en.tsv.tar.gz", {"covost_v2.sl_en.tsv": table.encode()})

@@ -7,7 +7,7 @@ import pytest
 from conftest_integration import ROOT, run, training
 from tone_tree import make_tree
 
-from st.checkpoints import load
+from st import load
 from st.cli import main
 from st.text import languages
 
@@ -112,7 +112,7 @@ def test_what_is_no_longer_there_is_removed_and_nothing_else(results, trained, t
         "mdw_qaa_x_test",
     ]
     assert main(["evaluate", "--checkpoint", str(trained[0] / "checkpoint_last.pt"), *options]) == 2
-    options[-1] = DIRECTION
+    options[-1:] = [DIRECTION, "--overwrite"]
     assert main(["evaluate", "--checkpoint", str(trained[0] / "checkpoint_last.pt"), *options]) == 0
     assert {path.name for path in (out / "hypotheses").iterdir()} == {f"{DIRECTION}.tsv", "my_notes.tsv"}
     assert [path.name for path in (out / "transcripts").iterdir()] == ["mdw.tsv"]

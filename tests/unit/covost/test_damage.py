@@ -16,9 +16,9 @@ from covost.shards import Shard
 from covost.stores.clips import read_places
 from covost.stores.store import INDEX_HEADER, read_records
 from covost.tree.corpus_index import INDEX_FILENAME, read_index
+from st.commands.options import shard_numbers
 from st.data.manifest import COLUMNS, read_manifest
 from st.errors import StError, UsageError
-from st.evaluation.shards import choose_shard
 
 HUGE = "9" * 5000
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
@@ -92,6 +92,5 @@ def test_fault_17_a_damaged_record_of_releases_has_them_listed_again(tmp_path: P
 
 @pytest.mark.parametrize("text", ["\u00b2/8", "\uff12/8", f"1/{HUGE}", "1/2\n", "0/2", "3/2"])
 def test_fault_17_shards_that_are_none_are_a_usage_error(text: str) -> None:
-    for parse in (Shard.parse, lambda text: choose_shard(text, {})):
-        with pytest.raises(UsageError, match="expected i/n"):
-            parse(text)
+    with pytest.raises(UsageError, match="expected i/n"):
+        shard_numbers(text)

@@ -299,9 +299,9 @@ def test_load_translator_takes_everything_from_the_checkpoint(
         ({"device": "abacus"}, UsageError, "no device 'abacus'"),
         ({"device": "cuda:99"}, UsageError, "CUDA devices"),
         ({"dtype": "int3"}, UsageError, "no number type 'int3'"),
-        ({"beam": 0}, ConfigError, "beam is 0"),
-        ({"nbest": 9}, ConfigError, r"nbest is 9; expected from 1 to the beam \(5\)"),
-        ({"temperature": 0.0}, ConfigError, "temperature is 0.0"),
+        ({"beam": 0}, ConfigError, "`beam` is 0"),
+        ({"nbest": 9}, ConfigError, r"`nbest` is 9; expected from 1 to the beam \(5\)"),
+        ({"temperature": 0.0}, ConfigError, "`temperature` is 0.0"),
     ],
 )
 def test_bad_options_are_named(checkpoint: Path, options: dict, error: type[Exception], message: str) -> None:
