@@ -9,7 +9,7 @@ from pathlib import Path
 
 from st.errors import UsageError
 
-_SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 
 FLAGS = {
