@@ -17,6 +17,7 @@ import sentencepiece
 from st.data.sentencepiece_model import drop_field
 from st.data.text import MASK, MBART50_CODES, SPECIALS
 from st.errors import ConfigError
+from st.foreign import parsing
 
 VOCAB_TYPES = ("unigram", "bpe", "char")
 NUM_SPM_SPECIALS = 3
@@ -136,14 +137,12 @@ def model_pieces(model: bytes) -> list[str]:
     """Return the pieces of a serialised model without ``<unk> <s> </s>``.
 
     Raises:
-        ConfigError: If the model does not begin with these three.
+        ConfigError: If it is no such model, or does not begin with these three.
     """
     processor = sentencepiece.SentencePieceProcessor()
-    try:
+    with parsing("the model", ConfigError, expected="a SentencePiece model"):
         processor.LoadFromSerializedProto(model)
-    except RuntimeError as exc:
-        raise ConfigError(f"not a SentencePiece model: {exc}") from None
-    pieces = [processor.id_to_piece(number) for number in range(len(processor))]
+        pieces = [processor.id_to_piece(number) for number in range(len(processor))]
     if pieces[:NUM_SPM_SPECIALS] != ["<unk>", "<s>", "</s>"]:
         raise ConfigError(f"the model begins with {' '.join(pieces[:3])}; expected <unk> <s> </s>, as mBART's does")
     return pieces[NUM_SPM_SPECIALS:]

@@ -243,3 +243,9 @@ def test_wire_format_walk_is_exact(model: bytes) -> None:
     assert drop_field(model, 3, 99) == model
     with pytest.raises(ConfigError):
         list(read_fields(model[:-1]))
+
+
+def test_fault_17_pieces_that_are_no_utf8_are_an_error(model: bytes) -> None:
+    text = model_pieces(model)[-1].encode()
+    with pytest.raises(ConfigError, match="not a SentencePiece model"):
+        model_pieces(model.replace(text, b"\xdd" * len(text)))
