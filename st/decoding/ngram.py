@@ -239,6 +239,6 @@ def _open(path: Path, words: list[str]) -> Any:
         raise ConfigError(f"{path}: {INSTALL}") from None
     try:
         return KenLM(str(path), Dictionary(words))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         lines = str(error).strip().splitlines()
         raise ConfigError(f"{path}: KenLM cannot read it: {lines[-1] if lines else error}") from None

@@ -290,3 +290,9 @@ def test_fault_03_a_language_model_of_nans_scores_nothing(tmp_path: Path) -> Non
 def test_fault_17_a_line_of_an_arpa_file_without_a_word_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="neither an ARPA file nor"):
         NgramModel(_write(tmp_path, WORDS.replace("-0.7", "-0.7\n-1.1")), SYMBOLS, DELIMITER)
+
+
+def test_fault_17_a_word_that_an_arpa_file_has_twice_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm", exc_type=ImportError)
+    with pytest.raises(ConfigError, match="cannot read it: Duplicate"):
+        NgramModel(_unigrams(tmp_path, {"ab": -1, "ab\t": -1}), SYMBOLS, DELIMITER)

@@ -49,7 +49,7 @@ def test_rounded_or_no_faster_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch,
 
 PRODUCTS = """
 import hashlib, torch
-from st import runtime
+from st.kernels import settings as runtime
 print(runtime.tune(1), hashlib.sha256((torch.linspace(-1, 1, 300_000).view(300, 1000) @ torch.linspace(
     -2, 3, 700_000).view(1000, 700)).numpy().tobytes()).hexdigest())
 """
