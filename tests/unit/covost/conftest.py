@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from release_files import files_of, write_tar
 
 
 @cache
@@ -90,3 +91,18 @@ def full_corpus(corpus: Corpus) -> Corpus:
 @pytest.fixture
 def make_recording() -> Callable[..., bytes]:
     return recording
+
+
+@pytest.fixture
+def archive(full_corpus, tmp_path: Path) -> Callable[..., Path]:
+    """Return a root that holds the tables of CoVoST 2 and an archive of Common Voice."""
+
+    def make(name: str = "cv-corpus-4-en.tar.gz", prefix: str = "cv-corpus-4-2019-12-10/en/") -> Path:
+        root = tmp_path / "archives"
+        (root / "en").mkdir(parents=True, exist_ok=True)
+        for table in full_corpus.clips.parent.glob("covost_v2.*"):
+            (root / "en" / table.name).write_bytes(table.read_bytes())
+        write_tar(root / name, files_of(full_corpus), prefix)
+        return root
+
+    return make

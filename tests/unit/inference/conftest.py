@@ -11,6 +11,7 @@ import torch
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.cli import main
 from st.data.config import DataConfig
 from st.decoding import BeamOptions
 from st.evaluation.covost2 import CODES
@@ -122,3 +123,18 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "empty.wav", np.zeros(0, dtype=np.float32), 16_000)
     (folder / "page.mp3").write_text("<html>404 not found</html>")
     return folder
+
+
+@pytest.fixture
+def run(checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run a command in the folder of the recordings; return exit code, standard output and standard error."""
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+    monkeypatch.chdir(recordings)
+
+    def call(command: str, *arguments: str) -> tuple[int, str, str]:
+        options = ["--max-len-b", "20", "--beam", "2"] if command == "translate" else []
+        code = main([command, "--checkpoint", str(checkpoint), "--device", "cpu", *options, *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
