@@ -102,7 +102,11 @@ def remove_leftovers(folder: Path, *, name: str = "", min_age_s: float = 0.0) ->
     for path in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
         process = path.name.split(".")[-2]
         with contextlib.suppress(FileNotFoundError):
-            if process.isdigit() and not process_runs(int(process)) and time.time() - path.stat().st_mtime >= min_age_s:
+            if (
+                process.isdecimal()
+                and not process_runs(int(process))
+                and time.time() - path.stat().st_mtime >= min_age_s
+            ):
                 path.unlink()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -81,13 +82,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _language_ids(pairs: list[str]) -> dict[str, int]:
+    from st.doors.shown import shown
     from st.errors import UsageError
     from st.text.languages import canonical
 
     ids: dict[str, int] = {}
     for pair in pairs:
         code, _, number = pair.partition("=")
-        if not number.isdigit():
-            raise UsageError(f"--language-id is {pair!r}; expected LANG=ID, such as lv=250017")
+        if not re.fullmatch("[0-9]{1,9}", number):
+            raise UsageError(f"--language-id is {shown(pair)}; expected LANG=ID, such as lv=250017")
         ids[canonical(code)] = int(number)
     return ids

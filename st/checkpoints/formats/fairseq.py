@@ -221,7 +221,7 @@ def _model_config(
         return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
     require(settings, _ADAPTOR_REQUIRED, source)
     measured: dict[str, Any] = {
-        "num_layers": _count(state, r"adaptor\.layers\.(\d+)\."),
+        "num_layers": _count(state, r"adaptor\.layers\.(\d{1,9})\."),
         "kernel_size": _shapes(state, source)["adaptor.layers.0.weight"][2],
         "project": projected,
         # fairseq's adaptor masks padding only before its first convolution, and the released models were trained so.
@@ -260,7 +260,7 @@ def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], so
     dim, group_width, kernel = weight["encoder.encoder.pos_conv.0.weight_v"]
     convolutions = [
         weight[f"encoder.feature_extractor.conv_layers.{n}.0.weight"]
-        for n in range(_count(state, r"encoder\.feature_extractor\.conv_layers\.(\d+)\."))
+        for n in range(_count(state, r"encoder\.feature_extractor\.conv_layers\.(\d{1,9})\."))
     ]
     if settings.get("conv_feature_layers") is not None:
         conv_layers = parse_conv_layers(settings["conv_feature_layers"])
@@ -273,7 +273,7 @@ def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], so
         "conv_bias": "encoder.feature_extractor.conv_layers.0.0.bias" in state,
         "dim": dim,
         "ffn_dim": weight["encoder.encoder.layers.0.fc1.weight"][0],
-        "num_layers": _count(state, r"encoder\.encoder\.layers\.(\d+)\."),
+        "num_layers": _count(state, r"encoder\.encoder\.layers\.(\d{1,9})\."),
         "pos_conv_kernel": kernel,
         "pos_conv_groups": dim // group_width,
     }
@@ -288,7 +288,7 @@ def _decoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], so
         "vocab_size": vocab_size,
         "dim": dim,
         "ffn_dim": weight["decoder.layers.0.fc1.weight"][0],
-        "num_layers": _count(state, r"decoder\.layers\.(\d+)\."),
+        "num_layers": _count(state, r"decoder\.layers\.(\d{1,9})\."),
         "max_positions": weight["decoder.embed_positions.weight"][0] - POSITION_OFFSET,
         "scale_embedding": not settings.get("no_scale_embedding", False),
     }

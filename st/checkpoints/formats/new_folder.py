@@ -64,7 +64,7 @@ def remove_broken_off(folder: Path) -> bool:
 def _is_left(new: Path) -> bool:
     machine, _, rest = new.name.removeprefix(_PREFIX).partition("-")
     process = rest.partition("-")[0]
-    if machine == _MACHINE and process.isdigit():
+    if machine == _MACHINE and process.isdecimal():
         return not process_runs(int(process))
     written = max(path.stat().st_mtime for path in (new, *new.rglob("*")))
     return time.time() - written > _ABANDONED_S

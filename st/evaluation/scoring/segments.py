@@ -167,7 +167,7 @@ def _are_ids(ids: Sequence[str]) -> bool:
 
 def _row_numbers(ids: Sequence[str]) -> list[str] | None:
     """Return rows from 0, if ids are the numbers of rows from 0 or from 1; None if they are not."""
-    if not all(key.isascii() and key.isdigit() for key in ids) or len(ids) != len({*ids}):
+    if not all(re.fullmatch("[0-9]{1,18}", key) for key in ids) or len(ids) != len({*ids}):
         return None
     numbers = [int(key) for key in ids]
     first = min(numbers, default=0)

@@ -77,6 +77,8 @@ def test_a_target_of_the_wrong_kind_is_refused_before_anything_is_read(
         (["inspect", "none.pt"], 1, "no such checkpoint"),
         (["convert", str(GOLDEN), str(GOLDEN), "--to", "fairseq"], 2, "exists"),
         (["convert", str(GOLDEN), "x", "--to", "hf", "--language-id", "lv"], 2, "expected LANG=ID"),
+        (["convert", str(GOLDEN), "x", "--to", "hf", "--language-id", "lv=\u00b2"], 2, "expected LANG=ID"),
+        (["convert", str(GOLDEN), "x", "--to", "hf", "--language-id", "lv=" + "9" * 5000], 2, "expected LANG=ID"),
         (["convert", str(GOLDEN), "x", "--to", "hf", "--sha256", "0" * 64], 1, "its SHA-256 is"),
     ],
 )

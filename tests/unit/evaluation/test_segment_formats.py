@@ -202,3 +202,10 @@ def test_fault_17_a_line_longer_than_any_field_of_csv_is_text(tmp_path: Path) ->
         (tmp_path / name).write_text("a" * 140_000 + "\nb\n")
     read = read_both(tmp_path / "hyp.txt", tmp_path / "ref.txt")[0]
     assert [len(text) for _, text in read.rows] == [140_000, 1]
+
+
+def test_fault_17_ids_of_thousands_of_digits_are_no_row_numbers(tmp_path: Path) -> None:
+    number = "9" * 5000
+    for name in ("hyp.txt", "ref.txt"):
+        (tmp_path / name).write_text(f"{number} a\n1 b\n2 c\n")
+    read_both(tmp_path / "hyp.txt", tmp_path / "ref.txt")

@@ -76,3 +76,10 @@ def test_fault_15_a_file_gets_the_rights_that_the_umask_leaves(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / ("ö" * 120)).stat().st_mode & 0o777 == 0o640
+
+
+def test_fault_17_a_name_that_ends_in_no_process_is_left_alone(tmp_path):
+    other = tmp_path / ".x.\u00b2.tmp"
+    other.touch()
+    remove_leftovers(tmp_path)
+    assert other.exists()
