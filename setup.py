@@ -51,6 +51,7 @@ setup(
         "st": [
             "py.typed",
             "text/*.tsv",
+            "checkpoints/formats/*.json",
             "evaluation/*.tsv",
             "evaluation/report/*.tsv",
             "**/*.j2",

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from st.checkpoints.contents import Contents, take_names, take_notes
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.formats.standins import Standin, plain
@@ -39,48 +40,9 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 _WRAPPER = "module."
 
-ENCODER_SETTINGS = (
-    # ours              fairseq's
-    ("dim", "encoder_embed_dim"),
-    ("ffn_dim", "encoder_ffn_embed_dim"),
-    ("num_heads", "encoder_attention_heads"),
-    ("num_layers", "encoder_layers"),
-    ("conv_bias", "conv_bias"),
-    ("pos_conv_kernel", "conv_pos"),
-    ("pos_conv_groups", "conv_pos_groups"),
-)
-_ENCODER_REQUIRED = (
-    ("extractor_mode", "layer_norm", "layer norm after every convolution, as XLS-R"),
-    ("layer_norm_first", True, "layer norm before attention, as XLS-R"),
-    ("activation_fn", "gelu", "activation"),
-    ("layer_type", "transformer", "kind of layer"),
-    ("pos_conv_depth", 1, "one positional convolution"),
-    ("quantize_input", False, "features, not codes, as input"),
-    ("crop_seq_to_multiple", 1, "all frames"),
-)
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.
 _ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
 _XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
-_DECODER_SETTINGS = (
-    ("dim", "decoder_embed_dim"),
-    ("ffn_dim", "decoder_ffn_embed_dim"),
-    ("num_heads", "decoder_attention_heads"),
-    ("num_layers", "decoder_layers"),
-    ("activation", "activation_fn"),
-)
-_DECODER_REQUIRED = (
-    ("decoder_normalize_before", True, "layer norm before attention, as mBART"),
-    ("layernorm_embedding", True, "layer norm after the embeddings, as mBART"),
-    ("decoder_learned_pos", True, "learned positions, as mBART"),
-    ("no_token_positional_embeddings", False, "learned positions, as mBART"),
-    ("cross_self_attention", False, "attention to the target and to the speech apart, as mBART"),
-)
-_ADAPTOR_SETTINGS = (
-    ("num_layers", "adaptor_n_layers"),
-    ("kernel_size", "adaptor_kernel_size"),
-    ("stride", "adaptor_stride"),
-)
-_ADAPTOR_REQUIRED = (("adaptor_layernorm", False, "no layer norm before the adaptor"),)
 
 
 def read_fairseq(path: Path, content: Any) -> Contents:
@@ -93,49 +55,56 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     Raises:
         CheckpointError: If it is none of the formats that open, or of another architecture.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("model"), Mapping):
-        found = (
-            f"a dictionary of {', '.join([key if isinstance(key, str) else shown(key) for key in content][:10])}"
-            if isinstance(content, dict)
-            else "no dictionary"
-        )
-        raise CheckpointError(
-            f"{path}: found {found}; expected a fairseq checkpoint, which has an entry `model`{_bare(content)}"
-        )
-    tensors = dict(content.pop("model"))
-    if strangers := [name for name in tensors if not isinstance(name, str)]:
-        raise CheckpointError(f"{path}: its tensors have names such as {shown(strangers[0])}; expected text")
-    state = content.get("task_state") or {}
-    if isinstance(state, dict) and "st_bundle" in state:
-        settings = plain(content.get("cfg") or {})
-        return _read_own(path, tensors, state["st_bundle"], settings if isinstance(settings, dict) else {})
+    source = str(path)
+    tensors = _take_tensors(content, source)
+    state = content.get("task_state")
+    state = state if isinstance(state, dict) else {}
+    if "st_bundle" in state:
+        return _read_own(path, tensors, state["st_bundle"], plain(content.get("cfg")))
     name = next((name for name, signs in _SIGNS if all(_begins(tensors, sign) for sign in signs)), None)
     if name is None:
         raise CheckpointError(
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
             f"{', '.join(name for name, _ in _SIGNS)}{_wrapped(tensors)}"
         )
-    settings = _settings(content, str(path))
-    keymap = KEYMAPS[name]
+    settings = _settings(content, source)
     if name == "fairseq xm_transformer" and settings:
         settings = _XM_DEFAULTS | settings
     projected = "encoder.w2v_encoder.proj.weight" in tensors
-    ours = take_names(tensors, keymap, source=str(path))
+    ours = take_names(tensors, KEYMAPS[name], source=source)
     if name == "fairseq wav2vec_ctc":
-        _weigh_blank(ours, settings, str(path))
+        _weigh_blank(ours, settings, source)
     try:
-        config = _model_config(name, settings, ours, projected=projected, source=str(path))
-        if isinstance(state, dict) and EPSILON_KEY in state:
+        config = _model_config(name, settings, _Weights(ours, source), projected=projected)
+        if EPSILON_KEY in state:
             encoder = dataclasses.replace(config.encoder, wave_epsilon=state[EPSILON_KEY])
             config = dataclasses.replace(config, encoder=encoder)
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
-    return Contents(path, name, config, ours, keymap, label_symbols=_dictionary(state), settings=settings)
+    return Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
 
 
-def _bare(content: Any) -> str:
+def _take_tensors(content: Any, source: str) -> dict[str, Any]:
+    """Return the weights of a file by name; they are no part of ``content`` afterwards."""
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{source}: found no dictionary; expected a fairseq checkpoint, which has an entry `model`"
+        )
+    if not isinstance(content.get("model"), Mapping):
+        keys = [key if isinstance(key, str) else shown(key) for key in content]
+        raise CheckpointError(
+            f"{source}: found a dictionary of {', '.join(keys[:10])}; expected a fairseq checkpoint, which has an entry "
+            f"`model`{_bare(content)}"
+        )
+    tensors = dict(content.pop("model"))
+    if strangers := [name for name in tensors if not isinstance(name, str)]:
+        raise CheckpointError(f"{source}: its tensors have names such as {shown(strangers[0])}; expected text")
+    return tensors
+
+
+def _bare(content: Mapping[Any, Any]) -> str:
     """Return what to do with a file of tensors alone."""
-    if not isinstance(content, dict) or not content or not all(isinstance(item, Tensor) for item in content.values()):
+    if not content or not all(isinstance(item, Tensor) for item in content.values()):
         return ""
     return (
         '. It holds tensors alone: save {"model": tensors, "cfg": settings} with the settings that it was trained with'
@@ -144,10 +113,9 @@ def _bare(content: Any) -> str:
 
 def _wrapped(tensors: Mapping[str, Any]) -> str:
     """Return what to do with names that a wrapper of the model gave."""
-    wrapped = bool(tensors) and all(name.startswith(_WRAPPER) for name in tensors)
-    return (
-        f". All names begin with {_WRAPPER}, which data parallelism adds: take it off and save again" if wrapped else ""
-    )
+    if not tensors or not all(name.startswith(_WRAPPER) for name in tensors):
+        return ""
+    return f". All names begin with {_WRAPPER}, which data parallelism adds: take it off and save again"
 
 
 def _begins(names: Iterable[str], prefix: str) -> bool:
@@ -169,7 +137,7 @@ def bundled_config(bundle: Any, source: str) -> ModelConfig:
         raise CheckpointError(f"{source}: the shape of its model cannot be read: {exc}") from None
 
 
-def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[str, Any]) -> Contents:
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -> Contents:
     config = bundled_config(bundle, str(path))
     keymap = KEYMAPS["fairseq xm_transformer"]
     state = take_names(tensors, keymap, source=str(path))
@@ -177,8 +145,7 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: dict[s
     if not isinstance(files, dict):
         raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
-    criterion = settings.get("criterion")
-    untaught = isinstance(criterion, dict) and criterion.get("translation_weight") == 0
+    untaught = _section(settings, "criterion").get("translation_weight") == 0
     take_notes(contents, {"decoder_trained": not untaught} | bundle)
     return contents
 
@@ -192,43 +159,42 @@ def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     if speech:
         model["w2v_args"] = _model_section(speech)
     # The task of a training hands it on to the model, often as text that stands for a place; a word for both is enough.
-    said = (holder.get("normalize") for holder in (model, _task_section(settings), _task_section(speech)))
+    holders = (model, _section(settings, "task"), _section(speech, "task"))
+    said = (holder.get("normalize") for holder in holders)
     model["normalize"] = next((value for value in said if isinstance(value, bool)), None)
     return model
 
 
-def _task_section(settings: Any) -> dict[str, Any]:
-    section = settings.get("task") if isinstance(settings, dict) else None
+def _section(settings: Any, name: str) -> dict[str, Any]:
+    section = settings.get(name) if isinstance(settings, dict) else None
     return section if isinstance(section, dict) else {}
 
 
 def _model_section(settings: Any) -> dict[str, Any]:
     if not isinstance(settings, dict):
         return {}
-    section = settings.get("model", settings)
-    return dict(section) if isinstance(section, dict) else dict(settings)
+    section = settings.get("model")
+    return dict(section if isinstance(section, dict) else settings)
 
 
-def _model_config(
-    name: str, settings: dict[str, Any], state: Mapping[str, Tensor], *, projected: bool, source: str
-) -> ModelConfig:
+def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, projected: bool) -> ModelConfig:
     speech = settings.get("w2v_args") or ({} if name == "fairseq xm_transformer" else settings)
     if name == "fairseq mbart":
-        return ModelConfig(decoder=_decoder_config(settings, state, source), parts=("decoder",))
-    encoder = _encoder_config(speech, state, source)
+        return ModelConfig(decoder=_decoder_config(settings, weights), parts=("decoder",))
+    encoder = _encoder_config(speech, weights)
     if name != "fairseq xm_transformer":
-        labels = _shapes(state, source)["ctc.proj.weight"][0] if name == "fairseq wav2vec_ctc" else 0
+        labels = weights.shape("ctc.proj.weight", 2)[0] if name == "fairseq wav2vec_ctc" else 0
         return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
-    require(settings, _ADAPTOR_REQUIRED, source)
+    require(settings, fields.FAIRSEQ_ADAPTOR, weights.source)
     measured: dict[str, Any] = {
-        "num_layers": _count(state, r"adaptor\.layers\.(\d{1,9})\."),
-        "kernel_size": _shapes(state, source)["adaptor.layers.0.weight"][2],
+        "num_layers": weights.count("adaptor.layers."),
+        "kernel_size": weights.shape("adaptor.layers.0.weight", 3)[2],
         "project": projected,
         # fairseq's adaptor masks padding only before its first convolution, and the released models were trained so.
         "legacy_padding": True,
     }
-    adaptor = AdaptorConfig(**(measured | _named(_ADAPTOR_SETTINGS, settings)))
-    return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, state, source))
+    adaptor = AdaptorConfig(**(measured | fields.from_fairseq("adaptor", settings)))
+    return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, weights))
 
 
 def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: str) -> None:
@@ -252,79 +218,72 @@ def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: 
     state |= {"ctc.proj.weight": rows, "ctc.proj.bias": bias}
 
 
-def _encoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> EncoderConfig:
+def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderConfig:
     if "encoder_layers" in settings:
         settings = {**_ENCODER_DEFAULTS, **settings}
-    require(settings, _ENCODER_REQUIRED, source)
-    weight = _shapes(state, source)
-    dim, group_width, kernel = weight["encoder.encoder.pos_conv.0.weight_v"]
-    convolutions = [
-        weight[f"encoder.feature_extractor.conv_layers.{n}.0.weight"]
-        for n in range(_count(state, r"encoder\.feature_extractor\.conv_layers\.(\d{1,9})\."))
-    ]
+    require(settings, fields.FAIRSEQ_ENCODER, weights.source)
+    dim, group_width, kernel = weights.shape("encoder.encoder.pos_conv.0.weight_v", 3)
+    convolutions = "encoder.feature_extractor.conv_layers."
     if settings.get("conv_feature_layers") is not None:
         conv_layers = parse_conv_layers(settings["conv_feature_layers"])
     else:
         # Strides leave no trace in the tensors; without settings only those of wav2vec 2.0 can be meant.
+        shapes = [weights.shape(f"{convolutions}{n}.0.weight", 3) for n in range(weights.count(convolutions))]
         strides = [stride for _, _, stride in XLSR_CONV_LAYERS]
-        conv_layers = tuple((shape[0], shape[2], stride) for shape, stride in zip(convolutions, strides, strict=False))
+        conv_layers = tuple((shape[0], shape[2], stride) for shape, stride in zip(shapes, strides, strict=False))
     measured: dict[str, Any] = {
         "conv_layers": conv_layers,
-        "conv_bias": "encoder.feature_extractor.conv_layers.0.0.bias" in state,
+        "conv_bias": f"{convolutions}0.0.bias" in weights.state,
         "dim": dim,
-        "ffn_dim": weight["encoder.encoder.layers.0.fc1.weight"][0],
-        "num_layers": _count(state, r"encoder\.encoder\.layers\.(\d{1,9})\."),
+        "ffn_dim": weights.shape("encoder.encoder.layers.0.fc1.weight", 2)[0],
+        "num_layers": weights.count("encoder.encoder.layers."),
         "pos_conv_kernel": kernel,
         "pos_conv_groups": dim // group_width,
     }
-    return EncoderConfig(**(measured | _named(ENCODER_SETTINGS, settings)))
+    return EncoderConfig(**(measured | fields.from_fairseq("encoder", settings)))
 
 
-def _decoder_config(settings: Mapping[str, Any], state: Mapping[str, Tensor], source: str) -> DecoderConfig:
-    require(settings, _DECODER_REQUIRED, source)
-    weight = _shapes(state, source)
-    vocab_size, dim = weight["decoder.embed_tokens.weight"]
+def _decoder_config(settings: Mapping[str, Any], weights: _Weights) -> DecoderConfig:
+    require(settings, fields.FAIRSEQ_DECODER, weights.source)
+    vocab_size, dim = weights.shape("decoder.embed_tokens.weight", 2)
     measured: dict[str, Any] = {
         "vocab_size": vocab_size,
         "dim": dim,
-        "ffn_dim": weight["decoder.layers.0.fc1.weight"][0],
-        "num_layers": _count(state, r"decoder\.layers\.(\d{1,9})\."),
-        "max_positions": weight["decoder.embed_positions.weight"][0] - POSITION_OFFSET,
+        "ffn_dim": weights.shape("decoder.layers.0.fc1.weight", 2)[0],
+        "num_layers": weights.count("decoder.layers."),
+        "max_positions": weights.shape("decoder.embed_positions.weight", 2)[0] - POSITION_OFFSET,
         "scale_embedding": not settings.get("no_scale_embedding", False),
     }
-    return DecoderConfig(**(measured | _named(_DECODER_SETTINGS, settings)))
+    return DecoderConfig(**(measured | fields.from_fairseq("decoder", settings)))
 
 
-class _Shapes(dict[str, "tuple[int, ...]"]):
-    """Shapes by name; a missing name is an error that says so."""
+@dataclasses.dataclass(frozen=True)
+class _Weights:
+    """What can be measured on the tensors of a file."""
 
-    source = ""
+    state: Mapping[str, Tensor]
+    """Under our names."""
+    source: str
 
-    def __missing__(self, name: str) -> tuple[int, ...]:
-        raise CheckpointError(f"{self.source}: does not fit the model: missing: {name}")
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Return the shape of a tensor; one that is missing, or has other dimensions, is an error that says so."""
+        if name not in self.state:
+            raise CheckpointError(f"{self.source}: does not fit the model: missing: {name}")
+        found = tuple(self.state[name].shape)
+        if len(found) != dimensions:
+            raise CheckpointError(
+                f"{self.source}: does not fit the model: {name} is {list(found)}, expected {dimensions} dimensions"
+            )
+        return found
 
-
-def _shapes(state: Mapping[str, Tensor], source: str) -> _Shapes:
-    shapes = _Shapes({name: tuple(tensor.shape) for name, tensor in state.items()})
-    shapes.source = source
-    return shapes
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """Return one more than the highest number that ``pattern`` finds in the names."""
-    found = (re.match(pattern, name) for name in state)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
-
-
-def _named(table: tuple[tuple[str, str], ...], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of ``table`` that the file names, under our names."""
-    return {ours: settings[theirs] for ours, theirs in table if settings.get(theirs) is not None}
+    def count(self, prefix: str) -> int:
+        """Return how many layers stand below a prefix: one more than the highest number after it."""
+        numbers = [re.match(r"(\d{1,9})\.", name[len(prefix) :]) for name in self.state if name.startswith(prefix)]
+        return 1 + max((int(number[1]) for number in numbers if number), default=-1)
 
 
-def _dictionary(task_state: Any) -> list[str] | None:
+def _dictionary(task_state: Mapping[str, Any]) -> list[str] | None:
     """Return the symbols that a CTC model kept in its task state: plainly, or in the dictionary of a fine-tuning."""
-    if not isinstance(task_state, dict):
-        return None
     symbols, dictionary = task_state.get(SYMBOLS_KEY), task_state.get("target_dictionary")
     if isinstance(dictionary, Standin) and isinstance(dictionary.state, dict):
         symbols = dictionary.state.get("symbols")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.settings import read_json_if_any
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
@@ -20,22 +21,7 @@ logger = logging.getLogger(__name__)
 GENERATION_FILENAME = "generation_config.json"
 
 # What none of our searches does unless it is asked to, and values beside null, 0 and false that ask for nothing either.
-_SEARCH: dict[str, object] = {
-    "num_beams": 5,
-    "length_penalty": 1.0,
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "guidance_scale": 1.0,
-    "num_beam_groups": 1,
-    **dict.fromkeys(
-        (
-            *("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length", "min_new_tokens"),
-            *("bad_words_ids", "force_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_decoder_ids"),
-            *("sequence_bias", "exponential_decay_length_penalty", "do_sample", "penalty_alpha", "constraints"),
-            *("diversity_penalty", "token_healing", "dola_layers", "watermarking_config"),
-        )
-    ),
-}
+_SEARCH = fields.TEMPLATES["usual_search"]
 _LIMITS = ("max_new_tokens", "max_length")
 _LONGEST = 200
 """Tokens of a translation at most, as our own search."""
@@ -67,7 +53,12 @@ def check_generation(folder: Path, settings: Mapping[str, Any], decoder: Decoder
                 f"{where}: {name} is {value!r:.100}{_inherited(name, given)}; expected {decoder.eos}: our decoder begins "
                 "with </s>, then the language, and ends with </s>. If the model was trained so, write it there"
             )
-    _name_search(source, given if path.is_file() else settings, min(_LONGEST, decoder.max_positions - 2))
+    _name_search(source, given if path.is_file() else settings, longest_translation(decoder))
+
+
+def longest_translation(decoder: DecoderConfig) -> int:
+    """Return the tokens of a translation at most, beside ``</s>`` and the language at its beginning."""
+    return min(_LONGEST, decoder.max_positions - 2)
 
 
 def _of_model(settings: Mapping[str, Any]) -> dict[str, Any]:

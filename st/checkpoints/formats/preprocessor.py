@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.settings import read_json_if_any, require
 from st.data.config import DataConfig
 from st.modules.config import WAVE_EPSILONS, ModelConfig
@@ -17,12 +18,6 @@ PREPROCESSOR_FILENAME = "preprocessor_config.json"
 EPSILON_KEY = "wave_epsilon"
 """Setting that only folders of ours have, in the preprocessor's file or in the task state of a fairseq file."""
 
-_REQUIRED = (
-    ("feature_extractor_type", "Wav2Vec2FeatureExtractor", "samples as they are, not filter banks"),
-    ("feature_size", 1, "one number a sample"),
-    ("sampling_rate", 16_000, "the rate that XLS-R reads"),
-)
-
 
 def read_preprocessor(folder: Path) -> dict[str, Any]:
     """Return the settings of the feature extractor, where transformers finds them; none if the folder has none.
@@ -32,7 +27,7 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     """
     nested = read_json_if_any(folder / "processor_config.json").get("feature_extractor")
     settings = nested if isinstance(nested, Mapping) else read_json_if_any(folder / PREPROCESSOR_FILENAME)
-    require(settings, _REQUIRED, f"{folder}: feature extractor")
+    require(settings, fields.TRANSFORMERS_WAVES, f"{folder}: feature extractor")
     return dict(settings)
 
 
@@ -44,15 +39,9 @@ def wave_epsilon(settings: Mapping[str, Any]) -> float:
 
 def preprocessor_settings(config: ModelConfig, data: DataConfig) -> dict[str, Any]:
     """Return the settings of a ``Wav2Vec2FeatureExtractor`` that does as training did, but for :data:`EPSILON_KEY`."""
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    return fields.TEMPLATES["preprocessor"] | {
         "do_normalize": data.standardize_audio,
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0.0,
-        "return_attention_mask": True,
         "sampling_rate": data.sample_rate,
-        "processor_class": "Wav2Vec2Processor",
         EPSILON_KEY: config.encoder.wave_epsilon,
     }
 

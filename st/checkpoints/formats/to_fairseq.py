@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, ENCODER_SETTINGS, SYMBOLS_KEY
+from st.checkpoints.formats import fields
+from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
@@ -119,14 +120,9 @@ def _encoder(model: Exported) -> dict[str, Any]:
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
-    settings = {theirs: getattr(config.encoder, ours) for ours, theirs in ENCODER_SETTINGS}
-    return settings | {
-        "_name": "wav2vec2",
-        "conv_feature_layers": str([tuple(layer) for layer in config.encoder.conv_layers]),
-        "extractor_mode": "layer_norm",
-        "layer_norm_first": True,
-        "activation_fn": "gelu",
-    }
+    conv_layers = str([tuple(layer) for layer in config.encoder.conv_layers])
+    known = fields.to_fairseq("encoder", config.encoder) | fields.fixed(fields.FAIRSEQ_ENCODER)
+    return known | {"_name": "wav2vec2", "conv_feature_layers": conv_layers}
 
 
 def _frame(model: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:

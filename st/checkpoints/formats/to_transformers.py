@@ -12,18 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from st.checkpoints.formats import fields
+from st.checkpoints.formats.generation import GENERATION_FILENAME, longest_translation
 from st.checkpoints.formats.new_folder import mark_moving, moved_files, new_folder, remove_broken_off
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
-from st.checkpoints.formats.transformers import (
-    ADAPTOR_FIELDS,
-    CONV_FIELDS,
-    CTC_FOLDER,
-    DECODER_FIELDS,
-    ENCODER_FIELDS,
-    OWN_FILENAME,
-)
+from st.checkpoints.formats.transformers import CONV_FIELDS, CTC_FOLDER, OWN_FILENAME
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import DataConfig
 from st.errors import CheckpointError, UsageError
@@ -67,9 +62,6 @@ _KINDS: dict[tuple[bool, bool, bool], str] = {
     (True, False, False): "transformers Wav2Vec2Model",
     (True, False, True): "transformers Wav2Vec2ForCTC",
 }
-_LONGEST = 200
-"""Tokens of a translation at most, as this project's own search."""
-_TOKENS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,12 +158,8 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
             write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     else:
         rows = {f"{kind}_id": row for kind, row in _label_rows(model.ctc).items() if kind != "unk_token"}
-        extra = (
-            rows | {"vocab_size": config.ctc_vocab_size} | {"ctc_zero_infinity": True, "ctc_loss_reduction": "mean"}
-            if key[2]
-            else {}
-        )
-        write_json(folder / CONFIG_FILENAME, common | speech_settings(config) | extra)
+        extra = rows | {"vocab_size": config.ctc_vocab_size} | fields.TEMPLATES["ctc"] if key[2] else {}
+        write_json(folder / CONFIG_FILENAME, common | _speech_settings(config) | extra)
         if model.ctc is not None:
             _write_labels(model.ctc, folder)
     write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
@@ -198,11 +186,9 @@ def _require_adapter(config: ModelConfig) -> None:
 
 
 def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dtype: torch.dtype | None) -> None:
-    settings = common | {"model_type": "speech-encoder-decoder", "is_encoder_decoder": True} | _TOKENS
-    settings |= {"decoder_start_token_id": 2, "tie_word_embeddings": False}
-    settings |= {"encoder": speech_settings(model.config), "decoder": text_settings(model.config.decoder)}
-    write_json(folder / CONFIG_FILENAME, settings)
-    write_json(folder / "generation_config.json", _generation(model.text, model.data, model.config.decoder))
+    parts = {"encoder": _speech_settings(model.config), "decoder": _text_settings(model.config.decoder)}
+    write_json(folder / CONFIG_FILENAME, common | fields.TEMPLATES["speech-encoder-decoder"] | parts)
+    write_json(folder / GENERATION_FILENAME, _generation(model.text, model.data, model.config.decoder))
     if model.text is not None:
         _write_tokenizer(model.text, folder)
     if model.config.ctc_vocab_size:
@@ -212,19 +198,14 @@ def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dty
             _write_labels(model.ctc, folder / CTC_FOLDER)
 
 
-def speech_settings(config: ModelConfig) -> dict[str, Any]:
+def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     """Return the ``Wav2Vec2Config`` of the encoder and the adaptor."""
     encoder: EncoderConfig = config.encoder
-    settings: dict[str, Any] = {"model_type": "wav2vec2"}
-    settings |= {theirs: getattr(encoder, ours) for ours, theirs, _ in ENCODER_FIELDS}
+    settings: dict[str, Any] = {"model_type": "wav2vec2", **fields.to_transformers("encoder", encoder)}
     columns = zip(*encoder.conv_layers, strict=True)
     settings |= {name: list(column) for (name, _), column in zip(CONV_FIELDS, columns, strict=True)}
-    settings |= {
+    settings |= fields.fixed(fields.TRANSFORMERS_ENCODER) | {
         "num_feat_extract_layers": len(encoder.conv_layers),
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "hidden_act": "gelu",
-        "feat_extract_activation": "gelu",
         "hidden_dropout": encoder.dropout,
         "feat_proj_dropout": encoder.dropout,
         "attention_dropout": encoder.attention_dropout,
@@ -239,30 +220,30 @@ def speech_settings(config: ModelConfig) -> dict[str, Any]:
     }
     if "adaptor" not in config.parts:
         return settings
-    adaptor = {theirs: getattr(config.adaptor, ours) for ours, theirs, _ in ADAPTOR_FIELDS}
+    adaptor = fields.to_transformers("adaptor", config.adaptor)
     return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
 
 
-def text_settings(decoder: DecoderConfig) -> dict[str, Any]:
+def _text_settings(decoder: DecoderConfig) -> dict[str, Any]:
     """Return the ``MBartConfig`` of the decoder."""
-    settings: dict[str, Any] = {"model_type": "mbart", "is_decoder": True, "add_cross_attention": True}
-    settings |= {theirs: getattr(decoder, ours) for ours, theirs, _ in DECODER_FIELDS}
-    # Its cache counts the layers of an encoder that is not there.
-    settings |= {"encoder_layers": decoder.num_layers, "encoder_attention_heads": decoder.num_heads}
-    settings |= {"encoder_ffn_dim": decoder.ffn_dim, "is_encoder_decoder": False, "tie_word_embeddings": True}
-    settings |= {
-        "dropout": decoder.dropout,
-        "attention_dropout": decoder.attention_dropout,
-        "activation_dropout": decoder.activation_dropout,
-    }
-    return settings | _TOKENS | {"decoder_start_token_id": 2}
+    return (
+        fields.TEMPLATES["mbart"]
+        | fields.to_transformers("decoder", decoder)
+        | {
+            # Its cache counts the layers of an encoder that is not there.
+            "encoder_layers": decoder.num_layers,
+            "encoder_attention_heads": decoder.num_heads,
+            "encoder_ffn_dim": decoder.ffn_dim,
+            "dropout": decoder.dropout,
+            "attention_dropout": decoder.attention_dropout,
+            "activation_dropout": decoder.activation_dropout,
+        }
+    )
 
 
 def _generation(text: TextVocabulary | None, data: DataConfig, decoder: DecoderConfig) -> dict[str, Any]:
     """Return the generation config; the language token is forced if all directions lead to one language."""
-    # The first two positions are those of </s> and the language.
-    longest = max(1, min(_LONGEST, decoder.max_positions - 2))
-    settings: dict[str, Any] = {"decoder_start_token_id": 2, "num_beams": 5, "max_new_tokens": longest, **_TOKENS}
+    settings = fields.TEMPLATES["generation"] | {"max_new_tokens": max(1, longest_translation(decoder))}
     if text is None:
         return settings
     settings["lang_to_id"] = {code: text.language_id(code) for code in text.languages}
@@ -286,8 +267,7 @@ def _write_tokenizer(text: TextVocabulary, folder: Path) -> None:
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
     ctc.save(folder / "vocab.json")
     tokens = {kind: None if row is None else ctc.symbols[row] for kind, row in _label_rows(ctc).items()}
-    more = {"word_delimiter_token": "|", "do_lower_case": False, "tokenizer_class": "Wav2Vec2CTCTokenizer"}
-    write_json(folder / "tokenizer_config.json", tokens | more)
+    write_json(folder / "tokenizer_config.json", tokens | fields.TEMPLATES["ctc_tokenizer"])
 
 
 def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Sequence
 from typing import Any
 
+from st.checkpoints.formats import fields
 from st.text.sentencepiece_model import keep_pieces, model_type, parse_model
 from st.text.sentencepiece_training import NUM_SPM_SPECIALS, mbart50_tags, model_pieces
 from st.text.vocabulary import MASK, SPECIALS, TextVocabulary
@@ -45,45 +45,29 @@ def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
             "the folder gets no tokenizer for transformers: the SentencePiece model is of type %s, not unigram", kind
         )
         return None
-    scores = {piece.piece: piece.score for piece in parse_model(model).pieces}
+    parsed = parse_model(model)
+    scores = {piece.piece: piece.score for piece in parsed.pieces}
     lowest = min(scores.values(), default=0.0)
     names = _names(text)
     special = {n for n, symbol in enumerate(text.symbols) if symbol in (*SPECIALS, MASK) or text.is_tag(n)}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
+    # A symbol that is no piece must never be chosen for a stretch of text.
+    vocabulary = [[name, 0.0 if n in special else scores.get(name, lowest - 100.0)] for n, name in enumerate(names)]
+    steps = []
+    if charsmap := parsed.normalizer_spec.precompiled_charsmap:
+        steps = [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode("ascii")}]
+    template = fields.TEMPLATES["tokenizer.json"]
+    # A text ends with </s>; the tag that begins it depends on the language and is not the tokenizer's to know.
+    return template | {
         "added_tokens": [_added(number, names[number]) for number in sorted(special)],
-        "normalizer": _normalizer(model),
-        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-        "post_processor": _post_processor(text),
-        "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-        "model": {
-            "type": "Unigram",
-            "unk_id": text.unk,
-            # A symbol that is no piece must never be chosen for a stretch of text.
-            "vocab": [
-                [name, 0.0 if number in special else scores.get(name, lowest - 100.0)]
-                for number, name in enumerate(names)
-            ],
-            "byte_fallback": False,
-        },
+        "normalizer": {"type": "Sequence", "normalizers": [*steps, *template["normalizer"]["normalizers"]]},
+        "model": template["model"] | {"vocab": vocabulary},
     }
 
 
 def tokenizer_config(text: TextVocabulary) -> dict[str, Any]:
     """Return ``tokenizer_config.json``: mBART-50's own class if the vocabulary is its, a plain one otherwise."""
     tags = [symbol for number, symbol in enumerate(text.symbols) if text.is_tag(number)]
-    config: dict[str, Any] = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": 1024,
-    }
+    config = fields.TEMPLATES["text_tokenizer"]
     if is_mbart50(text):
         return config | {"tokenizer_class": "MBart50Tokenizer", "mask_token": MASK, "src_lang": "en_XX"}
     mask = {"mask_token": MASK} if MASK in text.symbols else {}
@@ -107,25 +91,3 @@ def _added(number: int, symbol: str) -> dict[str, Any]:
         "normalized": False,
         "special": True,
     }
-
-
-def _post_processor(text: TextVocabulary) -> dict[str, Any]:
-    """End a text with ``</s>``; the tag that begins it depends on the language and is not the tokenizer's to know."""
-    end = {"SpecialToken": {"id": "</s>", "type_id": 0}}
-    single: Sequence[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}, end]
-    return {
-        "type": "TemplateProcessing",
-        "single": single,
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}, end],
-        "special_tokens": {"</s>": {"id": "</s>", "ids": [text.eos], "tokens": ["</s>"]}},
-    }
-
-
-def _normalizer(model: bytes) -> dict[str, Any]:
-    charsmap = parse_model(model).normalizer_spec.precompiled_charsmap
-    steps: list[dict[str, Any]] = []
-    if charsmap:
-        steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode("ascii")})
-    steps.append({"type": "Strip", "strip_left": True, "strip_right": True})
-    steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
-    return {"type": "Sequence", "normalizers": steps}

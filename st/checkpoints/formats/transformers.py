@@ -12,6 +12,7 @@ from torch import Tensor
 from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
 from st.checkpoints.formats.preprocessor import read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
@@ -33,47 +34,10 @@ WEIGHT_FILES = (
 )
 """In order of preference."""
 
-ENCODER_FIELDS: tuple[tuple[str, str, Any], ...] = (
-    # ours              transformers' Wav2Vec2Config    its default, which a file may leave out
-    ("dim", "hidden_size", 768),
-    ("ffn_dim", "intermediate_size", 3072),
-    ("num_heads", "num_attention_heads", 12),
-    ("num_layers", "num_hidden_layers", 12),
-    ("conv_bias", "conv_bias", False),
-    ("pos_conv_kernel", "num_conv_pos_embeddings", 128),
-    ("pos_conv_groups", "num_conv_pos_embedding_groups", 16),
-)
 CONV_FIELDS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("conv_dim", (512,) * 7),
     ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
     ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
-)
-ADAPTOR_FIELDS: tuple[tuple[str, str, Any], ...] = (
-    ("num_layers", "num_adapter_layers", 3),
-    ("kernel_size", "adapter_kernel_size", 3),
-    ("stride", "adapter_stride", 2),
-)
-DECODER_FIELDS: tuple[tuple[str, str, Any], ...] = (
-    # ours              transformers' MBartConfig
-    ("vocab_size", "vocab_size", 50265),
-    ("dim", "d_model", 1024),
-    ("ffn_dim", "decoder_ffn_dim", 4096),
-    ("num_heads", "decoder_attention_heads", 16),
-    ("num_layers", "decoder_layers", 12),
-    ("max_positions", "max_position_embeddings", 1024),
-    ("activation", "activation_function", "gelu"),
-    ("scale_embedding", "scale_embedding", False),
-)
-ADAPTOR_REQUIRED = (
-    ("adapter_kernel_size", 3, "transformers pads every kernel by 1, which is our convolution for this one alone"),
-)
-ENCODER_REQUIRED = (
-    ("feat_extract_norm", "layer", "layer norm after every convolution, as XLS-R"),
-    ("do_stable_layer_norm", True, "layer norm before attention, as XLS-R"),
-    ("hidden_act", "gelu", "activation"),
-    ("feat_extract_activation", "gelu", "activation of the convolutions"),
-    ("layer_norm_eps", 1e-5, "layer norm"),
-    ("adapter_attn_dim", None, "no adapters inside the layers"),
 )
 # What a file leaves out has these values, which our model does not have.
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
@@ -172,15 +136,15 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     require({"add_adapter": False, **speech}, wanted, f"{folder / 'config.json'} encoder")
     require(text, (("model_type", "mbart", "text decoder"),), f"{folder / 'config.json'} decoder")
     if not (folder / OWN_FILENAME).is_file():
-        require(speech, ADAPTOR_REQUIRED, f"{folder / 'config.json'} encoder")
-    encoder, decoder = encoder_config(speech, folder), decoder_config(text)
+        require(speech, fields.TRANSFORMERS_ADAPTOR, f"{folder / 'config.json'} encoder")
+    encoder, decoder = _encoder_config(speech, folder), _decoder_config(text)
     check_generation(folder, settings, decoder)
     width = speech.get("output_hidden_size") or encoder.dim
     if width != decoder.dim:
         raise ConfigError(f"the adaptor's width {width} and the decoder's {decoder.dim} differ")
     # The adapter of transformers masks padding nowhere.
     padding = {"legacy_padding": True, "mask_input": False}
-    adaptor = AdaptorConfig(**_fields(ADAPTOR_FIELDS, speech), project=width != encoder.dim, **padding)
+    adaptor = AdaptorConfig(**fields.from_transformers("adaptor", speech), project=width != encoder.dim, **padding)
     config = ModelConfig(encoder=encoder, adaptor=adaptor, decoder=decoder)
     return _contents(folder, "transformers SpeechEncoderDecoderModel", config, tensors)
 
@@ -191,7 +155,7 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
     )
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     labels = _head_rows(folder, settings, tensors, name)
-    config = ModelConfig(encoder=encoder_config(settings, folder), ctc_vocab_size=labels, parts=("encoder",))
+    config = ModelConfig(encoder=_encoder_config(settings, folder), ctc_vocab_size=labels, parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 
@@ -217,7 +181,7 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
     bias = tensors.get("final_logits_bias")
     if bias is not None and bool(bias.any()):
         raise CheckpointError(f"{folder}: final_logits_bias is not zero; our decoder has no such bias")
-    config = ModelConfig(decoder=decoder_config(settings), parts=("decoder",))
+    config = ModelConfig(decoder=_decoder_config(settings), parts=("decoder",))
     return _contents(folder, "transformers MBartForConditionalGeneration", config, tensors)
 
 
@@ -243,26 +207,17 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
         contents.state |= {name.replace("lm_head.", "ctc.proj."): tensor for name, tensor in weights.items()}
 
 
-def encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
-    """Return the encoder's shape from a ``Wav2Vec2Config``, and what the folder adds to a recording's variance.
-
-    Raises:
-        CheckpointError: If the architecture is another one.
-    """
-    require({**_ENCODER_DEFAULTS, **settings}, ENCODER_REQUIRED, str(folder))
+def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
+    require({**_ENCODER_DEFAULTS, **settings}, fields.TRANSFORMERS_ENCODER, str(folder))
     columns = [tuple(settings.get(name, default)) for name, default in CONV_FIELDS]
     conv_layers = tuple(zip(*columns, strict=True))
     epsilon = wave_epsilon(read_preprocessor(folder))
-    return EncoderConfig(**_fields(ENCODER_FIELDS, settings), conv_layers=conv_layers, wave_epsilon=epsilon)
+    known = fields.from_transformers("encoder", settings)
+    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)
 
 
-def decoder_config(settings: Mapping[str, Any]) -> DecoderConfig:
-    """Return the decoder's shape from an ``MBartConfig``."""
-    return DecoderConfig(**_fields(DECODER_FIELDS, settings))
-
-
-def _fields(table: tuple[tuple[str, str, Any], ...], settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {ours: settings.get(theirs, default) for ours, theirs, default in table}
+def _decoder_config(settings: Mapping[str, Any]) -> DecoderConfig:
+    return DecoderConfig(**fields.from_transformers("decoder", settings))
 
 
 def _has(tensors: Mapping[str, Tensor], prefix: str) -> bool:
