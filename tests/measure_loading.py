@@ -41,6 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     from st import load
     from st.checkpoints.convert import convert
+    from st.checkpoints.vocabularies import VocabularyFiles
 
     files = {"spm": args.spm, "dictionary": args.dict}
     weights = args.path / "model.safetensors" if args.path.is_dir() else args.path
@@ -51,7 +52,7 @@ def main() -> None:
     if args.read:
         read(weights)
     elif args.convert:
-        convert(args.path, args.convert, args.to, dtype=args.dtype, **files)
+        convert(args.path, args.convert, args.to, dtype=args.dtype, files=VocabularyFiles(**files))
     else:
         model = load(args.path, dtype=args.dtype, **files).model
     result |= {"seconds": time.perf_counter() - start, "peak_bytes": memory("VmHWM") - before}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +19,7 @@ from st.console import progress
 from st.errors import CheckpointError, UsageError
 
 
-def average(
-    paths: Sequence[Path | str], *, files: VocabularyFiles | None = None, ctc_vocab: Path | None = None
-) -> Contents:
+def average(paths: Sequence[Path | str], *, files: VocabularyFiles | None = None) -> Contents:
     """Read checkpoints and return the mean of their weights.
 
     Sums are taken in fp32 and given back in the type of the first file; tensors of integers are those of the first.
@@ -29,7 +28,6 @@ def average(
         paths: Files or folders that :func:`st.load` opens, of one architecture, one format, and one
             vocabulary.
         files: Vocabularies that the files lack.
-        ctc_vocab: Vocabulary of the CTC head, where the files have none.
 
     Returns:
         What the first holds, with averaged weights.
@@ -51,7 +49,7 @@ def average(
                 f"{other.path}: its architecture differs from that of {first.path}: {_differences(first, other)}"
             )
         check_names(first.state, other.state, source=str(other.path), label=other.keymap.theirs)
-        _require_same_symbols(first, other, files or VocabularyFiles(), ctc_vocab)
+        _require_same_symbols(first, other, files or VocabularyFiles())
     if others:
         for name, tensor in progress(first.state.items(), desc="averaging", unit="tensor"):
             first.state[name] = _mean([tensor, *(other.state[name] for other in others)])
@@ -59,13 +57,13 @@ def average(
     return first
 
 
-def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFiles, ctc_vocab: Path | None) -> None:
+def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFiles) -> None:
     """Compare vocabularies: rows of different symbols have no mean.
 
     Raises:
         CheckpointError: If one differs; the message names it and the first row that does.
     """
-    mine, theirs = (_symbols(contents, files, ctc_vocab) for contents in (first, other))
+    mine, theirs = (_symbols(contents, files) for contents in (first, other))
     for name in mine:
         pairs = zip_longest(mine[name], theirs[name])
         row = next((row for row, (one, two) in enumerate(pairs) if one != two), None)
@@ -76,9 +74,9 @@ def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFil
             )
 
 
-def _symbols(contents: Contents, files: VocabularyFiles, ctc_vocab: Path | None) -> dict[str, list[str]]:
+def _symbols(contents: Contents, files: VocabularyFiles) -> dict[str, list[str]]:
     text, _ = find_text(contents, files)
-    labels = label_symbols(contents, data_dir=files.data_dir, given=ctc_vocab)
+    labels = label_symbols(contents, data_dir=files.data_dir, given=files.ctc_vocab)
     return {"dictionary": [] if text is None else text.symbols, "CTC vocabulary": labels or []}
 
 
@@ -92,15 +90,14 @@ def _mean(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _differences(first: Contents, other: Contents) -> str:
-    mine, theirs = first.config.to_dict(), other.config.to_dict()
-    found = []
-    for part in mine:
-        if mine[part] == theirs[part]:
-            continue
-        names = mine[part] if isinstance(mine[part], dict) else [None]
-        for name in names:
-            one = mine[part] if name is None else mine[part][name]
-            two = theirs[part] if name is None else theirs[part][name]
-            if one != two:
-                found.append(f"{part if name is None else f'{part}.{name}'} is {two}, not {one}")
-    return "; ".join(found[:10])
+    mine, theirs = _flat(first.config.to_dict()), _flat(other.config.to_dict())
+    names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+    return "; ".join(f"{name} is {theirs.get(name)}, not {mine.get(name)}" for name in names[:10])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one table, with names such as ``encoder.dim``."""
+    table: dict[str, Any] = {}
+    for name, value in settings.items():
+        table |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -31,11 +30,7 @@ def convert(
     out: Path | str,
     to: str,
     *,
-    data_dir: Path | None = None,
-    spm: Path | None = None,
-    dictionary: Path | None = None,
-    ctc_vocab: Path | None = None,
-    language_ids: Mapping[str, int] | None = None,
+    files: VocabularyFiles | None = None,
     revision: str | None = None,
     sha256: str | None = None,
     padding: str | None = None,
@@ -49,11 +44,7 @@ def convert(
         source: Anything that :func:`st.load` opens.
         out: Folder for ``hf``, file for ``fairseq``.
         to: A name of :data:`TARGETS`.
-        data_dir: As for :func:`st.load`, like the next seven.
-        spm: SentencePiece model.
-        dictionary: fairseq dictionary of the decoder.
-        ctc_vocab: Vocabulary of the CTC head.
-        language_ids: Ids of language tags.
+        files: Vocabularies that the source lacks.
         revision: Commit of a hub id.
         sha256: Digest of the weight file.
         padding: Treatment of padding to note in the result.
@@ -71,27 +62,14 @@ def convert(
     """
     if to not in TARGETS:
         raise UsageError(f"`to` is {to!r}; expected one of {', '.join(TARGETS)}")
-    out = Path(out)
+    out, files, text = Path(out), files or VocabularyFiles(), None
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
-    files = VocabularyFiles(data_dir=data_dir, spm=spm, dictionary=dictionary, language_ids=language_ids)
-    text = None
     if full_vocab:
         text = restore_vocabulary(contents, full_vocab, files)
         files = dataclasses.replace(files, language_ids=None)
-    write(
-        contents,
-        out,
-        to,
-        name=name,
-        files=files,
-        ctc_vocab=ctc_vocab,
-        padding=padding,
-        dtype=dtype,
-        text=text,
-        overwrite=overwrite,
-    )
+    write(contents, out, to, name=name, files=files, padding=padding, dtype=dtype, text=text, overwrite=overwrite)
     return contents.format
 
 
@@ -121,8 +99,7 @@ def write(
     to: str,
     *,
     name: str,
-    files: VocabularyFiles | None = None,
-    ctc_vocab: Path | None = None,
+    files: VocabularyFiles,
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
     text: TextVocabulary | None = None,
@@ -134,10 +111,9 @@ def write(
         CheckpointError: If tensors or a vocabulary are missing, a tensor is not finite, or too large for ``dtype``, or the
             target format has no such model.
     """
-    files = files or VocabularyFiles()
     found, data = find_text(contents, files)
     text = text or found
-    ctc = find_labels(contents, data_dir=files.data_dir, given=ctc_vocab)
+    ctc = find_labels(contents, data_dir=files.data_dir, given=files.ctc_vocab)
     config = with_padding(contents.config, padding)
     check_sizes(config, text, ctc, source=name)
     model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)

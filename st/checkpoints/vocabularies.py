@@ -42,6 +42,8 @@ class VocabularyFiles:
     """SentencePiece model."""
     dictionary: Path | None = None
     """fairseq dictionary of the decoder."""
+    ctc_vocab: Path | None = None
+    """``vocab.json`` or fairseq dictionary of the CTC head."""
     language_ids: Mapping[str, int] | None = None
     """Ids of language tags by code that replace those of the language table, e.g. ``{"lv": 250017}``."""
 

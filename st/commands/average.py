@@ -37,9 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from st.checkpoints.vocabularies import VocabularyFiles
 
     refuse_existing(args.out, args.to, args.overwrite)
-    files = VocabularyFiles(data_dir=args.data, spm=args.spm, dictionary=args.dict)
-    contents = average(args.checkpoints, files=files, ctc_vocab=args.ctc_vocab)
-    name = args.checkpoints[0]
-    write(contents, args.out, args.to, name=name, files=files, ctc_vocab=args.ctc_vocab, overwrite=args.overwrite)
+    files = VocabularyFiles(data_dir=args.data, spm=args.spm, dictionary=args.dict, ctc_vocab=args.ctc_vocab)
+    contents = average(args.checkpoints, files=files)
+    write(contents, args.out, args.to, name=args.checkpoints[0], files=files, overwrite=args.overwrite)
     sys.stdout.write(f"{args.out}: mean of {len(args.checkpoints)} checkpoints\n")
     return 0

@@ -60,16 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert and say what was found."""
     from st.checkpoints.convert import convert
+    from st.checkpoints.vocabularies import VocabularyFiles
 
-    found = convert(
-        args.checkpoint,
-        args.out,
-        args.to,
+    files = VocabularyFiles(
         data_dir=args.data,
         spm=args.spm,
         dictionary=args.dict,
         ctc_vocab=args.ctc_vocab,
         language_ids=_language_ids(args.language_id) or None,
+    )
+    found = convert(
+        args.checkpoint,
+        args.out,
+        args.to,
+        files=files,
         revision=args.revision,
         sha256=args.sha256,
         padding=args.padding,

@@ -15,6 +15,7 @@ from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.vocabularies import VocabularyFiles
 from st.errors import CheckpointError, UsageError
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
@@ -242,7 +243,7 @@ def test_languages_stand_on_their_slots_and_can_be_moved(tmp_path, spm):
     moved = load(folder, language_ids={"lv": my_slot})
     assert moved.text.language_id("lv") == my_slot
     assert moved.text.language_id("en") == text.language_id("en")
-    convert(folder, tmp_path / "out", "hf", language_ids={"lv": my_slot})
+    convert(folder, tmp_path / "out", "hf", files=VocabularyFiles(language_ids={"lv": my_slot}))
     assert load(tmp_path / "out").text.language_id("lv") == my_slot
     with pytest.raises(Exception, match="outside"):
         load(folder, language_ids={"lv": size})
@@ -258,7 +259,7 @@ def test_languages_that_were_moved_stay_there_whatever_the_format(training, tree
     out, given = path, {"en": 20, "de": 21}
     for number, target in enumerate(way):
         source, out = out, tmp_path / f"{number}.{target}"
-        convert(source, out, target, language_ids=given)
+        convert(source, out, target, files=VocabularyFiles(language_ids=given))
         given = None
         text = load(out).text
         assert [text.language_id(code) for code in ("en", "de", "fr")] == [20, 21, load(path).text.language_id("fr")]

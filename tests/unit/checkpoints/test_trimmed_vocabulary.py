@@ -14,6 +14,7 @@ from st.checkpoints.convert import convert
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported
 from st.checkpoints.initialise import load_decoder
+from st.checkpoints.vocabularies import VocabularyFiles
 from st.cli import main
 from st.data.config import DataConfig
 from st.errors import CheckpointError
@@ -165,7 +166,9 @@ def test_the_table_goes_along_until_the_rows_are_back(original, trained, tmp_pat
 def test_languages_may_be_moved_while_the_rows_are_put_back(original, trained, tmp_path):
     place = load(original).text.symbols.index("[my_MM]")
     assert place >= load(trained).model.config.decoder.vocab_size
-    convert(trained, tmp_path / "full.pt", "fairseq", full_vocab=original, language_ids={"lv": place})
+    convert(
+        trained, tmp_path / "full.pt", "fairseq", full_vocab=original, files=VocabularyFiles(language_ids={"lv": place})
+    )
     assert load(tmp_path / "full.pt").text.language_id("lv") == place
 
 
@@ -178,7 +181,7 @@ def test_export_from_another_original_is_refused(original, trained, tree, tmp_pa
     torch.save(content, plain)
     with pytest.raises(CheckpointError, match=r"carries no trim\.json"):
         convert(plain, tmp_path / "b", "hf", full_vocab=original)
-    convert(plain, tmp_path / "b", "hf", full_vocab=original, data_dir=tree)
+    convert(plain, tmp_path / "b", "hf", full_vocab=original, files=VocabularyFiles(data_dir=tree))
     other = tmp_path / "other"
     other.mkdir()
     for name in ("config.json", "model.safetensors"):
