@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from st.checkpoints.formats.transformers import WEIGHT_FILES
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
-from st.errors import CheckpointError, ConfigError, StError
+from st.errors import StError
 
 
 def inspect(
@@ -39,6 +41,7 @@ def inspect(
     contents = read_contents(path, verify=digest)
     config = contents.config
     shape = config.to_dict()
+    problems: list[str] = []
     summary: dict[str, Any] = {
         "source": name,
         "format": contents.format,
@@ -48,14 +51,25 @@ def inspect(
         **{part: shape[part] for part in config.parts},
         "padding": _padding(contents) if "adaptor" in config.parts else None,
         "files": {file.name: file.stat().st_size for file in _weight_files(contents)},
-        **_vocabularies(contents, name),
+        **_vocabularies(contents, name, problems),
+        "problems": problems,
     }
     if digest:
-        summary["problems"] += _not_finite(contents, name)
+        with _noted(problems):
+            require_finite(contents.state, source=name, label=contents.keymap.theirs)
         summary["sha256"] = {file.name: sha256_of(file) for file in _weight_files(contents)}
     if names:
         summary["names"] = {key: list(tensor.shape) for key, tensor in contents.state.items()}
     return {key: value for key, value in summary.items() if value is not None}
+
+
+@contextmanager
+def _noted(problems: list[str]) -> Iterator[None]:
+    """Add what keeps a model from being used to ``problems``, and go on."""
+    try:
+        yield
+    except StError as exc:
+        problems.append(str(exc))
 
 
 def _parameters(contents: Contents) -> dict[str, int]:
@@ -71,35 +85,21 @@ def _padding(contents: Contents) -> str:
     return next((name for name, settings in PADDINGS.items() if settings == found), "unknown")
 
 
-def _vocabularies(contents: Contents, name: str) -> dict[str, Any]:
-    """Return sizes and languages, or what is missing."""
-    problems: list[str] = []
+def _vocabularies(contents: Contents, name: str, problems: list[str]) -> dict[str, Any]:
+    """Return sizes and languages; what is missing is added to ``problems``."""
     text = ctc = None
-    try:
+    with _noted(problems):
         fitting_blueprint(contents.config, contents.state, source=name, label=contents.keymap.theirs)
         text, _ = find_text(contents, VocabularyFiles())
-    except StError as exc:
-        problems.append(str(exc))
-    try:
+    with _noted(problems):
         ctc = find_labels(contents, data_dir=None, given=None)
         check_sizes(contents.config, text, ctc, source=name)
-    except (StError, ConfigError) as exc:
-        problems.append(str(exc))
     return {
         "vocabulary": contents.config.decoder.vocab_size if "decoder" in contents.config.parts else None,
         "languages": list(text.languages) if text is not None else None,
         "ctc_vocabulary": contents.config.ctc_vocab_size or None,
         "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
-        "problems": problems,
     }
-
-
-def _not_finite(contents: Contents, name: str) -> list[str]:
-    try:
-        require_finite(contents.state, source=name, label=contents.keymap.theirs)
-    except CheckpointError as exc:
-        return [str(exc)]
-    return []
 
 
 def _weight_files(contents: Contents) -> list[Path]:

@@ -185,7 +185,7 @@ def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, pro
     if name != "fairseq xm_transformer":
         labels = weights.shape("ctc.proj.weight", 2)[0] if name == "fairseq wav2vec_ctc" else 0
         return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
-    require(settings, fields.FAIRSEQ_ADAPTOR, weights.source)
+    require(settings, fields.REQUIRED["fairseq adaptor"], weights.source)
     measured: dict[str, Any] = {
         "num_layers": weights.count("adaptor.layers."),
         "kernel_size": weights.shape("adaptor.layers.0.weight", 3)[2],
@@ -221,7 +221,7 @@ def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: 
 def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderConfig:
     if "encoder_layers" in settings:
         settings = {**_ENCODER_DEFAULTS, **settings}
-    require(settings, fields.FAIRSEQ_ENCODER, weights.source)
+    require(settings, fields.REQUIRED["fairseq encoder"], weights.source)
     dim, group_width, kernel = weights.shape("encoder.encoder.pos_conv.0.weight_v", 3)
     convolutions = "encoder.feature_extractor.conv_layers."
     if settings.get("conv_feature_layers") is not None:
@@ -244,7 +244,7 @@ def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderCo
 
 
 def _decoder_config(settings: Mapping[str, Any], weights: _Weights) -> DecoderConfig:
-    require(settings, fields.FAIRSEQ_DECODER, weights.source)
+    require(settings, fields.REQUIRED["fairseq decoder"], weights.source)
     vocab_size, dim = weights.shape("decoder.embed_tokens.weight", 2)
     measured: dict[str, Any] = {
         "vocab_size": vocab_size,

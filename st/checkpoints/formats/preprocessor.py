@@ -27,7 +27,7 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     """
     nested = read_json_if_any(folder / "processor_config.json").get("feature_extractor")
     settings = nested if isinstance(nested, Mapping) else read_json_if_any(folder / PREPROCESSOR_FILENAME)
-    require(settings, fields.TRANSFORMERS_WAVES, f"{folder}: feature extractor")
+    require(settings, fields.REQUIRED["transformers waves"], f"{folder}: feature extractor")
     return dict(settings)
 
 

@@ -57,45 +57,41 @@ def write_safetensors(
         OSError: If the file cannot be written.
         KeyError: If a tensor has a type that safetensors does not know.
     """
-    types = {name: _written_type(tensor, dtype) for name, tensor in tensors.items()}
+    types = {
+        name: dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        for name, tensor in tensors.items()
+    }
     # The checksums stand before the data; room of the same length is kept for them and filled at the end.
-    crcs = dict.fromkeys(tensors, 0)
-    header = _header(tensors, types, metadata or {}, "0" * 64, crcs)
+    sums = dict.fromkeys(tensors, "0" * 8)
+    notes = {"format": "pt", **(metadata or {}), SHA_KEY: "0" * 64, CRC_KEY: json.dumps(sums)}
+    places = _places(tensors, types)
     digest = hashlib.sha256()
     with atomic_write(path, "wb") as handle:
-        handle.write(header)
+        handle.write(_header(notes, places))
         for name, tensor in tensors.items():
             flat = tensor.detach().to("cpu", types[name]).contiguous().view(-1)
             data = flat.view(torch.uint8).numpy().data
             digest.update(data)
-            crcs[name] = zlib.crc32(data)
+            sums[name] = f"{zlib.crc32(data):08x}"
             handle.write(data)
             if mapped:
                 give_back(tensor)
         handle.seek(0)
-        handle.write(_header(tensors, types, metadata or {}, digest.hexdigest(), crcs))
+        handle.write(_header(notes | {SHA_KEY: digest.hexdigest(), CRC_KEY: json.dumps(sums)}, places))
     return digest.hexdigest()
 
 
-def _written_type(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
-    return dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-
-
-def _header(
-    tensors: Mapping[str, Tensor],
-    types: Mapping[str, torch.dtype],
-    metadata: Mapping[str, str],
-    sha256: str,
-    crcs: Mapping[str, int],
-) -> bytes:
-    table = json.dumps({name: f"{crc:08x}" for name, crc in crcs.items()})
-    header: dict[str, object] = {"__metadata__": {"format": "pt", **metadata, SHA_KEY: sha256, CRC_KEY: table}}
-    position = 0
+def _places(tensors: Mapping[str, Tensor], types: Mapping[str, torch.dtype]) -> dict[str, object]:
+    """Return what a header says of each tensor."""
+    places: dict[str, object] = {}
+    end = 0
     for name, tensor in tensors.items():
-        end = position + tensor.numel() * types[name].itemsize
-        shape = list(tensor.shape)
-        header[name] = {"dtype": _DTYPES[types[name]], "shape": shape, "data_offsets": [position, end]}
-        position = end
-    text = json.dumps(header).encode()
+        start, end = end, end + tensor.numel() * types[name].itemsize
+        places[name] = {"dtype": _DTYPES[types[name]], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    return places
+
+
+def _header(notes: Mapping[str, str], places: Mapping[str, object]) -> bytes:
+    text = json.dumps({"__metadata__": notes, **places}).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text

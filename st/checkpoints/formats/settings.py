@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,7 @@ def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
         CheckpointError: If the text is anything else.
     """
     try:
-        if isinstance(text, str) and len(text) > _MAX_CONV_CHARS:
-            raise ValueError("too long")
-        layers = _list_value(ast.parse(text.strip(), mode="eval").body) if isinstance(text, str) else text
+        layers = _sum_of_lists(text) if isinstance(text, str) else text
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         layers = []
     if not isinstance(layers, list | tuple) or not layers or any(not _is_layer(layer) for layer in layers):
@@ -38,20 +37,19 @@ def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
     return tuple((layer[0], layer[1], layer[2]) for layer in layers)
 
 
-def _list_value(node: ast.AST) -> list[Any]:
+def _sum_of_lists(text: str) -> list[Any]:
     """Return what an expression comes to, with no more parts on the way than a model has layers."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        value: object = _list_value(node.left) + _list_value(node.right)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        count = ast.literal_eval(node.right)
-        if type(count) is not int or not 0 <= count <= _MAX_CONV_LAYERS:
-            raise ValueError("not a repeat")
-        value = _list_value(node.left) * count
-    else:
-        value = ast.literal_eval(node)
-    if not isinstance(value, list | tuple) or len(value) > _MAX_CONV_LAYERS:
-        raise ValueError("not a list")
-    return list(value)
+    if len(text) > _MAX_CONV_CHARS:
+        raise ValueError("too long")
+    layers: list[Any] = []
+    for term in text.split("+"):
+        content, *repeats = term.split("*")
+        part = ast.literal_eval(content.strip())
+        count = math.prod(int(number) for number in repeats)
+        if not isinstance(part, list) or count < 0 or len(layers) + len(part) * count > _MAX_CONV_LAYERS:
+            raise ValueError("not a list, or too long a one")
+        layers += part * count
+    return layers
 
 
 def _is_layer(layer: object) -> bool:

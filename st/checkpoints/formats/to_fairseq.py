@@ -121,20 +121,12 @@ def _encoder(model: Exported) -> dict[str, Any]:
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     conv_layers = str([tuple(layer) for layer in config.encoder.conv_layers])
-    known = fields.to_fairseq("encoder", config.encoder) | fields.fixed(fields.FAIRSEQ_ENCODER)
-    return known | {"_name": "wav2vec2", "conv_feature_layers": conv_layers}
+    return fields.to_fairseq("encoder", config.encoder) | {"_name": "wav2vec2", "conv_feature_layers": conv_layers}
 
 
 def _frame(model: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
     """Return what fairseq expects of any checkpoint beside the weights."""
-    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-    return {
-        "args": None,
-        "cfg": {"_name": None, "model": dict(model), "task": dict(task)},
-        "optimizer_history": [history],
-        "last_optimizer_state": None,
-        "extra_state": {"epoch": 1, "train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-    }
+    return fields.TEMPLATES["fairseq checkpoint"] | {"cfg": {"_name": None, "model": dict(model), "task": dict(task)}}
 
 
 def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:

@@ -204,7 +204,7 @@ def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     settings: dict[str, Any] = {"model_type": "wav2vec2", **fields.to_transformers("encoder", encoder)}
     columns = zip(*encoder.conv_layers, strict=True)
     settings |= {name: list(column) for (name, _), column in zip(CONV_FIELDS, columns, strict=True)}
-    settings |= fields.fixed(fields.TRANSFORMERS_ENCODER) | {
+    settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
         "hidden_dropout": encoder.dropout,
         "feat_proj_dropout": encoder.dropout,

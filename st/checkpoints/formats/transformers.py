@@ -109,14 +109,14 @@ def read_folder_weights(
     if sha256 is not None:
         raise CheckpointError(f"{folder}: sha256 is the digest of one file; its weights are in several shards")
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(set(index.values())):
+    shards = sorted(set(index.values()))
+    for shard in shards:
         if PurePosixPath(shard).name != shard:
             raise CheckpointError(f"{folder / found}: names a shard {shown(shard)}; expected a file of the same folder")
         tensors |= _read_weights(folder / shard, None, verify)
-    missing = [name for name in index if name not in tensors]
-    if missing:
-        raise CheckpointError(f"{folder / found}: {listed('tensors of the index that no shard has', missing)}")
-    return tensors, all(is_mapped(folder / shard) for shard in set(index.values()))
+    if missing := listed("tensors of the index that no shard has", [name for name in index if name not in tensors]):
+        raise CheckpointError(f"{folder / found}: {missing}")
+    return tensors, all(is_mapped(folder / shard) for shard in shards)
 
 
 def _read_weights(path: Path, sha256: str | None, verify: bool) -> dict[str, Tensor]:
@@ -136,7 +136,7 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     require({"add_adapter": False, **speech}, wanted, f"{folder / 'config.json'} encoder")
     require(text, (("model_type", "mbart", "text decoder"),), f"{folder / 'config.json'} decoder")
     if not (folder / OWN_FILENAME).is_file():
-        require(speech, fields.TRANSFORMERS_ADAPTOR, f"{folder / 'config.json'} encoder")
+        require(speech, fields.REQUIRED["transformers adaptor"], f"{folder / 'config.json'} encoder")
     encoder, decoder = _encoder_config(speech, folder), _decoder_config(text)
     check_generation(folder, settings, decoder)
     width = speech.get("output_hidden_size") or encoder.dim
@@ -208,7 +208,7 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
 
 
 def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
-    require({**_ENCODER_DEFAULTS, **settings}, fields.TRANSFORMERS_ENCODER, str(folder))
+    require({**_ENCODER_DEFAULTS, **settings}, fields.REQUIRED["transformers encoder"], str(folder))
     columns = [tuple(settings.get(name, default)) for name, default in CONV_FIELDS]
     conv_layers = tuple(zip(*columns, strict=True))
     epsilon = wave_epsilon(read_preprocessor(folder))
