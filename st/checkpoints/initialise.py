@@ -7,9 +7,10 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from st.checkpoints.assemble import check_names, give_back, listed, require_finite
 from st.checkpoints.behaviour import BEHAVIOUR
@@ -19,7 +20,7 @@ from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
 from st.modules.model import SpeechTranslator
-from st.modules.text_decoder import POSITION_OFFSET, TextDecoder
+from st.modules.text_decoder import POSITION_OFFSET
 from st.text.trimming import TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary
 
@@ -40,7 +41,7 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
         CheckpointError: If the file has no encoder, or any of its tensors is missing, unexpected or of another shape;
             the model is unchanged then.
     """
-    contents, name = _read(source, "encoder")
+    contents, name, state = _read(source, "encoder")
     mine, theirs = model.config.encoder, contents.config.encoder
     wrong = [
         f"{field} is {getattr(theirs, field)}, expected {getattr(mine, field)}"
@@ -49,8 +50,8 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
     ]
     if wrong:
         raise CheckpointError(f"{name}: does not fit the model's encoder: {'; '.join(wrong)}")
-    _copy(model.encoder, _part(contents, "encoder"), name, contents)
-    logger.info("%s: encoder of %s, %d tensors", name, contents.format, len(list(model.encoder.parameters())))
+    _copy(model, "encoder", state, name, contents)
+    logger.info("%s: encoder of %s, %d tensors", name, contents.format, len(state))
 
 
 def load_decoder(
@@ -79,47 +80,41 @@ def load_decoder(
         CheckpointError: If the file has no decoder, a tensor does not fit, or its vocabulary lacks symbols of ``text``;
             the model is unchanged then.
     """
-    contents, name = _read(source, "decoder")
-    state = _part(contents, "decoder")
+    contents, name, state = _read(source, "decoder")
     state[EMBEDDINGS] = _embeddings(contents, state[EMBEDDINGS], text, spm, trim)
     rows = model.config.decoder.max_positions + POSITION_OFFSET
     state[POSITIONS] = state[POSITIONS][:rows]
     mine, theirs = model.config.decoder, contents.config.decoder
     if mine.num_heads != theirs.num_heads:
         raise CheckpointError(f"{name}: num_heads is {theirs.num_heads}, expected {mine.num_heads}")
-    _copy(model.decoder, state, name, contents)
+    _copy(model, "decoder", state, name, contents)
     _adopt(model, activation=theirs.activation, scale_embedding=theirs.scale_embedding)
-    logger.info(
-        "%s: decoder of %s, %d of %d symbols, %s",
-        name,
-        contents.format,
-        len(text),
-        theirs.vocab_size,
-        theirs.activation,
-    )
+    sizes = f"{len(text)} of {theirs.vocab_size} symbols, {theirs.activation}"
+    logger.info("%s: decoder of %s, %s", name, contents.format, sizes)
 
 
-def _read(source: Path | str, part: str) -> tuple[Contents, str]:
+def _read(source: Path | str, part: str) -> tuple[Contents, str, dict[str, Tensor]]:
+    """Return what a checkpoint holds, its name, and the tensors of one of its parts by their names within the part."""
     path, name = resolve(source)
     contents = read_contents(path)
     if part not in contents.config.parts:
         raise CheckpointError(
             f"{name}: a {contents.format} file has no {part}; it has: {' '.join(contents.config.parts)}"
         )
-    return contents, name
-
-
-def _part(contents: Contents, part: str) -> dict[str, Tensor]:
     prefix = f"{part}."
-    return {name.removeprefix(prefix): tensor for name, tensor in contents.state.items() if name.startswith(prefix)}
+    tensors = contents.state.items()
+    return contents, name, {key.removeprefix(prefix): tensor for key, tensor in tensors if key.startswith(prefix)}
 
 
-def _copy(module: nn.Module, state: Mapping[str, Tensor], name: str, contents: Contents) -> None:
-    """Copy all tensors or none."""
-    parameters = dict(module.named_parameters())
-    prefix = "encoder." if "mask_emb" in parameters else "decoder."
-    check_names(parameters, state, source=name, label=lambda ours: contents.keymap.theirs(prefix + ours))
-    require_finite(state, source=name, label=lambda ours: contents.keymap.theirs(prefix + ours))
+def _copy(model: SpeechTranslator, part: str, state: Mapping[str, Tensor], name: str, contents: Contents) -> None:
+    """Copy all tensors of a part or none."""
+
+    def label(ours: str) -> str | None:
+        return contents.keymap.theirs(f"{part}.{ours}")
+
+    parameters = dict(model.get_submodule(part).named_parameters())
+    check_names(parameters, state, source=name, label=label)
+    require_finite(state, source=name, label=label)
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(state[key])
@@ -127,13 +122,11 @@ def _copy(module: nn.Module, state: Mapping[str, Tensor], name: str, contents: C
                 give_back(state[key])
 
 
-def _adopt(model: SpeechTranslator, *, activation: str, scale_embedding: bool) -> None:
-    config: DecoderConfig = dataclasses.replace(
-        model.config.decoder, activation=activation, scale_embedding=scale_embedding
-    )
+def _adopt(model: SpeechTranslator, **settings: Any) -> None:
+    """Change settings of a model's decoder."""
+    config: DecoderConfig = dataclasses.replace(model.config.decoder, **settings)
     model.config = dataclasses.replace(model.config, decoder=config)
-    decoder: TextDecoder = model.decoder
-    for module in (decoder, *decoder.layers):
+    for module in (model.decoder, *model.decoder.layers):
         module.config = config
 
 
@@ -178,21 +171,14 @@ def embedding_rows(text: TextVocabulary, theirs: TextVocabulary, *, source: str)
     Raises:
         CheckpointError: If the other vocabulary lacks symbols; the message lists them.
     """
-    known = {symbol: row for row, symbol in enumerate(theirs.symbols)}
-    tags = {text.lang_tag_format.replace("{}", code): code for code in text.languages}
-    rows: list[int] = []
-    missing: list[str] = []
-    for symbol in text.symbols:
-        row = known.get(symbol)
-        if row is None and symbol in tags and tags[symbol] in theirs.languages:
-            row = theirs.language_id(tags[symbol])
-        if row is None:
-            missing.append(symbol)
-        else:
-            rows.append(row)
+    rows = {symbol: row for row, symbol in enumerate(theirs.symbols)}
+    for code in theirs.languages:
+        if code in text.languages:  # a tag that is spelt otherwise there
+            rows.setdefault(text.lang_tag_format.replace("{}", code), theirs.language_id(code))
+    missing = [symbol for symbol in text.symbols if symbol not in rows]
     if missing:
         raise CheckpointError(
             f"{source}: {listed('symbols of the dictionary that its vocabulary lacks', missing)}; prepare the data "
             f"with the SentencePiece model of the checkpoint"
         )
-    return rows
+    return [rows[symbol] for symbol in text.symbols]

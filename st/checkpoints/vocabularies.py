@@ -82,8 +82,11 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     """
     slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
-        text = SlottedVocabulary.of_tree(wanted.data_dir, slots)
-        return text, _with_waves_of(contents, DataConfig.load(wanted.data_dir))
+        text, data = SlottedVocabulary.of_tree(wanted.data_dir, slots), DataConfig.load(wanted.data_dir)
+        if contents.format == OWN_TRAINING:
+            return text, data
+        # Whether waves are standardised is the checkpoint's, which learned from such.
+        return text, dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
             return SlottedVocabulary.of_tree(folder, slots), DataConfig.load(folder)
@@ -109,22 +112,14 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     )
 
 
-def _with_waves_of(contents: Contents, data: DataConfig) -> DataConfig:
-    """Return the config of a tree; whether waves are standardised is the checkpoint's, which learned from such."""
-    if contents.format == OWN_TRAINING:
-        return data
-    return dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
-
-
 def trained_directions(contents: Contents) -> tuple[str, ...]:
     """Return the directions of the data that a checkpoint was trained on; none if it does not say.
 
     Raises:
         ConfigError: If the config that it carries is malformed.
     """
-    if contents.format == OWN_TRAINING:
-        with unpacked(contents.files) as folder:
-            return DataConfig.load(folder).directions if CONFIG_FILENAME in contents.files else ()
+    if contents.format == OWN_TRAINING and CONFIG_FILENAME not in contents.files:
+        return ()
     return _data_config(contents).directions
 
 
@@ -150,8 +145,11 @@ def _beside(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _data_config(contents: Contents) -> DataConfig:
-    """Return how the files beside a checkpoint say that audio and text are to be handled."""
+    """Return how a checkpoint, or the files beside it, say that audio and text are to be handled."""
     folder = contents.folder
+    if contents.format == OWN_TRAINING:
+        with unpacked(contents.files) as carried:
+            return DataConfig.load(carried)
     if contents.format == OWN_FOLDER:
         return _own_data_config(folder / OWN_FILENAME)
     if (folder / CONFIG_FILENAME).is_file():
@@ -180,12 +178,10 @@ def _fairseq_data_config(path: Path) -> DataConfig:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: found {type(content).__name__}; expected a mapping of settings")
     refuse_builders(content, str(path))
-    tokenizer = content.get("bpe_tokenizer")
+    tokenizer = content.pop("bpe_tokenizer", None)
     if isinstance(tokenizer, dict) and isinstance(tokenizer.get("sentencepiece_model"), str):
         model = Path(tokenizer["sentencepiece_model"]).name
         content["bpe_tokenizer"] = {"bpe": "sentencepiece", "sentencepiece_model": model}
-    else:
-        content.pop("bpe_tokenizer", None)
     if isinstance(content.get("vocab_filename"), str):
         content["vocab_filename"] = Path(content["vocab_filename"]).name
     require(content, _FAIRSEQ_REQUIRED, str(path))

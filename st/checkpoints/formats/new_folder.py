@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,14 +32,22 @@ def new_folder(parent: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def mark_moving(new: Path) -> None:
-    """Note that what is beside ``new`` gives way to what is in it from now on."""
+def move_up(new: Path, replaced: Iterable[Path], last: str) -> None:
+    """Move the files of a new folder up, in place of others.
+
+    Args:
+        new: What :func:`new_folder` made.
+        replaced: Files beside it that give way, if they are there.
+        last: File by which the model opens: without it nothing does, rather than a mixture of two models.
+    """
     (new / _MOVING).touch()
-
-
-def moved_files(new: Path) -> list[Path]:
-    """Return the files of ``new`` that belong to the model."""
-    return [path for path in sorted(new.rglob("*")) if path.is_file() and path.name != _MOVING]
+    for path in sorted(replaced, key=lambda path: path.name != last):
+        path.unlink()
+    files = [path for path in sorted(new.rglob("*")) if path.is_file() and path.name != _MOVING]
+    for path in sorted(files, key=lambda path: path.name == last):
+        target = new.parent / path.relative_to(new)
+        target.parent.mkdir(exist_ok=True)
+        path.replace(target)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import GENERATION_FILENAME, longest_translation
-from st.checkpoints.formats.new_folder import mark_moving, moved_files, new_folder, remove_broken_off
+from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
@@ -53,15 +53,6 @@ _MODEL_FILES = (
     f"{CTC_FOLDER}/*.safetensors",
 )
 """What belongs to a model of a folder, whoever wrote it: what is not written anew would be read with the new one."""
-
-# Which model of transformers has which of our parts.
-_KINDS: dict[tuple[bool, bool, bool], str] = {
-    # encoder, decoder, CTC head
-    (True, True, False): "transformers SpeechEncoderDecoderModel",
-    (True, True, True): "transformers SpeechEncoderDecoderModel",
-    (True, False, False): "transformers Wav2Vec2Model",
-    (True, False, True): "transformers Wav2Vec2ForCTC",
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,7 +98,7 @@ def write_transformers(
     folder.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as new:
         _write(model, new, dtype)
-        _replace_model(folder, new)
+        move_up(new, model_files(folder), CONFIG_FILENAME)
 
 
 def clear_broken_off(folder: Path) -> None:
@@ -124,44 +115,35 @@ def model_files(folder: Path) -> list[Path]:
     return sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)})
 
 
-def _replace_model(folder: Path, new: Path) -> None:
-    """Move new files in; until the last, ``config.json``, the folder opens as nothing rather than as a mixture."""
-    mark_moving(new)
-    for path in sorted(model_files(folder), key=lambda path: path.name != CONFIG_FILENAME):
-        path.unlink()
-    for path in sorted(moved_files(new), key=lambda path: path.name == CONFIG_FILENAME):
-        target = folder / path.relative_to(new)
-        target.parent.mkdir(exist_ok=True)
-        path.replace(target)
-
-
 def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     config = model.config
-    key = ("encoder" in config.parts, "decoder" in config.parts, config.ctc_vocab_size > 0)
-    if key not in _KINDS:
+    translator = "decoder" in config.parts
+    if "encoder" not in config.parts:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
-    if config.ctc_layer and not key[1]:
+    if config.ctc_layer and not translator:
         raise CheckpointError(f"Wav2Vec2ForCTC has no CTC head on layer {config.ctc_layer} of the encoder")
-    if key[1]:
+    if translator:
         _require_adapter(config)
-    kind = _KINDS[key]
+    alone = "Wav2Vec2ForCTC" if config.ctc_vocab_size else "Wav2Vec2Model"
+    architecture = "SpeechEncoderDecoderModel" if translator else alone
     own = {"st_model_config": json.dumps(config.to_dict())}
-    tensors = KEYMAPS[kind].outward(model.state)
+    tensors = KEYMAPS[f"transformers {architecture}"].outward(model.state)
     digest = write_safetensors(folder / "model.safetensors", tensors, own, dtype=dtype, mapped=model.mapped)
-    architecture = kind.removeprefix("transformers ")
     written = dtype or next(iter(model.state.values())).dtype
-    common = {"architectures": [architecture], "dtype": str(written).removeprefix("torch.")}
-    if key[1]:
-        _write_translator(model, folder, common, dtype)
+    settings: dict[str, Any] = {"architectures": [architecture], "dtype": str(written).removeprefix("torch.")}
+    if translator:
+        settings |= fields.TEMPLATES["speech-encoder-decoder"]
+        settings |= {"encoder": _speech_settings(config), "decoder": _text_settings(config.decoder)}
+        _write_translator(model, folder, dtype)
         write_json(folder / OWN_FILENAME, _own(model, digest))
-        if model.trim is not None:
-            write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     else:
+        settings |= _speech_settings(config)
+    if config.ctc_vocab_size and not translator:
         rows = {f"{kind}_id": row for kind, row in _label_rows(model.ctc).items() if kind != "unk_token"}
-        extra = rows | {"vocab_size": config.ctc_vocab_size} | fields.TEMPLATES["ctc"] if key[2] else {}
-        write_json(folder / CONFIG_FILENAME, common | _speech_settings(config) | extra)
-        if model.ctc is not None:
-            _write_labels(model.ctc, folder)
+        settings |= rows | {"vocab_size": config.ctc_vocab_size} | fields.TEMPLATES["ctc"]
+    if model.ctc is not None:
+        _write_labels(model.ctc, folder / CTC_FOLDER if translator else folder)
+    write_json(folder / CONFIG_FILENAME, settings)
     write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
     name_epsilon(config, model.data, "transformers")
 
@@ -185,17 +167,16 @@ def _require_adapter(config: ModelConfig) -> None:
         )
 
 
-def _write_translator(model: Exported, folder: Path, common: dict[str, Any], dtype: torch.dtype | None) -> None:
-    parts = {"encoder": _speech_settings(model.config), "decoder": _text_settings(model.config.decoder)}
-    write_json(folder / CONFIG_FILENAME, common | fields.TEMPLATES["speech-encoder-decoder"] | parts)
+def _write_translator(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
+    """Write what a translation model has beside its weights and its config, and its CTC head."""
     write_json(folder / GENERATION_FILENAME, _generation(model.text, model.data, model.config.decoder))
     if model.text is not None:
         _write_tokenizer(model.text, folder)
+    if model.trim is not None:
+        write_text(folder / TRIM_FILENAME, model.trim.decode("utf-8"))
     if model.config.ctc_vocab_size:
         head = {name.replace("ctc.proj.", "lm_head."): t for name, t in model.state.items() if name.startswith("ctc.")}
         write_safetensors(folder / CTC_FOLDER / "model.safetensors", head, dtype=dtype)
-        if model.ctc is not None:
-            _write_labels(model.ctc, folder / CTC_FOLDER)
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:

@@ -42,19 +42,6 @@ def _below(prefix: str, rows: Rows) -> Rows:
     return tuple((ours, prefix + theirs) for ours, theirs in rows)
 
 
-SPEECH_ENCODER_DECODER: Rows = (
-    *_below("encoder.", WAV2VEC2_TRANSFORMERS),
-    ("decoder.", "decoder.model.decoder."),
-)
-FOR_CTC: Rows = (*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))
-FOR_PRETRAINING: Rows = _below("wav2vec2.", WAV2VEC2_TRANSFORMERS)
-MBART_TRANSFORMERS: Rows = (("decoder.", "model.decoder."),)
-
-XM_TRANSFORMER: Rows = PREFIXES
-WAV2VEC2_FAIRSEQ: Rows = (("encoder.", ""),)
-WAV2VEC_CTC: Rows = (("encoder.", "w2v_encoder.w2v_model."), ("ctc.proj.", "w2v_encoder.proj."))
-MBART_FAIRSEQ: Rows = (("decoder.", "decoder."),)
-
 ALIASES: Rows = (
     # older or newer spelling                 the one in the tables
     ("pos_conv_embed.conv.weight_g", "pos_conv_embed.conv.parametrizations.weight.original0"),
@@ -115,20 +102,25 @@ _PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*"
 _DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
 
 KEYMAPS: dict[str, KeyMap] = {
-    "fairseq xm_transformer": KeyMap(
-        XM_TRANSFORMER, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)
-    ),
-    "fairseq wav2vec2": KeyMap(WAV2VEC2_FAIRSEQ, dropped=_PRETRAINING_ONLY),
-    "fairseq wav2vec_ctc": KeyMap(WAV2VEC_CTC),
+    "fairseq xm_transformer": KeyMap(PREFIXES, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)),
+    "fairseq wav2vec2": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
+    "fairseq wav2vec_ctc": KeyMap((("encoder.", "w2v_encoder.w2v_model."), ("ctc.proj.", "w2v_encoder.proj."))),
     "fairseq mbart": KeyMap(
-        MBART_FAIRSEQ, dropped=(r"encoder\..*", *_DECODER_NOTES), tied=("decoder.output_projection.weight",)
+        (("decoder.", "decoder."),),
+        dropped=(r"encoder\..*", *_DECODER_NOTES),
+        tied=("decoder.output_projection.weight",),
     ),
-    "transformers SpeechEncoderDecoderModel": KeyMap(SPEECH_ENCODER_DECODER, tied=("decoder.lm_head.weight",)),
+    "transformers SpeechEncoderDecoderModel": KeyMap(
+        (*_below("encoder.", WAV2VEC2_TRANSFORMERS), ("decoder.", "decoder.model.decoder.")),
+        tied=("decoder.lm_head.weight",),
+    ),
     "transformers Wav2Vec2Model": KeyMap(WAV2VEC2_TRANSFORMERS),
-    "transformers Wav2Vec2ForPreTraining": KeyMap(FOR_PRETRAINING, dropped=_PRETRAINING_ONLY),
-    "transformers Wav2Vec2ForCTC": KeyMap(FOR_CTC),
+    "transformers Wav2Vec2ForPreTraining": KeyMap(
+        _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=_PRETRAINING_ONLY
+    ),
+    "transformers Wav2Vec2ForCTC": KeyMap((*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))),
     "transformers MBartForConditionalGeneration": KeyMap(
-        MBART_TRANSFORMERS,
+        (("decoder.", "model.decoder."),),
         dropped=(r"model\.encoder\..*", r"final_logits_bias"),
         tied=("lm_head.weight", "model.shared.weight"),
     ),

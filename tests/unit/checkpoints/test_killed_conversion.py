@@ -29,7 +29,7 @@ def die_at_the_fourth(path, target):
 
 placed, replace = [], pathlib.Path.replace
 POINTS = {
-    "written": (to_transformers, "_replace_model", die),
+    "written": (to_transformers, "move_up", die),
     "moving": (pathlib.Path, "replace", die_at_the_fourth),
     "file": (os, "fsync", die),
 }
