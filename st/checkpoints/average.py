@@ -14,12 +14,12 @@ from st.checkpoints.assemble import check_names, require_finite
 from st.checkpoints.contents import Contents
 from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
-from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.console import progress
 from st.errors import CheckpointError, UsageError
 
 
-def average(paths: Sequence[Path | str], *, files: VocabularyFiles | None = None) -> Contents:
+def average(paths: Sequence[Path | str], *, files: VocabularyFiles = NO_FILES) -> Contents:
     """Read checkpoints and return the mean of their weights.
 
     Sums are taken in fp32 and given back in the type of the first file; tensors of integers are those of the first.
@@ -49,7 +49,7 @@ def average(paths: Sequence[Path | str], *, files: VocabularyFiles | None = None
                 f"{other.path}: its architecture differs from that of {first.path}: {_differences(first, other)}"
             )
         check_names(first.state, other.state, source=str(other.path), label=other.keymap.theirs)
-        _require_same_symbols(first, other, files or VocabularyFiles())
+        _require_same_symbols(first, other, files)
     if others:
         for name, tensor in progress(first.state.items(), desc="averaging", unit="tensor"):
             first.state[name] = _mean([tensor, *(other.state[name] for other in others)])

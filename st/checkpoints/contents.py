@@ -78,17 +78,6 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
             state[ours] = value
     if strangers:
         raise CheckpointError(f"{source}: {listed('tensors that our model has no place for', strangers)}")
-    _check_tied(state, tied, source)
-    return state
-
-
-def _is_plain(value: Tensor) -> bool:
-    """Return whether a tensor is what it seems: dense, real, and with a place in the file for each of its numbers."""
-    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
-    return dense and not value.is_complex() and value.nbytes <= value.untyped_storage().nbytes()
-
-
-def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) -> None:
     for name, value in tied.items():
         embeddings = state.setdefault("decoder.embed_tokens.weight", value)
         same = embeddings.data_ptr() == value.data_ptr() or torch.equal(embeddings, value)
@@ -96,6 +85,13 @@ def _check_tied(state: dict[str, Tensor], tied: dict[str, Tensor], source: str) 
             raise CheckpointError(
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
+    return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Return whether a tensor is what it seems: dense, real, and with a place in the file for each of its numbers."""
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and not value.is_complex() and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
@@ -121,8 +117,8 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
         CheckpointError: If a name leads out of the folder, or the config among them is malformed, or names a file that is
             not there.
     """
-    with tempfile.TemporaryDirectory(prefix="st-bundle-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="st-bundle-") as temporary:
+        folder = Path(temporary)
         for filename, content in files.items():
             if not isinstance(content, bytes):
                 raise CheckpointError(f"the checkpoint carries {shown(filename)}, which holds no bytes")
@@ -137,22 +133,9 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
                 config = DataConfig.load(folder)
             except ConfigError as exc:
                 raise CheckpointError(str(exc).replace(f"{folder}/", "the checkpoint's ", 1)) from None
-            _require_carried(config, files)
+            for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
+                if name not in files:
+                    raise CheckpointError(
+                        f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry"
+                    )
         yield folder
-
-
-def require_plain(name: object, source: str) -> None:
-    """Refuse a name that leads out of the folder it is used in.
-
-    Raises:
-        CheckpointError: If it is not the plain name of a file.
-    """
-    if not isinstance(name, str) or not stays_below(name) or Path(name).name != name:
-        raise CheckpointError(f"{source} named {shown(name)}; expected a plain file name")
-
-
-def _require_carried(config: DataConfig, files: Mapping[str, bytes]) -> None:
-    """Check that a training checkpoint has the files that its config names, but for the CTC head's vocabulary."""
-    for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
-        if name not in files:
-            raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry")

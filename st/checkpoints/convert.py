@@ -16,7 +16,7 @@ from st.checkpoints.formats.to_transformers import Exported, clear_broken_off, w
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
-from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
 from st.files import remove_leftovers
 from st.text.trimming import TRIM_FILENAME
@@ -30,7 +30,7 @@ def convert(
     out: Path | str,
     to: str,
     *,
-    files: VocabularyFiles | None = None,
+    files: VocabularyFiles = NO_FILES,
     revision: str | None = None,
     sha256: str | None = None,
     padding: str | None = None,
@@ -62,7 +62,7 @@ def convert(
     """
     if to not in TARGETS:
         raise UsageError(f"`to` is {to!r}; expected one of {', '.join(TARGETS)}")
-    out, files, text = Path(out), files or VocabularyFiles(), None
+    out, text = Path(out), None
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
@@ -99,7 +99,7 @@ def write(
     to: str,
     *,
     name: str,
-    files: VocabularyFiles,
+    files: VocabularyFiles = NO_FILES,
     padding: str | None = None,
     dtype: torch.dtype | str | None = None,
     text: TextVocabulary | None = None,

@@ -8,6 +8,7 @@ mapped from the file, so that a model of 10 GB does not stand in memory twice.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import pickle
 import threading
@@ -71,7 +72,6 @@ def read_pickled(path: Path | str, *, sha256: str | None = None, verify: bool = 
         refused = sorted(name for name in names if not is_inert(name))
         if refused and not trusted:
             raise CheckpointError(_refusal(path, refused))
-        _require_named_calls(path, zipped)
         with _LOCK, safe_globals(standins(names)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
@@ -178,24 +178,22 @@ def _begins_as_pickle(path: Path) -> bool:
     return len(start) < 2 or start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def _require_named_calls(path: Path, zipped: bool) -> None:
-    if zipped:
-        require_named_calls(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"), str(path))
-        return
-    with path.open("rb") as handle:
-        for _ in range(_PICKLES):
-            require_named_calls(handle, str(path))
-
-
 def _unsafe_globals(path: Path, zipped: bool) -> list[str]:
-    """Return the full names of what a file asks for beyond tensors, without loading any of it."""
-    if zipped:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    """Return the full names of what a file asks for beyond tensors, without loading any of it.
+
+    Raises:
+        CheckpointError: If it calls what has no name.
+    """
     reader = torch._weights_only_unpickler
     names: set[str] = set()
-    with path.open("rb") as handle:
-        for _ in range(_PICKLES):
+    with path.open("rb") as file:
+        record = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl") if zipped else b""
+        handle = io.BytesIO(record) if zipped else file
+        for _ in range(1 if zipped else _PICKLES):
+            start = handle.tell()
             names |= reader.get_globals_in_pkl(handle)
+            handle.seek(start)
+            require_named_calls(handle, str(path))
     return sorted(names - set(reader._get_allowed_globals()))
 
 

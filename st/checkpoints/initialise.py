@@ -134,35 +134,28 @@ def _embeddings(
     contents: Contents, embeddings: Tensor, text: TextVocabulary, spm: Path | None, trim: TrimmedVocabulary | None
 ) -> Tensor:
     """Return one row per symbol of ``text``."""
-    sizes = len(text), len(embeddings)
-    if trim is not None and sizes == (len(trim), trim.original_size) and _is_of(trim, contents, spm):
-        return embeddings.index_select(0, torch.tensor(trim.rows))
-    theirs = _vocabulary(contents, text, spm)
-    if theirs.symbols == text.symbols:
-        return embeddings
-    return embeddings.index_select(0, torch.tensor(embedding_rows(text, theirs, source=str(contents.path))))
-
-
-def _is_of(trim: TrimmedVocabulary, contents: Contents, spm: Path | None) -> bool:
-    """Return whether the SentencePiece model that a table is of may be the checkpoint's, which may come without one."""
-    try:
-        text, _ = find_text(contents, VocabularyFiles(spm=spm))
-    except CheckpointError:
-        return True
-    return text is None or hashlib.sha256(text.model_bytes()).hexdigest() == trim.model_sha256
-
-
-def _vocabulary(contents: Contents, text: TextVocabulary, spm: Path | None) -> TextVocabulary:
-    """Return the checkpoint's vocabulary; if it has none beside it, mBART-50's over the model of ``text``."""
-    try:
-        theirs, _ = find_text(contents, VocabularyFiles(spm=spm))
-    except CheckpointError:
+    theirs = _vocabulary(contents, spm)
+    if trim is not None and (len(text), len(embeddings)) == (len(trim), trim.original_size):
+        may_be_its = theirs is None or hashlib.sha256(theirs.model_bytes()).hexdigest() == trim.model_sha256
+        if may_be_its:
+            return embeddings.index_select(0, torch.tensor(trim.rows))
+    if theirs is None:  # it comes without one: mBART-50's over the model of ``text`` is meant
         with unpacked({"spm.model": text.model_bytes()}) as folder:
             theirs, _ = find_text(contents, VocabularyFiles(spm=spm or folder / "spm.model"))
     if theirs is None or len(theirs) != contents.config.decoder.vocab_size:
         found, expected = len(theirs or ()), contents.config.decoder.vocab_size
         raise CheckpointError(f"{contents.path}: its dictionary has {found} symbols, its decoder {expected}")
-    return theirs
+    if theirs.symbols == text.symbols:
+        return embeddings
+    return embeddings.index_select(0, torch.tensor(embedding_rows(text, theirs, source=str(contents.path))))
+
+
+def _vocabulary(contents: Contents, spm: Path | None) -> TextVocabulary | None:
+    """Return the checkpoint's vocabulary, None if there is none beside it."""
+    try:
+        return find_text(contents, VocabularyFiles(spm=spm))[0]
+    except CheckpointError:
+        return None
 
 
 def embedding_rows(text: TextVocabulary, theirs: TextVocabulary, *, source: str) -> list[int]:

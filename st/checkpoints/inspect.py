@@ -15,7 +15,7 @@ from st.checkpoints.door import sha256_of
 from st.checkpoints.formats.transformers import WEIGHT_FILES
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
-from st.checkpoints.vocabularies import VocabularyFiles, find_text
+from st.checkpoints.vocabularies import NO_FILES, find_text
 from st.errors import StError
 
 
@@ -90,7 +90,7 @@ def _vocabularies(contents: Contents, name: str, problems: list[str]) -> dict[st
     text = ctc = None
     with _noted(problems):
         fitting_blueprint(contents.config, contents.state, source=name, label=contents.keymap.theirs)
-        text, _ = find_text(contents, VocabularyFiles())
+        text, _ = find_text(contents, NO_FILES)
     with _noted(problems):
         ctc = find_labels(contents, data_dir=None, given=None)
         check_sizes(contents.config, text, ctc, source=name)

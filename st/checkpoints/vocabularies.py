@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from st.checkpoints.contents import Contents, require_plain, unpacked
+from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.preprocessor import read_preprocessor
 from st.checkpoints.formats.settings import read_json_if_any, refuse_builders, require
@@ -46,6 +46,10 @@ class VocabularyFiles:
     """``vocab.json`` or fairseq dictionary of the CTC head."""
     language_ids: Mapping[str, int] | None = None
     """Ids of language tags by code that replace those of the language table, e.g. ``{"lv": 250017}``."""
+
+
+NO_FILES = VocabularyFiles()
+"""The caller names none."""
 
 
 class SlottedVocabulary(TextVocabulary):
@@ -164,12 +168,9 @@ def _own_data_config(path: Path) -> DataConfig:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: data_config is a {type(content).__name__}; expected settings by name")
     try:
-        data = _known(content)
+        return _known(content)
     except ConfigError as exc:
         raise CheckpointError(f"{path}: data_config: {exc}") from None
-    for name in (data.vocab_filename, data.bpe_tokenizer["sentencepiece_model"]):
-        require_plain(name, f"{path} asks for a file")
-    return data
 
 
 def _fairseq_data_config(path: Path) -> DataConfig:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from st.cpus import allotted_cpus
 from st.doors.parsing import PARSER_ERRORS
@@ -77,39 +76,25 @@ def verify_safetensors(path: Path) -> None:
         CheckpointError: If a tensor is damaged; the message names it.
         ValueError: If the header cannot be read.
     """
-    header, start = read_header(path)
+    with path.open("rb") as handle:
+        size = int.from_bytes(handle.read(8), "little")
+        if size > min(_MAX_HEADER, path.stat().st_size):
+            raise ValueError(f"header of {size:,} bytes")
+        start, text = 8 + size, handle.read(size)
     try:
+        header = json.loads(text)
         recorded = json.loads(header.get("__metadata__", {}).get(CRC_KEY, "{}"))
         places = {name: range(*header[name]["data_offsets"]) for name in recorded}
         spans = [
             Span(name, start + at.start, at.stop - at.start, int(recorded[name], 16)) for name, at in places.items()
         ]
     except PARSER_ERRORS as exc:
-        raise ValueError(f"its table of checksums cannot be read ({type(exc).__name__}: {exc})") from None
+        raise ValueError(f"its header cannot be read ({type(exc).__name__}: {exc})") from None
     if any(not 0 <= span.offset <= span.offset + span.size <= path.stat().st_size for span in spans):
         raise ValueError("its tensors lie outside of the file")
     if sum(span.size for span in spans) > path.stat().st_size:
         raise ValueError("its tensors are larger than the file")
     verify_spans(path, spans)
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file and where its tensors begin.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    with path.open("rb") as handle:
-        size = int.from_bytes(handle.read(8), "little")
-        if size > min(_MAX_HEADER, path.stat().st_size):
-            raise ValueError(f"header of {size:,} bytes")
-        try:
-            header = json.loads(handle.read(size))
-        except RecursionError:
-            raise ValueError("header is nested too deep") from None
-    if not isinstance(header, dict):
-        raise ValueError("header is not an object")
-    return header, 8 + size
 
 
 def verify_spans(path: Path, spans: Iterable[Span]) -> None:

@@ -38,7 +38,8 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
 
-_WRAPPER = "module."
+_BARE = '. It holds tensors alone: save {"model": tensors, "cfg": settings} with the settings that it was trained with'
+_WRAPPED = ". All names begin with module., which data parallelism adds: take it off and save again"
 
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.
 _ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
@@ -63,9 +64,10 @@ def read_fairseq(path: Path, content: Any) -> Contents:
         return _read_own(path, tensors, state["st_bundle"], plain(content.get("cfg")))
     name = next((name for name, signs in _SIGNS if all(_begins(tensors, sign) for sign in signs)), None)
     if name is None:
+        wrapped = bool(tensors) and all(name.startswith("module.") for name in tensors)
         raise CheckpointError(
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
-            f"{', '.join(name for name, _ in _SIGNS)}{_wrapped(tensors)}"
+            f"{', '.join(name for name, _ in _SIGNS)}{_WRAPPED if wrapped else ''}"
         )
     settings = _settings(content, source)
     if name == "fairseq xm_transformer" and settings:
@@ -92,30 +94,15 @@ def _take_tensors(content: Any, source: str) -> dict[str, Any]:
         )
     if not isinstance(content.get("model"), Mapping):
         keys = [key if isinstance(key, str) else shown(key) for key in content]
+        alone = bool(content) and all(isinstance(item, Tensor) for item in content.values())
         raise CheckpointError(
             f"{source}: found a dictionary of {', '.join(keys[:10])}; expected a fairseq checkpoint, which has an entry "
-            f"`model`{_bare(content)}"
+            f"`model`{_BARE if alone else ''}"
         )
     tensors = dict(content.pop("model"))
     if strangers := [name for name in tensors if not isinstance(name, str)]:
         raise CheckpointError(f"{source}: its tensors have names such as {shown(strangers[0])}; expected text")
     return tensors
-
-
-def _bare(content: Mapping[Any, Any]) -> str:
-    """Return what to do with a file of tensors alone."""
-    if not content or not all(isinstance(item, Tensor) for item in content.values()):
-        return ""
-    return (
-        '. It holds tensors alone: save {"model": tensors, "cfg": settings} with the settings that it was trained with'
-    )
-
-
-def _wrapped(tensors: Mapping[str, Any]) -> str:
-    """Return what to do with names that a wrapper of the model gave."""
-    if not tensors or not all(name.startswith(_WRAPPER) for name in tensors):
-        return ""
-    return f". All names begin with {_WRAPPER}, which data parallelism adds: take it off and save again"
 
 
 def _begins(names: Iterable[str], prefix: str) -> bool:

@@ -42,7 +42,9 @@ def check_generation(folder: Path, settings: Mapping[str, Any], decoder: Decoder
     source = path if path.is_file() else folder / "config.json"
     given = read_json_if_any(path) if path.is_file() else _of_model(settings)
     start = given.get("decoder_start_token_id")
-    start = given.get("bos_token_id") if start is None else start
+    inherited = ""
+    if start is None:
+        start, inherited = given.get("bos_token_id"), " (not given, so that transformers begins with bos_token_id)"
     for name, value, where in (
         ("decoder_start_token_id", start, source),
         ("decoder_start_token_id", settings.get("decoder_start_token_id"), folder / "config.json"),
@@ -50,7 +52,7 @@ def check_generation(folder: Path, settings: Mapping[str, Any], decoder: Decoder
     ):
         if value is not None and value not in (decoder.eos, [decoder.eos]):
             raise CheckpointError(
-                f"{where}: {name} is {value!r:.100}{_inherited(name, given)}; expected {decoder.eos}: our decoder begins "
+                f"{where}: {name} is {value!r:.100}{inherited if name.startswith('decoder') else ''}; expected {decoder.eos}: our decoder begins "
                 "with </s>, then the language, and ends with </s>. If the model was trained so, write it there"
             )
     _name_search(source, given if path.is_file() else settings, longest_translation(decoder))
@@ -66,11 +68,6 @@ def _of_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     decoder = settings.get("decoder")
     own = {name: value for name, value in settings.items() if value is not None}
     return {**(decoder if isinstance(decoder, Mapping) else {}), **own}
-
-
-def _inherited(name: str, given: Mapping[str, Any]) -> str:
-    missing = name == "decoder_start_token_id" and given.get(name) is None
-    return " (not given, so that transformers begins with bos_token_id)" if missing else ""
 
 
 def _name_search(source: Path, given: Mapping[str, Any], longest: int) -> None:

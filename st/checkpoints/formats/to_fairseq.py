@@ -58,28 +58,23 @@ def write_fairseq(
     """
     path = Path(path)
     parts = set(model.config.parts)
+    model = dataclasses.replace(
+        model, state={name: _standing_alone(tensor, dtype) for name, tensor in model.state.items()}
+    )
+    letters: list[str] = []
     if {"encoder", "adaptor", "decoder"} == parts:
         content = _translator(model)
     elif parts == {"encoder"}:
-        content = _encoder(model)
+        letters = [] if model.ctc is None else _letters(model.ctc)
+        content = _encoder(model, letters)
     else:
         raise CheckpointError(f"fairseq has no model with these parts alone: {' '.join(model.config.parts)}")
-    content["model"] = {name: _standing_alone(tensor, dtype) for name, tensor in content["model"].items()}
-    if "decoder" in parts:
-        # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
-        embeddings = content["model"]["decoder.embed_tokens.weight"]
-        content["model"] |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
-    elif model.config.encoder.wave_epsilon != WAVE_EPSILONS["fairseq"]:
-        content["task_state"] = {EPSILON_KEY: model.config.encoder.wave_epsilon}
-    letters = _letters(model.ctc) if parts == {"encoder"} and model.ctc is not None else []
     beside = path.parent / LETTERS_FILENAME
     dictionary = "".join(f"{symbol} 1\n" for symbol in letters)
-    if letters:
-        content.setdefault("task_state", {})[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
-        if not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
-            raise UsageError(
-                f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add `overwrite`"
-            )
+    if letters and not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
+        raise UsageError(
+            f"{beside}: exists, with the symbols of another CTC model; choose another folder, or add `overwrite`"
+        )
     write_pickled(path, content)
     if letters:
         write_text(beside, dictionary)
@@ -92,9 +87,12 @@ def _translator(model: Exported) -> dict[str, Any]:
         raise CheckpointError("a translation model without a dictionary cannot be written as a training checkpoint")
     files = _bundle_files(model, model.text)
     bundle = {"format": BUNDLE_FORMAT, "model_config": model.config.to_dict(), "files": files} | notes(model)
+    tensors = to_fairseq(model.state)
+    # What stock xm_transformer asks for beside: its own name of the tied projection, and a mark of its layer norms.
+    embeddings = tensors["decoder.embed_tokens.weight"]
+    tensors |= {"decoder.output_projection.weight": embeddings, "decoder.version": torch.tensor([3.0])}
     task = {"_name": "speech_translation", "data": ""}
-    content = _frame(plugin_settings(model.config), task)
-    return content | {"model": to_fairseq(model.state), "task_state": {"st_bundle": bundle}}
+    return _frame(plugin_settings(model.config), task) | {"model": tensors, "task_state": {"st_bundle": bundle}}
 
 
 def plugin_settings(config: ModelConfig) -> dict[str, Any]:
@@ -107,16 +105,22 @@ def plugin_settings(config: ModelConfig) -> dict[str, Any]:
     return settings
 
 
-def _encoder(model: Exported) -> dict[str, Any]:
+def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
     if model.config.ctc_layer:
         raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
     if not model.config.ctc_vocab_size:
-        return _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
-    head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
-    tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
-    return _frame(head, task | {"_name": "audio_finetuning", "labels": "ltr"}) | {"model": tensors}
+        content = _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
+    else:
+        head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
+        tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
+        content = _frame(head, task | {"_name": "audio_finetuning", "labels": "ltr"}) | {"model": tensors}
+    epsilon = model.config.encoder.wave_epsilon
+    state: dict[str, Any] = {} if epsilon == WAVE_EPSILONS["fairseq"] else {EPSILON_KEY: epsilon}
+    if letters:
+        state[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
+    return content | ({"task_state": state} if state else {})
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:

@@ -43,12 +43,6 @@ CONV_FIELDS: tuple[tuple[str, tuple[int, ...]], ...] = (
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 
 _FOR_CTC = "transformers Wav2Vec2ForCTC"
-_WAV2VEC2_FORMATS = (
-    # a name that begins so               is of
-    ("wav2vec2.", "lm_head.", _FOR_CTC),
-    ("wav2vec2.", "", "transformers Wav2Vec2ForPreTraining"),
-    ("", "", "transformers Wav2Vec2Model"),
-)
 
 
 def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
@@ -150,9 +144,10 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
 
 
 def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
-    name = next(
-        name for base, head, name in _WAV2VEC2_FORMATS if _has(tensors, base) and (not head or _has(tensors, head))
-    )
+    name = "transformers Wav2Vec2Model"
+    if any(key.startswith("wav2vec2.") for key in tensors):
+        headed = any(key.startswith("lm_head.") for key in tensors)
+        name = _FOR_CTC if headed else "transformers Wav2Vec2ForPreTraining"
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     labels = _head_rows(folder, settings, tensors, name)
     config = ModelConfig(encoder=_encoder_config(settings, folder), ctc_vocab_size=labels, parts=("encoder",))
@@ -218,7 +213,3 @@ def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
 
 def _decoder_config(settings: Mapping[str, Any]) -> DecoderConfig:
     return DecoderConfig(**fields.from_transformers("decoder", settings))
-
-
-def _has(tensors: Mapping[str, Tensor], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in tensors)
