@@ -23,7 +23,6 @@ from torch.serialization import safe_globals
 from st.checkpoints.formats.checksums import verify_safetensors, verify_spans, zip_spans
 from st.checkpoints.formats.standins import is_inert, standins
 from st.checkpoints.pickle_calls import require_named_calls
-from st.doors.parsing import PARSER_ERRORS
 from st.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -58,10 +57,8 @@ def read_pickled(path: Path | str, *, sha256: str | None = None, verify: bool = 
     Raises:
         CheckpointError: If the file is missing, corrupt or incomplete, or names a class that is not on the allow-list.
     """
-    path = require_file(path)
+    path = _known_file(path, sha256)
     trusted = sha256 is not None
-    if sha256 is not None:
-        check_sha256(path, sha256)
     _require_safe_torch(path, trusted)
     with _readable(path):
         zipped = _is_zip(path)
@@ -92,21 +89,14 @@ def read_safetensors(
     Raises:
         CheckpointError: If the file is missing, corrupt or incomplete.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    path = require_file(path)
-    if sha256 is not None:
-        check_sha256(path, sha256)
-    damage: tuple[type[Exception], ...] = (*PARSER_ERRORS, OSError, SafetensorError)
-    try:
+    path = _known_file(path, sha256)
+    with _readable(path):
         if verify:
             verify_safetensors(path)
         with safe_open(path, framework="pt", device="cpu") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
-    except PermissionError:
-        raise
-    except damage as exc:
-        raise CheckpointError(_corrupt(path, exc)) from exc
 
 
 def is_mapped(path: Path | str) -> bool:
@@ -148,12 +138,19 @@ def check_sha256(path: Path | str, expected: str) -> None:
         raise CheckpointError(f"{path}: its SHA-256 is {found}; expected {expected}. Download the file again")
 
 
+def _known_file(path: Path | str, sha256: str | None) -> Path:
+    """Return ``path`` if it is a file, of the digest that is asked for."""
+    if sha256 is not None:
+        check_sha256(path, sha256)
+    return require_file(path)
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong in torch's reader into one kind of error; nothing is tried again in another way."""
+    """Turn whatever goes wrong in a reader into one kind of error; nothing is tried again in another way."""
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, PermissionError):
         raise
     except pickle.UnpicklingError as exc:
         if not _begins_as_pickle(path):
@@ -165,10 +162,9 @@ def _readable(path: Path) -> Iterator[None]:
         lines = [line for line in lines if line] or [""]
         detail = next((line for line in lines if "GLOBAL" in line or "nsupported" in line), lines[0])
         raise CheckpointError(f"{path}: refused, or corrupt or incomplete: {detail}") from exc
-    except PermissionError:
-        raise
-    except Exception as exc:  # torch's reader raises whatever the bytes lead it to
-        raise CheckpointError(_corrupt(path, exc)) from exc
+    except Exception as exc:  # a reader raises whatever the bytes lead it to
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise CheckpointError(f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {reason}") from exc
 
 
 def _begins_as_pickle(path: Path) -> bool:
@@ -218,8 +214,3 @@ def _refusal(path: Path, names: list[str]) -> str:
         f"{path}: refused, as it asks for {shown}, which a model file has no need of. {_VOUCHING}; such names are then "
         "read as inert stand-ins"
     )
-
-
-def _corrupt(path: Path, exc: BaseException) -> str:
-    reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-    return f"{path}: corrupt or incomplete ({path.stat().st_size:,} bytes): {reason}"

@@ -37,17 +37,14 @@ class Standin:
     """An object of a class that was not loaded: its name, arguments and state."""
 
     global_name = ""
+    args: tuple[Any, ...]
+    state: Any = None
 
     def __new__(cls, *args: Any) -> Standin:
         """Keep the arguments."""
         self = super().__new__(cls)
         self.args = args
-        self.state = None
         return self
-
-    def __init__(self, *args: Any) -> None:
-        self.args: tuple[Any, ...] = args
-        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

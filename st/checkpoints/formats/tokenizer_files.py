@@ -55,10 +55,13 @@ def tokenizer_json(text: TextVocabulary) -> dict[str, Any] | None:
     steps = []
     if charsmap := parsed.normalizer_spec.precompiled_charsmap:
         steps = [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode("ascii")}]
-    template = fields.TEMPLATES["tokenizer.json"]
+    template, added = fields.TEMPLATES["tokenizer.json"], fields.TEMPLATES["added_token"]
     # A text ends with </s>; the tag that begins it depends on the language and is not the tokenizer's to know.
     return template | {
-        "added_tokens": [_added(number, names[number]) for number in sorted(special)],
+        "added_tokens": [
+            added | {"id": number, "content": names[number], "lstrip": names[number] == MASK}
+            for number in sorted(special)
+        ],
         "normalizer": {"type": "Sequence", "normalizers": [*steps, *template["normalizer"]["normalizers"]]},
         "model": template["model"] | {"vocab": vocabulary},
     }
@@ -79,15 +82,3 @@ def _names(text: TextVocabulary) -> list[str]:
     if not is_mbart50(text):
         return list(text.symbols)
     return [symbol.strip("[]") if text.is_tag(number) else symbol for number, symbol in enumerate(text.symbols)]
-
-
-def _added(number: int, symbol: str) -> dict[str, Any]:
-    return {
-        "id": number,
-        "content": symbol,
-        "single_word": False,
-        "lstrip": symbol == MASK,
-        "rstrip": False,
-        "normalized": False,
-        "special": True,
-    }
