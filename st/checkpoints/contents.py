@@ -33,6 +33,8 @@ class Contents:
     keymap: KeyMap
     mapped: bool = True
     """Whether the tensors are mapped from the file rather than in memory of their own."""
+    weights: list[Path] = field(default_factory=list)
+    """Files of a folder that the tensors are in."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Vocabulary files that a training checkpoint carries."""
     label_symbols: list[str] | None = None

@@ -12,7 +12,6 @@ from st.checkpoints.assemble import fitting_blueprint, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.transformers import WEIGHT_FILES
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
 from st.checkpoints.vocabularies import NO_FILES, find_text
@@ -39,7 +38,7 @@ def inspect(
     """
     path, name = resolve(source, revision)
     contents = read_contents(path, verify=digest)
-    config = contents.config
+    config, files = contents.config, contents.weights or [contents.path]
     shape = config.to_dict()
     problems: list[str] = []
     summary: dict[str, Any] = {
@@ -50,14 +49,14 @@ def inspect(
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())),
         **{part: shape[part] for part in config.parts},
         "padding": _padding(contents) if "adaptor" in config.parts else None,
-        "files": {file.name: file.stat().st_size for file in _weight_files(contents)},
+        "files": {file.name: file.stat().st_size for file in files},
         **_vocabularies(contents, name, problems),
         "problems": problems,
     }
     if digest:
         with _noted(problems):
             require_finite(contents.state, source=name, label=contents.keymap.theirs)
-        summary["sha256"] = {file.name: sha256_of(file) for file in _weight_files(contents)}
+        summary["sha256"] = {file.name: sha256_of(file) for file in files}
     if names:
         summary["names"] = {key: list(tensor.shape) for key, tensor in contents.state.items()}
     return {key: value for key, value in summary.items() if value is not None}
@@ -100,13 +99,3 @@ def _vocabularies(contents: Contents, name: str, problems: list[str]) -> dict[st
         "ctc_vocabulary": contents.config.ctc_vocab_size or None,
         "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
     }
-
-
-def _weight_files(contents: Contents) -> list[Path]:
-    if contents.path.is_file():
-        return [contents.path]
-    first = next(name for name in WEIGHT_FILES if (contents.path / name).is_file())
-    if not first.endswith(".index.json"):
-        return [contents.path / first]
-    pattern = first.removesuffix(".index.json").replace(".", "-*.")
-    return sorted(contents.path.glob(pattern))

@@ -18,7 +18,7 @@ from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
-from st.checkpoints.formats.transformers import CONV_FIELDS, CTC_FOLDER, OWN_FILENAME
+from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FILENAME
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import DataConfig
 from st.errors import CheckpointError, UsageError
@@ -183,8 +183,8 @@ def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     """Return the ``Wav2Vec2Config`` of the encoder and the adaptor."""
     encoder: EncoderConfig = config.encoder
     settings: dict[str, Any] = {"model_type": "wav2vec2", **fields.to_transformers("encoder", encoder)}
-    columns = zip(*encoder.conv_layers, strict=True)
-    settings |= {name: list(column) for (name, _), column in zip(CONV_FIELDS, columns, strict=True)}
+    columns = zip(fields.FIELDS["convolutions"], zip(*encoder.conv_layers, strict=True), strict=True)
+    settings |= {theirs: list(column) for (_, _, theirs, _), column in columns}
     settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
         "hidden_dropout": encoder.dropout,

@@ -34,11 +34,6 @@ WEIGHT_FILES = (
 )
 """In order of preference."""
 
-CONV_FIELDS: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("conv_dim", (512,) * 7),
-    ("conv_kernel", (10, 3, 3, 3, 3, 2, 2)),
-    ("conv_stride", (5, 2, 2, 2, 2, 2, 2)),
-)
 # What a file leaves out has these values, which our model does not have.
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 
@@ -68,7 +63,7 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
         raise CheckpointError(
             f"{folder / 'config.json'}: model_type is {shown(kind)}; expected one of: {', '.join(readers)}"
         )
-    tensors, mapped = read_folder_weights(folder, sha256=sha256, verify=verify)
+    tensors, weights = _read_folder_weights(folder, sha256=sha256, verify=verify)
     if not tensors:
         raise CheckpointError(f"{folder}: its weights hold no tensors at all; expected those of a {kind} model")
     try:
@@ -77,26 +72,17 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
             _take_own(contents, own)
     except (ConfigError, TypeError, ValueError) as exc:
         raise CheckpointError(f"{folder}: not an architecture of this project: {exc}") from None
-    contents.mapped, contents.settings = mapped, settings
+    contents.mapped, contents.settings, contents.weights = all(map(is_mapped, weights)), settings, weights
     return contents
 
 
-def read_folder_weights(
-    folder: Path, *, sha256: str | None = None, verify: bool = True
-) -> tuple[dict[str, Tensor], bool]:
-    """Read all tensors of a folder, whole or sharded; arguments as for :func:`read_transformers`.
-
-    Returns:
-        Tensors by name, and whether they are mapped from their files.
-
-    Raises:
-        CheckpointError: If there is no weight file, or a shard or a tensor of the index is missing.
-    """
+def _read_folder_weights(folder: Path, *, sha256: str | None, verify: bool) -> tuple[dict[str, Tensor], list[Path]]:
+    """Return all tensors of a folder by name, and the files that they are in: a whole one, or shards with an index."""
     found = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if found is None:
         raise CheckpointError(f"{folder}: no weights; expected one of: {', '.join(WEIGHT_FILES)}")
     if not found.endswith(".index.json"):
-        return _read_weights(folder / found, sha256, verify), is_mapped(folder / found)
+        return _read_weights(folder / found, sha256, verify), [folder / found]
     index = read_json(folder / found).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
         raise CheckpointError(f"{folder / found}: corrupt or incomplete: no weight_map of names and files")
@@ -110,7 +96,7 @@ def read_folder_weights(
         tensors |= _read_weights(folder / shard, None, verify)
     if missing := listed("tensors of the index that no shard has", [name for name in index if name not in tensors]):
         raise CheckpointError(f"{folder / found}: {missing}")
-    return tensors, all(is_mapped(folder / shard) for shard in shards)
+    return tensors, [folder / shard for shard in shards]
 
 
 def _read_weights(path: Path, sha256: str | None, verify: bool) -> dict[str, Tensor]:
@@ -204,8 +190,7 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
 
 def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
     require({**_ENCODER_DEFAULTS, **settings}, fields.REQUIRED["transformers encoder"], str(folder))
-    columns = [tuple(settings.get(name, default)) for name, default in CONV_FIELDS]
-    conv_layers = tuple(zip(*columns, strict=True))
+    conv_layers = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
     epsilon = wave_epsilon(read_preprocessor(folder))
     known = fields.from_transformers("encoder", settings)
     return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)
