@@ -19,7 +19,7 @@ from st.checkpoints.formats import fields
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.formats.standins import Standin, plain
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers_names import KEYMAPS, KeyMap
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
@@ -77,7 +77,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     if name == "fairseq wav2vec_ctc":
         _weigh_blank(ours, settings, source)
     try:
-        config = _model_config(name, settings, _Weights(ours, source), projected=projected)
+        config = _model_config(name, settings, _Weights(ours, KEYMAPS[name], source), projected=projected)
         if EPSILON_KEY in state:
             encoder = dataclasses.replace(config.encoder, wave_epsilon=state[EPSILON_KEY])
             config = dataclasses.replace(config, encoder=encoder)
@@ -250,17 +250,20 @@ class _Weights:
 
     state: Mapping[str, Tensor]
     """Under our names."""
+    keymap: KeyMap
     source: str
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
         """Return the shape of a tensor; one that is missing, or has other dimensions, is an error that says so."""
-        if name not in self.state:
-            raise CheckpointError(f"{self.source}: does not fit the model: missing: {name}")
-        found = tuple(self.state[name].shape)
-        if len(found) != dimensions:
-            raise CheckpointError(
-                f"{self.source}: does not fit the model: {name} is {list(found)}, expected {dimensions} dimensions"
+        found = tuple(self.state[name].shape) if name in self.state else None
+        if found is None or len(found) != dimensions:
+            theirs = self.keymap.theirs(name)
+            wrong = (
+                f"missing: {theirs}"
+                if found is None
+                else f"{theirs} is {list(found)}, expected {dimensions} dimensions"
             )
+            raise CheckpointError(f"{self.source}: does not fit the model: {wrong}")
         return found
 
     def count(self, prefix: str) -> int:

@@ -163,6 +163,31 @@ def test_layers_that_no_tensor_belongs_to_are_not_built(training):
 
 
 @pytest.mark.parametrize(
+    ("name", "dimensions"),
+    [
+        ("encoder.w2v_encoder.w2v_model.encoder.pos_conv.0.weight_v", 3),
+        ("encoder.w2v_encoder.w2v_model.encoder.layers.0.fc1.weight", 2),
+        ("encoder.w2v_encoder.w2v_model.feature_extractor.conv_layers.0.0.weight", 3),
+        ("encoder.adaptor.layers.0.weight", 3),
+        ("decoder.embed_tokens.weight", 2),
+        ("decoder.layers.0.fc1.weight", 2),
+        ("decoder.embed_positions.weight", 2),
+    ],
+)
+def test_fault_17_a_tensor_that_a_shape_is_measured_on_is_named(training, name, dimensions):
+    _, path = training
+    tensors = torch.load(path)["model"]
+    wrong = {"missing: ": None, rf"{name} is \[1\], expected {dimensions} dimensions": torch.ones(1)}
+    for message, tensor in wrong.items():
+        # The tied projection would stand in for the embeddings.
+        kept = {key: value for key, value in tensors.items() if key not in (name, "decoder.output_projection.weight")}
+        model = kept if tensor is None else {**kept, name: tensor}
+        torch.save({"model": model, "cfg": {"model": {"decoder_normalize_before": True}}}, path)
+        with pytest.raises(CheckpointError, match=f"does not fit the model: {message}"):
+            inspect(path)
+
+
+@pytest.mark.parametrize(
     ("part", "field"),
     [
         (kind, field)
