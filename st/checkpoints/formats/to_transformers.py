@@ -132,8 +132,9 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     written = dtype or next(iter(model.state.values())).dtype
     settings: dict[str, Any] = {"architectures": [architecture], "dtype": str(written).removeprefix("torch.")}
     if translator:
+        text = fields.TEMPLATES["mbart"] | fields.to_transformers("decoder", config.decoder)
         settings |= fields.TEMPLATES["speech-encoder-decoder"]
-        settings |= {"encoder": _speech_settings(config), "decoder": _text_settings(config.decoder)}
+        settings |= {"encoder": _speech_settings(config), "decoder": text}
         _write_translator(model, folder, dtype)
         write_json(folder / OWN_FILENAME, _own(model, digest))
     else:
@@ -187,39 +188,14 @@ def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     settings |= {theirs: list(column) for (_, _, theirs, _), column in columns}
     settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
-        "hidden_dropout": encoder.dropout,
-        "feat_proj_dropout": encoder.dropout,
-        "attention_dropout": encoder.attention_dropout,
-        "activation_dropout": encoder.activation_dropout,
-        "layerdrop": encoder.layerdrop,
         # transformers has the mask vector only where its config masks; whether it is used is another switch.
         "mask_time_prob": encoder.mask_time_prob or 0.05,
-        "mask_time_length": encoder.mask_time_length,
-        "mask_feature_prob": encoder.mask_channel_prob,
-        "mask_feature_length": encoder.mask_channel_length,
         "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
     }
     if "adaptor" not in config.parts:
         return settings
     adaptor = fields.to_transformers("adaptor", config.adaptor)
     return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
-
-
-def _text_settings(decoder: DecoderConfig) -> dict[str, Any]:
-    """Return the ``MBartConfig`` of the decoder."""
-    return (
-        fields.TEMPLATES["mbart"]
-        | fields.to_transformers("decoder", decoder)
-        | {
-            # Its cache counts the layers of an encoder that is not there.
-            "encoder_layers": decoder.num_layers,
-            "encoder_attention_heads": decoder.num_heads,
-            "encoder_ffn_dim": decoder.ffn_dim,
-            "dropout": decoder.dropout,
-            "attention_dropout": decoder.attention_dropout,
-            "activation_dropout": decoder.activation_dropout,
-        }
-    )
 
 
 def _generation(text: TextVocabulary | None, data: DataConfig, decoder: DecoderConfig) -> dict[str, Any]:
