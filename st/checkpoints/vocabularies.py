@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.preprocessor import read_preprocessor
 from st.checkpoints.formats.settings import read_json_if_any, refuse_builders, require
@@ -24,12 +25,6 @@ SPM_FILENAMES = ("sentencepiece.bpe.model", "sentence.bpe.model", "spm.model")
 DICT_FILENAMES = ("dict.txt", "dict.en_XX.txt")
 MBART_TAG_FORMAT = "[{}]"
 COVOST_TAG_FORMAT = "<lang:{}>"
-
-_FAIRSEQ_DEFAULTS = {"standardize_audio": False}
-_FAIRSEQ_REQUIRED = (
-    ("use_audio_input", True, "samples as they are, not filter banks"),
-    ("prepend_bos_and_append_tgt_lang_tag", False, "a target that begins with its language and ends with </s>"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +60,17 @@ class SlottedVocabulary(TextVocabulary):
         if wrong:
             raise ConfigError(f"language ids outside the {len(self.symbols)} symbols: {', '.join(wrong)}")
 
-    @classmethod
-    def of_tree(cls, data_dir: Path, slots: Mapping[str, int]) -> SlottedVocabulary:
-        """Read the vocabulary of a prepared tree; raises as :meth:`TextVocabulary.load`."""
-        config = DataConfig.load(data_dir)
-        symbols = read_dictionary(data_dir / config.vocab_filename)
-        return cls(data_dir / config.bpe_tokenizer["sentencepiece_model"], symbols, config.lang_tag_format, slots)
-
     def _find_tag(self, code: str) -> int | None:
         known = canonical(code) if is_code(code) else code
         return self.slots.get(known, super()._find_tag(code))
+
+
+def _of_tree(folder: Path, slots: Mapping[str, int]) -> tuple[SlottedVocabulary, DataConfig]:
+    """Return the vocabulary and the config of a prepared tree; raises as :meth:`TextVocabulary.load`."""
+    config = DataConfig.load(folder)
+    symbols = read_dictionary(folder / config.vocab_filename)
+    model = folder / config.bpe_tokenizer["sentencepiece_model"]
+    return SlottedVocabulary(model, symbols, config.lang_tag_format, slots), config
 
 
 def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabulary | None, DataConfig]:
@@ -86,14 +82,15 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     """
     slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
-        text, data = SlottedVocabulary.of_tree(wanted.data_dir, slots), DataConfig.load(wanted.data_dir)
-        if contents.format == OWN_TRAINING:
-            return text, data
-        # Whether waves are standardised is the checkpoint's, which learned from such.
-        return text, dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
+        text, data = _of_tree(wanted.data_dir, slots)
+        if (
+            contents.format != OWN_TRAINING
+        ):  # whether waves are standardised is the checkpoint's, which learned from such
+            data = dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
+        return text, data
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
-            return SlottedVocabulary.of_tree(folder, slots), DataConfig.load(folder)
+            return _of_tree(folder, slots)
     data = _data_config(contents)
     if "decoder" not in contents.config.parts:
         return None, data
@@ -185,10 +182,10 @@ def _fairseq_data_config(path: Path) -> DataConfig:
         content["bpe_tokenizer"] = {"bpe": "sentencepiece", "sentencepiece_model": model}
     if isinstance(content.get("vocab_filename"), str):
         content["vocab_filename"] = Path(content["vocab_filename"]).name
-    require(content, _FAIRSEQ_REQUIRED, str(path))
+    require(content, fields.REQUIRED["fairseq data"], str(path))
     # The tag of a language is forced whatever a release says of it.
     content.pop("prepend_tgt_lang_tag", None)
-    return _known(_FAIRSEQ_DEFAULTS | content)
+    return _known({"standardize_audio": False} | content)
 
 
 def _known(values: Mapping[str, Any]) -> DataConfig:

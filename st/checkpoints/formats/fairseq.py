@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     state = state if isinstance(state, dict) else {}
     if "st_bundle" in state:
         return _read_own(path, tensors, state["st_bundle"], plain(content.get("cfg")))
-    name = next((name for name, signs in _SIGNS if all(_begins(tensors, sign) for sign in signs)), None)
+    beginnings = {sign for _, signs in _SIGNS for sign in signs if any(name.startswith(sign) for name in tensors)}
+    name = next((name for name, signs in _SIGNS if beginnings >= set(signs)), None)
     if name is None:
         wrapped = bool(tensors) and all(name.startswith("module.") for name in tensors)
         raise CheckpointError(
@@ -103,10 +104,6 @@ def _take_tensors(content: Any, source: str) -> dict[str, Any]:
     if strangers := [name for name in tensors if not isinstance(name, str)]:
         raise CheckpointError(f"{source}: its tensors have names such as {shown(strangers[0])}; expected text")
     return tensors
-
-
-def _begins(names: Iterable[str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in names)
 
 
 def bundled_config(bundle: Any, source: str) -> ModelConfig:

@@ -243,17 +243,16 @@ def notes(model: Exported) -> dict[str, Any]:
 
 def _own(model: Exported, digest: str) -> dict[str, Any]:
     """Return what transformers has no place for."""
-    data = dataclasses.asdict(model.data) | {"directions": list(model.data.directions)}
-    tokenizer = {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME}
-    files = {
+    data = dataclasses.asdict(model.data) | {
+        "directions": list(model.data.directions),
         "vocab_filename": DICT_FILENAME,
-        "bpe_tokenizer": tokenizer,
+        "bpe_tokenizer": {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME},
         "ctc_vocab_filename": f"{CTC_FOLDER}/vocab.json",
     }
     return {
         "format": FOLDER_FORMAT,
         "model_config": model.config.to_dict(),
-        "data_config": data | files,
+        "data_config": data,
         **notes(model),
         "sha256": digest,
     }

@@ -117,7 +117,8 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     require(text, (("model_type", "mbart", "text decoder"),), f"{folder / 'config.json'} decoder")
     if not (folder / OWN_FILENAME).is_file():
         require(speech, fields.REQUIRED["transformers adaptor"], f"{folder / 'config.json'} encoder")
-    encoder, decoder = _encoder_config(speech, folder), _decoder_config(text)
+    encoder = _encoder_config(speech, folder)
+    decoder = DecoderConfig(**fields.from_transformers("decoder", text))
     check_generation(folder, settings, decoder)
     width = speech.get("output_hidden_size") or encoder.dim
     if width != decoder.dim:
@@ -162,7 +163,8 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
     bias = tensors.get("final_logits_bias")
     if bias is not None and bool(bias.any()):
         raise CheckpointError(f"{folder}: final_logits_bias is not zero; our decoder has no such bias")
-    config = ModelConfig(decoder=_decoder_config(settings), parts=("decoder",))
+    decoder = DecoderConfig(**fields.from_transformers("decoder", settings))
+    config = ModelConfig(decoder=decoder, parts=("decoder",))
     return _contents(folder, "transformers MBartForConditionalGeneration", config, tensors)
 
 
@@ -194,7 +196,3 @@ def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
     epsilon = wave_epsilon(read_preprocessor(folder))
     known = fields.from_transformers("encoder", settings)
     return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)
-
-
-def _decoder_config(settings: Mapping[str, Any]) -> DecoderConfig:
-    return DecoderConfig(**fields.from_transformers("decoder", settings))
