@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from st.checkpoints.assemble import listed
 from st.cpus import allotted_cpus
 from st.doors.parsing import PARSER_ERRORS
-from st.errors import CheckpointError
 
 CRC_KEY = "crc32"
 """Metadata entry of our safetensors files: a JSON object of tensor names and CRC-32 in hexadecimal."""
@@ -42,7 +42,7 @@ def verify_zip(path: Path) -> None:
     """Check every record of a zip archive.
 
     Raises:
-        CheckpointError: If a record is damaged; the message names it.
+        ValueError: If a record is damaged; the message names it.
         zipfile.BadZipFile: If the archive has no directory, as when it is cut short.
     """
     verify_spans(path, zip_spans(path))
@@ -54,18 +54,16 @@ def zip_spans(path: Path) -> list[Span]:
     with zipfile.ZipFile(path) as archive, path.open("rb") as handle:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:
-                raise CheckpointError(f"{path}: corrupt or incomplete: record {info.filename} is compressed")
+                raise ValueError(f"record {info.filename} is compressed")
             handle.seek(info.header_offset)
             header = handle.read(_LOCAL_HEADER)
             if header[:4] != b"PK\x03\x04":
-                raise CheckpointError(
-                    f"{path}: corrupt or incomplete: record {info.filename} is not where it should be"
-                )
+                raise ValueError(f"record {info.filename} is not where it should be")
             name_size, extra_size = struct.unpack("<HH", header[26:30])
             offset = info.header_offset + _LOCAL_HEADER + name_size + extra_size
             spans.append(Span(info.filename, offset, info.file_size, info.CRC))
     if sum(span.size for span in spans) > path.stat().st_size:
-        raise CheckpointError(f"{path}: corrupt or incomplete: its records are larger than the file")
+        raise ValueError("its records are larger than the file")
     return spans
 
 
@@ -73,8 +71,7 @@ def verify_safetensors(path: Path) -> None:
     """Check every tensor of a safetensors file that carries checksums; a file without them passes.
 
     Raises:
-        CheckpointError: If a tensor is damaged; the message names it.
-        ValueError: If the header cannot be read.
+        ValueError: If a tensor is damaged; the message names it, or the header cannot be read.
     """
     with path.open("rb") as handle:
         size = int.from_bytes(handle.read(8), "little")
@@ -101,18 +98,14 @@ def verify_spans(path: Path, spans: Iterable[Span]) -> None:
     """Check stretches of a file, the largest first, on all cores.
 
     Raises:
-        CheckpointError: If one is damaged.
+        ValueError: If one is damaged.
     """
     ordered = sorted(spans, key=lambda span: -span.size)
     with path.open("rb") as handle, ThreadPoolExecutor(allotted_cpus()) as pool:
         found = pool.map(lambda span: _crc(handle.fileno(), span), ordered)
         damaged = [span.name for span, crc in zip(ordered, found, strict=True) if crc != span.crc]
     if damaged:
-        more = f" and {len(damaged) - 10} more" if len(damaged) > 10 else ""
-        raise CheckpointError(
-            f"{path}: corrupt or incomplete: the checksum is wrong of {', '.join(damaged[:10])}{more}; "
-            f"get the file again"
-        )
+        raise ValueError(f"{listed('parts whose checksum is wrong', damaged)}; get the file again")
 
 
 def _crc(descriptor: int, span: Span) -> int:
