@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.serialization import safe_globals
 
+from st.checkpoints.assemble import listed
 from st.checkpoints.formats.checksums import verify_safetensors, verify_spans, zip_spans
 from st.checkpoints.formats.standins import is_inert, standins
 from st.checkpoints.pickle_calls import require_named_calls
@@ -68,7 +69,8 @@ def read_pickled(path: Path | str, *, sha256: str | None = None, verify: bool = 
         names = _unsafe_globals(path, zipped)
         refused = sorted(name for name in names if not is_inert(name))
         if refused and not trusted:
-            raise CheckpointError(_refusal(path, refused))
+            asked = listed("names that a model file has no need of", refused)
+            raise CheckpointError(f"{path}: refused: {asked}. {_VOUCHING}; they are then read as inert stand-ins")
         with _LOCK, safe_globals(standins(names)):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
 
@@ -206,11 +208,3 @@ def _require_safe_torch(path: Path, trusted: bool) -> None:
             f"{path}: torch {torch.__version__} is not safe for pickled files of unknown origin; expected torch "
             f"{wanted} or newer, or a safetensors file. {_VOUCHING}"
         )
-
-
-def _refusal(path: Path, names: list[str]) -> str:
-    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return (
-        f"{path}: refused, as it asks for {shown}, which a model file has no need of. {_VOUCHING}; such names are then "
-        "read as inert stand-ins"
-    )
