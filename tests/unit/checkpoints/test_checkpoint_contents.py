@@ -13,10 +13,12 @@ from training_checkpoints import assert_same, save_training
 
 from st import load
 from st.checkpoints.convert import convert
+from st.checkpoints.formats import fields
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.checkpoints.vocabularies import VocabularyFiles
 from st.errors import CheckpointError, UsageError
+from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
@@ -286,6 +288,28 @@ def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight
         source, path = path, tmp_path / f"{number}.{target}"
         convert(source, path, target)
         assert load(path).decoder_trained is (weight > 0)
+
+
+@pytest.mark.parametrize(
+    "config", [EncoderConfig(dim=64, num_heads=4), AdaptorConfig(stride=2, kernel_size=5), DecoderConfig(dim=64)]
+)
+def test_settings_that_are_written_are_those_that_are_read(config):
+    part = type(config).__name__.removesuffix("Config").lower()
+    shared = {ours: getattr(config, ours) for ours, _, _, _ in fields.FIELDS[part]}
+    in_fairseq = {ours: shared[ours] for ours, theirs, _, _ in fields.FIELDS[part] if theirs}
+    assert fields.from_transformers(part, fields.to_transformers(part, config)) == shared
+    assert fields.from_fairseq(part, fields.to_fairseq(part, config)) == in_fairseq
+
+
+def test_settings_that_a_file_leaves_out_are_the_defaults_of_transformers():
+    import transformers
+
+    theirs = {"decoder": transformers.MBartConfig()}
+    for part, rows in fields.FIELDS.items():
+        defaults = theirs.get(part, transformers.Wav2Vec2Config())
+        for _, _, name, default in rows:
+            value = getattr(defaults, name)
+            assert default == (list(value) if isinstance(value, tuple) else value), name
 
 
 def test_foreign_architectures_are_refused_with_what_differs(tmp_path):
