@@ -291,10 +291,14 @@ def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight
 
 
 @pytest.mark.parametrize(
-    "config", [EncoderConfig(dim=64, num_heads=4), AdaptorConfig(stride=2, kernel_size=5), DecoderConfig(dim=64)]
+    ("part", "config"),
+    [
+        ("encoder", EncoderConfig(dim=64, num_heads=4)),
+        ("adaptor", AdaptorConfig(stride=2, kernel_size=5)),
+        ("decoder", DecoderConfig(dim=64)),
+    ],
 )
-def test_settings_that_are_written_are_those_that_are_read(config):
-    part = type(config).__name__.removesuffix("Config").lower()
+def test_settings_that_are_written_are_those_that_are_read(part, config):
     shared = {ours: getattr(config, ours) for ours, _, _, _ in fields.FIELDS[part]}
     in_fairseq = {ours: shared[ours] for ours, theirs, _, _ in fields.FIELDS[part] if theirs}
     assert fields.from_transformers(part, fields.to_transformers(part, config)) == shared
