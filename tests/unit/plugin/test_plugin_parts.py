@@ -28,7 +28,6 @@ from st.fairseq_plugin.repairs.torchrun import on_cpus  # noqa: E402
 from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
 from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
 from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
-from st.modules.attention import scaled_dot_product  # noqa: E402
 from st.modules.config import PRESETS  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 
@@ -42,17 +41,6 @@ def test_smoothed_cross_entropy_is_fairseqs(smoothing):
         logits.log_softmax(-1).view(-1, 11), target.view(-1), smoothing, ignore_index=1, reduce=True
     )
     torch.testing.assert_close(smoothed_cross_entropy(logits, target, smoothing, pad=1), expected)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention_trained_in_bfloat16_is_the_fused_kernels(causal):
-    torch.manual_seed(0)
-    queries, keys, values = (torch.randn(2, 3, 7, 16).bfloat16() for _ in range(3))
-    mask = None if causal else torch.tensor([[True] * 7, [True] * 4 + [False] * 3])[:, None, None]
-    expected = scaled_dot_product(queries, keys, values, mask=mask, causal=causal, dropout=0.0)
-    ours = scaled_dot_product(queries.requires_grad_(), keys, values, mask=mask, causal=causal, dropout=0.0)
-    assert ours.grad_fn is not None
-    torch.testing.assert_close(ours, expected, atol=2e-2, rtol=2e-2)
 
 
 def test_cache_encodes_an_utterance_once_and_returns_its_own_states():
