@@ -23,38 +23,29 @@ from st.fairseq_plugin.repairs.table import READING, REPAIRS, TORCHRUN, TRAINING
 PAGE = Path(__file__).parents[3] / "docs" / "architecture-repairs.md"
 
 
-def found(folder, *command, **environment):
-    """Return what is replaced in a process, and in one that reads for it."""
-    out = folder / "replaced.json"
+def table(*processes):
+    return {repair.what for repair in REPAIRS if repair.when in ("all", *processes)}
+
+
+def test_the_table_is_what_a_training_its_readers_and_a_process_of_torchrun_replace(tmp_path):
+    data = make_tree(tmp_path / "tree", train=4, dev=2, directions=("de_en",))
+    options = SMALL | {"--user-dir": Path(st.__file__).parent, "--valid-subset": "dev", "--max-update": 1}
+    command = ["fairseq-train", data, "--cpu", *(f"{name}={value}" for name, value in options.items())]
+    out = tmp_path / "replaced.json"
     job = subprocess.run(
         [sys.executable, replaced_functions.__file__, str(out), *map(str, command)],
-        cwd=folder,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", **environment},
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert job.returncode == 0, job.stderr[-4000:]
-    return [set(names) for names in json.loads(out.read_text())]
-
-
-def table(*processes):
-    return {repair.what for repair in REPAIRS if repair.when in ("all", *processes)}
-
-
-def test_the_table_is_what_a_training_replaces(tmp_path):
-    data = make_tree(tmp_path / "tree", train=4, dev=2, directions=("de_en",))
-    options = SMALL | {"--user-dir": Path(st.__file__).parent, "--valid-subset": "dev", "--max-update": 1}
-    command = ["fairseq-train", data, "--cpu", *(f"{name}={value}" for name, value in options.items())]
-    training, reading = found(tmp_path, *command)
+    training, reading, torchrun = [set(names) for names in json.loads(out.read_text())]
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").is_file()
     assert training == table(TRAINING)
     assert reading == table(TRAINING, READING)
-
-
-def test_the_table_is_what_a_process_of_torchrun_replaces(tmp_path):
-    process, _ = found(tmp_path, WORLD_SIZE="2", RANK="0")
-    assert process == table(TRAINING, TORCHRUN)
+    assert torchrun == table(TRAINING, TORCHRUN)
 
 
 def test_what_is_replaced_once_is_not_replaced_again_and_leads_to_the_original():
