@@ -20,7 +20,6 @@ from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_confi
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
     call_main,
     keep_to_one_process,
-    refuse_other_precision,
     refuse_what_needs_a_gpu,
     refuse_what_this_task_has_not,
 )
@@ -159,22 +158,22 @@ def test_t23_torchs_wrapper_of_several_cpu_processes_is_refused_with_the_one_tha
 
 def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothing_or_harm(tmp_path):
     cfg = make_config(tmp_path)
-    refuse_other_precision(cfg)
+    refuse_what_this_task_has_not(cfg)
     cfg.common.amp = True
     with pytest.raises(ConfigError, match="--amp does nothing for this task; use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.common.amp, cfg.common.fp16 = False, True
     cfg.optimizer = {"_name": "fused_adamw"}
     with pytest.raises(ConfigError, match="--fp16 does not go with --optimizer fused_adamw; use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.optimizer = {"_name": "adam"}
-    refuse_other_precision(cfg)
+    refuse_what_this_task_has_not(cfg)
     cfg.model.freeze_finetune_updates = 5
     with pytest.raises(ConfigError, match="--fp16 does not go with --freeze-finetune-updates"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.common.fp16, cfg.common.bf16 = False, True
     with pytest.raises(ConfigError, match=r"--bf16 rounds the weights .* use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
 
 
 @pytest.mark.parametrize(
