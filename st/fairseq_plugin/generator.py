@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import torch
+from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor
 
 from st.decoding.options import BeamOptions, Hypothesis
@@ -46,7 +47,12 @@ class FairseqGenerator:
         Raises:
             ConfigError: If an option is out of range or one of :data:`UNSUPPORTED`.
         """
-        _refuse_unsupported(args)
+        defaults = GenerationConfig()
+        for name in UNSUPPORTED:
+            usual = getattr(defaults, name)
+            if getattr(args, name, usual) != usual:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is not supported with --task speech_translation; leave it out")
         given: dict[str, Any] = _given(args, OPTIONS) | {"normalize_scores": not getattr(args, "unnormalized", False)}
         options = BeamOptions(**given)
         if getattr(args, "sampling", False):
@@ -107,15 +113,3 @@ def _given(args: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the options that are set, under our names."""
     values = {name: getattr(args, FLAGS[name], None) for name in names}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _refuse_unsupported(args: Any) -> None:
-    from fairseq.dataclass.configs import GenerationConfig
-
-    defaults = GenerationConfig()
-    for name in UNSUPPORTED:
-        usual = getattr(defaults, name, None)
-        if getattr(args, name, usual) != usual:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} is not supported with --task speech_translation; leave it out"
-            )

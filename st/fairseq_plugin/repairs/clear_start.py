@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.dataclass.configs import FairseqConfig
 
 from st.doors.parsing import parsing
 from st.errors import ConfigError
@@ -20,18 +21,27 @@ from st.fairseq_plugin.repairs.replace import train_modules
 logger = logging.getLogger(__name__)
 
 _TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
-_FOREIGN = "does not go with this task; leave it out"
 _BEGINNING_ANEW = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
+_FOREIGN = "does not go with this task; leave it out"
 
-# --precision alone decides on autocast. fairseq's optimizer for --bf16 and --fp16 gives what has no gradient one of zero, so
-# that weight decay moves what is to rest; and its loss scaling for --fp16 looks for an infinite norm of the gradients, which
-# fused_adamw answers by itself.
-REFUSED: tuple[tuple[Callable[[Any], Any], str], ...] = (
-    (lambda cfg: cfg.common.amp, "--amp does nothing for this task; use --precision bf16"),
-    (
-        lambda cfg: cfg.common.bf16,
-        "--bf16 rounds the weights themselves, and moves those that are to rest; use --precision bf16",
-    ),
+REFUSED = {
+    "common.amp": "does nothing for this task; use --precision bf16",
+    "common.bf16": "rounds the weights themselves, and moves those that are to rest; use --precision bf16",
+    "common.tpu": _FOREIGN,
+    "common.use_plasma_view": _FOREIGN,
+    "common.model_parallel_size": _FOREIGN,
+    "common.quantization_config_path": _FOREIGN,
+    "checkpoint.write_checkpoints_asynchronously": "does not go with this task, whose checkpoints are there at once or not "
+    "at all; leave it out",
+    "dataset.combine_valid_subsets": "is not used by this task; leave it out: --valid-subset dev is all directions together, "
+    "and dev,asr_dev one set after the other",
+    "optimization.sentence_avg": "does nothing for this task, whose loss is the mean over tokens; leave it out",
+}
+"""Options of fairseq that a training leaves at their defaults, and why."""
+
+# fairseq's optimizer for --fp16 gives what has no gradient one of zero, so that weight decay moves what is to rest; and its
+# loss scaling looks for an infinite norm of the gradients, which fused_adamw answers by itself.
+CONTRADICTORY: tuple[tuple[Callable[[Any], Any], str], ...] = (
     (
         lambda cfg: cfg.common.fp16 and getattr(cfg.optimizer, "_name", None) == "fused_adamw",
         "--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam",
@@ -41,30 +51,12 @@ REFUSED: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16",
     ),
     (
-        lambda cfg: cfg.checkpoint.write_checkpoints_asynchronously,
-        "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at all; "
-        "leave it out",
-    ),
-    (lambda cfg: cfg.common.tpu, f"--tpu {_FOREIGN}"),
-    (lambda cfg: cfg.common.use_plasma_view, f"--use-plasma-view {_FOREIGN}"),
-    (lambda cfg: cfg.common.model_parallel_size != 1, f"--model-parallel-size {_FOREIGN}"),
-    (lambda cfg: cfg.common.quantization_config_path is not None, f"--quantization-config-path {_FOREIGN}"),
-    (
         lambda cfg: cfg.distributed_training.ddp_backend == "fully_sharded",
         f"--ddp-backend fully_sharded {_FOREIGN}",
     ),
     (
         lambda cfg: cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir(),
         "--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another",
-    ),
-    (
-        lambda cfg: cfg.dataset.combine_valid_subsets,
-        "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, and "
-        "dev,asr_dev one set after the other",
-    ),
-    (
-        lambda cfg: cfg.optimization.sentence_avg,
-        "--sentence-avg does nothing for this task, whose loss is the mean over tokens; leave it out",
     ),
     (
         lambda cfg: (
@@ -76,7 +68,7 @@ REFUSED: tuple[tuple[Callable[[Any], Any], str], ...] = (
         "metric",
     ),
 )
-"""When an option of a training is refused, and the sentence that says so."""
+"""When options of a training contradict each other, and the sentence that says so."""
 
 
 @clear_errors
@@ -156,7 +148,12 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
     Raises:
         ConfigError: The message names the option, and what to do instead.
     """
-    for applies, sentence in REFUSED:
+    defaults = FairseqConfig()
+    for option, reason in REFUSED.items():
+        section, name = option.split(".")
+        if cfg[section][name] != getattr(getattr(defaults, section), name):
+            raise ConfigError(f"--{name.replace('_', '-')} {reason}")
+    for applies, sentence in CONTRADICTORY:
         if applies(cfg):
             raise ConfigError(sentence.format(cfg=cfg))
     again = [f"--{name.replace('_', '-')}" for name in _BEGINNING_ANEW if cfg.checkpoint[name]]
@@ -172,12 +169,11 @@ def refuse_what_needs_a_gpu(cfg: Any) -> None:
     Raises:
         ConfigError: The message names the option, and another that does.
     """
+    group = cfg.distributed_training
+    torchs = group.distributed_world_size > 1 and group.ddp_backend in _TORCHS_WRAPPER
     reasons = {
         "--fp16 needs a GPU; leave it out, or use --precision bf16": cfg.common.fp16,
-        "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": (
-            cfg.distributed_training.distributed_world_size > 1
-            and cfg.distributed_training.ddp_backend in _TORCHS_WRAPPER
-        ),
+        "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": torchs,
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if found:
