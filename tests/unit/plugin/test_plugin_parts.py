@@ -18,6 +18,7 @@ from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
 from st.fairseq_plugin.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
+    REFUSED,
     call_main,
     keep_to_one_process,
     refuse_what_needs_a_gpu,
@@ -189,6 +190,26 @@ def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, inst
     refuse_what_this_task_has_not(cfg)
     cfg[section][option] = True
     with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} .*{instead}"):
+        refuse_what_this_task_has_not(cfg)
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_t23_options_that_are_refused_are_fairseqs_and_named(option):
+    cfg = make_config("data")
+    section, name = option.split(".")
+    before = cfg[section][name]
+    cfg[section][name] = "x" if before is None else 2 if type(before) is int else True
+    with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')} .*(leave it out|use --precision)"):
+        refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_contradictory_options_are_refused():
+    cfg = make_config("data")
+    cfg.distributed_training.ddp_backend = "fully_sharded"
+    with pytest.raises(ConfigError, match=r"^--ddp-backend fully_sharded does not go with this task; leave it out$"):
+        refuse_what_this_task_has_not(cfg)
+    cfg.distributed_training.ddp_backend, cfg.common.log_file = "legacy_ddp", "/no/such/folder/log"
+    with pytest.raises(ConfigError, match=r"^--log-file /no/such/folder/log: its folder is missing; make it"):
         refuse_what_this_task_has_not(cfg)
 
 
