@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 
 class StError(Exception):
     """Base of every error this project raises on purpose; a command prints it as one sentence and exits 1.
@@ -56,6 +59,21 @@ class ArchiveError(StError):
 
 class DownloadError(StError):
     """A file cannot be fetched, or what came is not what was promised."""
+
+
+def with_flags(message: str, flag_of: Callable[[str], str | None]) -> str:
+    """Write the fields that stand between backquotes in a message as flags.
+
+    Args:
+        message: Of an error.
+        flag_of: Returns the name of a field's flag, or None if it has none and stays as it is.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        name = flag_of(match[1])
+        return match[0] if name is None else f"--{name.replace('_', '-')}"
+
+    return re.sub(r"`([a-z0-9_]+)`", written, message)
 
 
 _WRONG_KINDS: dict[type[OSError], str] = {

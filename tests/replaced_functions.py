@@ -1,10 +1,11 @@
 """What this project replaces in a process that trains: found by looking at every function before and after.
 
-Run as a program: ``replaced_functions.py OUT`` imports the plugin only, ``replaced_functions.py OUT fairseq-train …``
-trains, too. What was replaced is written to ``OUT`` as JSON: names in this process, and names in one that reads.
+Run as a program: ``replaced_functions.py OUT fairseq-train …`` trains. What was replaced is written to ``OUT`` as JSON:
+names in this process, names in one that reads, and names in this one once torchrun's environment is there.
 """
 
 import json
+import os
 import sys
 import types
 import warnings
@@ -51,12 +52,15 @@ def main(out, *command):
     replaced = Replaced()
     import st  # noqa: F401
     from st.fairseq_plugin.iterator import begin_reading
+    from st.fairseq_plugin.repairs.table import install
 
-    if command:
-        sys.argv = [*command]
-        fairseq_cli.train.cli_main()
+    sys.argv = [*command]
+    fairseq_cli.train.cli_main()
     loader = torch.utils.data.DataLoader(replaced, batch_size=None, num_workers=1, worker_init_fn=begin_reading)
-    Path(out).write_text(json.dumps([replaced[0], *loader]))
+    found = [replaced[0], *loader]
+    os.environ.update(WORLD_SIZE="2", RANK="0")
+    install()
+    Path(out).write_text(json.dumps([*found, replaced[0]]))
 
 
 if __name__ == "__main__":

@@ -68,15 +68,14 @@ class AugmentationConfig:
             ConfigError: If one is out of range or the folder of noises does not exist.
         """
         if any(not 0.5 <= factor <= 2.0 for factor in self.speed_perturb):
-            raise ConfigError(f"--speed-perturb is {self.speed_perturb}; expected factors from 0.5 to 2")
+            raise ConfigError(f"`speed_perturb` is {self.speed_perturb}; expected factors from 0.5 to 2")
         if not -math.inf < self.noise_snr[0] <= self.noise_snr[1] < math.inf:
-            raise ConfigError(f"--noise-snr is {self.noise_snr}; expected the lower number first")
+            raise ConfigError(f"`noise_snr` is {self.noise_snr}; expected the lower number first")
         for name, most in _LIMITS.items():
             if not 0 <= getattr(self, name) <= most:
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{option} is {getattr(self, name):g}; expected a number from 0 to {most:g}")
+                raise ConfigError(f"`{name}` is {getattr(self, name):g}; expected a number from 0 to {most:g}")
         if self.noise not in ("", "white", "pink") and not Path(self.noise).is_dir():
-            raise ConfigError(f"--noise is {self.noise!r}; expected white, pink, or a folder of recordings")
+            raise ConfigError(f"`noise` is {self.noise!r}; expected white, pink, or a folder of recordings")
 
     @property
     def changes_waves(self) -> bool:
@@ -183,7 +182,7 @@ def noise_files(folder: str) -> tuple[Path, ...]:
     """
     files = tuple(sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in NOISE_SUFFIXES))
     if not files:
-        raise ConfigError(f"--noise {folder}: no recording in it; expected files {' '.join(NOISE_SUFFIXES)}")
+        raise ConfigError(f"`noise` {folder}: no recording in it; expected files {' '.join(NOISE_SUFFIXES)}")
     return files
 
 
@@ -192,4 +191,4 @@ def _read_noise(path: Path) -> Samples:
     try:
         return read_audio(path)
     except AudioError as exc:
-        raise AudioError(f"--noise: {exc}", reason=exc.reason) from exc
+        raise AudioError(f"`noise`: {exc}", reason=exc.reason) from exc

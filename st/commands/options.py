@@ -7,7 +7,7 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
-from st.errors import UsageError
+from st.errors import UsageError, with_flags
 
 _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
@@ -29,11 +29,11 @@ FLAGS = {
 def in_flags(message: str, options: Container[str]) -> str:
     """Write the fields that stand between backquotes in a message as the flags of a command that has these options."""
 
-    def flag(match: re.Match[str]) -> str:
-        name = FLAGS.get(match[1], match[1])
-        return f"--{name.replace('_', '-')}" if name in options else match[0]
+    def flag_of(field: str) -> str | None:
+        name = FLAGS.get(field, field)
+        return name if name in options else None
 
-    return re.sub(r"`([a-z0-9_]+)`", flag, message)
+    return with_flags(message, flag_of)
 
 
 def shard_numbers(text: str) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def epoch_counts(sizes: npt.NDArray[np.int64], alpha: float) -> npt.NDArray[np.i
         ConfigError: If ``alpha`` is outside [0, 1].
     """
     if not 0.0 <= alpha <= 1.0:
-        raise ConfigError(f"--sampling-alpha is {alpha:g}; expected a number from 0 (all directions alike) to 1")
+        raise ConfigError(f"`sampling_alpha` is {alpha:g}; expected a number from 0 (all directions alike) to 1")
     weights = np.where(sizes > 0, sizes.astype(np.float64) ** alpha, 0.0)
     exact = weights / max(weights.sum(), 1e-300) * sizes.sum()
     counts: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)

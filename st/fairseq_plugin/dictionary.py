@@ -32,14 +32,6 @@ class FairseqDictionary:
         """Index of the beginning of a sentence."""
         return self.text.bos
 
-    def string(
-        self,
-        tensor: Any,
-        bpe_symbol: str | None = None,
-        escape_unk: bool = False,
-        extra_symbols_to_ignore: Any = None,
-        unk_string: str | None = None,
-        **_: Any,
-    ) -> str:
-        """Return plain text: pieces joined, tags and specials left out."""
+    def string(self, tensor: Any, *_: Any, **__: Any) -> str:
+        """Return plain text: pieces joined, tags and specials left out, whatever fairseq asks for."""
         return self.text.decode(tensor.tolist())

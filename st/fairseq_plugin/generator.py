@@ -6,29 +6,23 @@ import dataclasses
 from typing import Any
 
 import torch
+from fairseq.dataclass.configs import GenerationConfig
 from torch import Tensor
 
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
-from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.repairs.clear_errors import FLAGS, clear_errors
 from st.text.vocabulary import TextVocabulary
 
-OPTIONS = {
-    "beam": "beam",
-    "lenpen": "length_penalty",
-    "max_len_a": "max_len_a",
-    "max_len_b": "max_len_b",
-    "min_len": "min_len",
-    "no_repeat_ngram_size": "no_repeat_ngram",
-    "nbest": "nbest",
-    "unkpen": "unk_penalty",
-    "temperature": "temperature",
-}
-"""fairseq's names of the generation options, and ours."""
+OPTIONS = (
+    "beam", "length_penalty", "max_len_a", "max_len_b", "min_len", "no_repeat_ngram", "nbest", "unk_penalty",
+    "temperature",
+)  # fmt: skip
+"""Fields of our options that fairseq has, too; some under other names, see :data:`FLAGS`."""
 
-SAMPLING_OPTIONS = {"sampling_topk": "top_k", "sampling_topp": "top_p"}
+SAMPLING_OPTIONS = ("top_k", "top_p")
 """The same with ``--sampling``; fairseq's -1 for "all" is 0 here."""
 
 UNSUPPORTED = (
@@ -53,7 +47,12 @@ class FairseqGenerator:
         Raises:
             ConfigError: If an option is out of range or one of :data:`UNSUPPORTED`.
         """
-        _refuse_unsupported(args)
+        defaults = GenerationConfig()
+        for name in UNSUPPORTED:
+            usual = getattr(defaults, name)
+            if getattr(args, name, usual) != usual:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is not supported with --task speech_translation; leave it out")
         given: dict[str, Any] = _given(args, OPTIONS) | {"normalize_scores": not getattr(args, "unnormalized", False)}
         options = BeamOptions(**given)
         if getattr(args, "sampling", False):
@@ -110,19 +109,7 @@ class FairseqGenerator:
         }
 
 
-def _given(args: Any, names: dict[str, str]) -> dict[str, Any]:
+def _given(args: Any, names: tuple[str, ...]) -> dict[str, Any]:
     """Return the options that are set, under our names."""
-    values = {ours: getattr(args, theirs, None) for theirs, ours in names.items()}
+    values = {name: getattr(args, FLAGS[name], None) for name in names}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _refuse_unsupported(args: Any) -> None:
-    from fairseq.dataclass.configs import GenerationConfig
-
-    defaults = GenerationConfig()
-    for name in UNSUPPORTED:
-        usual = getattr(defaults, name, None)
-        if getattr(args, name, usual) != usual:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} is not supported with --task speech_translation; leave it out"
-            )

@@ -89,20 +89,10 @@ class EpochIterator(EpochBatchIterating):
         return content.hexdigest()
 
     @property
-    def first_batch(self) -> str:
-        """Return fairseq's stand-in where a process has no batch; never used, see :data:`IGNORED`."""
-        return "DUMMY"
-
-    @property
     def next_epoch_idx(self) -> int:
         """Number of the epoch that :meth:`next_epoch_itr` begins or goes on with."""
         finished = self._current is not None and not self._resumed and self.end_of_epoch()
         return self.epoch + 1 if finished else self.epoch
-
-    @property
-    def n(self) -> int:
-        """Steps of this epoch that were taken."""
-        return self.iterations_in_epoch
 
     @property
     def iterations_in_epoch(self) -> int:
@@ -236,9 +226,6 @@ class _Batches(torch.utils.data.Dataset[Any]):
 
 class _Checked(CountingIterator):
     """Counts batches and raises what was handed over as an error."""
-
-    def __init__(self, iterable: Iterable[Any], *, start: int, total: int) -> None:
-        super().__init__(iterable, start=start, total=total)
 
     @clear_errors
     def __next__(self) -> Any:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from st.errors import UsageError
+from st.inference.packed_attention import PackedSelfAttention
 from st.kernels.packed_linear import PackedLinear, packing_works
 from st.modules.attention import MultiheadAttention
 from st.modules.model import SpeechTranslator
@@ -89,7 +90,7 @@ def _pack_layers(layers: nn.ModuleList) -> None:
     for layer in layers:
         attention = layer.get_submodule("self_attn")
         if isinstance(attention, MultiheadAttention):
-            attention.fuse()
+            layer.self_attn = PackedSelfAttention(attention)
     for module in list(layers.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):

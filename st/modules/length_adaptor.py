@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.convolution import Conv1d
 from st.modules.config import AdaptorConfig
-from st.modules.feature_extractor import Conv1d
 from st.modules.masking import zero_padding
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from st.kernels.packed_linear import PackedLinear, linear_activation
+from st.kernels.attention import additive
+from st.kernels.embedding import look_up
+from st.kernels.packed_linear import linear_activation
 from st.modules.attention import MultiheadAttention
 from st.modules.config import DecoderConfig
 from st.modules.decoder_cache import FIRST_CAPACITY, DecoderCache, LayerCache
@@ -85,8 +86,8 @@ class TextDecoder(nn.Module):
         self.layernorm_embedding = nn.LayerNorm(config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
-        self.output: PackedLinear | None = None
-        """The projection to the vocabulary, for inference; see :func:`st.inference.precision.pack`."""
+        self.output: nn.Module | None = None
+        """Stands for the projection to the vocabulary in inference; see :func:`st.inference.precision.pack`."""
         self.recompute = False
         """Whether training trades time for memory; see :func:`run_layer`."""
         nn.init.normal_(self.embed_tokens.weight, std=config.dim**-0.5)
@@ -96,20 +97,11 @@ class TextDecoder(nn.Module):
     def embed(self, tokens: Tensor, first_position: int = 0) -> Tensor:
         """Embed tokens ``(R, U)`` that stand at ``first_position`` and after, to ``(R, U, M)``."""
         scale = math.sqrt(self.config.dim) if self.config.scale_embedding else 1.0
+        embedded = look_up(tokens, self.embed_tokens.weight, self.embed_tokens.padding_idx)
         start = first_position + POSITION_OFFSET
         positions = self.embed_positions.weight[start : start + tokens.size(1)]
-        states = self.layernorm_embedding(scale * self._look_up(tokens) + positions)
+        states = self.layernorm_embedding(scale * embedded + positions)
         return F.dropout(states, self.config.dropout, self.training)
-
-    def _look_up(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings of tokens.
-
-        Their gradient is sparse, and autograd adds it to that of the projection, which is there already; a dense one
-        would be another gigabyte for the 250,000 pieces of mBART.
-        """
-        table = self.embed_tokens
-        sparse = table.weight.device.type == "cpu" and not torch.compiler.is_compiling()
-        return F.embedding(tokens, table.weight, table.padding_idx, sparse=sparse)
 
     def project(self, states: Tensor) -> Tensor:
         """Return logits ``(…, V)`` of states ``(…, M)``; the projection is tied to the embeddings."""
@@ -157,11 +149,7 @@ class TextDecoder(nn.Module):
         valid = attention_bias(memory_lengths, memory.size(1))
         if valid is None:
             return DecoderCache(layers, None, length)
-        # As something to add: attention would turn a boolean mask into that again at every step of every layer.
-        bias = torch.zeros(valid.shape, dtype=layers[0].memory_keys.dtype, device=valid.device).masked_fill(
-            ~valid, -math.inf
-        )
-        return DecoderCache(layers, bias, length)
+        return DecoderCache(layers, additive(valid, layers[0].memory_keys.dtype), length)
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Feed the next token of every row.

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq.file_io import PathManager
 
 from st.checkpoints.door import read_pickled, require_file
 from st.checkpoints.formats.checksums import verify_zip
@@ -34,7 +33,6 @@ from st.doors.parsing import PARSER_ERRORS, parsing
 from st.errors import CheckpointError, StError
 from st.fairseq_plugin.repairs import best_score, numerics, save_dir, termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
-from st.fairseq_plugin.repairs.fresh_start import forget_last_training
 from st.fairseq_plugin.repairs.training_log import LOG
 from st.files import atomic_write
 
@@ -47,15 +45,12 @@ _NO_KERNEL_COPY = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, er
 
 
 @clear_errors
-def save(original: Callable[..., Any], state: Any, filename: str, async_write: bool = False) -> None:
+def save(_original: Callable[..., Any], state: Any, filename: str, async_write: bool = False) -> None:
     """Write a checkpoint under a temporary name, then rename it.
 
     Raises:
         CheckpointError: If it cannot be written; nothing that was there is touched.
     """
-    if PathManager.path_requires_pathmanager(filename):
-        original(state, filename, async_write)
-        return
     try:
         write_pickled(filename, {**state, "cfg": _plain(state["cfg"])} if "cfg" in state else state)
     except CheckpointError as exc:
@@ -72,10 +67,8 @@ def _plain(options: Any) -> Any:
     return {name: _plain(value) for name, value in options.items()} if isinstance(options, dict) else options
 
 
-def copy_at_once(original: Callable[..., Any], src_path: str, dst_path: str, overwrite: bool = False) -> bool:
-    """Copy a file so that it is there at once or not at all; what fairseq knows other ways for goes those."""
-    if PathManager.path_requires_pathmanager(dst_path):
-        return bool(original(src_path, dst_path, overwrite=overwrite))
+def copy_at_once(_original: Callable[..., Any], src_path: str, dst_path: str, overwrite: bool = False) -> bool:
+    """Copy a file so that it is there at once or not at all."""
     copy_atomically(Path(src_path), Path(dst_path))
     return True
 
@@ -111,7 +104,10 @@ def load(original: Callable[..., Any], cfg: Any, trainer: Any, **passthrough: An
         CheckpointError: If a checkpoint was asked for, or is there, and none can be read, or it was trained with other
             vocabularies or to be another function.
     """
-    forget_last_training()
+    # What the last training of this process left behind, as in a sweep of fairseq-hydra-train --multirun.
+    best_score.forget()
+    LOG.close()
+    save_dir.release()
     best_score.begin(cfg)
     termination.watch(trainer)
     numerics.begin(trainer)
@@ -161,13 +157,9 @@ def _count_on(cfg: Any, trainer: Any, start: Path) -> None:
 
 
 def _claim_and_choose(cfg: Any, trainer: Any) -> str | None:
+    """Choose, and have the task look at what it is to go on with; fairseq's trainer keeps task states to itself."""
     if not cfg.no_save and Path(cfg.save_dir).is_dir():
         save_dir.claim(Path(cfg.save_dir))
-    return _chosen(cfg, trainer)
-
-
-def _chosen(cfg: Any, trainer: Any) -> str | None:
-    """Choose, and have the task look at what it is to go on with; fairseq's trainer keeps task states to itself."""
     chosen = choose(cfg, trainer.checkpoint_suffix)
     path = Path(chosen) if chosen else start_file(cfg, trainer.checkpoint_suffix)
     if path.is_file():
@@ -236,13 +228,13 @@ def choose(cfg: Any, suffix: str = "") -> str | None:
         try:
             require_intact(last)
         except CheckpointError as exc:
-            return str(_fall_back(folder, last, exc))
+            return _other(folder, last, exc)
         return None
     if cfg.finetune_from_model is not None:
         require_intact(Path(cfg.finetune_from_model))
     if getattr(cfg, "continue_once", None) is not None or cfg.finetune_from_model is not None:
         return None
-    return _go_on_without_last(folder, last)
+    return _other(folder, last, None)
 
 
 def require_intact(path: Path) -> None:
@@ -251,8 +243,6 @@ def require_intact(path: Path) -> None:
     Raises:
         CheckpointError: If it is missing, empty, cut short, or damaged according to its own checksums.
     """
-    if PathManager.path_requires_pathmanager(str(path)):
-        return
     require_file(path)
     with path.open("rb") as handle:
         start = handle.read(4)
@@ -283,21 +273,20 @@ def newest_intact(folder: Path) -> tuple[Path, int] | None:
     return None
 
 
-def _go_on_without_last(folder: Path, last: Path) -> str | None:
-    """Choose what is there where the first saving was broken off, before the last of its names was given."""
-    others = sorted(path.name for path in folder.glob("checkpoint*.pt"))
-    found = newest_intact(folder) if others else None
-    if found is not None:
+def _other(folder: Path, last: Path, error: CheckpointError | None) -> str | None:
+    """Choose instead of the last one: ``error`` says why it is unreadable; None if the first saving was broken off."""
+    if found := newest_intact(folder):
         path, updates = found
-        logger.warning(
-            "%s: no such file; going on from %s, at update %d; for a new training use another --save-dir, or move the "
-            "checkpoints away",
-            last,
-            path,
-            updates,
-        )
+        reason = "no such file" if error is None else f"cannot be read ({error})"
+        advice = "; for a new training use another --save-dir, or move the checkpoints away" if error is None else ""
+        logger.warning("%s: %s; going on from %s, at update %d%s", last, reason, path, updates, advice)
         return str(path)
-    if others:
+    if error is not None:
+        raise CheckpointError(
+            f"{error}. No other checkpoint in {folder} can be read. To start anew, remove the file; "
+            "to go on from another, give --restore-file"
+        )
+    if others := sorted(path.name for path in folder.glob("checkpoint*.pt")):
         logger.warning(
             "%s: no such file, so training starts at update 0, though %s holds %s, which it cannot go on from",
             last,
@@ -305,18 +294,6 @@ def _go_on_without_last(folder: Path, last: Path) -> str | None:
             ", ".join(others[:5]),
         )
     return None
-
-
-def _fall_back(folder: Path, last: Path, error: CheckpointError) -> Path:
-    found = newest_intact(folder)
-    if found is None:
-        raise CheckpointError(
-            f"{error}. No other checkpoint in {folder} can be read. To start anew, remove the file; "
-            "to go on from another, give --restore-file"
-        )
-    path, updates = found
-    logger.warning("%s: cannot be read (%s); going on from %s, at update %d", last, error, path, updates)
-    return path
 
 
 def _agree(trainer: Any, decide: Any) -> str | None:

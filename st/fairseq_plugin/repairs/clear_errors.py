@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from st.audio.augmentation import AugmentationConfig
 from st.console import print_error
-from st.errors import StError
+from st.decoding.sampling import SamplingOptions
+from st.errors import StError, with_flags
+
+FLAGS = {
+    **{
+        field.name: field.name
+        for config in (AugmentationConfig, SamplingOptions)
+        for field in dataclasses.fields(config)
+    },
+    "sampling_alpha": "sampling_alpha",
+    "length_penalty": "lenpen",
+    "no_repeat_ngram": "no_repeat_ngram_size",
+    "unk_penalty": "unkpen",
+    "top_k": "sampling_topk",
+    "top_p": "sampling_topp",
+}
+"""Fields that a message may name, and the names of their options in fairseq's commands."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -33,7 +51,7 @@ def clear_errors(function: Callable[Parameters, Result]) -> Callable[Parameters,
         except StError as exc:
             if not in_fairseq_command():
                 raise
-            print_error(Path(sys.argv[0]).name, exc)
+            print_error(Path(sys.argv[0]).name, with_flags(str(exc), FLAGS.get))
             raise SystemExit(exc.exit_code) from None
 
     return wrapper

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq.dataclass.configs import FairseqConfig
 
 from st.doors.parsing import parsing
 from st.errors import ConfigError
@@ -20,6 +21,54 @@ from st.fairseq_plugin.repairs.replace import train_modules
 logger = logging.getLogger(__name__)
 
 _TORCHS_WRAPPER = ("pytorch_ddp", "c10d")
+_BEGINNING_ANEW = ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
+_FOREIGN = "does not go with this task; leave it out"
+
+REFUSED = {
+    "common.amp": "does nothing for this task; use --precision bf16",
+    "common.bf16": "rounds the weights themselves, and moves those that are to rest; use --precision bf16",
+    "common.tpu": _FOREIGN,
+    "common.use_plasma_view": _FOREIGN,
+    "common.model_parallel_size": _FOREIGN,
+    "common.quantization_config_path": _FOREIGN,
+    "checkpoint.write_checkpoints_asynchronously": "does not go with this task, whose checkpoints are there at once or not "
+    "at all; leave it out",
+    "dataset.combine_valid_subsets": "is not used by this task; leave it out: --valid-subset dev is all directions together, "
+    "and dev,asr_dev one set after the other",
+    "optimization.sentence_avg": "does nothing for this task, whose loss is the mean over tokens; leave it out",
+}
+"""Options of fairseq that a training leaves at their defaults, and why."""
+
+# fairseq's optimizer for --fp16 gives what has no gradient one of zero, so that weight decay moves what is to rest; and its
+# loss scaling looks for an infinite norm of the gradients, which fused_adamw answers by itself.
+CONTRADICTORY: tuple[tuple[Callable[[Any], Any], str], ...] = (
+    (
+        lambda cfg: cfg.common.fp16 and getattr(cfg.optimizer, "_name", None) == "fused_adamw",
+        "--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam",
+    ),
+    (
+        lambda cfg: cfg.common.fp16 and getattr(cfg.model, "freeze_finetune_updates", 0) > 0,
+        "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16",
+    ),
+    (
+        lambda cfg: cfg.distributed_training.ddp_backend == "fully_sharded",
+        f"--ddp-backend fully_sharded {_FOREIGN}",
+    ),
+    (
+        lambda cfg: cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir(),
+        "--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another",
+    ),
+    (
+        lambda cfg: (
+            cfg.checkpoint.best_checkpoint_metric.startswith("bleu")
+            and not getattr(cfg.task, "eval_bleu", True)
+            and not cfg.dataset.disable_validation
+        ),
+        "--best-checkpoint-metric {cfg.checkpoint.best_checkpoint_metric} needs --eval-bleu; add it, or choose another "
+        "metric",
+    ),
+)
+"""When options of a training contradict each other, and the sentence that says so."""
 
 
 @clear_errors
@@ -28,7 +77,6 @@ def add_defaults(original: Callable[[Any], None], cfg: Any) -> None:
     original(cfg)
     refuse_impossible_numbers(cfg)
     refuse_other_parts(cfg)
-    refuse_other_precision(cfg)
     refuse_what_this_task_has_not(cfg)
     if cfg.common.cpu or not torch.cuda.is_available():
         refuse_what_needs_a_gpu(cfg)
@@ -52,8 +100,7 @@ def call_main(original: Callable[..., Any], cfg: Any, main: Callable[..., Any], 
 
     ``fairseq-hydra-train`` does not: its recipes say how many processes there are.
     """
-    refuse_text_input(main)
-    refuse_no_process(cfg)
+    refuse_idle_command(cfg, main)
     if not train_modules():
         refuse_half_precision(cfg)
     keep_to_one_process(cfg)
@@ -71,23 +118,14 @@ def keep_to_one_process(cfg: Any, environment: Mapping[str, str] = os.environ) -
 
 
 @clear_errors
-def refuse_text_input(main: Callable[..., Any]) -> None:
-    """Check that the command is not ``fairseq-interactive``, which reads sentences.
+def refuse_idle_command(cfg: Any, main: Callable[..., Any]) -> None:
+    """Check that the command is not ``fairseq-interactive``, and has processes.
 
     Raises:
-        ConfigError: The message names a command that reads sound.
+        ConfigError: If it reads sentences, or if fairseq would end as if it had done everything.
     """
     if getattr(main, "__module__", None) == "fairseq_cli.interactive":
         raise ConfigError("this command reads sentences, and this task translates sound; use st translate")
-
-
-@clear_errors
-def refuse_no_process(cfg: Any) -> None:
-    """Check that there is a process at all.
-
-    Raises:
-        ConfigError: If not; fairseq would end as if it had done everything.
-    """
     size = cfg.distributed_training.distributed_world_size
     if size < 1:
         raise ConfigError(f"--distributed-world-size is {size}; expected 1 or more")
@@ -104,71 +142,25 @@ def refuse_half_precision(cfg: Any) -> None:
         raise ConfigError("--fp16 cannot decode or validate with this task; use --precision bf16")
 
 
-def refuse_other_precision(cfg: Any) -> None:
-    """Check that nothing but ``--precision`` decides on autocast, and that the optimizer knows the type of the weights.
-
-    fairseq's ``--amp`` is overruled by the task's own autocast. Its optimizer for ``--bf16`` and ``--fp16`` gives what has no
-    gradient one of zero, so that weight decay moves what is to rest; and its loss scaling for ``--fp16`` looks for an
-    infinite norm of the gradients, which ``fused_adamw`` answers by itself.
-
-    Raises:
-        ConfigError: The message names the option, and another that does.
-    """
-    if cfg.common.amp:
-        raise ConfigError("--amp does nothing for this task; use --precision bf16")
-    if cfg.common.bf16:
-        raise ConfigError(
-            "--bf16 rounds the weights themselves, and moves those that are to rest; use --precision bf16"
-        )
-    if cfg.common.fp16 and getattr(cfg.optimizer, "_name", None) == "fused_adamw":
-        raise ConfigError("--fp16 does not go with --optimizer fused_adamw; use --precision bf16, or --optimizer adam")
-    if cfg.common.fp16 and getattr(cfg.model, "freeze_finetune_updates", 0) > 0:
-        raise ConfigError(
-            "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16"
-        )
-
-
 def refuse_what_this_task_has_not(cfg: Any) -> None:
-    """Check for options of fairseq that would end in a stack trace, or in a checkpoint that is only half there.
+    """Check a training for options of fairseq that do nothing here, do harm, or end in a stack trace.
 
     Raises:
         ConfigError: The message names the option, and what to do instead.
     """
-    if cfg.checkpoint.write_checkpoints_asynchronously:
-        raise ConfigError(
-            "--write-checkpoints-asynchronously does not go with this task, whose checkpoints are there at once or not at "
-            "all; leave it out"
-        )
-    foreign = {
-        "--tpu": cfg.common.tpu,
-        "--use-plasma-view": cfg.common.use_plasma_view,
-        "--model-parallel-size": cfg.common.model_parallel_size != 1,
-        "--quantization-config-path": cfg.common.quantization_config_path is not None,
-        "--ddp-backend fully_sharded": cfg.distributed_training.ddp_backend == "fully_sharded",
-    }
-    for option in (name for name, given in foreign.items() if given):
-        raise ConfigError(f"{option} does not go with this task; leave it out")
-    if cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir():
-        raise ConfigError(f"--log-file {cfg.common.log_file}: its folder is missing; make it, or choose another")
-    if cfg.dataset.combine_valid_subsets:
-        raise ConfigError(
-            "--combine-valid-subsets is not used by this task; leave it out: --valid-subset dev is all directions together, "
-            "and dev,asr_dev one set after the other"
-        )
-    if cfg.optimization.sentence_avg:
-        raise ConfigError("--sentence-avg does nothing for this task, whose loss is the mean over tokens; leave it out")
-    again = [
-        f"--{name.replace('_', '-')}"
-        for name in ("reset_optimizer", "reset_lr_scheduler", "reset_meters", "reset_dataloader")
-        if cfg.checkpoint[name]
-    ]
+    defaults = FairseqConfig()
+    for option, reason in REFUSED.items():
+        section, name = option.split(".")
+        if cfg[section][name] != getattr(getattr(defaults, section), name):
+            raise ConfigError(f"--{name.replace('_', '-')} {reason}")
+    for applies, sentence in CONTRADICTORY:
+        if applies(cfg):
+            raise ConfigError(sentence.format(cfg=cfg))
+    again = [f"--{name.replace('_', '-')}" for name in _BEGINNING_ANEW if cfg.checkpoint[name]]
     if cfg.checkpoint.restore_file != "checkpoint_last.pt":
         again.append("--restore-file")
     if cfg.checkpoint.finetune_from_model is not None and again:
         raise ConfigError(f"--finetune-from-model begins at update 0 anyway; leave out {' and '.join(again)}")
-    metric = cfg.checkpoint.best_checkpoint_metric
-    if metric.startswith("bleu") and not getattr(cfg.task, "eval_bleu", True) and not cfg.dataset.disable_validation:
-        raise ConfigError(f"--best-checkpoint-metric {metric} needs --eval-bleu; add it, or choose another metric")
 
 
 def refuse_what_needs_a_gpu(cfg: Any) -> None:
@@ -177,12 +169,11 @@ def refuse_what_needs_a_gpu(cfg: Any) -> None:
     Raises:
         ConfigError: The message names the option, and another that does.
     """
+    group = cfg.distributed_training
+    torchs = group.distributed_world_size > 1 and group.ddp_backend in _TORCHS_WRAPPER
     reasons = {
         "--fp16 needs a GPU; leave it out, or use --precision bf16": cfg.common.fp16,
-        "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": (
-            cfg.distributed_training.distributed_world_size > 1
-            and cfg.distributed_training.ddp_backend in _TORCHS_WRAPPER
-        ),
+        "--ddp-backend pytorch_ddp, fairseq's default, needs GPUs; add --ddp-backend legacy_ddp": torchs,
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if found:

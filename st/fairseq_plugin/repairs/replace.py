@@ -6,27 +6,11 @@ import functools
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 TRAIN = "fairseq_cli.train"
 REPLACED: dict[str, Any] = {}
 """Originals of what was replaced in this process, by dotted name."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Repair:
-    """Something that is replaced."""
-
-    what: str
-    """Dotted name of a function."""
-    by: Callable[..., Any]
-    """Called in its place, with the original before the arguments."""
-    why: str
-    without: str
-    """What happens without it."""
-    when: str = "all"
-    """The processes in which it is replaced."""
 
 
 def replace(what: str, by: Callable[..., Any]) -> None:

@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
@@ -25,6 +25,7 @@ from fairseq.distributed.utils import is_master
 from fairseq.logging import metrics
 
 from st.errors import ConfigError
+from st.fairseq_plugin.distributed import any_process
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.readers import named_reader_deaths
 from st.fairseq_plugin.repairs.replace import train_modules
@@ -68,13 +69,10 @@ def raise_if_requested() -> None:
     Raises:
         TerminationRequested: If so.
     """
-    wanted = _requested
+    wanted = [_requested]
     if _processes > 1:
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        votes = torch.tensor([int(wanted)], device=device)
-        torch.distributed.all_reduce(votes)
-        wanted = bool(votes.item())
-    if wanted:
+        wanted = any_process(wanted, torch.device("cuda" if torch.distributed.get_backend() == "nccl" else "cpu"))
+    if any(wanted):
         raise TerminationRequested
 
 
@@ -152,8 +150,10 @@ def make_up(trainer: Any, epoch_itr: Any, kept: dict[str, Any]) -> None:
     if not place or not (modules := train_modules()):
         return
     cfg, module = trainer.cfg, modules[-1]
-    if place["end_of_epoch"]:
-        epoch_itr = _EndedEpoch(place["epoch"], epoch_itr)
+    if place[
+        "end_of_epoch"
+    ]:  # as fairseq sees the epoch when it validates and saves; the iterator stands at the next one
+        epoch_itr = SimpleNamespace(epoch=place["epoch"], end_of_epoch=lambda: True, state_dict=epoch_itr.state_dict)
     arguments = epoch_itr, cfg.dataset.valid_subset.split(","), place["end_of_epoch"]
     try:
         with named_reader_deaths():
@@ -163,17 +163,6 @@ def make_up(trainer: Any, epoch_itr: Any, kept: dict[str, Any]) -> None:
         _leave()
     if place["end_of_epoch"] and losses[0] is not None:
         trainer.lr_step(place["epoch"], losses[0])
-
-
-class _EndedEpoch:
-    """An epoch at its end, as fairseq sees it when it validates and saves; the iterator stands at the next one's start."""
-
-    def __init__(self, epoch: int, iterator: Any) -> None:
-        self.epoch = epoch
-        self.state_dict = iterator.state_dict
-
-    def end_of_epoch(self) -> bool:
-        return True
 
 
 def save_and_exit(module: ModuleType, cfg: Any, trainer: Any, epoch_itr: Any) -> NoReturn:

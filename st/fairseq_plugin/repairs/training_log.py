@@ -58,8 +58,11 @@ class TrainingLog:
         self._waiting = [line, *self._waiting]
 
     def close(self) -> None:
-        """End this log; what is written next waits for the file that is opened next."""
+        """End this log, and fairseq's of TensorBoard; what is written next waits for the file that is opened next."""
         self.path, self._waiting, self._failed = None, [], False
+        writers = getattr(progress_bar, "_tensorboard_writers", None) or {}
+        while writers:  # which fairseq keeps by name alone: the next training would write into the last one's folder
+            writers.popitem()[1].close()
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Append a line; a disk that is full costs lines, not the training."""

@@ -127,17 +127,17 @@ def test_t18_a_noise_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"speed_perturb": (0.0,)}, "--speed-perturb"),
-        ({"noise": "/no/such/folder"}, "--noise is"),
-        ({"noise_prob": 1.5}, "--noise-prob"),
-        ({"noise_snr": (9.0, 3.0)}, "--noise-snr"),
-        ({"concat_prob": -1.0}, "--concat-prob"),
-        ({"noise_snr": (math.nan, 3.0)}, "--noise-snr"),
-        ({"time_masks": -1}, "--time-masks is -1; expected a number from 0"),
-        ({"time_mask_seconds": math.inf}, "--time-mask-seconds"),
-        ({"band_mask_hz": 8000.5}, "--band-mask-hz is 8000.5; expected a number from 0 to 8000"),
-        ({"concat_max_seconds": -1.0}, "--concat-max-seconds"),
-        ({"concat_max_seconds": math.nan}, "--concat-max-seconds"),
+        ({"speed_perturb": (0.0,)}, "`speed_perturb`"),
+        ({"noise": "/no/such/folder"}, "`noise` is"),
+        ({"noise_prob": 1.5}, "`noise_prob`"),
+        ({"noise_snr": (9.0, 3.0)}, "`noise_snr`"),
+        ({"concat_prob": -1.0}, "`concat_prob`"),
+        ({"noise_snr": (math.nan, 3.0)}, "`noise_snr`"),
+        ({"time_masks": -1}, "`time_masks` is -1; expected a number from 0"),
+        ({"time_mask_seconds": math.inf}, "`time_mask_seconds`"),
+        ({"band_mask_hz": 8000.5}, "`band_mask_hz` is 8000.5; expected a number from 0 to 8000"),
+        ({"concat_max_seconds": -1.0}, "`concat_max_seconds`"),
+        ({"concat_max_seconds": math.nan}, "`concat_max_seconds`"),
     ],
 )
 def test_t23_bad_options_name_themselves(options, message):

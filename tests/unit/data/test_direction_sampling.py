@@ -44,5 +44,5 @@ def test_within_a_direction_all_are_seen_equally_often_give_or_take_one(directio
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_t23_alpha_outside_its_range_names_the_option(alpha):
-    with pytest.raises(ConfigError, match="--sampling-alpha"):
+    with pytest.raises(ConfigError, match="`sampling_alpha` is"):
         epoch_counts(np.array([3]), alpha)

@@ -1,5 +1,7 @@
 import torch
+import torch.nn.functional as F
 
+from st.modules import text_decoder
 from st.modules.config import DecoderConfig
 from st.modules.text_decoder import TextDecoder
 
@@ -69,7 +71,7 @@ def test_embeddings_and_projection_are_one_tensor():
     torch.testing.assert_close(module.project(states), expected)
 
 
-def test_gradient_of_shared_embeddings_is_dense_and_of_both_uses():
+def test_gradient_of_shared_embeddings_is_dense_and_of_both_uses(monkeypatch):
     module = decoder()
     tokens, memory, lengths = batch()
     tokens[1, 4:] = CONFIG.pad
@@ -80,7 +82,7 @@ def test_gradient_of_shared_embeddings_is_dense_and_of_both_uses():
 
     table.grad = None
     apart = table.detach().clone().requires_grad_()
-    module._look_up = lambda tokens: torch.nn.functional.embedding(tokens, apart, CONFIG.pad)
+    monkeypatch.setattr(text_decoder, "look_up", lambda tokens, _, pad: F.embedding(tokens, apart, pad))
     module(tokens, memory, lengths).square().sum().backward()
     torch.testing.assert_close(found, table.grad + apart.grad)
     assert apart.grad.abs().sum() > 0

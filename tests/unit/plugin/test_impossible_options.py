@@ -19,7 +19,7 @@ from st.errors import ConfigError  # noqa: E402
 from st.fairseq_plugin.criterion import check_weights  # noqa: E402
 from st.fairseq_plugin.repairs.clear_numbers import LEAST, refuse_impossible_numbers  # noqa: E402
 from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts  # noqa: E402
-from st.fairseq_plugin.repairs.clear_start import refuse_no_process  # noqa: E402
+from st.fairseq_plugin.repairs.clear_start import refuse_idle_command  # noqa: E402
 
 
 @functools.cache
@@ -153,7 +153,7 @@ def test_fault_13_no_process_at_all_is_no_training():
     cfg = config()
     cfg.distributed_training.distributed_world_size = -1
     with pytest.raises(ConfigError, match="--distributed-world-size is -1; expected 1 or more"):
-        refuse_no_process(cfg)
+        refuse_idle_command(cfg, None)
 
 
 @pytest.mark.parametrize("name", ["translation_weight", "ctc_weight", "rdrop_alpha"])

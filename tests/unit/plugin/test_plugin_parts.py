@@ -18,9 +18,9 @@ from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
 from st.fairseq_plugin.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
+    REFUSED,
     call_main,
     keep_to_one_process,
-    refuse_other_precision,
     refuse_what_needs_a_gpu,
     refuse_what_this_task_has_not,
 )
@@ -28,7 +28,6 @@ from st.fairseq_plugin.repairs.torchrun import on_cpus  # noqa: E402
 from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
 from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
 from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
-from st.modules.attention import scaled_dot_product  # noqa: E402
 from st.modules.config import PRESETS  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 
@@ -42,17 +41,6 @@ def test_smoothed_cross_entropy_is_fairseqs(smoothing):
         logits.log_softmax(-1).view(-1, 11), target.view(-1), smoothing, ignore_index=1, reduce=True
     )
     torch.testing.assert_close(smoothed_cross_entropy(logits, target, smoothing, pad=1), expected)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention_trained_in_bfloat16_is_the_fused_kernels(causal):
-    torch.manual_seed(0)
-    queries, keys, values = (torch.randn(2, 3, 7, 16).bfloat16() for _ in range(3))
-    mask = None if causal else torch.tensor([[True] * 7, [True] * 4 + [False] * 3])[:, None, None]
-    expected = scaled_dot_product(queries, keys, values, mask=mask, causal=causal, dropout=0.0)
-    ours = scaled_dot_product(queries.requires_grad_(), keys, values, mask=mask, causal=causal, dropout=0.0)
-    assert ours.grad_fn is not None
-    torch.testing.assert_close(ours, expected, atol=2e-2, rtol=2e-2)
 
 
 def test_cache_encodes_an_utterance_once_and_returns_its_own_states():
@@ -171,22 +159,22 @@ def test_t23_torchs_wrapper_of_several_cpu_processes_is_refused_with_the_one_tha
 
 def test_t23_other_kinds_of_half_precision_are_refused_where_they_would_do_nothing_or_harm(tmp_path):
     cfg = make_config(tmp_path)
-    refuse_other_precision(cfg)
+    refuse_what_this_task_has_not(cfg)
     cfg.common.amp = True
     with pytest.raises(ConfigError, match="--amp does nothing for this task; use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.common.amp, cfg.common.fp16 = False, True
     cfg.optimizer = {"_name": "fused_adamw"}
     with pytest.raises(ConfigError, match="--fp16 does not go with --optimizer fused_adamw; use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.optimizer = {"_name": "adam"}
-    refuse_other_precision(cfg)
+    refuse_what_this_task_has_not(cfg)
     cfg.model.freeze_finetune_updates = 5
     with pytest.raises(ConfigError, match="--fp16 does not go with --freeze-finetune-updates"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
     cfg.common.fp16, cfg.common.bf16 = False, True
     with pytest.raises(ConfigError, match=r"--bf16 rounds the weights .* use --precision bf16"):
-        refuse_other_precision(cfg)
+        refuse_what_this_task_has_not(cfg)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +190,26 @@ def test_t23_options_that_would_end_in_a_trace_are_refused(section, option, inst
     refuse_what_this_task_has_not(cfg)
     cfg[section][option] = True
     with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} .*{instead}"):
+        refuse_what_this_task_has_not(cfg)
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_t23_options_that_are_refused_are_fairseqs_and_named(option):
+    cfg = make_config("data")
+    section, name = option.split(".")
+    before = cfg[section][name]
+    cfg[section][name] = "x" if before is None else 2 if type(before) is int else True
+    with pytest.raises(ConfigError, match=f"^--{name.replace('_', '-')} .*(leave it out|use --precision)"):
+        refuse_what_this_task_has_not(cfg)
+
+
+def test_t23_contradictory_options_are_refused():
+    cfg = make_config("data")
+    cfg.distributed_training.ddp_backend = "fully_sharded"
+    with pytest.raises(ConfigError, match=r"^--ddp-backend fully_sharded does not go with this task; leave it out$"):
+        refuse_what_this_task_has_not(cfg)
+    cfg.distributed_training.ddp_backend, cfg.common.log_file = "legacy_ddp", "/no/such/folder/log"
+    with pytest.raises(ConfigError, match=r"^--log-file /no/such/folder/log: its folder is missing; make it"):
         refuse_what_this_task_has_not(cfg)
 
 

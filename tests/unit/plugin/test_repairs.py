@@ -23,38 +23,29 @@ from st.fairseq_plugin.repairs.table import READING, REPAIRS, TORCHRUN, TRAINING
 PAGE = Path(__file__).parents[3] / "docs" / "architecture-repairs.md"
 
 
-def found(folder, *command, **environment):
-    """Return what is replaced in a process, and in one that reads for it."""
-    out = folder / "replaced.json"
+def table(*processes):
+    return {what for what, _, when in REPAIRS if when in ("all", *processes)}
+
+
+def test_the_table_is_what_a_training_its_readers_and_a_process_of_torchrun_replace(tmp_path):
+    data = make_tree(tmp_path / "tree", train=4, dev=2, directions=("de_en",))
+    options = SMALL | {"--user-dir": Path(st.__file__).parent, "--valid-subset": "dev", "--max-update": 1}
+    command = ["fairseq-train", data, "--cpu", *(f"{name}={value}" for name, value in options.items())]
+    out = tmp_path / "replaced.json"
     job = subprocess.run(
         [sys.executable, replaced_functions.__file__, str(out), *map(str, command)],
-        cwd=folder,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", **environment},
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert job.returncode == 0, job.stderr[-4000:]
-    return [set(names) for names in json.loads(out.read_text())]
-
-
-def table(*processes):
-    return {repair.what for repair in REPAIRS if repair.when in ("all", *processes)}
-
-
-def test_the_table_is_what_a_training_replaces(tmp_path):
-    data = make_tree(tmp_path / "tree", train=4, dev=2, directions=("de_en",))
-    options = SMALL | {"--user-dir": Path(st.__file__).parent, "--valid-subset": "dev", "--max-update": 1}
-    command = ["fairseq-train", data, "--cpu", *(f"{name}={value}" for name, value in options.items())]
-    training, reading = found(tmp_path, *command)
+    training, reading, torchrun = [set(names) for names in json.loads(out.read_text())]
     assert (tmp_path / "checkpoints" / "checkpoint_last.pt").is_file()
     assert training == table(TRAINING)
     assert reading == table(TRAINING, READING)
-
-
-def test_the_table_is_what_a_process_of_torchrun_replaces(tmp_path):
-    process, _ = found(tmp_path, WORLD_SIZE="2", RANK="0")
-    assert process == table(TRAINING, TORCHRUN)
+    assert torchrun == table(TRAINING, TORCHRUN)
 
 
 def test_what_is_replaced_once_is_not_replaced_again_and_leads_to_the_original():
@@ -75,18 +66,22 @@ def test_what_replaces_a_function_is_given_it_and_has_its_name():
     assert (ours.__name__, ours.__doc__) == ("original", "Add one.")
 
 
+def rows():
+    """Return the cells of each row of the page's table."""
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
 def test_every_row_says_why_and_what_happens_otherwise():
-    assert len({repair.what for repair in REPAIRS}) == len(REPAIRS)
-    assert all(repair.why and repair.without for repair in REPAIRS)
-
-
-def row(repair):
-    """Return a row of the page's table."""
-    ours = f"`{repair.by.__module__.removeprefix('st.fairseq_plugin.')}.{repair.by.__name__}`"
-    return f"| `{repair.what}` | {ours} | {repair.when} | {repair.why} | {repair.without} |"
+    assert len({what for what, *_ in rows()}) == len(rows())
+    assert all(why and without for *_, why, without in rows())
 
 
 def test_the_page_has_the_table():
-    expected = [row(repair) for repair in REPAIRS]
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    assert rows == expected, "the table of repairs has changed; its rows are now:\n" + "\n".join(expected)
+    expected = [
+        [f"`{what}`", f"`{by.__module__.removeprefix('st.fairseq_plugin.')}.{by.__name__}`", when]
+        for what, by, when in REPAIRS
+    ]
+    found = [row[:3] for row in rows()]
+    assert all(len(row) == 5 for row in rows())
+    assert found == expected, "the rows of the page should begin with:\n" + "\n".join(map(" | ".join, expected))

@@ -1,4 +1,4 @@
-"""The convolution's own backward pass against torch's, in float64."""
+"""The convolution over (N, T, C) and its own backward pass against torch's, in float64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from st.modules.feature_extractor import Conv1d, slow_backward
+from st.kernels.convolution import Conv1d, slow_backward
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -47,3 +47,14 @@ def test_autocast_keeps_torchs_own_convolution():
     assert output.dtype == torch.bfloat16
     output.float().sum().backward()
     assert torch.isfinite(layer.weight.grad).all()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize(("channels", "padding"), [(1, 0), (6, 0), (6, 1)])
+def test_sums_are_those_of_torch(channels, padding, learns):
+    torch.manual_seed(0)
+    layer = Conv1d(channels, 10, 3, stride=2, padding=padding)
+    inputs = torch.randn(3, 51, channels, requires_grad=learns)
+    exact = [part.detach().double() for part in (inputs, layer.weight, layer.bias)]
+    expected = F.conv1d(exact[0].transpose(1, 2), *exact[1:], stride=2, padding=padding).transpose(1, 2)
+    torch.testing.assert_close(layer(inputs).double(), expected, atol=1e-5, rtol=1e-5)

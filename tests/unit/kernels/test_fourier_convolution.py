@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from st.modules.positional_conv import LEAST_FRAMES, PositionalConv, convolve_by_fourier, fast_size
-
-
-def by_torch(states, weight, groups):
-    kernel = weight.size(2)
-    output = F.conv1d(states.transpose(1, 2), weight, padding=kernel // 2, groups=groups)
-    return output[:, :, : states.size(1)].transpose(1, 2)
+from st.kernels.fourier_convolution import LEAST_FRAMES, by_fourier, by_torch, fast_size, fourier_is_faster
+from st.modules.positional_conv import PositionalConv
 
 
 @pytest.mark.parametrize("kernel", [128, 127, 64, 5])
@@ -21,7 +15,7 @@ def test_sums_and_gradients_are_those_of_a_convolution(frames, kernel):
     torch.manual_seed(frames)
     states = torch.randn(3, frames, 12, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(12, 3, kernel, dtype=torch.float64, requires_grad=True)
-    found, expected = convolve_by_fourier(states, weight, 4), by_torch(states, weight, 4)
+    found, expected = by_fourier(states, weight, 4), by_torch(states, weight, None, 4)
     torch.testing.assert_close(found, expected)
     outer = torch.randn_like(found)
     for one, other in zip(
@@ -37,19 +31,19 @@ def test_a_large_batch_equals_its_rows_alone():
     layer = PositionalConv(32, 128, 4).eval()
     states = torch.randn(8, LEAST_FRAMES // 8, 32)
     with torch.inference_mode():
-        assert layer._fourier_is_faster(states)
-        assert not layer._fourier_is_faster(states[:1])
+        assert fourier_is_faster(states, 128)
+        assert not fourier_is_faster(states[:1], 128)
         together = layer(states)
         alone = torch.cat([layer(row) for row in states.split(1)])
     torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)
 
 
-def test_other_types_keep_torchs_convolution():
-    layer = PositionalConv(32, 128, 4)
+def test_other_types_and_small_kernels_keep_torchs_convolution():
     states = torch.randn(8, LEAST_FRAMES, 32)
-    assert not layer._fourier_is_faster(states.double())
+    assert not fourier_is_faster(states.double(), 128)
+    assert not fourier_is_faster(states, 63)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer._fourier_is_faster(states)
+        assert not fourier_is_faster(states, 128)
 
 
 @pytest.mark.parametrize(("least", "size"), [(1, 2), (7, 8), (326, 360), (360, 360), (361, 384), (402, 432)])

@@ -1,0 +1,28 @@
+"""Self-attention whose queries, keys and values come from one packed product.
+
+Legend: N batch, S positions, M model dim, H heads, D head dim.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from st.kernels.packed_linear import PackedLinear
+from st.modules.attention import MultiheadAttention
+
+
+class PackedSelfAttention(MultiheadAttention):
+    """What :class:`MultiheadAttention` computes of states by themselves; cannot be trained or saved."""
+
+    def __init__(self, plain: MultiheadAttention) -> None:
+        """Take over the settings and the last projection of ``plain``, and join its other three."""
+        nn.Module.__init__(self)
+        self.num_heads, self.dropout = plain.num_heads, plain.dropout
+        self.joined = PackedLinear.join([plain.q_proj, plain.k_proj, plain.v_proj])
+        self.out_proj = plain.out_proj
+        self.train(plain.training)
+
+    def project(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project ``(N, S, M)`` to its own queries, keys and values, each ``(N, H, S, D)``."""
+        queries, keys, values = (self.split_heads(part) for part in self.joined(states).chunk(3, dim=-1))
+        return queries, keys, values
