@@ -25,6 +25,7 @@ from covost.tree.report_html import html
 from covost.tree.tree import PreparedTree
 from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
+from st.report.provenance import kept_page
 from st.text.languages import in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
@@ -181,7 +182,7 @@ class _Run:
             INDEX_FILENAME: index,
             "report.json": (json.dumps(self.report, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode(),
             "report.md": markdown(self.report).encode(),
-            "report.html": html(self.report).encode(),
+            "report.html": kept_page(self.tree.root / "report.html", html(self.report)).encode(),
         }
         for name, content in files.items():
             self.tree.write(name, content)

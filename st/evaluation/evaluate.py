@@ -37,6 +37,7 @@ from st.evaluation.scoring.scores import (
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.files import remove_leftovers
 from st.report.curves import TrainingCurves, read_curves
+from st.report.provenance import provenance
 from st.text.languages import declared, in_order, language, split_direction
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ def evaluate(
     """
     for log in config.train_logs:
         log.stat()  # a missing one must not come up after hours of decoding
+    provenance()  # nor must a wrong SOURCE_DATE_EPOCH
     test_set = load_test_set(data_dir, directions, config.subset)
     for name, rows in test_set.rows.items():
         check_references([row.tgt_text for row in rows], where=name)
@@ -218,6 +220,7 @@ def _score_and_write(
         settings=config.settings,
         notes=notes | _missing_rates(asr),
         run=key,
+        provenance=provenance(),
         languages=declared(code for name in results for code in split_direction(name)),
     )
     report = beside_published(report, config.published)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from st import __version__
+from st.report.provenance import Provenance, provenance
 
 _FOLDER = Path(__file__).parent
 
 
-def render_page(template: Path | str, **values: object) -> str:
-    """Render a page: the same values give the same bytes, so a page does not say when it was made; browsers do.
+def render_page(template: Path | str, *, made: Provenance | None = None, **values: object) -> str:
+    """Render a page: the same values give the same bytes.
 
     Args:
         template: A template that extends ``page.html.j2``, by its path, or by its name if it lies here.
+        made: How the page came to be; None for now, by the command that runs.
         values: What the template shows, ``title`` among it.
     """
     path = _FOLDER / template
@@ -27,4 +28,4 @@ def render_page(template: Path | str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(path.name).render(values, version=__version__)
+    return environment.get_template(path.name).render(values, provenance=made or provenance())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from st.evaluation.report.clips import NO_CLIPS, Clips
@@ -26,7 +25,6 @@ from st.text.languages import canonical, split_direction
 Charts = Sequence[tuple[str, str]]
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_SOFTWARE = ("torch", "sacrebleu", "jiwer")
 
 
 def render_html(
@@ -45,6 +43,7 @@ def render_html(
     directions = _count(report.averages["all"].n, "direction")
     return render_page(
         _TEMPLATE,
+        made=report.provenance,
         title=f"Speech translation, {report.subset}",
         lead=f"{directions}, {_count(segments, 'segment')} of subset {report.subset}",
         report=report,
@@ -63,7 +62,6 @@ def render_html(
         flag_labels=FLAG_LABELS,
         direction_name=direction_name,
         score_text=score_text,
-        software=[(name, version(name)) for name in _SOFTWARE],
         language_tags=lambda direction: [canonical(code) for code in split_direction(direction)],
     )
 

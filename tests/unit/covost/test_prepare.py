@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from without_provenance import compared
 
 from covost.cli import main
 from st.audio.reading import encode_flac, read_audio
@@ -39,7 +40,8 @@ def run(corpus, out: Path, *extra: str, directions: str = "en_de,en_ca", jobs: i
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return compared({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 def test_a_prepared_tree_is_what_its_readers_expect(full_corpus, tmp_path: Path) -> None:
