@@ -54,46 +54,92 @@ class Line:
     """Below :data:`NUM_COLOURS`; one data set keeps its colour in every chart."""
 
 
-def bar_chart(
-    bars: Sequence[Bar],
-    *,
-    name: str,
-    title: str,
-    mark: tuple[str, float] | None = None,
-    maximum: float | None = None,
-    series: Sequence[str] = (),
-) -> str:
-    """Draw horizontal bars from 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarChart:
+    """Horizontal bars from 0."""
 
-    Args:
-        bars: From top to bottom; values that are not finite are drawn as missing.
-        name: Unique in the page; the ids of the title and description start with it.
-        title: What the chart shows, with its unit.
-        mark: Label and value of a dashed line across all bars.
-        maximum: Value that the axis reaches at least, so that charts beside each other can be compared.
-        series: Names of what the bars' ``marks`` stand for.
-    """
-    legend, legend_height = _mark_legend(series)
-    top, width = 46 + legend_height, WIDTH
-    height = top + _BAR_ROW * len(bars) + 6
-    ticks = nice_ticks(max([*(bar.reach for bar in bars), maximum or 1.0]))
-    scale = (width - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
-    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>', *legend]
+    bars: Sequence[Bar]
+    """From top to bottom; values that are not finite are drawn as missing."""
+    name: str
+    """Unique in the page; the ids of the title and description start with it."""
+    title: str
+    """What the chart shows, with its unit."""
+    mark: tuple[str, float] | None = None
+    """Label and value of a dashed line across all bars."""
+    maximum: float | None = None
+    """Value that the axis reaches at least, so that charts beside each other can be compared."""
+    series: Sequence[str] = ()
+    """Names of what the bars' ``marks`` stand for."""
+
+    def svg(self) -> str:
+        """Draw the chart."""
+        return _bar_chart(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChart:
+    """Curves over training updates, or another measure of progress, on one pair of axes."""
+
+    lines: Sequence[Line]
+    """Curves with at least one point each."""
+    name: str
+    """Unique in the page."""
+    title: str
+    """What the chart shows, with its unit."""
+    stages: Sequence[tuple[str, float]] = ()
+    """Names and first updates of training stages; curves are not drawn across their borders."""
+    x_max: float = 0.0
+    """Update that the axis reaches at least."""
+    y_max: float | None = None
+    """Cut the value axis here, where a few first values would flatten the rest."""
+    x_label: str = "updates"
+    """Unit of the horizontal axis."""
+
+    @property
+    def ceiling(self) -> float:
+        """The highest value that is drawn."""
+        highest = max(y for line in self.lines for _, y in line.points)
+        return highest if self.y_max is None else min(highest, self.y_max)
+
+    def pieces(self, line: Line) -> list[list[tuple[float, float]]]:
+        """Return a curve cut where stages begin, each piece of as many points as can be told apart.
+
+        The last point of a stage lies on the border and belongs before it.
+        """
+        borders = [-math.inf, *sorted(start for _, start in self.stages if start > 0), math.inf]
+        pieces = [[point for point in line.points if low < point[0] <= high] for low, high in pairwise(borders)]
+        return [thin_out(piece) for piece in pieces if piece]
+
+    def svg(self) -> str:
+        """Draw the chart."""
+        return _line_chart(self)
+
+
+Chart = BarChart | LineChart
+
+
+def _bar_chart(chart: BarChart) -> str:
+    legend, legend_height = _mark_legend(chart.series)
+    top = 46 + legend_height
+    height = top + _BAR_ROW * len(chart.bars) + 6
+    ticks = nice_ticks(max([*(bar.reach for bar in chart.bars), chart.maximum or 1.0]))
+    scale = (WIDTH - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
+    parts = [f'<text class="title" x="0" y="14">{escape(chart.title)}</text>', *legend]
     for tick in ticks:
         x = _LABEL_WIDTH + tick * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}"/>')
         parts.append(f'<text x="{x:.1f}" y="{top - 11}" text-anchor="middle">{tick:g}</text>')
     # Before the bars, so that values stay readable where the line passes.
-    if mark is not None and math.isfinite(mark[1]):
-        x = _LABEL_WIDTH + mark[1] * scale
+    if chart.mark is not None and math.isfinite(chart.mark[1]):
+        x = _LABEL_WIDTH + chart.mark[1] * scale
         parts.append(
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}">'
-            f"<title>{escape(mark[0])}</title></line>"
+            f"<title>{escape(chart.mark[0])}</title></line>"
         )
-    for index, bar in enumerate(bars):
-        parts.append(_bar(bar, top + index * _BAR_ROW, scale, series))
-    description = "; ".join(f"{bar.label} {bar.value:.1f}" for bar in bars)
-    return _svg(name, title, description, width, height, parts)
+    for index, bar in enumerate(chart.bars):
+        parts.append(_bar(bar, top + index * _BAR_ROW, scale, chart.series))
+    description = "; ".join(f"{bar.label} {bar.value:.1f}" for bar in chart.bars)
+    return _svg(chart, description, height, parts)
 
 
 def _bar(bar: Bar, y: int, scale: float, series: Sequence[str]) -> str:
@@ -155,33 +201,12 @@ def _mark_legend(series: Sequence[str]) -> tuple[list[str], int]:
     return parts, y - 32 + _LEGEND_ROW if series else 0
 
 
-def line_chart(
-    lines: Sequence[Line],
-    *,
-    name: str,
-    title: str,
-    stages: Sequence[tuple[str, float]] = (),
-    x_max: float = 0.0,
-    y_max: float | None = None,
-    x_label: str = "updates",
-) -> str:
-    """Draw curves over training updates, or another measure of progress, on one pair of axes.
-
-    Args:
-        lines: Curves with at least one point each.
-        name: Unique in the page.
-        title: What the chart shows, with its unit.
-        stages: Names and first updates of training stages; curves are not drawn across their borders.
-        x_max: Update that the axis reaches at least.
-        y_max: Cut the value axis here, where a few first values would flatten the rest.
-        x_label: Unit of the horizontal axis.
-    """
+def _line_chart(chart: LineChart) -> str:
     right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
-    points = [point for line in lines for point in line.points]
-    x_ticks, highest = nice_ticks(max([x_max, *(x for x, _ in points)])), max(y for _, y in points)
-    y_ticks = nice_ticks(highest if y_max is None else min(highest, y_max))
+    x_ticks = nice_ticks(max([chart.x_max, *(x for line in chart.lines for x, _ in line.points)]))
+    y_ticks = nice_ticks(chart.ceiling)
     plane = _Plane((right - _PLOT_LEFT) / x_ticks[-1], _PLOT_HEIGHT / y_ticks[-1], y_ticks[-1])
-    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
+    parts = [f'<text class="title" x="0" y="14">{escape(chart.title)}</text>']
     for tick in y_ticks:
         y = plane.y(tick)
         parts.append(f'<line class="grid" x1="{_PLOT_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -189,14 +214,16 @@ def line_chart(
     parts += [
         f'<text x="{plane.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks
     ]
-    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">{escape(x_label)}</text>')
-    parts += [_stage(label, plane.x(start), bottom) for label, start in stages if len(stages) > 1]
-    for index, line in enumerate(lines):
-        parts += [_curve(line, piece, plane) for piece in _split(line.points, [start for _, start in stages])]
+    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">{escape(chart.x_label)}</text>')
+    parts += [_stage(label, plane.x(start), bottom) for label, start in chart.stages if len(chart.stages) > 1]
+    for index, line in enumerate(chart.lines):
+        parts += [_curve(line, piece, plane) for piece in chart.pieces(line)]
         parts.append(_legend_entry(line, bottom + _PLOT_BOTTOM + index * _LEGEND_ROW))
-    height = bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(lines) + 4
-    description = "; ".join(f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in lines)
-    return _svg(name, title, description, WIDTH, height, parts)
+    height = bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(chart.lines) + 4
+    description = "; ".join(
+        f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in chart.lines
+    )
+    return _svg(chart, description, height, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +241,8 @@ class _Plane:
         return _PLOT_TOP + _PLOT_HEIGHT - min(max(value, 0.0), self.y_top) * self.y_scale
 
 
-def _split(points: Sequence[tuple[float, float]], starts: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """Cut a curve where stages begin; the last point of a stage lies on the border and belongs before it."""
-    borders = [-math.inf, *sorted(start for start in starts if start > 0), math.inf]
-    pieces = [[point for point in points if low < point[0] <= high] for low, high in pairwise(borders)]
-    return [piece for piece in pieces if piece]
-
-
 def _curve(line: Line, points: Sequence[tuple[float, float]], plane: _Plane) -> str:
-    places = [(plane.x(update), plane.y(value)) for update, value in thin_out(points)]
+    places = [(plane.x(update), plane.y(value)) for update, value in points]
     title = f"<title>{escape(line.name)}</title>"
     if len(places) == 1:
         x, y = places[0]
@@ -273,11 +293,11 @@ def standalone(svg: str) -> str:
     return f"{head}>\n<style>{CHART_CSS}</style>{rest}\n"
 
 
-def _svg(name: str, title: str, description: str, width: int, height: float, parts: Sequence[str]) -> str:
+def _svg(chart: Chart, description: str, height: float, parts: Sequence[str]) -> str:
     body = "\n".join(parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 {width} {height:g}" '
-        f'width="{width}" height="{height:g}" aria-labelledby="{name}-title {name}-desc">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 {WIDTH} {height:g}" '
+        f'width="{WIDTH}" height="{height:g}" aria-labelledby="{chart.name}-title {chart.name}-desc">\n'
+        f'<title id="{chart.name}-title">{escape(chart.title)}</title>\n<desc id="{chart.name}-desc">{escape(description)}</desc>\n'
         f"{body}\n</svg>"
     )

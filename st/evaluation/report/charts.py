@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from st.evaluation.report.published import CHART_SYSTEMS, published_systems
 from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
 from st.evaluation.scoring.results import Report
-from st.report.charts import Bar, Line, bar_chart, line_chart
+from st.report.charts import Bar, BarChart, Line, LineChart
 from st.report.curves import Curve, Point, TrainingCurves
 from st.text.languages import split_direction
 
@@ -25,8 +25,8 @@ _LOSS_PANELS = ("loss", "ctc-loss")
 _ERROR_PANELS = ("wer", "cer")
 
 
-def bleu_charts(report: Report) -> list[tuple[str, str]]:
-    """Return one bar chart per group, into English, out of it and between others, as name and SVG."""
+def bleu_charts(report: Report) -> list[BarChart]:
+    """Return one bar chart per group: into English, out of it and between others."""
     charts = []
     everything = [_bar(report, name) for name in report.directions]
     widest = max((bar.reach for bar in everything), default=None)
@@ -42,12 +42,7 @@ def bleu_charts(report: Report) -> list[tuple[str, str]]:
         if average.value is not None and len(names) > 1:
             title += f" (dashed: average {score_text(average.value)})"
             mark = (f"average of {average.n}: {score_text(average.value)}", average.value)
-        charts.append(
-            (
-                f"bleu-{group}",
-                bar_chart(bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series),
-            )
-        )
+        charts.append(BarChart(bars=bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series))
     return charts
 
 
@@ -90,18 +85,23 @@ def _hint(report: Report, direction: str) -> str:
     return f"{direction_name(direction)}: BLEU {score_text(result.bleu.value)}{between}, {result.n} segments"
 
 
-def curve_charts(curves: TrainingCurves) -> list[tuple[str, str]]:
-    """Return a line chart for each panel that has data, as name and SVG."""
+def curve_charts(curves: TrainingCurves) -> list[LineChart]:
+    """Return a line chart for each panel that has data."""
     stages = [(stage.name, stage.first_update) for stage in curves.stages]
     panels = [(name, title, _lines(curves.of(*metrics))) for name, title, metrics in CURVE_PANELS]
     last = max((update for _, _, lines in panels for line in lines for update, _ in line.points), default=0.0)
-    charts = []
-    for name, title, lines in panels:
-        if lines:
-            ceiling = panel_ceiling(name, lines)
-            svg = line_chart(lines, name=f"curve-{name}", title=title, stages=stages, x_max=last, y_max=ceiling)
-            charts.append((f"curve-{name}", svg))
-    return charts
+    return [
+        LineChart(
+            lines=lines,
+            name=f"curve-{name}",
+            title=title,
+            stages=stages,
+            x_max=last,
+            y_max=panel_ceiling(name, lines),
+        )
+        for name, title, lines in panels
+        if lines
+    ]
 
 
 def _lines(curves: Sequence[Curve]) -> list[Line]:

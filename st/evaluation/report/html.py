@@ -19,23 +19,27 @@ from st.evaluation.report.tables import (
 )
 from st.evaluation.scoring.flags import FLAG_LABELS, FLAGS
 from st.evaluation.scoring.results import Report
+from st.report.charts import Chart
 from st.report.page import render_page
 from st.text.languages import canonical, split_direction
-
-Charts = Sequence[tuple[str, str]]
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 def render_html(
-    report: Report, *, bleu: Charts, training: Charts, examples: Mapping[str, Examples], clips: Clips = NO_CLIPS
+    report: Report,
+    *,
+    bleu: Sequence[Chart],
+    training: Sequence[Chart],
+    examples: Mapping[str, Examples],
+    clips: Clips = NO_CLIPS,
 ) -> str:
     """Render a report as one self-contained page.
 
     Args:
         report: The results.
-        bleu: Name and SVG of the charts of scores.
-        training: Name and SVG of the training curves; may be empty.
+        bleu: The charts of scores.
+        training: The training curves; may be empty.
         examples: Best, worst and suspicious segments by direction.
         clips: Recordings of some of them.
     """

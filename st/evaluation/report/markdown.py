@@ -17,20 +17,21 @@ from st.evaluation.report.tables import (
 )
 from st.evaluation.scoring.flags import FLAGS
 from st.evaluation.scoring.results import Report
+from st.report.charts import BarChart, Chart, LineChart
 from st.report.tables import markdown_text, to_markdown
 
 
-def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], examples: Mapping[str, Examples]) -> str:
+def render_markdown(report: Report, *, charts: Sequence[Chart], examples: Mapping[str, Examples]) -> str:
     """Render a report.
 
     Args:
         report: The results.
-        charts: Title and relative path of each chart file.
+        charts: Those whose files lie in ``charts/``.
         examples: Best and worst segments by direction.
     """
     parts = [f"# Speech translation, {markdown_text(report.subset)}", to_markdown(averages_table(report))]
     parts += ["## Translation", to_markdown(translation_table(report))]
-    parts += [f"![{title}]({path})" for title, path in charts if path.startswith("charts/bleu")]
+    parts += [_link(chart) for chart in charts if isinstance(chart, BarChart)]
     if report.comparable:
         for table in own_comparison(report):
             parts += [f"### {table.title}", to_markdown(table)]
@@ -38,7 +39,7 @@ def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], exampl
     if report.recognition:
         parts += [f"## {asr_table(report).title}", to_markdown(asr_table(report))]
     parts += [f"## {flags_table(report).title}", to_markdown(flags_table(report)), flag_legend()]
-    curves = [f"![{title}]({path})" for title, path in charts if path.startswith("charts/curve")]
+    curves = [_link(chart) for chart in charts if isinstance(chart, LineChart)]
     if curves:
         parts += ["## Training", *curves]
     parts += ["## Examples", "By chrF++ of the segment: best, worst, and suspicious ones of each direction."]
@@ -46,6 +47,10 @@ def render_markdown(report: Report, *, charts: Sequence[tuple[str, str]], exampl
         parts += [f"### {direction}: {markdown_text(direction_name(direction))}", _examples_table(chosen)]
     parts += ["## How it was measured", "\n".join(f"- {name}: `{text}`" for name, text in methods(report))]
     return "\n\n".join(parts) + "\n"
+
+
+def _link(chart: Chart) -> str:
+    return f"![{markdown_text(chart.title)}](charts/{chart.name}.svg)"
 
 
 def flag_legend() -> str:
