@@ -159,7 +159,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
-    from st.evaluation.digest import digest_of
+    from st.evaluation.partial import digest_of
     from st.text.normalisation import NORMALISATION
 
     others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}

@@ -14,8 +14,7 @@ from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
 from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
-from st.evaluation.report.clips import MAX_MEGABYTES, collect_clips
-from st.evaluation.report.examples import Examples, choose_examples
+from st.evaluation.report.examples import MAX_MEGABYTES, Examples, choose_examples, collect_clips
 from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
@@ -24,12 +23,10 @@ from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_tr
 from st.evaluation.scoring.flags import count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
 from st.evaluation.scoring.language_id import LanguageGuesser
-from st.evaluation.scoring.pairing import pair_by_id
 from st.evaluation.scoring.resampling import METHOD
 from st.evaluation.scoring.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scoring.scores import (
     check_references,
-    checked_segments,
     metrics_for,
     summarise,
     translation_statistics,
@@ -205,7 +202,7 @@ def _score_and_write(
     results, examples, flags = {}, {}, {}
     for name, rows in progress(translations.items(), desc="scoring", unit="direction"):
         flags[name] = flag_hypotheses(name, rows, guesser)
-        results[name], examples[name] = _score_direction(name, test_set, rows, flags[name])
+        results[name], examples[name] = _score_direction(name, rows, flags[name])
     notes = {"intervals": METHOD}
     if config.numerics:
         notes["numerics"] = ", ".join(f"{name} {value}" for name, value in config.numerics.items())
@@ -279,13 +276,11 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
 
 
 def _score_direction(
-    direction: str, test_set: TestSet, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
+    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
 ) -> tuple[DirectionResult, Examples]:
-    references = [(row.id, row.tgt_text) for row in test_set.rows[direction]]
-    pairs = pair_by_id([(row.id, row.hypothesis) for row in table], references, where=direction)
-    hypotheses, texts = checked_segments([pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
-    statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
-    result = replace(summarise(statistics, hypotheses, texts), flags=count_flags(flags))
+    hypotheses, references = [row.hypothesis for row in table], [row.reference for row in table]
+    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references)
+    result = replace(summarise(statistics, hypotheses, references), flags=count_flags(flags))
     return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 
 

@@ -1,10 +1,10 @@
-"""HTML pages that need nothing but themselves: one layout and one palette, in the reader's light or dark setting."""
+"""Pages from templates. Those of HTML need nothing but themselves, and have one layout and one palette, light or dark."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from st.report.provenance import Provenance, provenance
 
@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parent
 
 
 def render_page(template: Path | str, *, made: Provenance | None = None, **values: object) -> str:
-    """Render a page: the same values give the same bytes.
+    """Render a page, of HTML unless the template ends in ``.md.j2``: the same values give the same bytes.
 
     Args:
         template: A template that extends ``page.html.j2``, by its path, or by its name if it lies here.
@@ -22,7 +22,7 @@ def render_page(template: Path | str, *, made: Provenance | None = None, **value
     path = _FOLDER / template
     environment = Environment(
         loader=FileSystemLoader([path.parent, _FOLDER]),
-        autoescape=True,
+        autoescape=select_autoescape(["html.j2"], disabled_extensions=["md.j2"], default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -8,10 +8,8 @@ from pathlib import Path
 from st.data.manifest import clean_field
 from st.evaluation.covost2 import CODES, DIRECTIONS
 from st.evaluation.report.charts import bleu_charts, curve_charts
-from st.evaluation.report.clips import NO_CLIPS, Clips
-from st.evaluation.report.examples import Examples
-from st.evaluation.report.html import render_html
-from st.evaluation.report.markdown import render_markdown
+from st.evaluation.report.examples import NO_CLIPS, Clips, Examples
+from st.evaluation.report.pages import render_html, render_markdown
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record
 from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.evaluation.scoring.results import Report
@@ -59,7 +57,7 @@ def write_report(
     for path in (*out.glob("charts/bleu-*.svg"), *out.glob("charts/curve-*.svg")):
         if path.stem not in {chart.name for chart in charts}:
             path.unlink()
-    write_text(out / "report.md", render_markdown(report, charts=charts, examples=examples))
+    write_text(out / "report.md", render_markdown(report, bleu=bleu, training=training, examples=examples))
     page = render_html(report, bleu=bleu, training=training, examples=examples, clips=clips)
     write_text(out / "report.html", page)
     # Last, so that a report.json stands for a finished evaluation.

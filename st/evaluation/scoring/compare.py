@@ -16,7 +16,7 @@ from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses
 from st.evaluation.scoring.pairing import pair_by_id
 from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
 from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
-from st.evaluation.scoring.scores import checked_segments, translation_statistics
+from st.evaluation.scoring.scores import translation_statistics
 from st.evaluation.scoring.statistics import Statistics
 from st.text.languages import is_direction, match_directions, split_direction
 
@@ -209,7 +209,7 @@ def _compare_direction(
     baseline: list[Statistics] = []
     for system in systems:
         hypotheses = _aligned(direction, system, systems[0])
-        statistics = translation_statistics(split_direction(direction)[1], *checked_segments(hypotheses, texts))
+        statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
         ours = [statistics[metric] for metric in metrics]
         intervals = confidence_intervals(ours)
         if not baseline:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from st.evaluation.scoring.averages import Average, average_groups, mean
 from st.report.provenance import Provenance
@@ -122,14 +122,7 @@ class AsrResult:
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record of the report, rates rounded to four decimals and NaN as None."""
-        return {
-            "wer": number(self.wer),
-            "cer": number(self.cer),
-            "n": self.n,
-            "num_words": self.num_words,
-            "num_characters": self.num_characters,
-            "empty_references": self.empty_references,
-        }
+        return {name: number(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

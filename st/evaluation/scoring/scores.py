@@ -36,9 +36,9 @@ def score_translations(
             are empty, or a tokenizer's package is missing.
         UsageError: If ``target`` is not the code of a language.
     """
-    hypotheses, references = checked_segments(hypotheses, references)
+    statistics = translation_statistics(target, hypotheses, references)
     check_references(references, where=where)
-    return summarise(translation_statistics(target, hypotheses, references), hypotheses, references)
+    return summarise(statistics, hypotheses, references)
 
 
 def check_references(references: Sequence[str], *, where: str) -> None:

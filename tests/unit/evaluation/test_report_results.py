@@ -10,7 +10,7 @@ import pytest
 from st import __version__
 from st.errors import EvaluationError
 from st.evaluation.covost2 import DIRECTIONS, GROUPS
-from st.evaluation.report.html import render_html
+from st.evaluation.report.pages import render_html
 from st.evaluation.report.tables import asr_table
 from st.evaluation.scoring.averages import average_groups
 from st.evaluation.scoring.results import AsrResult, DirectionResult, MetricScore, Report
