@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -20,12 +22,25 @@ def render_page(template: Path | str, *, made: Provenance | None = None, **value
         values: What the template shows, ``title`` among it.
     """
     path = _FOLDER / template
+    return _environment(path.parent).get_template(path.name).render(values, provenance=made or provenance())
+
+
+def render_drawing(template: str, **values: object) -> str:
+    """Render a template of SVG that lies here, without a line break at its end."""
+    return _environment(_FOLDER).get_template(template).render(values).rstrip("\n")
+
+
+@cache
+def _environment(folder: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader([path.parent, _FOLDER]),
-        autoescape=select_autoescape(["html.j2"], disabled_extensions=["md.j2"], default=True),
+        loader=FileSystemLoader([folder, _FOLDER]),
+        autoescape=select_autoescape(["html.j2", "svg.j2"], disabled_extensions=["md.j2"], default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(path.name).render(values, provenance=made or provenance())
+    environment.filters["px"] = "{:.1f}".format
+    environment.filters["g"] = "{:g}".format
+    environment.tests["finite"] = lambda value: value is not None and math.isfinite(value)
+    return environment
