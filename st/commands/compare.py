@@ -103,8 +103,8 @@ def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Nam
 
 def _published(names: str, output: str) -> str:
     from st.evaluation.covost2 import covost_directions
-    from st.evaluation.report.grid import published_grid, to_csv, to_latex
-    from st.evaluation.report.published import comparison_tables, published_json
+    from st.evaluation.report.grid import comparison_tables, published_grid, to_csv, to_latex
+    from st.evaluation.report.published import published_json
     from st.report.tables import to_markdown, to_text
 
     directions = covost_directions(names)

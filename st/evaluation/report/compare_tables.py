@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from st.evaluation.report.published import comparison_tables, other_test_sets
+from st.evaluation.report.grid import comparison_tables
+from st.evaluation.report.published import other_test_sets
 from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
 from st.evaluation.scoring.compare import METRICS, SIGNIFICANT, Comparison, Outcome
 from st.evaluation.scoring.resampling import NUM_RESAMPLES, NUM_TRIALS, SEED

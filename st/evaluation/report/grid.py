@@ -13,6 +13,7 @@ from st.evaluation.report.tables import GROUP_NAMES, score_text
 from st.evaluation.scoring.averages import average_members, mean
 from st.evaluation.scoring.compare import METRICS, SIGNIFICANT, Comparison
 from st.evaluation.scoring.results import number
+from st.report.tables import TextTable
 
 _LATEX: dict[str, str] = {
     "\\": r"\textbackslash{}",
@@ -47,9 +48,12 @@ class Grid:
         """Return the scores in one direction."""
         return [scores.get(direction) for _, scores in self.systems]
 
-    def averages(self) -> list[tuple[str, Row]]:
-        """Return the macro averages of BLEU by group, of systems that have all its directions; none of other metrics."""
-        if self.metric != "bleu" or len(self.sizes) < 2:
+    def averages(self) -> list[tuple[str, int, Row]]:
+        """Return the macro averages by group, over how many directions, of systems that have all of these.
+
+        Over other directions than those of the rest, an average would mislead. Only BLEU is averaged.
+        """
+        if self.metric != "bleu":
             return []
         groups = {
             group: [name for name in members if name in self.sizes]
@@ -57,8 +61,9 @@ class Grid:
         }
         return [
             (
-                f"{GROUP_NAMES[group]} ({len(names)})",
-                [mean([s[n] for n in names]) if names and set(names) <= s.keys() else None for _, s in self.systems],
+                group,
+                len(names),
+                [mean([s[n] for n in names]) if set(names) <= s.keys() else None for _, s in self.systems],
             )
             for group, names in groups.items()
             if names
@@ -92,6 +97,42 @@ def comparison_grids(comparison: Comparison, *, published: bool = False) -> list
             },
         )
         for metric in comparison.metrics
+    ]
+
+
+def comparison_tables(scores: Mapping[str, Mapping[str, float]], directions: Sequence[str]) -> list[TextTable]:
+    """Set systems of ours and published ones side by side: averages over the same directions, then every direction.
+
+    Args:
+        scores: BLEU by direction of each of our systems, by name.
+        directions: The directions to compare in.
+    """
+    ours = [(name, {direction: figures[direction] for direction in directions}) for name, figures in scores.items()]
+    grid = Grid(metric="bleu", sizes=dict.fromkeys(directions, 0), systems=[*ours, *_published(directions)])
+    names = [name for name, _ in grid.systems]
+    averages = grid.averages()
+    if len({"x_en", "en_x", "other"} & {group for group, _, _ in averages}) < 2:
+        averages = averages[1:]  # of all directions: the same as of the one group that there is
+    groups = [GROUP_NAMES[group] for group, _, _ in averages]
+    known = {system.name: ", ".join(system.sources(directions)) for system in published_systems()}
+    sources = ["this evaluation"] * len(ours) + [known[name] for name in names[len(ours) :]]
+    rows = [
+        (name, *(score_text(row[place]) for _, _, row in averages), sources[place]) for place, name in enumerate(names)
+    ]
+    return [
+        TextTable(
+            "Beside published systems: average BLEU over the same directions",
+            ("system", *groups, "source"),
+            tuple(rows),
+            frozenset(groups),
+            long=frozenset({"source"}),
+        ),
+        TextTable(
+            "Beside published systems: BLEU of every direction",
+            ("direction", *names),
+            tuple((direction, *map(score_text, grid.row(direction))) for direction in directions),
+            frozenset(names),
+        ),
     ]
 
 
@@ -140,9 +181,11 @@ def _latex_table(grid: Grid) -> str:
     for direction in grid.sizes:
         stars = [(direction, name) in grid.significant for name in names]
         lines.append(_latex_row([_escaped(direction), *_latex_scores(grid, grid.row(direction), stars)]))
-    averages = grid.averages()
+    averages = grid.averages() if len(grid.sizes) > 1 else []
     lines += [r"\midrule"] if averages else []
-    lines += [_latex_row([_escaped(label), *_latex_scores(grid, row, [False] * len(names))]) for label, row in averages]
+    for group, size, row in averages:
+        label = _escaped(f"{GROUP_NAMES[group]} ({size})")
+        lines.append(_latex_row([label, *_latex_scores(grid, row, [False] * len(names))]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st.evaluation.report.examples import NO_CLIPS, Clips, Examples
-from st.evaluation.report.published import own_comparison
+from st.evaluation.report.grid import comparison_tables
 from st.evaluation.report.tables import (
     asr_table,
     averages_table,
@@ -79,6 +79,7 @@ def _contents(
     report: Report, bleu: Sequence[Chart], training: Sequence[Chart], examples: Mapping[str, Examples]
 ) -> dict[str, object]:
     """Return what both templates show."""
+    ours = {name: report.directions[name].bleu.value for name in report.comparable}
     return {
         "report": report,
         "bleu": bleu,
@@ -86,7 +87,7 @@ def _contents(
         "examples": examples,
         "translation": translation_table(report),
         "averages": averages_table(report),
-        "published": own_comparison(report) if report.comparable else [],
+        "published": comparison_tables({"this model": ours}, report.comparable) if ours else [],
         "recognition": asr_table(report) if report.recognition else None,
         "suspicious": flags_table(report),
         "methods": methods(report),
