@@ -69,7 +69,7 @@ class EvaluationConfig:
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
     published: str = "auto"
-    """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.comparable_directions`."""
+    """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.beside_published`."""
     clip_megabytes: float = MAX_MEGABYTES
     """Most audio in the report; infinity for all that it has examples of."""
     comet: str | None = None

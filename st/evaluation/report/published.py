@@ -65,37 +65,26 @@ def published_systems() -> tuple[PublishedSystem, ...]:
     return tuple(PublishedSystem(name, figures, origins[name]) for name, figures in found.items())
 
 
-def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ...]:
-    """Return the directions of a report that published figures may stand beside.
-
-    Args:
-        report: An evaluation.
-        choice: ``auto``: those whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
-    """
-    if choice == "never":
-        return ()
-    return tuple(
-        name
-        for name, result in report.directions.items()
-        if name in DIRECTIONS and (choice == "always" or _is_published(name, result.n, report.subset))
-    )
-
-
-def _is_published(direction: str, num_segments: int, subset: str) -> bool:
-    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
-
-
 def beside_published(report: Report, choice: str = "auto") -> Report:
     """Set published figures beside a report's, with a note where they cannot be compared.
 
     Args:
         report: An evaluation.
-        choice: As for :func:`comparable_directions`.
+        choice: ``auto``: beside directions whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
     """
-    names = comparable_directions(report, choice)
+    names = tuple(
+        name
+        for name, result in report.directions.items()
+        if name in DIRECTIONS
+        and {"always": True, "never": False}.get(choice, _is_published(name, result.n, report.subset))
+    )
     caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
     notes = {**report.notes, "published": caveat} if caveat else report.notes
     return replace(report, comparable=names, published=published_json(names), notes=notes)
+
+
+def _is_published(direction: str, num_segments: int, subset: str) -> bool:
+    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
 
 
 def is_whole_test_set(direction: str, num_segments: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from st.console import progress
@@ -212,37 +212,29 @@ def _compare_direction(
         statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
         ours = [statistics[metric] for metric in metrics]
         intervals = confidence_intervals(ours)
+        results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]
         if not baseline:
             baseline, first = ours, hypotheses
-            results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]
         else:
             # Equal hypotheses differ by nothing, which the tests would not call chance.
             equal = [1.0] * len(ours) if hypotheses == first else None
-            results = _against(baseline, ours, intervals, equal)
+            results = [
+                replace(
+                    result,
+                    difference=result.score.value - theirs.corpus().value,
+                    p_bootstrap=p_bootstrap,
+                    p_randomisation=p_randomisation,
+                )
+                for result, theirs, p_bootstrap, p_randomisation in zip(
+                    results,
+                    baseline,
+                    equal or paired_bootstrap(baseline, ours),
+                    equal or approximate_randomisation(baseline, ours),
+                    strict=True,
+                )
+            ]
         found[system.name] = dict(zip(metrics, results, strict=True))
     return found
-
-
-def _against(
-    baseline: Sequence[Statistics],
-    ours: Sequence[Statistics],
-    intervals: Sequence[Interval],
-    known: Sequence[float] | None,
-) -> list[Outcome]:
-    bootstrap = known or paired_bootstrap(baseline, ours)
-    randomisation = known or approximate_randomisation(baseline, ours)
-    return [
-        Outcome(
-            score=item.corpus(),
-            interval=interval,
-            difference=item.corpus().value - theirs.corpus().value,
-            p_bootstrap=p_bootstrap,
-            p_randomisation=p_randomisation,
-        )
-        for item, theirs, interval, p_bootstrap, p_randomisation in zip(
-            ours, baseline, intervals, bootstrap, randomisation, strict=True
-        )
-    ]
 
 
 def _aligned(direction: str, system: System, baseline: System) -> list[str]:
