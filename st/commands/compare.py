@@ -77,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Namespace) -> str:
-    from st.evaluation.report.compare_tables import comparison_text
-    from st.evaluation.report.grid import comparison_grids, to_csv, to_latex
+    from st.evaluation.report.comparison import comparison_grids, comparison_text, to_csv, to_latex
     from st.evaluation.report.published import other_test_sets, published_json
     from st.evaluation.scoring.compare import compare, read_system
 
@@ -103,7 +102,7 @@ def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Nam
 
 def _published(names: str, output: str) -> str:
     from st.evaluation.covost2 import covost_directions
-    from st.evaluation.report.grid import comparison_tables, published_grid, to_csv, to_latex
+    from st.evaluation.report.comparison import comparison_tables, published_grid, to_csv, to_latex
     from st.evaluation.report.published import published_json
     from st.report.tables import to_markdown, to_text
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from st.evaluation.scoring.pairing import Pair
+    from st.evaluation.scoring.hypotheses import Pair
     from st.evaluation.scoring.results import DirectionResult
     from st.evaluation.scoring.segment_formats import Segments
 
@@ -188,7 +188,7 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
-    from st.evaluation.scoring.error_rates import NO_WORDS, score_transcripts
+    from st.evaluation.scoring.scores import NO_WORDS, score_transcripts
     from st.text.languages import language
     from st.text.normalisation import NORMALISATION, normalise
 

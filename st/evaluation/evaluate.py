@@ -19,15 +19,16 @@ from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record, warn_of_unknown
-from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
-from st.evaluation.scoring.flags import count_flags, flag_hypotheses
+from st.evaluation.scoring.flags import LanguageGuesser, count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
-from st.evaluation.scoring.language_id import LanguageGuesser
 from st.evaluation.scoring.resampling import METHOD
 from st.evaluation.scoring.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scoring.scores import (
+    NO_TRANSCRIPTS,
+    NO_WORDS,
     check_references,
     metrics_for,
+    score_transcripts,
     summarise,
     translation_statistics,
 )

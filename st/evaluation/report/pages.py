@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from st.evaluation.report.comparison import comparison_tables
 from st.evaluation.report.examples import NO_CLIPS, Clips, Examples
-from st.evaluation.report.grid import comparison_tables
 from st.evaluation.report.tables import (
     asr_table,
     averages_table,

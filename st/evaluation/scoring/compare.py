@@ -12,8 +12,7 @@ from st.errors import EvaluationError, UsageError
 from st.evaluation.covost2 import ordered
 from st.evaluation.scoring.averages import Average, average_groups
 from st.evaluation.scoring.declarations import declare_beside
-from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses
-from st.evaluation.scoring.pairing import pair_by_id
+from st.evaluation.scoring.hypotheses import HypothesisRow, pair_by_id, read_hypotheses
 from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
 from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
 from st.evaluation.scoring.scores import translation_statistics

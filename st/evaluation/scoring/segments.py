@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from st.errors import EvaluationError
-from st.evaluation.scoring.hypotheses import read_lines
-from st.evaluation.scoring.pairing import Pair, pair_by_id
+from st.evaluation.scoring.hypotheses import Pair, pair_by_id, read_lines
 from st.evaluation.scoring.segment_formats import (
     HYPOTHESIS_COLUMNS,
     REFERENCE_COLUMNS,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from st.evaluation.covost2 import DIRECTIONS, GROUPS
-from st.evaluation.report.grid import comparison_tables
+from st.evaluation.report.comparison import comparison_tables
 from st.evaluation.report.published import (
     CHART_SYSTEMS,
     is_whole_test_set,

@@ -15,7 +15,7 @@ from test_compare import rows
 
 from st.cli import main
 from st.evaluation.covost2 import SIZES
-from st.evaluation.report.grid import Grid, published_grid, to_csv, to_latex
+from st.evaluation.report.comparison import Grid, published_grid, to_csv, to_latex
 from st.evaluation.report.published import published_systems
 from st.evaluation.scoring.hypotheses import write_hypotheses
 from st.evaluation.scoring.resampling import approximate_randomisation
