@@ -20,7 +20,7 @@ from st.evaluation.report.published import published_systems
 from st.evaluation.scoring.hypotheses import write_hypotheses
 from st.evaluation.scoring.resampling import approximate_randomisation
 
-NASTY = r"""a_b & 50% of #1 $x$ {y} ~z ^w <v> |u| \t "s" [r] é -- `q'"""
+NASTY = r"""a_b & 50% of #1 $x$ }y{ ~z ^w <v> |u| \t "s" [r] é -- `q'"""
 
 
 def cells(line: str) -> list[str]:
@@ -105,6 +105,14 @@ def test_published_averages_are_those_of_the_paper() -> None:
     averages = {label: row[place].removeprefix(r"\textbf{").rstrip("}") for label, row in found.items()}
     assert float(averages["into English (21)"]) == pytest.approx(22.1, abs=0.1)
     assert float(averages["into English, low-resource (12)"]) == pytest.approx(15.1, abs=0.1)
+
+
+def test_latex_reads_every_sign_of_a_name_as_itself() -> None:
+    grid = Grid(metric="bleu", sizes={"fr_en": 1}, systems=[(r"\a{b}_c & d%", {}), ("$x^2$ #~<|>", {})])
+    assert table_rows(to_latex([grid]))[0][1:] == [
+        r"\textbackslash{}a\{b\}\_c \& d\%",
+        r"\$x\textasciicircum{}2\$ \#\textasciitilde{}\textless{}\textbar{}\textgreater{}",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
