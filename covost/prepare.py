@@ -25,7 +25,7 @@ from covost.tree.report_html import html
 from covost.tree.tree import PreparedTree
 from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
-from st.report.provenance import kept_page
+from st.report.provenance import kept_page, provenance
 from st.text.languages import in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
@@ -118,6 +118,7 @@ class _Run:
         self.indices: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
+        provenance()  # a wrong SOURCE_DATE_EPOCH must not come up after hours of decoding
         if config.vocabulary.spm_model is not None:
             read_model(config.vocabulary.spm_model)
 
