@@ -19,6 +19,7 @@ TRAIN = [
 PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
 SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
+PLOT = ["matplotlib>=3.10"]
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
     "pytest>=8",
@@ -88,7 +89,8 @@ setup(
         "prepare": PREPARE,
         "sample": SAMPLE,
         "lm": LM,
-        "dev": TRAIN + PREPARE + SAMPLE + DEV,
+        "plot": PLOT,
+        "dev": TRAIN + PREPARE + SAMPLE + PLOT + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

@@ -25,6 +25,7 @@ from covost.tree.report_html import html
 from covost.tree.tree import PreparedTree
 from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
+from st.report.provenance import kept_page, provenance
 from st.text.languages import in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
@@ -117,6 +118,7 @@ class _Run:
         self.indices: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
+        provenance()  # a wrong SOURCE_DATE_EPOCH must not come up after hours of decoding
         if config.vocabulary.spm_model is not None:
             read_model(config.vocabulary.spm_model)
 
@@ -181,7 +183,7 @@ class _Run:
             INDEX_FILENAME: index,
             "report.json": (json.dumps(self.report, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode(),
             "report.md": markdown(self.report).encode(),
-            "report.html": html(self.report).encode(),
+            "report.html": kept_page(self.tree.root / "report.html", html(self.report)).encode(),
         }
         for name, content in files.items():
             self.tree.write(name, content)

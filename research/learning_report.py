@@ -10,7 +10,7 @@ from typing import Any
 
 from learning_plan import SIDES
 
-from st.report.charts import NUM_COLOURS, Line, line_chart
+from st.report.charts import NUM_COLOURS, Line, LineChart
 
 Record = Mapping[str, Any]
 MARGINS = (
@@ -75,8 +75,8 @@ def training_table(records: Sequence[Record]) -> str:
     return markdown(["", "parameters", "updates", "minutes of training"], rows)
 
 
-def draw_curves(records: Sequence[Record], little: Sequence[str]) -> list[tuple[str, str]]:
-    """Return charts of the development set's BLEU over the minutes, as name and SVG: the mean, and each small direction."""
+def draw_curves(records: Sequence[Record], little: Sequence[str]) -> list[LineChart]:
+    """Return charts of the development set's BLEU over the minutes: the mean, and each small direction."""
     first = {_name(record): record for record in reversed(records) if record.get("curve")}
     kept = [first[name] for name in dict.fromkeys(map(_name, records)) if name in first]
     charts = []
@@ -88,8 +88,8 @@ def draw_curves(records: Sequence[Record], little: Sequence[str]) -> list[tuple[
                 lines.append(Line(record["side"], points, colour))
         if lines:
             title = f"BLEU of {direction or 'all directions (mean)'} on the development set"
-            svg = line_chart(lines, name=f"learning-{direction or 'mean'}", title=title, x_label="minutes of training")
-            charts.append((f"learning-{direction or 'mean'}", svg))
+            name = f"learning-{direction or 'mean'}"
+            charts.append(LineChart(lines=lines, name=name, title=title, x_label="minutes of training"))
     return charts
 
 

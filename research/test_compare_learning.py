@@ -270,7 +270,7 @@ def test_updates_and_minutes_are_those_that_were_trained():
 
 
 def test_curves_are_over_minutes_the_mean_and_each_small_direction():
-    charts = dict(report.draw_curves(RECORDS, ["id_en"]))
+    charts = {chart.name: chart.svg() for chart in report.draw_curves(RECORDS, ["id_en"])}
     assert list(charts) == ["learning-mean", "learning-id_en"]
     assert "joint: from 7 to 35" in charts["learning-mean"]
     assert "joint: from 4 to 20" in charts["learning-id_en"]

@@ -14,6 +14,7 @@ from st import __version__
 from st.commands.options import in_flags
 from st.console import print_error, set_up_log, write_utf8
 from st.errors import ConfigError, StError, UsageError, install_sentence, system_sentence
+from st.report.provenance import remember_command
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def _run(program: str, commands: Mapping[str, str], description: str, arguments:
 
         argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
+    remember_command(program, arguments)
     set_up_log(program, getattr(options, "log_level", logging.INFO), lambda text: in_flags(text, vars(options)))
     try:
         return int(importlib.import_module(f"{program}.commands.{options.command}").run(options))

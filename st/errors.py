@@ -98,6 +98,7 @@ EXTRAS = {
     "httpx2": "prepare",
     "espeakng_loader": "sample",
     "lameenc": "sample",
+    "matplotlib": "plot",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

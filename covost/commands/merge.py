@@ -13,7 +13,8 @@ example, as an array job of 16 tasks and one job after it:
   covost merge   --cv-root CV --directions all --out DATA
 
 Give the options of the shards: the same tables are read and the same clips looked up, none is decoded. The result is
-the same to the byte as that of covost prepare without --shard. A killed run is resumed by running it again.
+the same to the byte as that of covost prepare without --shard, but for what report.html says of when and how it was made.
+A killed run is resumed by running it again.
 """
 
 

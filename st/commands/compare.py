@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
+from collections.abc import Sequence
 
 DESCRIPTION = """\
 Compare the hypotheses of two or more evaluations, direction by direction, with the first one as the baseline: scores
@@ -16,10 +18,11 @@ examples:
   st compare results-a results-b
   st compare base=results-a tuned=results-b results-c --metrics bleu,chrf,ter --format markdown > comparison.md
   st compare results-a results-b --published    # and what others have reached on the CoVoST 2 test sets
+  st compare results-a results-b --format latex > table.tex    # for the package booktabs; csv for spreadsheets
   st compare --published-only --directions x_en
 """
 
-METRICS = "bleu,chrf"
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]PATH",
         help="folder of `st evaluate`, or one of its tables such as fr_en.tsv; the first is the baseline",
     )
-    parser.add_argument("--metrics", metavar="LIST", help="of bleu, chrf and ter (default: bleu,chrf)")
+    parser.add_argument(
+        "--metrics", metavar="LIST", help="of bleu, chrf and ter (default: bleu,chrf; bleu for latex and csv)"
+    )
     parser.add_argument(
         "--published",
         action="store_true",
@@ -45,14 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare in these alone, averages included: fr_en,en_de, x_en … (default: all that the systems have in common)",
     )
     parser.add_argument(
-        "--format", default="text", choices=("text", "markdown", "json"), help="of the output (default: text)"
+        "--format",
+        default="text",
+        choices=("text", "markdown", "json", "latex", "csv"),
+        help="of the output; latex, csv: a row for each direction and a column for each system (default: text)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from st.errors import UsageError
-    from st.evaluation.scoring.compare import compare, read_system
 
     if args.published_only:
         if args.systems:
@@ -61,33 +68,48 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("--published-only prints published BLEU alone; leave out --published and --metrics")
         sys.stdout.write(_published(args.directions, args.format))
         return 0
-    metrics = [name.strip() for name in (METRICS if args.metrics is None else args.metrics).split(",") if name.strip()]
+    default = "bleu" if args.format in ("latex", "csv") else "bleu,chrf"
+    metrics = [name.strip() for name in (default if args.metrics is None else args.metrics).split(",") if name.strip()]
     if args.published and "bleu" not in metrics:
         raise UsageError("--published needs bleu among --metrics: nothing else has been published for all systems")
-    comparison = compare([read_system(text) for text in args.systems], metrics, args.directions)
-    if args.format == "json":
-        from st.evaluation.report.published import other_test_sets, published_json
+    sys.stdout.write(_compared(args.systems, metrics, args))
+    return 0
 
+
+def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Namespace) -> str:
+    from st.evaluation.report.comparison import comparison_grids, comparison_text, to_csv, to_latex
+    from st.evaluation.report.published import other_test_sets, published_json
+    from st.evaluation.scoring.compare import compare, read_system
+
+    comparison = compare([read_system(text) for text in systems], metrics, args.directions)
+    caveat = other_test_sets(comparison.sizes) if args.published else None
+    if args.format == "json":
         record = comparison.to_json()
         if args.published:
             record["published"] = published_json(tuple(comparison.outcomes))
-            caveat = other_test_sets(comparison.sizes)
             record["notes"] = {"published": caveat} if caveat else {}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-        return 0
-    from st.evaluation.report.compare_tables import comparison_text
-
-    sys.stdout.write(comparison_text(comparison, published=args.published, markdown=args.format == "markdown"))
-    return 0
+        return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    if args.format in ("text", "markdown"):
+        return comparison_text(comparison, published=args.published, markdown=args.format == "markdown")
+    notes = [caveat] if caveat else []
+    if comparison.left_out:
+        notes.append(f"left out, because not every system has them: {' '.join(comparison.left_out)}")
+    for note in notes:
+        logger.warning("%s", note)
+    grids = comparison_grids(comparison, published=args.published)
+    return to_csv(grids) if args.format == "csv" else to_latex(grids, notes)
 
 
 def _published(names: str, output: str) -> str:
     from st.evaluation.covost2 import covost_directions
-    from st.evaluation.report.published import comparison_tables, published_json
+    from st.evaluation.report.comparison import comparison_tables, published_grid, to_csv, to_latex
+    from st.evaluation.report.published import published_json
     from st.report.tables import to_markdown, to_text
 
     directions = covost_directions(names)
     if output == "json":
         return json.dumps(published_json(directions), ensure_ascii=False, indent=2) + "\n"
+    if output in ("latex", "csv"):
+        return {"latex": to_latex, "csv": to_csv}[output]([published_grid(directions)])
     layout = to_markdown if output == "markdown" else to_text
     return "\n\n".join(f"{table.title}\n\n{layout(table)}" for table in comparison_tables({}, directions)) + "\n"

@@ -33,7 +33,8 @@ recording is encoded once for all its target languages. An interrupted evaluatio
 command is given again.
 
 The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
-on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte.
+on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte,
+but for what the report says of when and how it was made.
 
 Writes into --out: hypotheses/<direction>.tsv, transcripts/<language>.tsv, report.json, report.md, report.html, charts/, and
 flags.tsv, which lists the hypotheses that look like no translation at all.
@@ -159,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
-    from st.evaluation.digest import digest_of
+    from st.evaluation.partial import digest_of
     from st.text.normalisation import NORMALISATION
 
     others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}

@@ -16,7 +16,7 @@ or what fairseq printed with --log-format json. Several runs are compared by the
 EXAMPLES = """\
 examples:
   st plot checkpoints --out curves.html
-  st plot run1 run2/log.jsonl --out compared.svg
+  st plot run1 run2/log.jsonl --out compared.svg    # or .png, .pdf
 """
 
 
@@ -24,17 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a training, or its log")
-    parser.add_argument("--out", required=True, type=Path, help="file to write, .html or .svg")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        help="file to write: .html or .svg, or .png or .pdf with matplotlib (pip install 'xlsr-st[plot]')",
+    )
     add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, draw and write."""
-    from st.errors import UsageError
-    from st.evaluation.report.plots import SUFFIXES, draw_runs, read_run, write_plot
+    from st.evaluation.report.plots import draw_runs, plot_kind, read_run, write_plot
 
-    if args.out.suffix not in SUFFIXES:
-        raise UsageError(f"--out {args.out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    plot_kind(args.out)
     refuse_existing(args.out, args.overwrite)
     names = _names(args.runs)
     charts = draw_runs({name: read_run(path) for name, path in zip(names, args.runs, strict=True)})

@@ -6,16 +6,16 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from st.evaluation.scoring.pairing import Pair
+    from st.evaluation.scoring.hypotheses import Pair
     from st.evaluation.scoring.results import DirectionResult
-    from st.evaluation.scoring.segments import Segments
+    from st.evaluation.scoring.segment_formats import Segments
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if args.comet:
         found, comet = _comet(args.comet, pairs, hypotheses, references)
         result = replace(result, comet=found)
-    if args.json:
-        record = result.to_json() | ({"comet_model": comet} if comet else {})
-        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-    else:
-        sys.stdout.write(_table(result, comet))
+    _print(args, result.to_json() | ({"comet_model": comet} if comet else {}), _table(result, comet))
     broken = result.not_finite()
     if broken:
         logger.error("not a number: %s; there is null in the JSON", ", ".join(broken))
@@ -154,7 +150,12 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.hyp}: no table with the columns id and reference or tgt_text; give --ref FILE")
 
 
-def _table(result: DirectionResult, comet: str | None) -> str:
+def _print(args: argparse.Namespace, record: Mapping[str, object], lines: Sequence[str]) -> None:
+    text = json.dumps(record, ensure_ascii=False, indent=2) if args.json else "\n".join(lines)
+    sys.stdout.write(text + "\n")
+
+
+def _table(result: DirectionResult, comet: str | None) -> list[str]:
     from st.evaluation.report.tables import interval_text, score_text
     from st.evaluation.scoring.resampling import METHOD
 
@@ -166,8 +167,7 @@ def _table(result: DirectionResult, comet: str | None) -> str:
     ]
     if comet:
         lines.append(f"{'COMET':<14} {score_text(result.comet):>6}  {'':<15}  {comet}")
-    lines += [f"{'segments':<14} {result.n:>6}", f"intervals: {METHOD}"]
-    return "\n".join(lines) + "\n"
+    return [*lines, f"{'segments':<14} {result.n:>6}", f"intervals: {METHOD}"]
 
 
 def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> tuple[float | None, str]:
@@ -188,17 +188,13 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
 
 
 def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
-    from st.evaluation.scoring.error_rates import NO_WORDS, score_transcripts
+    from st.evaluation.scoring.scores import NO_WORDS, score_transcripts
     from st.text.languages import language
     from st.text.normalisation import NORMALISATION, normalise
 
     heard, said = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
     spell = partial(normalise, language=args.target)
     result = score_transcripts(heard, said, normalise=spell, where=str(args.hyp), spaced=language(args.target).spaced)
-    if args.json:
-        record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
-        sys.stdout.write(json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        return 0
     words = NO_WORDS.format(args.target) if result.wer is None else None
     lines = [
         words or f"{'WER':<14} {result.wer:>6.2f}  of {result.num_words} words",
@@ -206,28 +202,28 @@ def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
         f"{'recordings':<14} {result.n:>6}",
         f"normalised: {NORMALISATION}",
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    _print(args, result.to_json() | {"language": args.target, "normalisation": NORMALISATION}, lines)
     return 0
+
+
+_LATENCY: dict[str, str] = {
+    "average_lagging_ms": "AL, ms",
+    "length_adaptive_average_lagging_ms": "LAAL, ms",
+    "differentiable_average_lagging_ms": "DAL, ms",
+    "average_proportion": "AP (SimulEval)",
+    "average_proportion_of_output": "AP (by output)",
+    "start_offset_ms": "first unit, ms",
+    "n": "instances",
+    "empty": "without output",
+}
+"""Fields of a latency, and what they are called in a table."""
 
 
 def _run_latency(args: argparse.Namespace) -> int:
     from st.evaluation.scoring.latency import score_latency
 
     record = score_latency(args.latency, args.target).to_json()
-    if args.json:
-        sys.stdout.write(json.dumps(record, indent=2) + "\n")
-        return 0
-    names = {
-        "average_lagging_ms": "AL, ms",
-        "length_adaptive_average_lagging_ms": "LAAL, ms",
-        "differentiable_average_lagging_ms": "DAL, ms",
-        "average_proportion": "AP (SimulEval)",
-        "average_proportion_of_output": "AP (by output)",
-        "start_offset_ms": "first unit, ms",
-        "n": "instances",
-        "empty": "without output",
-    }
-    for name, label in names.items():
-        value = record[name]
-        sys.stdout.write(f"{label:<15} {value if isinstance(value, int) else f'{value:.2f}':>9}\n")
+    cells = {label: record[name] for name, label in _LATENCY.items()}
+    lines = [f"{label:<15} {cell if isinstance(cell, int) else f'{cell:.2f}':>9}" for label, cell in cells.items()]
+    _print(args, record, lines)
     return 0

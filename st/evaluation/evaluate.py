@@ -14,29 +14,28 @@ from st.evaluation.corpus import TestSet, load_test_set
 from st.evaluation.decode import decode_utterances
 from st.evaluation.decoder import Decoded, Decoder
 from st.evaluation.partial import PATTERN, PartialResults, report_key, run_key
-from st.evaluation.report.clips import MAX_MEGABYTES, collect_clips
-from st.evaluation.report.examples import Examples, choose_examples
+from st.evaluation.report.examples import MAX_MEGABYTES, Examples, choose_examples, collect_clips
 from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record, warn_of_unknown
-from st.evaluation.scoring.error_rates import NO_TRANSCRIPTS, NO_WORDS, score_transcripts
-from st.evaluation.scoring.flags import count_flags, flag_hypotheses
+from st.evaluation.scoring.flags import LanguageGuesser, count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
-from st.evaluation.scoring.language_id import LanguageGuesser
-from st.evaluation.scoring.pairing import pair_by_id
 from st.evaluation.scoring.resampling import METHOD
 from st.evaluation.scoring.results import AsrResult, DirectionResult, JsonValue, Report
 from st.evaluation.scoring.scores import (
+    NO_TRANSCRIPTS,
+    NO_WORDS,
     check_references,
-    checked_segments,
     metrics_for,
+    score_transcripts,
     summarise,
     translation_statistics,
 )
 from st.evaluation.shards import WHOLE, Shard, receive_results, release, send_results
 from st.files import remove_leftovers
 from st.report.curves import TrainingCurves, read_curves
+from st.report.provenance import provenance
 from st.text.languages import declared, in_order, language, split_direction
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ class EvaluationConfig:
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
     published: str = "auto"
-    """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.comparable_directions`."""
+    """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.beside_published`."""
     clip_megabytes: float = MAX_MEGABYTES
     """Most audio in the report; infinity for all that it has examples of."""
     comet: str | None = None
@@ -115,6 +114,7 @@ def evaluate(
     """
     for log in config.train_logs:
         log.stat()  # a missing one must not come up after hours of decoding
+    provenance()  # nor must a wrong SOURCE_DATE_EPOCH
     test_set = load_test_set(data_dir, directions, config.subset)
     for name, rows in test_set.rows.items():
         check_references([row.tgt_text for row in rows], where=name)
@@ -203,7 +203,7 @@ def _score_and_write(
     results, examples, flags = {}, {}, {}
     for name, rows in progress(translations.items(), desc="scoring", unit="direction"):
         flags[name] = flag_hypotheses(name, rows, guesser)
-        results[name], examples[name] = _score_direction(name, test_set, rows, flags[name])
+        results[name], examples[name] = _score_direction(name, rows, flags[name])
     notes = {"intervals": METHOD}
     if config.numerics:
         notes["numerics"] = ", ".join(f"{name} {value}" for name, value in config.numerics.items())
@@ -218,6 +218,7 @@ def _score_and_write(
         settings=config.settings,
         notes=notes | _missing_rates(asr),
         run=key,
+        provenance=provenance(),
         languages=declared(code for name in results for code in split_direction(name)),
     )
     report = beside_published(report, config.published)
@@ -276,13 +277,11 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
 
 
 def _score_direction(
-    direction: str, test_set: TestSet, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
+    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
 ) -> tuple[DirectionResult, Examples]:
-    references = [(row.id, row.tgt_text) for row in test_set.rows[direction]]
-    pairs = pair_by_id([(row.id, row.hypothesis) for row in table], references, where=direction)
-    hypotheses, texts = checked_segments([pair.hypothesis for pair in pairs], [pair.reference for pair in pairs])
-    statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
-    result = replace(summarise(statistics, hypotheses, texts), flags=count_flags(flags))
+    hypotheses, references = [row.hypothesis for row in table], [row.reference for row in table]
+    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references)
+    result = replace(summarise(statistics, hypotheses, references), flags=count_flags(flags))
     return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 
 

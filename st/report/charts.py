@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from pathlib import Path
+
+from st.report.page import render_drawing
 
 CHART_CSS = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("palette.css", "chart.css"))
 
@@ -38,6 +39,11 @@ class Bar:
     """Other values to compare with: number of the series and value."""
 
     @property
+    def text(self) -> str:
+        """What stands at the bar's end."""
+        return f"{self.value:.1f}" if math.isfinite(self.value) else "no score"
+
+    @property
     def reach(self) -> float:
         """The largest value drawn; 0 without any."""
         values = [self.value, self.high or 0.0, *(value for _, value in self.marks)]
@@ -54,80 +60,100 @@ class Line:
     """Below :data:`NUM_COLOURS`; one data set keeps its colour in every chart."""
 
 
-def bar_chart(
-    bars: Sequence[Bar],
-    *,
-    name: str,
-    title: str,
-    mark: tuple[str, float] | None = None,
-    maximum: float | None = None,
-    series: Sequence[str] = (),
-) -> str:
-    """Draw horizontal bars from 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarChart:
+    """Horizontal bars from 0."""
 
-    Args:
-        bars: From top to bottom; values that are not finite are drawn as missing.
-        name: Unique in the page; the ids of the title and description start with it.
-        title: What the chart shows, with its unit.
-        mark: Label and value of a dashed line across all bars.
-        maximum: Value that the axis reaches at least, so that charts beside each other can be compared.
-        series: Names of what the bars' ``marks`` stand for.
-    """
-    legend, legend_height = _mark_legend(series)
-    top, width = 46 + legend_height, WIDTH
-    height = top + _BAR_ROW * len(bars) + 6
-    ticks = nice_ticks(max([*(bar.reach for bar in bars), maximum or 1.0]))
-    scale = (width - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
-    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>', *legend]
-    for tick in ticks:
-        x = _LABEL_WIDTH + tick * scale
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{top - 11}" text-anchor="middle">{tick:g}</text>')
-    # Before the bars, so that values stay readable where the line passes.
-    if mark is not None and math.isfinite(mark[1]):
-        x = _LABEL_WIDTH + mark[1] * scale
-        parts.append(
-            f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 6}" y2="{height - 4}">'
-            f"<title>{escape(mark[0])}</title></line>"
-        )
-    for index, bar in enumerate(bars):
-        parts.append(_bar(bar, top + index * _BAR_ROW, scale, series))
-    description = "; ".join(f"{bar.label} {bar.value:.1f}" for bar in bars)
-    return _svg(name, title, description, width, height, parts)
+    bars: Sequence[Bar]
+    """From top to bottom; values that are not finite are drawn as missing."""
+    name: str
+    """Unique in the page; the ids of the title and description start with it."""
+    title: str
+    """What the chart shows, with its unit."""
+    mark: tuple[str, float] | None = None
+    """Label and value of a dashed line across all bars."""
+    maximum: float | None = None
+    """Value that the axis reaches at least, so that charts beside each other can be compared."""
+    series: Sequence[str] = ()
+    """Names of what the bars' ``marks`` stand for."""
+
+    def svg(self) -> str:
+        """Draw the chart."""
+        return _bar_chart(self)
 
 
-def _bar(bar: Bar, y: int, scale: float, series: Sequence[str]) -> str:
-    known = math.isfinite(bar.value)
-    length = max(bar.value * scale, 0.0) if known else 0.0
-    middle = y + _BAR_ROW / 2 + 4
-    start, corner = float(_LABEL_WIDTH), min(3.0, length)
-    offset = (_BAR_ROW - _BAR_HEIGHT) / 2
-    # Square at the axis, rounded at the end that carries the value.
-    path = (
-        f"M{start:.1f} {y + offset:.1f}h{length - corner:.1f}a{corner:.1f} {corner:.1f} 0 0 1 {corner:.1f} {corner:.1f}"
-        f"v{_BAR_HEIGHT - 2 * corner:.1f}a{corner:.1f} {corner:.1f} 0 0 1 {-corner:.1f} {corner:.1f}h{corner - length:.1f}z"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChart:
+    """Curves over training updates, or another measure of progress, on one pair of axes."""
+
+    lines: Sequence[Line]
+    """Curves with at least one point each."""
+    name: str
+    """Unique in the page."""
+    title: str
+    """What the chart shows, with its unit."""
+    stages: Sequence[tuple[str, float]] = ()
+    """Names and first updates of training stages; curves are not drawn across their borders."""
+    x_max: float = 0.0
+    """Update that the axis reaches at least."""
+    y_max: float | None = None
+    """Cut the value axis here, where a few first values would flatten the rest."""
+    x_label: str = "updates"
+    """Unit of the horizontal axis."""
+
+    @property
+    def ceiling(self) -> float:
+        """The highest value that is drawn."""
+        highest = max(y for line in self.lines for _, y in line.points)
+        return highest if self.y_max is None else min(highest, self.y_max)
+
+    def pieces(self, line: Line) -> list[list[tuple[float, float]]]:
+        """Return a curve cut where stages begin, each piece of as many points as can be told apart.
+
+        The last point of a stage lies on the border and belongs before it.
+        """
+        borders = [-math.inf, *sorted(start for _, start in self.stages if start > 0), math.inf]
+        pieces = [[point for point in line.points if low < point[0] <= high] for low, high in pairwise(borders)]
+        return [thin_out(piece) for piece in pieces if piece]
+
+    def svg(self) -> str:
+        """Draw the chart."""
+        return _line_chart(self)
+
+
+Chart = BarChart | LineChart
+
+
+def _bar_chart(chart: BarChart) -> str:
+    legend = _legend_places(chart.series)
+    top = 46 + (legend[-1][1] - 32 + _LEGEND_ROW if legend else 0)
+    ticks = nice_ticks(max([*(bar.reach for bar in chart.bars), chart.maximum or 1.0]))
+    scale = (WIDTH - _LABEL_WIDTH - _VALUE_WIDTH) / ticks[-1]
+    return render_drawing(
+        "bars.svg.j2",
+        chart=chart,
+        description="; ".join(f"{bar.label} {bar.value:.1f}" for bar in chart.bars),
+        width=WIDTH,
+        height=top + _BAR_ROW * len(chart.bars) + 6,
+        row_height=_BAR_ROW,
+        top=top,
+        ticks=ticks,
+        legend=legend,
+        x=lambda value: _LABEL_WIDTH + value * scale,
+        outline=lambda left, middle, bar: _outline(left, middle, bar.value * scale),
+        shape=_shape,
     )
-    value = f"{bar.value:.1f}" if known else "no score"
-    drawn = _interval(bar, y, scale)
-    for place, other in bar.marks:
-        x = start + other * scale
-        hint = f"<title>{escape(f'{series[place]}: {other:.1f}')}</title>"
-        drawn += f'<path class="point" style="fill:var(--s{place + 1})" d="{_shape(place, x, y + _BAR_ROW / 2)}">{hint}</path>'
-    end = start + max(bar.reach, 0.0) * scale
+
+
+def _outline(left: float, middle: float, length: float) -> str:
+    """Return the path of a bar: square at the axis, rounded at the end that carries the value."""
+    length = max(length, 0.0) if math.isfinite(length) else 0.0
+    corner = min(3.0, length)
     return (
-        f"<g><title>{escape(bar.hint or f'{bar.label}: {value}')}</title>"
-        f'<text class="label" x="{start - 8:.1f}" y="{middle:.1f}" text-anchor="end">{escape(bar.label)}</text>'
-        f'<path class="bar" d="{path}"/>{drawn}'
-        f'<text class="value" x="{end + 7:.1f}" y="{middle:.1f}">{value}</text></g>'
+        f"M{left:.1f} {middle - _BAR_HEIGHT / 2:.1f}h{length - corner:.1f}"
+        f"a{corner:.1f} {corner:.1f} 0 0 1 {corner:.1f} {corner:.1f}v{_BAR_HEIGHT - 2 * corner:.1f}"
+        f"a{corner:.1f} {corner:.1f} 0 0 1 {-corner:.1f} {corner:.1f}h{corner - length:.1f}z"
     )
-
-
-def _interval(bar: Bar, y: int, scale: float) -> str:
-    """Draw a line from end to end of the interval, with a stroke at each."""
-    if bar.low is None or bar.high is None or not (math.isfinite(bar.low) and math.isfinite(bar.high)):
-        return ""
-    low, high, middle = _LABEL_WIDTH + bar.low * scale, _LABEL_WIDTH + bar.high * scale, y + _BAR_ROW / 2
-    return f'<path class="interval" d="M{low:.1f} {middle - 4:g}v8M{low:.1f} {middle:g}H{high:.1f}M{high:.1f} {middle - 4:g}v8"/>'
 
 
 def _shape(place: int, x: float, y: float, size: float = 4.5) -> str:
@@ -142,110 +168,42 @@ def _shape(place: int, x: float, y: float, size: float = 4.5) -> str:
     return shapes[place % len(shapes)]
 
 
-def _mark_legend(series: Sequence[str]) -> tuple[list[str], int]:
-    """Return the names of the marks' series under the title, and the height that they take."""
-    parts, x, y = [], 0.0, 32
-    for place, name in enumerate(series):
+def _legend_places(series: Sequence[str]) -> list[tuple[float, int]]:
+    """Return where the names of the marks' series stand under the title, left edges and lines of text."""
+    places, x, y = [], 0.0, 32
+    for name in series:
         wide = 22 + _CHARACTER_WIDTH * len(name) + 10
         if x and x + wide > WIDTH:
             x, y = 0.0, y + _LEGEND_ROW
-        parts.append(f'<path class="point" style="fill:var(--s{place + 1})" d="{_shape(place, x + 8, y - 4)}"/>')
-        parts.append(f'<text class="label" x="{x + 19:g}" y="{y}">{escape(name)}</text>')
+        places.append((x, y))
         x += wide
-    return parts, y - 32 + _LEGEND_ROW if series else 0
+    return places
 
 
-def line_chart(
-    lines: Sequence[Line],
-    *,
-    name: str,
-    title: str,
-    stages: Sequence[tuple[str, float]] = (),
-    x_max: float = 0.0,
-    y_max: float | None = None,
-    x_label: str = "updates",
-) -> str:
-    """Draw curves over training updates, or another measure of progress, on one pair of axes.
-
-    Args:
-        lines: Curves with at least one point each.
-        name: Unique in the page.
-        title: What the chart shows, with its unit.
-        stages: Names and first updates of training stages; curves are not drawn across their borders.
-        x_max: Update that the axis reaches at least.
-        y_max: Cut the value axis here, where a few first values would flatten the rest.
-        x_label: Unit of the horizontal axis.
-    """
+def _line_chart(chart: LineChart) -> str:
     right, bottom = WIDTH - 14, _PLOT_TOP + _PLOT_HEIGHT
-    points = [point for line in lines for point in line.points]
-    x_ticks, highest = nice_ticks(max([x_max, *(x for x, _ in points)])), max(y for _, y in points)
-    y_ticks = nice_ticks(highest if y_max is None else min(highest, y_max))
-    plane = _Plane((right - _PLOT_LEFT) / x_ticks[-1], _PLOT_HEIGHT / y_ticks[-1], y_ticks[-1])
-    parts = [f'<text class="title" x="0" y="14">{escape(title)}</text>']
-    for tick in y_ticks:
-        y = plane.y(tick)
-        parts.append(f'<line class="grid" x1="{_PLOT_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_PLOT_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    parts += [
-        f'<text x="{plane.x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks
-    ]
-    parts.append(f'<text x="{right}" y="{bottom + 32}" text-anchor="end">{escape(x_label)}</text>')
-    parts += [_stage(label, plane.x(start), bottom) for label, start in stages if len(stages) > 1]
-    for index, line in enumerate(lines):
-        parts += [_curve(line, piece, plane) for piece in _split(line.points, [start for _, start in stages])]
-        parts.append(_legend_entry(line, bottom + _PLOT_BOTTOM + index * _LEGEND_ROW))
-    height = bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(lines) + 4
-    description = "; ".join(f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in lines)
-    return _svg(name, title, description, WIDTH, height, parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plane:
-    """Pixels per update and per unit of value; values above ``y_top`` are drawn at the top."""
-
-    x_scale: float
-    y_scale: float
-    y_top: float
-
-    def x(self, update: float) -> float:
-        return _PLOT_LEFT + update * self.x_scale
-
-    def y(self, value: float) -> float:
-        return _PLOT_TOP + _PLOT_HEIGHT - min(max(value, 0.0), self.y_top) * self.y_scale
-
-
-def _split(points: Sequence[tuple[float, float]], starts: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """Cut a curve where stages begin; the last point of a stage lies on the border and belongs before it."""
-    borders = [-math.inf, *sorted(start for start in starts if start > 0), math.inf]
-    pieces = [[point for point in points if low < point[0] <= high] for low, high in pairwise(borders)]
-    return [piece for piece in pieces if piece]
-
-
-def _curve(line: Line, points: Sequence[tuple[float, float]], plane: _Plane) -> str:
-    places = [(plane.x(update), plane.y(value)) for update, value in thin_out(points)]
-    title = f"<title>{escape(line.name)}</title>"
-    if len(places) == 1:
-        x, y = places[0]
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" style="fill:var(--s{line.colour})">{title}</circle>'
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return f'<polyline class="curve" style="stroke:var(--s{line.colour})" points="{path}">{title}</polyline>'
-
-
-def _stage(label: str, x: float, bottom: float) -> str:
-    # A label that would leave the plot on the right stands to the left of its line.
-    outside = x + _CHARACTER_WIDTH * len(label) > WIDTH
-    place = f'x="{x - 4:.1f}" text-anchor="end"' if outside else f'x="{x + 4:.1f}"'
-    text = f'<text {place} y="{_PLOT_TOP - 10}">{escape(label)}</text>'
-    if x <= _PLOT_LEFT:
-        return text
-    return f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{_PLOT_TOP - 20}" y2="{bottom}"/>{text}'
-
-
-def _legend_entry(line: Line, y: float) -> str:
-    return (
-        f'<line x1="{_PLOT_LEFT}" x2="{_PLOT_LEFT + 18}" y1="{y + 8:g}" y2="{y + 8:g}" '
-        f'style="stroke:var(--s{line.colour});stroke-width:2"/>'
-        f'<text class="label" x="{_PLOT_LEFT + 25}" y="{y + 12:g}">{escape(line.name)}</text>'
+    x_ticks = nice_ticks(max([chart.x_max, *(x for line in chart.lines for x, _ in line.points)]))
+    y_ticks = nice_ticks(chart.ceiling)
+    return render_drawing(
+        "curves.svg.j2",
+        chart=chart,
+        description="; ".join(
+            f"{line.name}: from {line.points[0][1]:.4g} to {line.points[-1][1]:.4g}" for line in chart.lines
+        ),
+        width=WIDTH,
+        height=bottom + _PLOT_BOTTOM + _LEGEND_ROW * len(chart.lines) + 4,
+        row_height=_LEGEND_ROW,
+        character_width=_CHARACTER_WIDTH,
+        left=_PLOT_LEFT,
+        right=right,
+        top=_PLOT_TOP,
+        bottom=bottom,
+        legend_top=bottom + _PLOT_BOTTOM,
+        x_ticks=x_ticks,
+        y_ticks=y_ticks,
+        x=lambda update: _PLOT_LEFT + update * (right - _PLOT_LEFT) / x_ticks[-1],
+        # Values above the last tick are drawn at the top.
+        y=lambda value: bottom - min(max(value, 0.0), y_ticks[-1]) * _PLOT_HEIGHT / y_ticks[-1],
     )
 
 
@@ -271,13 +229,3 @@ def standalone(svg: str) -> str:
     """Turn a chart into a file of its own, with its style inside."""
     head, rest = svg.split(">", 1)
     return f"{head}>\n<style>{CHART_CSS}</style>{rest}\n"
-
-
-def _svg(name: str, title: str, description: str, width: int, height: float, parts: Sequence[str]) -> str:
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" viewBox="0 0 {width} {height:g}" '
-        f'width="{width}" height="{height:g}" aria-labelledby="{name}-title {name}-desc">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>\n'
-        f"{body}\n</svg>"
-    )

@@ -27,4 +27,3 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
-document.getElementById("written").textContent = `, ${document.lastModified}`;

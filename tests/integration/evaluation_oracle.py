@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from without_provenance import compared
 
 import st.inference
 from st.audio.reading import encode_flac
@@ -99,7 +100,8 @@ CONFIG = EvaluationConfig(normalise=normalise, batch_seconds=0.5, settings={"bea
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return compared({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 @pytest.fixture(name="command")

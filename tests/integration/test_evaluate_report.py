@@ -30,8 +30,7 @@ from st.data.manifest import read_manifest, write_manifest
 from st.errors import EvaluationError
 from st.evaluation.covost2 import SIZES
 from st.evaluation.evaluate import evaluate
-from st.evaluation.report.clips import NO_CLIPS, collect_clips
-from st.evaluation.report.examples import choose_examples
+from st.evaluation.report.examples import NO_CLIPS, choose_examples, collect_clips
 from st.evaluation.report.tables import asr_table
 from st.evaluation.scoring import scores
 from st.evaluation.scoring.hypotheses import read_hypotheses

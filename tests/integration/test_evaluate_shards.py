@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from without_provenance import compared
 
 from st.audio.reading import encode_flac
 from st.checkpoints.door import read_pickled
@@ -59,7 +60,9 @@ def command(data: Path, out: Path, *options: str) -> list[str]:
 
 
 def folder(path: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+    return compared(
+        {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+    )
 
 
 @pytest.fixture(scope="module")

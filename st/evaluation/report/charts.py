@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from st.evaluation.report.published import CHART_SYSTEMS, published_systems
 from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
 from st.evaluation.scoring.results import Report
-from st.report.charts import Bar, Line, bar_chart, line_chart
+from st.report.charts import Bar, BarChart, Line, LineChart
 from st.report.curves import Curve, Point, TrainingCurves
 from st.text.languages import split_direction
 
@@ -25,62 +25,51 @@ _LOSS_PANELS = ("loss", "ctc-loss")
 _ERROR_PANELS = ("wer", "cer")
 
 
-def bleu_charts(report: Report) -> list[tuple[str, str]]:
-    """Return one bar chart per group, into English, out of it and between others, as name and SVG."""
+def bleu_charts(report: Report) -> list[BarChart]:
+    """Return one bar chart per group: into English, out of it and between others."""
     charts = []
-    everything = [_bar(report, name) for name in report.directions]
-    widest = max((bar.reach for bar in everything), default=None)
-    for group in ("x_en", "en_x", "other"):
-        names = [name for name in report.directions if _group(name) == group]
-        if not names:
-            continue
+    groups = {
+        group: [name for name in report.directions if _group(name) == group] for group in ("x_en", "en_x", "other")
+    }
+    drawn = {group: _bars(report, names) for group, names in groups.items() if names}
+    widest = max((bar.reach for bars, _ in drawn.values() for bar in bars), default=None)
+    for group, (bars, series) in drawn.items():
         average = report.averages[group]
-        bars = [_bar(report, name) for name in names]
-        series = _series(report, names)
         title = f"BLEU {GROUP_NAMES[group]}"
         mark = None
-        if average.value is not None and len(names) > 1:
+        if average.value is not None and len(bars) > 1:
             title += f" (dashed: average {score_text(average.value)})"
             mark = (f"average of {average.n}: {score_text(average.value)}", average.value)
-        charts.append(
-            (
-                f"bleu-{group}",
-                bar_chart(bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series),
-            )
-        )
+        charts.append(BarChart(bars=bars, name=f"bleu-{group}", title=title, mark=mark, maximum=widest, series=series))
     return charts
 
 
-def _bar(report: Report, direction: str) -> Bar:
-    result = report.directions[direction]
-    interval = result.intervals.get("bleu")
-    names = _series(report, [name for name in report.directions if _group(name) == _group(direction)])
-    figures = {system.name: system.bleu.get(direction) for system in published_systems()}
-    marks = [(place, figures[name]) for place, name in enumerate(names) if direction in report.comparable]
-    return Bar(
-        _label(direction),
-        result.bleu.value,
-        _hint(report, direction),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        marks=tuple((place, value) for place, value in marks if value is not None),
-    )
-
-
-def _series(report: Report, names: Sequence[str]) -> list[str]:
-    """Return the published systems that have a figure for any of the directions that may be compared."""
-    wanted = [name for name in names if name in report.comparable]
-    having = {system.name for system in published_systems() if system.average(wanted)[1]}
-    return [name for name in CHART_SYSTEMS if name in having]
+def _bars(report: Report, names: Sequence[str]) -> tuple[list[Bar], list[str]]:
+    """Return the bars of directions, and the published systems that have a figure for any that may be compared."""
+    systems = {system.name: system.bleu for system in published_systems()}
+    comparable = set(names) & set(report.comparable)
+    series = [name for name in CHART_SYSTEMS if systems[name].keys() & comparable]
+    bars = []
+    for direction in names:
+        result = report.directions[direction]
+        interval = result.intervals.get("bleu")
+        known = [(place, systems[name]) for place, name in enumerate(series) if direction in comparable]
+        bars.append(
+            Bar(
+                " → ".join(split_direction(direction)),
+                result.bleu.value,
+                _hint(report, direction),
+                low=interval.low if interval else None,
+                high=interval.high if interval else None,
+                marks=tuple((place, figures[direction]) for place, figures in known if direction in figures),
+            )
+        )
+    return bars, series
 
 
 def _group(direction: str) -> str:
     source, target = split_direction(direction)
     return "x_en" if target == "en" else "en_x" if source == "en" else "other"
-
-
-def _label(direction: str) -> str:
-    return " → ".join(split_direction(direction))
 
 
 def _hint(report: Report, direction: str) -> str:
@@ -90,18 +79,23 @@ def _hint(report: Report, direction: str) -> str:
     return f"{direction_name(direction)}: BLEU {score_text(result.bleu.value)}{between}, {result.n} segments"
 
 
-def curve_charts(curves: TrainingCurves) -> list[tuple[str, str]]:
-    """Return a line chart for each panel that has data, as name and SVG."""
+def curve_charts(curves: TrainingCurves) -> list[LineChart]:
+    """Return a line chart for each panel that has data."""
     stages = [(stage.name, stage.first_update) for stage in curves.stages]
     panels = [(name, title, _lines(curves.of(*metrics))) for name, title, metrics in CURVE_PANELS]
     last = max((update for _, _, lines in panels for line in lines for update, _ in line.points), default=0.0)
-    charts = []
-    for name, title, lines in panels:
-        if lines:
-            ceiling = panel_ceiling(name, lines)
-            svg = line_chart(lines, name=f"curve-{name}", title=title, stages=stages, x_max=last, y_max=ceiling)
-            charts.append((f"curve-{name}", svg))
-    return charts
+    return [
+        LineChart(
+            lines=lines,
+            name=f"curve-{name}",
+            title=title,
+            stages=stages,
+            x_max=last,
+            y_max=panel_ceiling(name, lines),
+        )
+        for name, title, lines in panels
+        if lines
+    ]
 
 
 def _lines(curves: Sequence[Curve]) -> list[Line]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from st.errors import UsageError
 from st.evaluation.report.charts import CURVE_PANELS, curve_charts, panel_ceiling
 from st.files import write_text
-from st.report.charts import CHART_CSS, NUM_COLOURS, Line, line_chart
+from st.report import picture
+from st.report.charts import CHART_CSS, NUM_COLOURS, Line, LineChart
 from st.report.curves import TrainingCurves, find_logs, read_curves
 from st.report.page import render_page
 
 MAX_RUNS = NUM_COLOURS
-SUFFIXES = (".html", ".svg")
+SUFFIXES = (".html", ".svg", *picture.SUFFIXES)
 
 _GAP = 24
 _SIZE = re.compile(r'viewBox="0 0 (\d+) ([\d.]+)"')
@@ -39,8 +40,8 @@ def read_run(run: Path | str) -> TrainingCurves:
     return curves
 
 
-def draw_runs(runs: Mapping[str, TrainingCurves]) -> list[tuple[str, str]]:
-    """Return a chart for each panel that has data, as name and SVG.
+def draw_runs(runs: Mapping[str, TrainingCurves]) -> list[LineChart]:
+    """Return a chart for each panel that has data.
 
     One training is drawn with its training and validation curves; of several, the validation curves are compared.
 
@@ -59,24 +60,35 @@ def draw_runs(runs: Mapping[str, TrainingCurves]) -> list[tuple[str, str]]:
             if (points := _compared(curves, metrics))
         ]
         if lines:
-            svg = line_chart(lines, name=f"curve-{name}", title=title, y_max=panel_ceiling(name, lines))
-            charts.append((f"curve-{name}", svg))
+            charts.append(LineChart(lines=lines, name=f"curve-{name}", title=title, y_max=panel_ceiling(name, lines)))
     return charts
 
 
-def write_plot(path: Path | str, charts: Sequence[tuple[str, str]], title: str) -> None:
-    """Write charts as ``.html`` or ``.svg``, whichever the name ends in.
+def plot_kind(path: Path) -> str:
+    """Return the ending of a name, which says what is written.
 
     Raises:
-        UsageError: If it ends in something else.
+        UsageError: If it is none of :data:`SUFFIXES`.
     """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--out {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    page = path.suffix == ".html"
-    write_text(
-        path, render_page("plot.html.j2", title=title, charts=charts) if page else _stack([svg for _, svg in charts])
-    )
+    return path.suffix.lower()
+
+
+def write_plot(path: Path, charts: Sequence[LineChart], title: str) -> None:
+    """Write charts as a page or a picture, whichever the name ends in.
+
+    Raises:
+        UsageError: As for :func:`plot_kind`.
+        ModuleNotFoundError: If matplotlib is wanted and not installed.
+    """
+    kind = plot_kind(path)
+    if kind in picture.SUFFIXES:
+        picture.write_picture(path, charts, title)
+    elif kind == ".html":
+        write_text(path, render_page("plot.html.j2", title=title, charts=charts))
+    else:
+        write_text(path, _stack([chart.svg() for chart in charts]))
 
 
 def _compared(curves: TrainingCurves, metrics: Sequence[str]) -> tuple[tuple[float, float], ...]:

@@ -12,12 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from st.errors import EvaluationError
-from st.evaluation.covost2 import DIRECTIONS, GROUPS, SIZES
-from st.evaluation.report.tables import GROUP_NAMES, score_text
+from st.evaluation.covost2 import DIRECTIONS, SIZES
 from st.evaluation.scoring.averages import mean
 from st.evaluation.scoring.hypotheses import read_table
 from st.evaluation.scoring.results import JsonValue, Report, number
-from st.report.tables import TextTable
 
 TABLE = Path(__file__).with_name("published_bleu.tsv")
 
@@ -26,8 +24,6 @@ CHART_SYSTEMS = ("XLS-R 0.3B", "XLS-R 2B", "Whisper large-v2", "SeamlessM4T-Larg
 
 COMPLETE = 0.98
 """Share of the test set from which on figures are held to be comparable: later Common Voice releases miss a few clips."""
-
-OWN_NAME = "this model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +65,26 @@ def published_systems() -> tuple[PublishedSystem, ...]:
     return tuple(PublishedSystem(name, figures, origins[name]) for name, figures in found.items())
 
 
-def comparable_directions(report: Report, choice: str = "auto") -> tuple[str, ...]:
-    """Return the directions of a report that published figures may stand beside.
-
-    Args:
-        report: An evaluation.
-        choice: ``auto``: those whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
-    """
-    if choice == "never":
-        return ()
-    return tuple(
-        name
-        for name, result in report.directions.items()
-        if name in DIRECTIONS and (choice == "always" or _is_published(name, result.n, report.subset))
-    )
-
-
-def _is_published(direction: str, num_segments: int, subset: str) -> bool:
-    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
-
-
 def beside_published(report: Report, choice: str = "auto") -> Report:
     """Set published figures beside a report's, with a note where they cannot be compared.
 
     Args:
         report: An evaluation.
-        choice: As for :func:`comparable_directions`.
+        choice: ``auto``: beside directions whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
     """
-    names = comparable_directions(report, choice)
+    names = tuple(
+        name
+        for name, result in report.directions.items()
+        if name in DIRECTIONS
+        and {"always": True, "never": False}.get(choice, _is_published(name, result.n, report.subset))
+    )
     caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
     notes = {**report.notes, "published": caveat} if caveat else report.notes
     return replace(report, comparable=names, published=published_json(names), notes=notes)
+
+
+def _is_published(direction: str, num_segments: int, subset: str) -> bool:
+    return subset.partition("_")[0] == "test" and is_whole_test_set(direction, num_segments)
 
 
 def is_whole_test_set(direction: str, num_segments: int) -> bool:
@@ -121,57 +106,6 @@ def other_test_sets(sizes: Mapping[str, int], subset: str = "test") -> str | Non
         "The published figures are of the whole CoVoST 2 test sets. By their name or size these are not, so that scores "
         f"of yours and published ones cannot be compared: {', '.join(other)}"
     )
-
-
-def comparison_tables(scores: Mapping[str, Mapping[str, float]], directions: Sequence[str]) -> list[TextTable]:
-    """Set systems of ours and published ones side by side: averages over the same directions, then every direction.
-
-    Args:
-        scores: BLEU by direction of each of our systems, by name.
-        directions: The directions to compare in.
-    """
-    theirs = [system for system in published_systems() if system.average(directions)[1]]
-    ours = [
-        PublishedSystem(name, figures, dict.fromkeys(figures, "this evaluation")) for name, figures in scores.items()
-    ]
-    systems = [*ours, *theirs]
-    groups = [group for group, members in GROUPS.items() if set(members) & set(directions)]
-    if "all" in groups and {"x_en", "en_x"} - set(groups):
-        groups.remove("all")  # the same as the one group that there is
-    averages = TextTable(
-        "Beside published systems: average BLEU over the same directions",
-        ("system", *(GROUP_NAMES[group] for group in groups), "source"),
-        tuple(
-            (
-                system.name,
-                *(_average_cell(system, group, directions) for group in groups),
-                ", ".join(system.sources(directions)),
-            )
-            for system in systems
-        ),
-        frozenset(GROUP_NAMES[group] for group in groups),
-        long=frozenset({"source"}),
-    )
-    single = TextTable(
-        "Beside published systems: BLEU of every direction",
-        ("direction", *(system.name for system in systems)),
-        tuple((name, *(score_text(system.bleu.get(name)) for system in systems)) for name in directions),
-        frozenset(system.name for system in systems),
-    )
-    return [averages, single]
-
-
-def own_comparison(report: Report) -> list[TextTable]:
-    """Set an evaluation beside the published systems, in the directions where that is fair."""
-    scores = {name: report.directions[name].bleu.value for name in report.comparable}
-    return comparison_tables({OWN_NAME: scores}, report.comparable)
-
-
-def _average_cell(system: PublishedSystem, group: str, directions: Sequence[str]) -> str:
-    """Return an average, or a dash if the system lacks one of the directions: over others it would mislead."""
-    wanted = [name for name in GROUPS[group] if name in directions]
-    value, count = system.average(wanted)
-    return score_text(value if count == len(wanted) else None)
 
 
 def published_json(directions: Sequence[str]) -> dict[str, JsonValue]:

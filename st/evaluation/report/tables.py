@@ -120,28 +120,19 @@ def asr_table(report: Report) -> TextTable:
 
 def methods(report: Report) -> list[tuple[str, str]]:
     """Return how the figures were made: signatures, normalisation and settings, as name and text."""
-    signatures: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for name, result in report.directions.items():
-        for score in (result.bleu, result.chrf, result.ter, *result.other_bleu.values()):
-            signatures.setdefault(score.signature, []).append(name)
-    labels = _signature_labels(report.directions)
-    lines = []
-    for signature, names in signatures.items():
-        where = "all directions" if len(names) == len(report.directions) else " ".join(names)
-        lines.append((f"{labels[signature]}, {where}", signature))
+        scores = {"BLEU": result.bleu, "chrF++": result.chrf, "TER": result.ter}
+        scores |= {f"BLEU ({tokenizer})": score for tokenizer, score in result.other_bleu.items()}
+        for label, score in scores.items():
+            found.setdefault((label, score.signature), []).append(name)
+    lines = [
+        (f"{label}, {'all directions' if len(names) == len(report.directions) else ' '.join(names)}", signature)
+        for (label, signature), names in found.items()
+    ]
     lines += [*report.notes.items()]
     lines += [(name.replace("_", " "), _setting_text(value)) for name, value in report.settings.items()]
     return lines
-
-
-def _signature_labels(directions: Mapping[str, DirectionResult]) -> dict[str, str]:
-    labels = {}
-    for result in directions.values():
-        labels[result.bleu.signature] = "BLEU"
-        labels[result.chrf.signature] = "chrF++"
-        labels[result.ter.signature] = "TER"
-        labels.update({score.signature: f"BLEU ({name})" for name, score in result.other_bleu.items()})
-    return labels
 
 
 def _setting_text(value: object) -> str:

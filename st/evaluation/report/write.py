@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from st.data.manifest import clean_field
 from st.evaluation.covost2 import CODES, DIRECTIONS
 from st.evaluation.report.charts import bleu_charts, curve_charts
-from st.evaluation.report.clips import NO_CLIPS, Clips
-from st.evaluation.report.examples import Examples
-from st.evaluation.report.html import render_html
-from st.evaluation.report.markdown import render_markdown
+from st.evaluation.report.examples import NO_CLIPS, Clips, Examples
+from st.evaluation.report.pages import render_html, render_markdown
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record
 from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.evaluation.scoring.results import Report
 from st.files import atomic_write, write_json, write_text
-from st.report.charts import standalone
+from st.report.charts import Chart, standalone
 from st.report.curves import TrainingCurves
 from st.text.languages import is_code, is_direction
-
-_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 
 
 def write_report(
@@ -56,12 +51,13 @@ def write_report(
     _write_tables(out / "transcripts", transcripts, {*CODES, *spoken})
     _write_flags(out / "flags.tsv", translations, flags)
     bleu, training = bleu_charts(report), curve_charts(curves)
-    for name, svg in bleu + training:
-        write_text(out / "charts" / f"{name}.svg", standalone(svg))
-    _remove_others(out / "charts", "bleu-*.svg", {name for name, _ in bleu})
-    _remove_others(out / "charts", "curve-*.svg", {name for name, _ in training})
-    linked = [(_title(svg), f"charts/{name}.svg") for name, svg in bleu + training]
-    write_text(out / "report.md", render_markdown(report, charts=linked, examples=examples))
+    charts: list[Chart] = [*bleu, *training]
+    for chart in charts:
+        write_text(out / "charts" / f"{chart.name}.svg", standalone(chart.svg()))
+    for path in (*out.glob("charts/bleu-*.svg"), *out.glob("charts/curve-*.svg")):
+        if path.stem not in {chart.name for chart in charts}:
+            path.unlink()
+    write_text(out / "report.md", render_markdown(report, bleu=bleu, training=training, examples=examples))
     page = render_html(report, bleu=bleu, training=training, examples=examples, clips=clips)
     write_text(out / "report.html", page)
     # Last, so that a report.json stands for a finished evaluation.
@@ -91,14 +87,3 @@ def _write_flags(
             for row, found in zip(rows, flags[direction], strict=True):
                 if found:
                     handle.write(f"{direction}\t{clean_field(row.id)}\t{','.join(found)}\n")
-
-
-def _remove_others(folder: Path, pattern: str, kept: set[str]) -> None:
-    for path in folder.glob(pattern):
-        if path.stem not in kept:
-            path.unlink()
-
-
-def _title(svg: str) -> str:
-    found = _TITLE.search(svg)
-    return found.group(1) if found else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from st.console import progress
@@ -12,11 +12,10 @@ from st.errors import EvaluationError, UsageError
 from st.evaluation.covost2 import ordered
 from st.evaluation.scoring.averages import Average, average_groups
 from st.evaluation.scoring.declarations import declare_beside
-from st.evaluation.scoring.hypotheses import HypothesisRow, read_hypotheses
-from st.evaluation.scoring.pairing import pair_by_id
+from st.evaluation.scoring.hypotheses import HypothesisRow, pair_by_id, read_hypotheses
 from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
 from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
-from st.evaluation.scoring.scores import checked_segments, translation_statistics
+from st.evaluation.scoring.scores import translation_statistics
 from st.evaluation.scoring.statistics import Statistics
 from st.text.languages import is_direction, match_directions, split_direction
 
@@ -209,40 +208,32 @@ def _compare_direction(
     baseline: list[Statistics] = []
     for system in systems:
         hypotheses = _aligned(direction, system, systems[0])
-        statistics = translation_statistics(split_direction(direction)[1], *checked_segments(hypotheses, texts))
+        statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
         ours = [statistics[metric] for metric in metrics]
         intervals = confidence_intervals(ours)
+        results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]
         if not baseline:
             baseline, first = ours, hypotheses
-            results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]
         else:
             # Equal hypotheses differ by nothing, which the tests would not call chance.
             equal = [1.0] * len(ours) if hypotheses == first else None
-            results = _against(baseline, ours, intervals, equal)
+            results = [
+                replace(
+                    result,
+                    difference=result.score.value - theirs.corpus().value,
+                    p_bootstrap=p_bootstrap,
+                    p_randomisation=p_randomisation,
+                )
+                for result, theirs, p_bootstrap, p_randomisation in zip(
+                    results,
+                    baseline,
+                    equal or paired_bootstrap(baseline, ours),
+                    equal or approximate_randomisation(baseline, ours),
+                    strict=True,
+                )
+            ]
         found[system.name] = dict(zip(metrics, results, strict=True))
     return found
-
-
-def _against(
-    baseline: Sequence[Statistics],
-    ours: Sequence[Statistics],
-    intervals: Sequence[Interval],
-    known: Sequence[float] | None,
-) -> list[Outcome]:
-    bootstrap = known or paired_bootstrap(baseline, ours)
-    randomisation = known or approximate_randomisation(baseline, ours)
-    return [
-        Outcome(
-            score=item.corpus(),
-            interval=interval,
-            difference=item.corpus().value - theirs.corpus().value,
-            p_bootstrap=p_bootstrap,
-            p_randomisation=p_randomisation,
-        )
-        for item, theirs, interval, p_bootstrap, p_randomisation in zip(
-            ours, baseline, intervals, bootstrap, randomisation, strict=True
-        )
-    ]
 
 
 def _aligned(direction: str, system: System, baseline: System) -> list[str]:

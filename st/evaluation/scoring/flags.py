@@ -1,17 +1,21 @@
 """Signs that a hypothesis is no translation: found without a model, counted per direction, marked on examples.
 
 Each sign is measured against the reference, so that a reference which repeats itself, or a name that is the same in
-both languages, raises none.
+both languages, raises none. The languages of a test set are told apart by their character trigrams, learned from its own
+texts: enough to see that a translation came out in another one of them. No language beyond these is ever named.
+
+Legend: L languages, V distinct trigrams.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
+
 from st.evaluation.scoring.hypotheses import HypothesisRow
-from st.evaluation.scoring.language_id import LanguageGuesser
 from st.evaluation.scoring.scores import sentence_chrf
 from st.text.languages import language, split_direction
 from st.text.repetition import repeats, tokens
@@ -34,6 +38,16 @@ FLAG_LABELS: dict[str, str] = {"script": "wrong script", "language": "wrong lang
 _COPY_CHRF, _DIFFERENT_CHRF = 60.0, 40.0
 _SLACK = 10
 """Characters that a length may differ by in any case."""
+MAX_TEXTS = 2000
+"""Texts per language that profiles are made from."""
+MIN_LETTERS = 20
+"""A shorter text is not judged: names and numbers look alike everywhere."""
+MIN_PROFILE = 500
+"""Trigrams that a language must have shown before anything is said about it."""
+MARGIN = 0.75
+"""How much more likely each trigram must be on average in the other language, in nats."""
+
+_SMOOTHING = 0.1
 
 
 def flag_hypotheses(direction: str, rows: Sequence[HypothesisRow], guesser: LanguageGuesser) -> list[tuple[str, ...]]:
@@ -94,3 +108,41 @@ def _is_longer(text: str, other: str) -> bool:
 
 def _length(text: str) -> int:
     return len("".join(text.split()))
+
+
+class LanguageGuesser:
+    """Profiles of some languages.
+
+    Args:
+        texts: Sentences by language code; languages with too little text are left out.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[str]]) -> None:
+        counts = {
+            code: Counter(t for line in lines[:MAX_TEXTS] for t in _trigrams(line)) for code, lines in texts.items()
+        }
+        self.languages = tuple(code for code, found in counts.items() if found.total() >= MIN_PROFILE)
+        known = dict.fromkeys(trigram for code in self.languages for trigram in counts[code])
+        self._places = {trigram: place for place, trigram in enumerate(known)}
+        table = np.array(
+            [[counts[code][trigram] for code in self.languages] for trigram in (*known, "")], dtype=np.float64
+        )
+        table = table.reshape(len(known) + 1, len(self.languages)) + _SMOOTHING
+        # (V + 1, L); the last row stands for every trigram that was never seen.
+        self._log_probabilities = np.log(table / table.sum(axis=0))
+
+    def guess(self, text: str, expected: str) -> str | None:
+        """Return the language that a text is in, if it is clearly not the expected one; None otherwise."""
+        if expected not in self.languages or sum(map(str.isalpha, text)) < MIN_LETTERS:
+            return None
+        places = [self._places.get(trigram, -1) for trigram in _trigrams(text)]
+        likelihood = self._log_probabilities[places].mean(axis=0)
+        best = int(likelihood.argmax())
+        clear = likelihood[best] - likelihood[self.languages.index(expected)] > MARGIN
+        return self.languages[best] if clear else None
+
+
+def _trigrams(text: str) -> list[str]:
+    letters = "".join(character if character.isalpha() else " " for character in text.casefold())
+    words = f" {' '.join(letters.split())} "
+    return [words[start : start + 3] for start in range(len(words) - 2)]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -66,16 +66,8 @@ class LatencyResult:
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record, rounded like scores."""
-        return {
-            "average_lagging_ms": number(self.average_lagging),
-            "length_adaptive_average_lagging_ms": number(self.length_adaptive_average_lagging),
-            "differentiable_average_lagging_ms": number(self.differentiable_average_lagging),
-            "average_proportion": number(self.average_proportion),
-            "average_proportion_of_output": number(self.average_proportion_of_output),
-            "start_offset_ms": number(self.start_offset),
-            "n": self.n,
-            "empty": self.empty,
-        }
+        units = dict.fromkeys(("average_proportion", "average_proportion_of_output", "n", "empty"), "")
+        return {f"{name}{units.get(name, '_ms')}": number(value) for name, value in asdict(self).items()}
 
 
 def score_latency(path: Path | str, target: str) -> LatencyResult:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from st.evaluation.scoring.averages import Average, average_groups, mean
+from st.report.provenance import Provenance
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -121,14 +122,7 @@ class AsrResult:
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the record of the report, rates rounded to four decimals and NaN as None."""
-        return {
-            "wer": number(self.wer),
-            "cer": number(self.cer),
-            "n": self.n,
-            "num_words": self.num_words,
-            "num_characters": self.num_characters,
-            "empty_references": self.empty_references,
-        }
+        return {name: number(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +144,8 @@ class Report:
     """Directions in which they may."""
     languages: Mapping[str, Mapping[str, str | bool]] = field(default_factory=dict)
     """What the data set says of languages beyond the table, see :func:`st.text.languages.declare`."""
+    provenance: Provenance | None = None
+    """When the report was made, with what and how."""
     run: str = ""
     """Digest of what was evaluated on what, see :func:`st.evaluation.partial.report_key`."""
 
@@ -195,9 +191,16 @@ class Report:
             broken += [f"{name} {metric}" for metric in _not_finite({"wer": asr.wer, "cer": asr.cer})]
         return broken
 
+    def _provenance_json(self) -> dict[str, JsonValue]:
+        made = self.provenance
+        if made is None:
+            return {}
+        return {"provenance": {"made": made.made, "command": made.command, "versions": {**made.versions}}}
+
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the whole report as JSON values, equal for equal results."""
+        """Return the whole report as JSON values, equal for equal results but for ``provenance``."""
         return {
+            **self._provenance_json(),
             "run": self.run,
             "subset": self.subset,
             **({"languages": {code: dict(facts) for code, facts in self.languages.items()}} if self.languages else {}),

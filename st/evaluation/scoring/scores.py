@@ -1,16 +1,17 @@
-"""Translation scores by sacreBLEU: BLEU, chrF++ and TER, each with its signature and interval."""
+"""Scores of corpora: BLEU, chrF++ and TER by sacreBLEU, with signatures and intervals; error rates by jiwer."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import jiwer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
 from st.evaluation.scoring.resampling import confidence_intervals
-from st.evaluation.scoring.results import MAIN_METRICS, DirectionResult
+from st.evaluation.scoring.results import MAIN_METRICS, AsrResult, DirectionResult
 from st.evaluation.scoring.statistics import Metric, Statistics, extract
 from st.text.languages import language
 
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 OTHER_TOKENIZERS: dict[str, tuple[str, ...]] = {"zh-CN": ("zh",), "zh-TW": ("zh",), "ja": ("ja-mecab",)}
 """Tokenizers reported beside the papers' convention, by target language."""
+NO_WORDS = "no word error rate of {}: written without spaces between words, so that a sentence would count as one word"
+"""Said where a language has character errors only."""
+NO_TRANSCRIPTS = "no error rates of {}: the column src_text has no text there, or none after normalisation"
+"""Said where there is nothing to compare with, as in data that hold translations only."""
 
 
 def score_translations(
@@ -36,9 +41,9 @@ def score_translations(
             are empty, or a tokenizer's package is missing.
         UsageError: If ``target`` is not the code of a language.
     """
-    hypotheses, references = checked_segments(hypotheses, references)
+    statistics = translation_statistics(target, hypotheses, references)
     check_references(references, where=where)
-    return summarise(translation_statistics(target, hypotheses, references), hypotheses, references)
+    return summarise(statistics, hypotheses, references)
 
 
 def check_references(references: Sequence[str], *, where: str) -> None:
@@ -132,6 +137,57 @@ def sentence_chrf(hypothesis: str, reference: str) -> float:
 
 
 _SENTENCE_CHRF = CHRF(word_order=2)
+
+
+def score_transcripts(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    normalise: Callable[[str], str],
+    where: str,
+    spaced: bool = True,
+) -> AsrResult:
+    """Score transcripts of one language by jiwer: errors of all recordings over the length of all references.
+
+    Args:
+        hypotheses: Transcripts, one per recording; empty ones are kept.
+        references: What was said, in the same order.
+        normalise: Applied to both sides before they are compared.
+        where: What is being scored, for messages.
+        spaced: Whether the language puts spaces between words; if not, there is no word error rate.
+
+    Raises:
+        EvaluationError: If nothing is given, the counts differ, or no reference has any text after normalisation.
+    """
+    hypotheses, references = checked_segments(hypotheses, references)
+    heard = [_squeeze(normalise(text)) for text in hypotheses]
+    said = [_squeeze(normalise(text)) for text in references]
+    if not any(said):
+        raise EvaluationError(
+            f"{where}: none of the {len(said)} references has any text after normalisation, so error rates do not "
+            "exist; check the src_text column and that the CTC vocabulary knows this language's letters"
+        )
+    empty = sum(not text for text in said)
+    if empty:
+        logger.warning(
+            "%s: %d of %d references are empty after normalisation; all that is heard there counts as wrong",
+            where,
+            empty,
+            len(said),
+        )
+    return AsrResult(
+        wer=100.0 * float(jiwer.process_words(said, heard).wer) if spaced else None,
+        cer=100.0 * float(jiwer.process_characters(said, heard).cer),
+        n=len(said),
+        num_words=sum(len(text.split()) for text in said) if spaced else None,
+        num_characters=sum(len(text) for text in said),
+        empty_references=empty,
+    )
+
+
+def _squeeze(text: str) -> str:
+    """One space between words: jiwer would count doubled ones as characters."""
+    return " ".join(text.split())
 
 
 def checked_segments(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from st.errors import EvaluationError
-from st.evaluation.scoring.hypotheses import read_table
+from st.evaluation.scoring.hypotheses import Table, read_table
 from st.text.languages import is_same
 
 HYPOTHESIS_COLUMNS = ("hypothesis",)
@@ -20,32 +20,14 @@ SOURCE_COLUMNS = ("source", "src_text")
 OWN_HEADERS = (["audio", "text"], ["audio", "language", "text"])
 """Of tables that ``st transcribe`` and ``st translate`` write."""
 
-_ID_KEYS = [
-    "id",
-    "utt_id",
-    "uttid",
-    "utterance_id",
-    "segment_id",
-    "key",
-    "audio",
-    "audio_filepath",
-    "audio_path",
-    "path",
-    "file",
-    "index",
-]
+_ID_KEYS = (
+    *("id", "utt_id", "uttid", "utterance_id", "segment_id", "key"),
+    *("audio", "audio_filepath", "audio_path", "path", "file", "index"),
+)
+_ANY_TEXT = ("translations", "translation", "transcript", "text")
 _TEXT_KEYS: dict[Sequence[str], Sequence[str]] = {
-    HYPOTHESIS_COLUMNS: [
-        "hypothesis",
-        "hyp",
-        "prediction",
-        "pred_text",
-        "translations",
-        "translation",
-        "transcript",
-        "text",
-    ],
-    REFERENCE_COLUMNS: ["reference", "ref", "tgt_text", "translations", "translation", "transcript", "text"],
+    HYPOTHESIS_COLUMNS: ("hypothesis", "hyp", "prediction", "pred_text", *_ANY_TEXT),
+    REFERENCE_COLUMNS: ("reference", "ref", "tgt_text", *_ANY_TEXT),
 }
 _GENERATED = re.compile(r"D-(\d+)\t[^\t]*\t?(.*)", re.DOTALL)
 _LOG_LINE = re.compile(r"[SHDP]-\d+\t")
@@ -201,7 +183,7 @@ def _read_tsv(file: File) -> Segments:
             codes = table.column("language")
             rows = [row for row, code in zip(rows, codes, strict=True) if is_same(code, file.target)]
         return Segments(str(file.path), rows, numbered=False)
-    return _of_columns(file, table.column("id"), table.column(*file.columns), header, table.column)
+    return _of_columns(file, table)
 
 
 def _read_csv(file: File) -> Segments:
@@ -210,25 +192,17 @@ def _read_csv(file: File) -> Segments:
         header, *cells = csv.reader((line + "\n" for line in file.lines), delimiter=delimiter, strict=True)
     except (csv.Error, ValueError) as error:
         raise EvaluationError(f"{file.path}: not CSV with a header: {error}") from None
-    cells = [row for row in cells if row]
+    cells = [[cell.removesuffix("\n") for cell in row] for row in cells if row]
     for number, row in enumerate(cells, start=1):
         if len(row) != len(header):
             raise EvaluationError(f"{file.path}: row {number} has {len(row)} columns; expected {len(header)}")
-
-    def column(*names: str) -> list[str]:
-        found = next((name for name in names if name in header), None)
-        if found is None:
-            raise EvaluationError(f"{file.path}: no column {' or '.join(names)}; it has: {' '.join(header)}")
-        return [row[header.index(found)].removesuffix("\n") for row in cells]
-
-    return _of_columns(file, column("id"), column(*file.columns), header, column)
+    return _of_columns(file, Table(str(file.path), tuple(header), cells))
 
 
-def _of_columns(
-    file: File, ids: Sequence[str], texts: Sequence[str], header: Sequence[str], column: Callable[..., list[str]]
-) -> Segments:
-    sources = column(*SOURCE_COLUMNS) if set(SOURCE_COLUMNS) & set(header) else None
-    return Segments(str(file.path), list(zip(ids, texts, strict=True)), numbered=False, sources=sources)
+def _of_columns(file: File, table: Table) -> Segments:
+    rows = list(zip(table.column("id"), table.column(*file.columns), strict=True))
+    sources = table.column(*SOURCE_COLUMNS) if set(SOURCE_COLUMNS) & set(table.header) else None
+    return Segments(str(file.path), rows, numbered=False, sources=sources)
 
 
 def _read_fairseq(file: File) -> Segments:
@@ -254,10 +228,10 @@ def _read_json(file: File) -> Segments:
     records = _json_records(file)
     key = _common_key(file, records, _TEXT_KEYS[tuple(file.columns)])
     texts = [_json_text(file, record[key], number) for number, record in enumerate(records, start=1)]
-    sources = next(
-        ([str(record[name]) for record in records] for name in SOURCE_COLUMNS if _all_have(records, name)), None
+    sources, ids = (
+        next(([str(record[name]) for record in records] for name in names if _all_have(records, name)), None)
+        for names in (SOURCE_COLUMNS, _ID_KEYS)
     )
-    ids = next(([str(record[name]) for record in records] for name in _ID_KEYS if _all_have(records, name)), None)
     numbers = [str(number) for number in range(len(records))]
     rows = list(zip(numbers if ids is None else ids, texts, strict=True))
     name = _row_name if ids is None else repr

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from st.errors import EvaluationError
-from st.evaluation.scoring.hypotheses import read_lines
-from st.evaluation.scoring.pairing import Pair, pair_by_id
+from st.evaluation.scoring.hypotheses import Pair, pair_by_id, read_lines
 from st.evaluation.scoring.segment_formats import (
     HYPOTHESIS_COLUMNS,
     REFERENCE_COLUMNS,
@@ -22,8 +21,6 @@ from st.evaluation.scoring.segment_formats import (
     read_as,
     recognise,
 )
-
-__all__ = ["HYPOTHESIS_COLUMNS", "REFERENCE_COLUMNS", "Segments", "pair_segments", "read_both", "read_segments"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,26 +39,6 @@ _SURE = 5
 """Lines whose first words have one shape, from which on no accident makes them so."""
 
 
-def read_segments(
-    path: Path | str, columns: Sequence[str], file_format: str = "auto", *, target: str | None = None
-) -> Segments:
-    """Read a file of segments by itself; :func:`read_both` knows more of two.
-
-    Args:
-        path: The file.
-        columns: Names that the text's column may have, in order of preference.
-        file_format: One of :data:`st.evaluation.scoring.segment_formats.FORMATS`; ``auto`` looks at the file.
-        target: Language of the texts, for files that have several; None: transcripts.
-
-    Raises:
-        EvaluationError: If the file does not have that format or is not UTF-8, looks like a table but lacks a column,
-            or references are asked of a log.
-        OSError: If it cannot be read.
-    """
-    file = File(path, read_lines(path), columns, target)
-    return read_as(file, recognise(file) or "text" if file_format == "auto" else file_format)
-
-
 def read_both(
     hypotheses: Path | str,
     references: Path | str,
@@ -77,11 +54,12 @@ def read_both(
     Args:
         hypotheses: The one file.
         references: The other, or the same.
-        formats: Of each; ``auto`` looks at them.
+        formats: Of each, one of :data:`st.evaluation.scoring.segment_formats.FORMATS`; ``auto`` looks at them.
         target: Language of the texts; None: transcripts.
 
     Raises:
-        EvaluationError: As for :func:`read_segments`, or if one file has ids on its lines and the other does not.
+        EvaluationError: If a file does not have its format or is not UTF-8, looks like a table but lacks a column, if
+            references are asked of a log, or if one file has ids on its lines and the other does not.
         OSError: If one cannot be read.
     """
     paths = (hypotheses, references)

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+from without_provenance import compared
 
 from covost.cli import main
 
@@ -19,7 +20,7 @@ def prepare(root: Path, out: Path, *extra: str, jobs: int = 1, command: str = "p
 def tree(folder: Path) -> dict[str, bytes]:
     """Return the files of a tree that are part of it: what does not begin with a dot."""
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-    return {str(path): (folder / path).read_bytes() for path in files if not path.parts[0].startswith(".")}
+    return compared({str(path): (folder / path).read_bytes() for path in files if not path.parts[0].startswith(".")})
 
 
 def names(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from without_provenance import compared
 
 from covost.cli import main
 from st.audio.reading import encode_flac, read_audio
@@ -39,7 +40,8 @@ def run(corpus, out: Path, *extra: str, directions: str = "en_de,en_ca", jobs: i
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return compared({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 def test_a_prepared_tree_is_what_its_readers_expect(full_corpus, tmp_path: Path) -> None:
@@ -254,3 +256,21 @@ def test_p25_killed_at_random_moments_and_resumed(full_corpus, tmp_path: Path) -
             assert tree(out) == expected, "a config means that the tree is complete"
         assert start(full_corpus, out).wait() == 0
         assert tree(out) == expected
+
+
+def test_the_page_says_when_it_was_made_and_a_wrong_time_is_told_first(
+    full_corpus, tmp_path: Path, monkeypatch, capsys
+):
+    out = tmp_path / "data"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    assert run(full_corpus, out) == 2
+    assert "SOURCE_DATE_EPOCH is 'yesterday'" in capsys.readouterr().err
+    assert not (out / "audio").exists()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert run(full_corpus, out) == 0
+    page = (out / "report.html").read_bytes()
+    assert b"2023-11-14 22:13 UTC" in page
+    assert b"<code>covost prepare --cv-root " in page
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1800000000")
+    assert run(full_corpus, out) == 0
+    assert (out / "report.html").read_bytes() == page, "nothing but the time would change"

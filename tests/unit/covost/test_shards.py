@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from without_provenance import compared
 
 from covost.cli import main
 from covost.shards import Shard
@@ -25,7 +26,7 @@ def run(command: str, corpus, out: Path, *extra: str) -> int:
 
 def tree(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if "shards" not in path.parts}
+    return compared({str(path.relative_to(folder)): path.read_bytes() for path in files if "shards" not in path.parts})
 
 
 @pytest.fixture

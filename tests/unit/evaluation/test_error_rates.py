@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from st.errors import EvaluationError
-from st.evaluation.scoring.error_rates import score_transcripts
+from st.evaluation.scoring.scores import score_transcripts
 from st.text.normalisation import normalise
 
 

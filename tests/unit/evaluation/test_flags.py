@@ -6,9 +6,18 @@ import pytest
 
 from covost.sample.draw import SentenceDrawer
 from st.evaluation.covost2 import CODES
-from st.evaluation.scoring.flags import FLAGS, copies, count_flags, flag_hypotheses, foreign_share, repeats, tokens
+from st.evaluation.scoring.flags import (
+    FLAGS,
+    MIN_LETTERS,
+    LanguageGuesser,
+    copies,
+    count_flags,
+    flag_hypotheses,
+    foreign_share,
+    repeats,
+    tokens,
+)
 from st.evaluation.scoring.hypotheses import HypothesisRow
-from st.evaluation.scoring.language_id import MIN_LETTERS, LanguageGuesser
 from st.text.languages import language
 
 NOBODY = LanguageGuesser({})

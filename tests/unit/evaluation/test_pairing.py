@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from st.errors import EvaluationError
-from st.evaluation.scoring.pairing import Pair, pair_by_id
+from st.evaluation.scoring.hypotheses import Pair, pair_by_id
 
 REFERENCES = [("a", "one"), ("b", "two"), ("c", "three")]
 

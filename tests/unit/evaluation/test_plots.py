@@ -1,12 +1,13 @@
 """``st plot``: several trainings beside each other, from their logs."""
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 from st.cli import main
-from st.evaluation.report.plots import draw_runs, read_run
+from st.evaluation.report.plots import draw_runs, read_run, write_plot
 from st.report.curves import find_logs, read_curves
 
 
@@ -72,7 +73,7 @@ def test_one_run_is_drawn_with_training_and_validation(tmp_path, suffix):
     [
         (["nowhere", "--out", "x.svg"], 1, "nowhere"),
         (["empty", "--out", "x.svg"], 2, "no log in it"),
-        (["empty", "--out", "x.png"], 2, "ends in .html or .svg"),
+        (["empty", "--out", "x.gif"], 2, "ends in .html or .svg or .png or .pdf"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, code, message):
@@ -87,3 +88,41 @@ def test_more_runs_than_colours_are_refused(tmp_path):
     runs = {str(number): read_run(path) for number in range(7)}
     with pytest.raises(Exception, match="at most 6"):
         draw_runs(runs)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG\r\n"), (".PDF", b"%PDF-")])
+def test_a_picture_is_drawn_by_matplotlib(tmp_path, monkeypatch, suffix, start):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    log(tmp_path, "run", [(1, 5.0), (2, 4.0)], [(2, 3.0)])
+    log(tmp_path, "_x$^$", [(1, 5.0)], [(1, 2.0), (2, 3.0)])
+    out = tmp_path / f"curves{suffix}"
+    contents = []
+    for runs in (["run"], ["run", "_x$^$"], ["run"]):
+        assert main(["plot", *(str(tmp_path / run) for run in runs), "--out", str(out), "--overwrite"]) == 0
+        contents.append(out.read_bytes())
+        assert contents[-1].startswith(start)
+    assert contents[0] == contents[2] != contents[1]
+
+
+def test_the_curves_of_a_picture_are_those_of_the_log(tmp_path, monkeypatch):
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_args, **_options: drawn.append(figure))
+    path = log(tmp_path, "run", [(1, 5.0), (2, 4.0)], [(2, 3.0)])
+    write_plot(tmp_path / "x.png", draw_runs({"run": read_run(path)}), "t")
+    loss, bleu = drawn[0].axes
+    assert [list(zip(*line.get_data(), strict=True)) for line in loss.lines] == [[(1, 5.0), (2, 4.0)], [(2, 1.0)]]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train", "dev"]
+    assert (bleu.get_title(loc="left"), bleu.get_xlabel()) == ("BLEU while training", "updates")
+
+
+def test_a_picture_without_matplotlib_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = log(tmp_path, "run", [(1, 5.0)], [])
+    assert main(["plot", str(path), "--out", str(tmp_path / "x.png")]) == 1
+    assert capsys.readouterr().err == (
+        "st: error: this needs the package matplotlib, which is not installed; pip install 'xlsr-st[plot]' brings it\n"
+    )
+    assert not (tmp_path / "x.png").exists()
+    assert main(["plot", str(path), "--out", str(tmp_path / "x.svg")]) == 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from st.evaluation.covost2 import DIRECTIONS, GROUPS
+from st.evaluation.report.comparison import comparison_tables
 from st.evaluation.report.published import (
     CHART_SYSTEMS,
-    comparison_tables,
     is_whole_test_set,
     other_test_sets,
     published_systems,

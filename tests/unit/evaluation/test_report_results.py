@@ -10,13 +10,17 @@ import pytest
 from st import __version__
 from st.errors import EvaluationError
 from st.evaluation.covost2 import DIRECTIONS, GROUPS
-from st.evaluation.report.html import render_html
+from st.evaluation.report.pages import render_html
 from st.evaluation.report.tables import asr_table
 from st.evaluation.scoring.averages import average_groups
 from st.evaluation.scoring.results import AsrResult, DirectionResult, MetricScore, Report
 from st.files import write_json
+from st.report.charts import Bar, BarChart
 
 BLEU = "nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp|version:2.6.0"
+
+
+CHART = BarChart(bars=[Bar("fr → en", 30.0)], name="bleu-x_en", title="BLEU")
 
 
 def direction(bleu: float, tokenizer: str = "13a") -> DirectionResult:
@@ -130,13 +134,15 @@ def test_e15_equal_reports_are_equal_bytes(tmp_path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_the_page_leads_with_results_and_folds_what_was_not_evaluated() -> None:
+def test_the_page_leads_with_results_and_folds_what_was_not_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     report = Report(subset="<test>", directions={"fr_en": direction(30.0), "tr_en": direction(10.0)}, asr={})
-    page = render_html(report, bleu=[("bleu-x_en", "<svg></svg>")], training=(), examples={})
-    assert page == render_html(report, bleu=[("bleu-x_en", "<svg></svg>")], training=(), examples={})
-    assert page.index("<b>20.0</b>") < page.index('<table aria-label="Translation"') < page.index("<svg>")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    page = render_html(report, bleu=[CHART], training=(), examples={})
+    assert page == render_html(report, bleu=[CHART], training=(), examples={})
+    assert page.index("<b>20.0</b>") < page.index('<table aria-label="Translation"') < page.index("<svg ")
     missing = report.averages["all"].missing
     assert f"<details><summary>34 directions</summary>{' '.join(missing)}</details>" in page
     assert "<summary>2 directions" not in page, "a short list is read at once"
     assert "14 segments of subset &lt;test&gt;" in page
-    assert f"xlsr-st {__version__}, torch {version('torch')}, sacrebleu {version('sacrebleu')}" in page
+    assert f"xlsr-st {__version__}, torch {version('torch')}, fairseq" in page
+    assert "1970-01-01 00:00 UTC" in page

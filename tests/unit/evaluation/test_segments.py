@@ -2,17 +2,34 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from st.cli import main
 from st.errors import EvaluationError
-from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
-from st.evaluation.scoring.segments import HYPOTHESIS_COLUMNS, REFERENCE_COLUMNS, pair_segments, read_segments
+from st.evaluation.scoring.hypotheses import HypothesisRow, read_lines, write_hypotheses
+from st.evaluation.scoring.segment_formats import (
+    HYPOTHESIS_COLUMNS,
+    REFERENCE_COLUMNS,
+    File,
+    Segments,
+    read_as,
+    recognise,
+)
+from st.evaluation.scoring.segments import pair_segments
 
 HYPOTHESES = ["the cat sat on the mat", "", "a dog\u2028ran very far away", "it rains in the town"]
 REFERENCES = ["the cat sat on a mat", "nothing", "the dog ran very far away", "it rains in the town"]
+
+
+def read_segments(
+    path: Path, columns: Sequence[str], file_format: str = "auto", *, target: str | None = None
+) -> Segments:
+    """Read a file by itself; ``read_both`` knows more of two."""
+    file = File(path, read_lines(path), columns, target)
+    return read_as(file, recognise(file) or "text" if file_format == "auto" else file_format)
 
 
 @pytest.fixture

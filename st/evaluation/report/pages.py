@@ -1,14 +1,12 @@
-"""``report.html``: one page that needs nothing but itself."""
+"""``report.html``, one page that needs nothing but itself, and ``report.md``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-from st.evaluation.report.clips import NO_CLIPS, Clips
-from st.evaluation.report.examples import Examples
-from st.evaluation.report.published import own_comparison
+from st.evaluation.report.comparison import comparison_tables
+from st.evaluation.report.examples import NO_CLIPS, Clips, Examples
 from st.evaluation.report.tables import (
     asr_table,
     averages_table,
@@ -20,52 +18,83 @@ from st.evaluation.report.tables import (
 )
 from st.evaluation.scoring.flags import FLAG_LABELS, FLAGS
 from st.evaluation.scoring.results import Report
+from st.report.charts import Chart
 from st.report.page import render_page
+from st.report.tables import markdown_text, to_markdown
 from st.text.languages import canonical, split_direction
 
-Charts = Sequence[tuple[str, str]]
-
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
-_SOFTWARE = ("torch", "sacrebleu", "jiwer")
+_FOLDER = Path(__file__).parent
 
 
 def render_html(
-    report: Report, *, bleu: Charts, training: Charts, examples: Mapping[str, Examples], clips: Clips = NO_CLIPS
+    report: Report,
+    *,
+    bleu: Sequence[Chart],
+    training: Sequence[Chart],
+    examples: Mapping[str, Examples],
+    clips: Clips = NO_CLIPS,
 ) -> str:
     """Render a report as one self-contained page.
 
     Args:
         report: The results.
-        bleu: Name and SVG of the charts of scores.
-        training: Name and SVG of the training curves; may be empty.
+        bleu: The charts of scores.
+        training: The training curves; may be empty.
         examples: Best, worst and suspicious segments by direction.
         clips: Recordings of some of them.
     """
     segments = sum(result.n for result in report.directions.values())
     directions = _count(report.averages["all"].n, "direction")
     return render_page(
-        _TEMPLATE,
+        _FOLDER / "report.html.j2",
+        made=report.provenance,
         title=f"Speech translation, {report.subset}",
         lead=f"{directions}, {_count(segments, 'segment')} of subset {report.subset}",
-        report=report,
         figures=_tiles(report),
-        translation=translation_table(report),
-        averages=averages_table(report),
-        published=own_comparison(report) if report.comparable else [],
-        recognition=asr_table(report) if report.recognition else None,
-        suspicious=flags_table(report),
-        methods=methods(report),
-        bleu=bleu,
-        training=training,
-        examples=examples,
         clips=clips,
-        flags=FLAGS,
         flag_labels=FLAG_LABELS,
-        direction_name=direction_name,
-        score_text=score_text,
-        software=[(name, version(name)) for name in _SOFTWARE],
         language_tags=lambda direction: [canonical(code) for code in split_direction(direction)],
+        **_contents(report, bleu, training, examples),
     )
+
+
+def render_markdown(
+    report: Report, *, bleu: Sequence[Chart], training: Sequence[Chart], examples: Mapping[str, Examples]
+) -> str:
+    """Render a report as Markdown that reads well anywhere, with links to the charts' files in ``charts/``.
+
+    Args:
+        report: The results.
+        bleu: The charts of scores.
+        training: The training curves; may be empty.
+        examples: Best, worst and suspicious segments by direction.
+    """
+    contents = _contents(report, bleu, training, examples)
+    return render_page(
+        _FOLDER / "report.md.j2", made=report.provenance, table=to_markdown, text=markdown_text, **contents
+    )
+
+
+def _contents(
+    report: Report, bleu: Sequence[Chart], training: Sequence[Chart], examples: Mapping[str, Examples]
+) -> dict[str, object]:
+    """Return what both templates show."""
+    ours = {name: report.directions[name].bleu.value for name in report.comparable}
+    return {
+        "report": report,
+        "bleu": bleu,
+        "training": training,
+        "examples": examples,
+        "translation": translation_table(report),
+        "averages": averages_table(report),
+        "published": comparison_tables({"this model": ours}, report.comparable) if ours else [],
+        "recognition": asr_table(report) if report.recognition else None,
+        "suspicious": flags_table(report),
+        "methods": methods(report),
+        "flags": FLAGS,
+        "direction_name": direction_name,
+        "score_text": score_text,
+    }
 
 
 def _tiles(report: Report) -> list[tuple[str, str]]:
