@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st_
 
 from st.errors import ConfigError
@@ -151,6 +151,11 @@ _TELLING = st_.text("aiIİıoOgGhlnsσΣς'’ʻ·-\u0307\u0301 \n\u3000\u200c\u
     st_.lists(_TELLING | st_.text(max_size=20), max_size=8),
     st_.sampled_from((None, "en", "tr", "uk", "uz", "ga", "ca", "he", "ckb", "naq", "haw", "mt", "el", "ko")),
 )
+@example(["AΣ Σ"], "el")
+@example(["al·la a·a"], "ca")
+@example(["e\u0301"], None)
+@example(["п'я 'я"], "uk")
+@example(["t-athair"], "ga")
 def test_the_characters_of_many_texts_are_those_of_each_alone(texts: list[str], language: str | None) -> None:
     spelled = {character for text in texts for character in normalise(text, language)}
     built = CtcVocabulary.build({language: texts})  # type: ignore[dict-item]
