@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from web_server import serve
 
-from covost.corpus.archives import unpack
+from covost.corpus.archives import take_file
 from covost.corpus.downloads import Downloader
 from covost.stores import spool as spool_module
 from covost.stores import store as store_module
@@ -109,6 +109,6 @@ def test_fault_18_what_is_fetched_or_unpacked_is_on_the_disk_before_it_has_its_n
         site.files["a.tar"] = (tmp_path / "source.tar").read_bytes()
         downloader.fetch(site.url("a.tar"), tmp_path / "a.tar")
         downloader.fetch(tmp_path / "source.tar", tmp_path / "b.tar")
-    unpack(tmp_path / "a.tar", tmp_path / "out")
+    take_file(tmp_path / "a.tar", "table.tsv", tmp_path / "out" / "table.tsv")
     named = [event[2] for event in disk.events if event[0] == "name"]
     assert {"a.tar", "b.tar", "table.tsv"} <= set(named)
