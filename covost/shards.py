@@ -135,15 +135,7 @@ class PartReader:
                 payload = read_payload(path, record)
             except (AudioError, ManifestError) as exc:
                 raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
-            yield DecodedClip(
-                clip,
-                payload,
-                record.n_frames,
-                record.status,
-                record.flags,
-                record.source_bytes,
-                record.source_crc32,
-            )
+            yield DecodedClip(record, payload)
 
     def _read_parts(self, folder: Path) -> dict[str, tuple[Shard, Path, StoreRecord]]:
         parts: dict[str, tuple[Shard, Path, StoreRecord]] = {}

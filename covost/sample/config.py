@@ -8,7 +8,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from covost.sample.voices import SPLITS, VARIANTS, max_voices
+from covost.sample.voices import VARIANTS, max_voices
+from st.data.manifest import SPLITS
 from st.doors.parsing import parsing
 from st.errors import UsageError
 from st.evaluation.covost2 import DIRECTIONS, check_covost_language

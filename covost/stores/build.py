@@ -14,7 +14,7 @@ import polars as pl
 
 from covost.corpus.releases import is_catalogue, read_catalogue
 from covost.stores.clips import read_clip
-from covost.stores.decode import UNREADABLE, DecodedClip, Decoder
+from covost.stores.decode import UNREADABLE, Decoder
 from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
 from st.audio.reading import read_bytes
 from st.console import progress
@@ -75,13 +75,12 @@ def build_store(
         paths.partial.unlink(missing_ok=True)
         return finished
     before_change()
-    writer = StoreWriter(paths)
     resumed = _resumable(plan)
     left = plan.clips[len(resumed) :]
     if not check_audio:
         fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
     with named_errors(paths.partial):
-        writer.open(resumed)
+        writer = StoreWriter(paths, resumed)
         for _ in resumed:
             on_clip()
         try:
@@ -112,20 +111,12 @@ def _fill(
         else:
             result = next(decoded)
             if result.message:
-                logger.warning("%s: %s", result.status, result.message)
-            if result.payload_file:
-                writer.append(_record(result), Path(result.payload_file))
-                Path(result.payload_file).unlink()
-            else:
-                writer.append(_record(result), result.payload)
+                logger.warning("%s: %s", result.record.status, result.message)
+            writer.append(result.record, result.payload)
+            if isinstance(result.payload, Path):
+                result.payload.unlink()
         on_clip()
     return len(stale)
-
-
-def _record(result: DecodedClip) -> StoreRecord:
-    return StoreRecord(
-        result.clip, 0, 0, 0, result.n_frames, result.status, result.flags, result.source_bytes, result.source_crc32
-    )
 
 
 def read_payload(path: Path, record: StoreRecord) -> bytes:

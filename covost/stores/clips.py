@@ -9,7 +9,6 @@ import errno
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from st.audio.content_file import ContentFile, FileContent
@@ -39,9 +38,7 @@ class ClipFile(FileContent):
     def __enter__(self) -> ClipFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._handle.close()
 
     @property

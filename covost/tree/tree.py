@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterable
 from pathlib import Path
-from types import TracebackType
 
 from covost.corpus.transcripts import MANIFEST_PREFIX
 from covost.digests import DIGESTS_FILENAME, Digest, digests_json
@@ -48,9 +47,7 @@ class PreparedTree:
             leftover.unlink()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def invalidate(self) -> None:

@@ -73,7 +73,6 @@ def test_fault_18_a_journal_tells_of_no_audio_that_is_not_on_the_disk(
     sync = store_module._sync
     monkeypatch.setattr(store_module, "_sync", check)
     writer = StoreWriter(paths)
-    writer.open()
     for number in range(4):
         writer.append(StoreRecord(f"{number}.mp3", 0, 0, 0, 10, "ok", "", 5, 7), bytes(1000))
     writer.finish()

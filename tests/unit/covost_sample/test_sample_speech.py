@@ -13,7 +13,8 @@ from covost.sample import lexicon, speech
 from covost.sample.draw import SentenceDrawer
 from covost.sample.readings import spoken_text
 from covost.sample.speech import ESPEAK_SAMPLE_RATE, speak
-from covost.sample.voices import HELD_OUT_VOICES, SPLITS, VARIANTS, Voice, max_voices, voices
+from covost.sample.voices import HELD_OUT_VOICES, VARIANTS, Voice, max_voices, voices
+from st.data.manifest import SPLITS
 from st.errors import StError
 from st.evaluation.covost2 import CODES
 from st.text.languages import language
