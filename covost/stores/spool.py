@@ -7,11 +7,11 @@ The spool of a language goes when the next one begins, the last one at the end o
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -21,8 +21,6 @@ from covost.stores.clips import SPOOL_SUFFIX, Place, places_path, read_places
 from covost.stores.decode import DecodedClip, Decoder
 from st.console import progress
 from st.errors import ManifestError
-
-logger = logging.getLogger(__name__)
 
 _BYTES_BETWEEN_SYNCS = 64 << 20
 
@@ -51,21 +49,21 @@ class Spools:
         return _SpoolingDecoder(self.folder, decoder, clips)
 
 
+@dataclass(frozen=True, slots=True)
 class _SpoolingDecoder:
-    def __init__(self, folder: Path, decoder: Decoder, clips: Mapping[str, Sequence[str]]) -> None:
-        self._folder = folder
-        self._decoder = decoder
-        self._clips = clips
+    spools: Path
+    decoder: Decoder
+    clips: Mapping[str, Sequence[str]]
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips of a folder or of a catalogue."""
         if clips and is_catalogue(folder):
-            folder = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self._folder)
-        yield from self._decoder.decode(folder, clips)
+            folder = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self.spools)
+        yield from self.decoder.decode(folder, clips)
 
     def _clips_after(self, clip: str) -> list[str]:
         """Return the clips of the splits after that of ``clip``: one pass over the archive shall do for all of them."""
-        groups = list(self._clips.values())
+        groups = list(self.clips.values())
         place = next((number for number, group in enumerate(groups) if clip in group), len(groups))
         return [later for group in groups[place + 1 :] for later in group]
 
@@ -92,28 +90,19 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
     for other in folder.glob(f"*{SPOOL_SUFFIX}*"):
         if other not in (spool, places_path(spool)):
             other.unlink()
-    with _SpoolWriter(spool, _expected(catalogue, clips)) as writer:
+    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in(list(clips)))
+    releases = releases_of(catalogue)
+    with _SpoolWriter(spool, {clip: (num_bytes, crc) for clip, num_bytes, crc in rows.iter_rows()}) as writer:
+        for release in releases:
+            if writer.missing:
+                _copy_clips(release, code, writer)
         if writer.missing:
-            _copy_clips(catalogue, writer)
+            clip, names = min(writer.missing), " and ".join(map(str, releases))
+            raise ManifestError(f"{names}: clip {clip} is not in it; did it change just now? run covost prepare again")
     return spool
 
 
-def _expected(catalogue: Path, clips: Sequence[str]) -> dict[str, tuple[int, int]]:
-    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in(list(clips)))
-    return {clip: (num_bytes, crc) for clip, num_bytes, crc in rows.iter_rows()}
-
-
-def _copy_clips(catalogue: Path, writer: _SpoolWriter) -> None:
-    releases, code = releases_of(catalogue), catalogue.parent.name
-    for release in releases:
-        if writer.missing:
-            _copy_from(release, code, writer)
-    if writer.missing:
-        clip, names = min(writer.missing), " and ".join(map(str, releases))
-        raise ManifestError(f"{names}: clip {clip} is not in it; did it change just now? run covost prepare again")
-
-
-def _copy_from(release: Path, code: str, writer: _SpoolWriter) -> None:
+def _copy_clips(release: Path, code: str, writer: _SpoolWriter) -> None:
     with progress(total=len(writer.missing), desc=f"reading {release.name}", unit="clip") as bar:
         for member in release_files(release):
             clip = clip_name(member.name, code)
