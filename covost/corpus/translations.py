@@ -172,12 +172,6 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
     return counts
 
 
-def _table(source: str, archive_sha256: str, sha256: str, rows: dict[str, int]) -> Table:
-    """Make a table of what the lock file says, which may be anything."""
-    counts = {split: int(rows[split]) for split in SPLITS}
-    return Table(str(source), str(archive_sha256), str(sha256), counts)
-
-
 class _Lock:
     """The lock file, written anew after every table."""
 
@@ -187,8 +181,10 @@ class _Lock:
         if path.is_file():
             advice = "move it away, the tables are then looked at anew"
             with parsing(path, ManifestError, expected="what covost download writes", advice=advice):
-                entries = json.loads(path.read_text(encoding="utf-8"))["tables"]
-                self.tables = {str(direction): _table(**entry) for direction, entry in entries.items()}
+                for direction, entry in json.loads(path.read_text(encoding="utf-8"))["tables"].items():
+                    rows = {split: int(entry["rows"][split]) for split in SPLITS}
+                    source, archive, table = (str(entry[name]) for name in ("source", "archive_sha256", "sha256"))
+                    self.tables[direction] = Table(source, archive, table, rows)
 
     def add(self, direction: str, table: Table) -> None:
         """Remember a table."""
