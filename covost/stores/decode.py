@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from covost.stores.clips import ClipFile, check_clip, open_clip, read_clip
+from covost.stores.clips import ClipFile, check_clip, open_clip, plain_name, read_clip
 from covost.stores.store import StoreRecord
 from st.audio.memory_file import MemoryFile
 from st.audio.stream import Transcoded, transcode
@@ -61,13 +61,14 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
 
     Args:
         folder: A folder of clips, or a spool.
-        clip: Name of the clip.
+        clip: Name of the clip, or its place in the spool.
         spill: Folder for the FLAC of a long recording; None is the system's for temporary files.
 
     Raises:
         StError: If the FLAC of a long recording cannot be written, or memory does not suffice.
     """
-    path = f"{folder}/{clip}"
+    name = plain_name(clip)
+    path = f"{folder}/{name}"
     num_bytes = crc32 = 0
     payload: bytes | Path = b""
     facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
@@ -93,9 +94,9 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
         # Without a size, so that the next run tries again.
         num_bytes = crc32 = 0
         status, message = UNREADABLE, f"{path}: {exc.strerror}"
-    flags = ",".join(name for name in ("truncated", "silent") if status == "ok" and getattr(facts, name))
+    flags = ",".join(flag for flag in ("truncated", "silent") if status == "ok" and getattr(facts, flag))
     record = StoreRecord(
-        clip, n_frames=facts.n_frames, status=status, flags=flags, source_bytes=num_bytes, source_crc32=crc32
+        name, n_frames=facts.n_frames, status=status, flags=flags, source_bytes=num_bytes, source_crc32=crc32
     )
     return DecodedClip(record, payload, message)
 
@@ -197,8 +198,9 @@ class ClipDecoder:
                 results += self._submit(folder, [clip]).result()
             except BrokenProcessPool:
                 data = read_clip(folder, clip)
-                message = f"{Path(folder, clip)}: brings the decoding process down"
-                record = StoreRecord(clip, status="undecodable", source_bytes=len(data), source_crc32=zlib.crc32(data))
+                name = plain_name(clip)
+                message = f"{Path(folder, name)}: brings the decoding process down"
+                record = StoreRecord(name, status="undecodable", source_bytes=len(data), source_crc32=zlib.crc32(data))
                 results.append(DecodedClip(record, message=message))
         self._restart_pool(folder)
         return results

@@ -7,6 +7,7 @@ same bytes, however many processes worked and however often they were killed.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import time
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -21,6 +23,8 @@ from typing import BinaryIO, NamedTuple
 from st.doors.parsing import parsing
 from st.doors.shown import shown
 from st.errors import ManifestError
+
+logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 _COPIED_BYTES = 1 << 20
@@ -117,8 +121,20 @@ def read_records(path: Path) -> list[StoreRecord]:
     return records
 
 
+def journalled_records(paths: StorePaths) -> list[StoreRecord]:
+    """Return what a killed run finished, as far as its bytes are there; nothing through a link.
+
+    Raises:
+        ManifestError: As for :func:`read_records`.
+    """
+    if any(path.is_symlink() or not path.is_file() for path in (paths.journal, paths.partial)):
+        return []
+    size = paths.partial.stat().st_size
+    return list(takewhile(lambda record: record.offset + record.length <= size, read_records(paths.journal)))
+
+
 class StoreWriter:
-    """Writes a store clip by clip: :meth:`append` in order, then :meth:`finish`."""
+    """Writes a store clip by clip: :meth:`append` in order, then :meth:`finish`. Use as a context."""
 
     def __init__(self, paths: StorePaths, resume: Sequence[StoreRecord] = ()) -> None:
         """Start, or go on after the journalled records ``resume``."""
@@ -140,6 +156,21 @@ class StoreWriter:
         self._syncing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1)
         self._last_sync = time.monotonic()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Save what is done; if that fails behind another error, such as a full disk, the other is the one to show."""
+        try:
+            if not self._zip.closed:
+                self.sync()
+        except OSError:
+            if kind is None:
+                raise
+            logger.debug("journal not brought up to date", exc_info=True)
+        finally:
+            self.close()
 
     def append(self, record: StoreRecord, payload: bytes | Path) -> None:
         """Add a clip; offset, length and CRC-32 of the record are worked out here.

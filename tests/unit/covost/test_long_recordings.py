@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from covost.stores.build import StorePlan, build_store
-from covost.stores.clips import open_clip, places_path
+from covost.stores.clips import open_clip, place_in_spool
 from covost.stores.decode import ClipDecoder, decode_clip
 from covost.stores.store import StorePaths
 from st.audio.reading import encode_flac, read_audio, read_recording
@@ -99,17 +99,17 @@ def test_a_long_recording_in_a_spool_is_read_from_its_place(folder: Path, tmp_pa
     data = (folder / "long.wav").read_bytes()
     spool = tmp_path / "fr.spool"
     spool.write_bytes(b"others" + data + b"others")
-    places_path(spool).write_text(f"long.wav\t6\t{len(data)}\t{zlib.crc32(data)}\n")
-    with open_clip(spool, "long.wav") as clip:
+    place = place_in_spool("long.wav", 6, len(data), zlib.crc32(data))
+    with open_clip(spool, place) as clip:
         assert (len(clip), clip[:4], clip[-4:], clip.handle.read()) == (len(data), b"RIFF", data[-4:], data)
     plain = decode_clip(str(folder), "long.wav", str(tmp_path))
-    spooled = decode_clip(str(spool), "long.wav", str(tmp_path))
+    spooled = decode_clip(str(spool), place, str(tmp_path))
     assert isinstance(spooled.payload, Path)
     assert isinstance(plain.payload, Path)
     assert spooled.payload.read_bytes() == plain.payload.read_bytes()
     assert replace(spooled, payload=b"") == replace(plain, payload=b"")
     spool.write_bytes(b"others" + data[:-1] + b"?others")
-    damaged = decode_clip(str(spool), "long.wav", str(tmp_path))
+    damaged = decode_clip(str(spool), place, str(tmp_path))
     assert (damaged.record.status, damaged.record.source_bytes, damaged.payload) == ("unreadable", 0, b"")
 
 
