@@ -99,7 +99,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> tuple[Pat
     kept = list(takewhile(lambda record: expected.get(record.clip) == (record.length, record.crc32), records))
     missing = expected.keys() & set(clips) - {record.clip for record in kept}
     releases = releases_of(catalogue)
-    with named_errors(paths.partial), StoreWriter(paths, kept) as writer:
+    with StoreWriter(paths, kept) as writer:
         for release in releases:
             if missing:
                 _copy_clips(release, code, {clip: expected[clip] for clip in missing}, writer)
@@ -130,7 +130,8 @@ def _copy_clips(release: Path, code: str, wanted: dict[str, tuple[int, int]], wr
                     raise ManifestError(
                         f"clip {clip} changed in its archive while it was read; run covost prepare again"
                     )
-                writer.append(StoreRecord(clip), data)
+                with named_errors(writer.paths.partial):
+                    writer.append(StoreRecord(clip), data)
                 bar.update()
             if not wanted:
                 break
