@@ -45,7 +45,7 @@ def recording_in_memory() -> None:
 
 def take_out() -> None:
     """List a release and take its clips out, as preparation does."""
-    catalogue = CorpusLayout(cv_root=Path(), work=Path("work")).clips_folder("fr")
+    _, catalogue = CorpusLayout(cv_root=Path(), work=Path("work")).release("fr")
     if is_catalogue(catalogue):
         fill_spool(catalogue, clip_names(catalogue).to_list(), Path("spool"))
 
