@@ -12,22 +12,8 @@ from covost.tree.corpus_index import translation_rows
 from st.data.manifest import SPLITS
 from st.evaluation.covost2 import CODES, DIRECTIONS
 
-HEADER = [
-    "split",
-    "rows",
-    "kept",
-    "hours",
-    "speakers",
-    "s p5",
-    "median",
-    "p95",
-    "max",
-    "characters",
-    "chars/s p5",
-    "median",
-    "p95",
-    "dropped",
-]
+_SECONDS, _PACE = ("s p5", "median", "p95", "max"), ("chars/s p5", "median", "p95")
+HEADER = ("split", "rows", "kept", "hours", "speakers", *_SECONDS, "characters", *_PACE, "dropped")
 
 
 def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]:
