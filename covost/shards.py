@@ -108,14 +108,14 @@ def delete_shards(out: Path) -> None:
         shutil.rmtree(deleted)
 
 
+@dataclass(slots=True)
 class PartReader:
     """Gives the clips of one language that shards decoded, as if it decoded them."""
 
-    def __init__(self, out: Path, shards: Sequence[Shard], plan: LanguagePlan) -> None:
-        self._out = out
-        self._shards = shards
-        self._plan = plan
-        self._clips: dict[str, tuple[Shard, Path, StoreRecord]] | None = None
+    out: Path
+    shards: Sequence[Shard]
+    plan: LanguagePlan
+    _clips: dict[str, tuple[Shard, Path, StoreRecord]] | None = None
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Return clips in order.
@@ -135,23 +135,15 @@ class PartReader:
                 payload = read_payload(path, record)
             except (AudioError, ManifestError) as exc:
                 raise ManifestError(f"shard {shard}: {exc}; copy or make the shard again: --shard {shard}") from None
-            yield DecodedClip(
-                clip,
-                payload,
-                record.n_frames,
-                record.status,
-                record.flags,
-                record.source_bytes,
-                record.source_crc32,
-            )
+            yield DecodedClip(record, payload)
 
     def _read_parts(self, folder: Path) -> dict[str, tuple[Shard, Path, StoreRecord]]:
         parts: dict[str, tuple[Shard, Path, StoreRecord]] = {}
-        for shard in self._shards:
-            for split, all_clips in self._plan.clips.items():
+        for shard in self.shards:
+            for split, all_clips in self.plan.clips.items():
                 wanted = shard.part(all_clips)
                 if wanted:
-                    paths = StorePaths(shard.folder(self._out) / store_name(self._plan.code, split))
+                    paths = StorePaths(shard.folder(self.out) / store_name(self.plan.code, split))
                     records = read_records(paths.index)
                     if [record.clip for record in records] != wanted:
                         raise ManifestError(f"{paths.index}: not the clips of the shard; run it again: --shard {shard}")

@@ -21,7 +21,7 @@ import soxr
 
 from covost.stores.build import StorePlan, build_store
 from covost.stores.decode import ClipDecoder, DecodedClip
-from covost.stores.store import StorePaths
+from covost.stores.store import StorePaths, StoreRecord
 from st.audio.reading import SAMPLE_RATE, encode_flac, read_audio
 from st.workers import start_worker
 
@@ -76,7 +76,7 @@ def plain_loop(clips: Sequence[Path], out: Path, threads: int | None) -> float:
 def decode_only(folder: str, clip: str) -> DecodedClip:
     """Decode an MP3 and throw the samples away."""
     samples, _ = soundfile.read(f"{folder}/{clip}", dtype="float32")
-    return DecodedClip(clip, b"", len(samples), "ok", "", 0, 0)
+    return DecodedClip(StoreRecord(clip, n_frames=len(samples)))
 
 
 def drain(decoder: ClipDecoder, folder: Path, names: Sequence[str]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -189,15 +190,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
         directions=directions,
         jobs=jobs,
         min_coverage=args.min_coverage,
-        policy=Policy(
-            min_seconds=args.min_seconds,
-            max_seconds=args.max_seconds,
-            keep_truncated=args.keep_truncated,
-            keep_silent=args.keep_silent,
-            min_chars_per_second=args.min_chars_per_second,
-            max_chars_per_second=args.max_chars_per_second,
-            min_script_share=args.min_script_share,
-        ),
+        policy=Policy(**{field.name: getattr(args, field.name) for field in fields(Policy)}),
         vocabulary=VocabularyConfig(
             **{name: value for name, value in trained.items() if value is not None},
             spm_model=args.spm,

@@ -7,16 +7,14 @@ filter of :mod:`tarfile` is laxer: absolute names, links within the target and f
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from covost.corpus.archive_formats import Guard, Limits, Member, is_zip, sound, tar_members, zip_members
 from st.errors import ArchiveError
+from st.files import atomic_write
 
-__all__ = ["COMMON_VOICE_LIMITS", "DEFAULT_LIMITS", "SUFFIXES", "Limits", "Member", "check", "read_members", "unpack"]
+__all__ = ["COMMON_VOICE_LIMITS", "DEFAULT_LIMITS", "SUFFIXES", "Limits", "Member", "read_members", "take_file"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 """Names of what can be read; the content decides, not the name."""
@@ -45,62 +43,28 @@ def read_members(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Member
         yield from (zip_members if is_zip(path) else tar_members)(path, guard)
 
 
-def check(path: Path, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Read an archive from end to end, digests of its format included.
-
-    Raises:
-        ArchiveError: As for :func:`read_members`.
-    """
-    for member in read_members(path, limits):
-        while member.content.read(_CHUNK_BYTES):
-            pass
-
-
-def unpack(
-    path: Path,
-    folder: Path,
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    rename: Callable[[str], str | None] = lambda name: name,
-) -> list[Path]:
-    """Unpack an archive into a folder; nothing is written before all of it was read and found safe.
+def take_file(path: Path, name: str, target: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Take one file out of an archive; it gets its name when all of the archive was read and found safe.
 
     Args:
         path: The archive.
-        folder: Where its files go; made if missing. Files of the same names are replaced.
+        name: Of the file, in whichever folder of the archive it is.
+        target: Where it goes; replaced if it exists.
         limits: As for :func:`read_members`.
-        rename: Gives each member the name that it shall have in ``folder``; None leaves it out.
-
-    Returns:
-        The files written.
 
     Raises:
-        ArchiveError: As for :func:`read_members`; ``folder`` is as it was.
-        OSError: If the disk is full or a name is taken by a folder.
+        ArchiveError: As for :func:`read_members`, or if the archive has none or several of this name.
+        OSError: If the disk is full.
     """
-    check(path, limits)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with tempfile.TemporaryDirectory(prefix=".unpack.", suffix=".tmp", dir=folder) as temporary:
-        staged = []
+    found: list[str] = []
+    with atomic_write(target, "wb") as handle:
         for member in read_members(path, limits):
-            name = rename(member.name)
-            if name is not None:
-                _write(member, Path(temporary, name))
-                staged.append(name)
-        for name in staged:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.parent.resolve().is_relative_to(folder.resolve()):
-                raise ArchiveError(f"{path}: {name!r} would be written through a link out of {folder}; remove the link")
-            Path(temporary, name).replace(target)
-            written.append(target)
-    return written
-
-
-def _write(member: Member, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as handle:
-        shutil.copyfileobj(member.content, handle, _CHUNK_BYTES)
-        handle.flush()
-        os.fsync(handle.fileno())
+            wanted = PurePosixPath(member.name).name == name
+            if wanted:
+                found.append(member.name)
+            while data := member.content.read(_CHUNK_BYTES):
+                if wanted:
+                    handle.write(data)
+        if len(found) != 1:
+            count = "several of" if found else "no"
+            raise ArchiveError(f"{path}: the archive has {count} {name}; get it again from its publisher")

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from st.text.characters import distinct_characters
+from st.text.characters import distinct_characters, may_change
 from st.text.sentencepiece_training import normalise_as_model
 
 _SAMPLE = 1000
 _PART = 100_000
 """Words that are normalised at once; SentencePiece needs some memory for every byte."""
-_HANGUL_JAMO = range(0x1100, 0x1200)
 
 
 def characters_of(texts: pl.Series) -> set[str]:
@@ -38,16 +37,6 @@ def _characters_as_normalised(words: pl.Series) -> set[str]:
         if composed != text:
             met |= distinct_characters(normalise_as_model(text))
     return met
-
-
-def may_change(character: str) -> bool:
-    """Return whether NFC may change a text because of this character; other characters it leaves as they are."""
-    return (
-        unicodedata.category(character).startswith("M")
-        or unicodedata.combining(character) != 0
-        or ord(character) in _HANGUL_JAMO
-        or unicodedata.normalize("NFC", character) != character
-    )
 
 
 def _characters_as_written(texts: pl.Series) -> set[str]:

@@ -17,32 +17,17 @@ from st.text.normalisation import normalise
 
 UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite", "out_of_range")
 """Reasons of clips that have no samples to keep."""
-REASONS: dict[str, str] = {
-    "unsafe_path": "the table's path is not a plain file name",
-    "duplicate": "the table has the same clip further up",
-    "not_in_validated": "validated.tsv does not know the clip",
-    "missing_clip": "the recording is not there",
-    "not_in_store": "transcripts only: no translation of the clip was usable, so it was not decoded",
-    "empty_target": "the translation is empty; in dev and test an error",
-    "removed_target": "the translation is the word REMOVE",
-    "wrong_script_target": "too few letters of the translation are in the script of its language",
-    "empty_source": "the transcript is empty",
-    "wrong_script_source": "too few letters of the transcript are in the script of its language",
-    "undecodable": "the recording cannot be decoded",
-    "unreadable": "the recording cannot be read from disk",
-    "empty_audio": "the recording holds no samples",
-    "non_finite": "the recording holds NaN or infinite samples",
-    "out_of_range": "the recording holds floats far outside [-1, 1]",
-    "truncated": "the recording ends before its header says",
-    "too_short": "the recording is shorter than the limit",
-    "too_long": "the recording is longer than the limit",
-    "silent": "the recording is digital silence",
-    "too_few_characters": "the transcript is too short for the recording",
-    "too_many_characters": "the transcript is too long for the recording",
-    "transcript_too_long": "the transcript has more symbols than the recording has frames: CTC has no path",
-}
-"""Every reason that a report can name, in the order in which they are looked for. What is wrong with the tables or with
-decoding is dropped from every split, because there is nothing to use; the rest only from train."""
+REASONS: tuple[str, ...] = (
+    *("unsafe_path", "duplicate", "not_in_validated", "missing_clip", "not_in_store"),
+    *("empty_target", "removed_target", "wrong_script_target"),
+    *("empty_source", "wrong_script_source"),
+    *UNUSABLE,
+    *("truncated", "too_short", "too_long", "silent"),
+    *("too_few_characters", "too_many_characters", "transcript_too_long"),
+)
+"""Every reason that a report can name, in the order in which they are looked for; docs/preparation.md says what each
+means. What is wrong with the tables or with decoding is dropped from every split, because there is nothing to use; the
+rest only from train."""
 SAMPLES_PER_FRAME = 320
 """Samples from one XLS-R frame to the next; the first takes ``MIN_SAMPLES``."""
 

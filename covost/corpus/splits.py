@@ -45,29 +45,23 @@ class CorpusLayout:
     work: Path | None = None
     """Where it is kept what archives in ``cv_root`` hold; None if they are not to be looked at."""
 
-    def tables(self, code: str) -> list[Path]:
-        """Return the ``validated.tsv`` of a language, one for each of its releases.
+    def release(self, code: str) -> tuple[list[Path], Path]:
+        """Look for a language.
+
+        Returns:
+            Its ``validated.tsv``, one for each of its releases; and the folder of its recordings, or the catalogue of those
+            of archives.
 
         Raises:
-            ManifestError: If there is no such root or release.
+            ManifestError: If there is no such root, release or folder.
             ArchiveError: If there is an archive that is damaged or dangerous.
         """
-        catalogue = self._language_folder(code) / CATALOGUE_FILENAME
-        return tables_of(catalogue) if is_catalogue(catalogue) else [catalogue.with_name("validated.tsv")]
-
-    def clips_folder(self, code: str) -> Path:
-        """Return the folder of a language's recordings, or the catalogue of its releases.
-
-        Raises:
-            ManifestError: If there is none.
-        """
-        tables = self._language_folder(code)
-        if is_catalogue(tables / CATALOGUE_FILENAME):
-            return tables / CATALOGUE_FILENAME
-        folder = tables / "clips"
-        if not folder.is_dir():
-            raise ManifestError(f"{folder}: no such folder; expected Common Voice's recordings there")
-        return folder
+        folder = self._language_folder(code)
+        if is_catalogue(folder / CATALOGUE_FILENAME):
+            return tables_of(folder / CATALOGUE_FILENAME), folder / CATALOGUE_FILENAME
+        if not (folder / "clips").is_dir():
+            raise ManifestError(f"{folder / 'clips'}: no such folder; expected Common Voice's recordings there")
+        return [folder / "validated.tsv"], folder / "clips"
 
     def _language_folder(self, code: str) -> Path:
         """Return the folder of a language's tables; of archives and of several releases they are taken out first."""
@@ -150,14 +144,14 @@ class SpokenLanguage:
         Raises:
             ManifestError: If one of them is missing or malformed.
         """
-        tables = [read_table(path, ["path", "sentence", "client_id"]) for path in layout.tables(code)]
+        paths, folder = layout.release(code)
+        tables = [read_table(path, ["path", "sentence", "client_id"]) for path in paths]
         duplicates = sum(len(table) - table["path"].n_unique() for table in tables)
         sentences = (
             pl.concat(tables)
             .unique("path", keep="first", maintain_order=True)
             .select("path", clean_text("sentence").alias("src_text"), clean_text("client_id").alias("speaker"))
         )
-        folder = layout.clips_folder(code)
         clips = clip_names(folder) if is_catalogue(folder) else pl.Series("clip", file_names(folder), dtype=pl.String)
         renamed = other_endings(sentences["path"], clips)
         if len(renamed):

@@ -8,9 +8,12 @@ import polars as pl
 
 from covost.corpus.policy import Policy, apply_audio_policy, apply_transcript_policy
 from covost.corpus.splits import DirectionTable
+from st.data.manifest import SPLITS
 
 MANIFEST_PREFIX = "asr_"
 """Manifests of transcripts are called ``asr_train_fr.tsv``: no split's name begins so."""
+MANIFEST_PATTERNS = tuple(f"{prefix}{split}_*.tsv" for prefix in ("", MANIFEST_PREFIX) for split in SPLITS)
+"""Names of all manifests, for a glob."""
 
 
 def transcript_rows(tables: Iterable[DirectionTable], code: str, index: pl.DataFrame, policy: Policy) -> pl.DataFrame:

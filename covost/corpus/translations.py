@@ -13,11 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.archives import Limits, unpack
+from covost.corpus.archives import Limits, take_file
 from covost.corpus.downloads import Downloader, below
 from covost.corpus.splits import SPLIT_RULE
 from covost.corpus.tables import read_table
@@ -106,16 +106,15 @@ def _verify_table(out: Path, direction: str, lock: _Lock) -> Table | None:
     path = table_path(out, direction)
     if not path.is_file():
         return None
+    digest = Digest.of_file(path).sha256
     known = lock.tables.get(direction)
     if known is None:
         try:
-            rows = _check_rows(path, direction)
+            table = Table("", "", digest, _check_rows(path, direction), "found")
         except ManifestError as exc:
             raise ManifestError(f"{exc}; move {path} away, or choose another `out`") from None
-        table = Table("", "", Digest.of_file(path).sha256, rows, "found")
         lock.add(direction, table)
         return table
-    digest = Digest.of_file(path).sha256
     if digest != known.sha256:
         raise ManifestError(
             f"{path}: its SHA-256 is {digest}; {lock.path} says {known.sha256}: it was changed since it was fetched; "
@@ -133,23 +132,20 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
     was_there = archive.is_file()
     with tempfile.TemporaryDirectory(prefix=".tables.", suffix=".tmp", dir=out) as temporary:
         staged = Path(temporary, path.name)
+        rows: dict[str, int] = {}
 
         def check(fetched: Path) -> None:
-            unpack(fetched, staged.parent, limits=_LIMITS, rename=lambda name: _only(name, path.name))
-            if not staged.is_file():
-                raise ManifestError(f"the archive has no {path.name}")
-            _check_rows(staged, direction)
+            take_file(fetched, path.name, staged, _LIMITS)
+            rows.update(_check_rows(staged, direction))
 
         try:
             digest = downloader.fetch(source, archive, sha256=expected, check=check)
         except DownloadError as exc:
+            hint = "`mirror` names another place to fetch from"
             if expected is not None and expected in str(exc):
                 hint = f"that is the one in {lock.path}; if the publisher replaced the file, take its entry out there"
-                raise DownloadError(f"{exc}; {hint}") from exc
-            raise DownloadError(f"{exc}; `mirror` names another place to fetch from") from exc
-        table = Table(
-            shown_address(source), digest, Digest.of_file(staged).sha256, _check_rows(staged, direction), "fetched"
-        )
+            raise DownloadError(f"{exc}; {hint}") from exc
+        table = Table(shown_address(source), digest, Digest.of_file(staged).sha256, rows, "fetched")
         path.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(path)
     lock.add(direction, table)
@@ -157,10 +153,6 @@ def _fetch_table(out: Path, direction: str, mirror: str, downloader: Downloader,
     if not was_there:
         archive.unlink()
     return table
-
-
-def _only(name: str, wanted: str) -> str | None:
-    return wanted if PurePosixPath(name).name == wanted else None
 
 
 def _check_rows(path: Path, direction: str) -> dict[str, int]:
@@ -180,12 +172,6 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
     return counts
 
 
-def _table(source: str, archive_sha256: str, sha256: str, rows: dict[str, int]) -> Table:
-    """Make a table of what the lock file says, which may be anything."""
-    counts = {split: int(rows[split]) for split in SPLITS}
-    return Table(str(source), str(archive_sha256), str(sha256), counts)
-
-
 class _Lock:
     """The lock file, written anew after every table."""
 
@@ -195,8 +181,10 @@ class _Lock:
         if path.is_file():
             advice = "move it away, the tables are then looked at anew"
             with parsing(path, ManifestError, expected="what covost download writes", advice=advice):
-                entries = json.loads(path.read_text(encoding="utf-8"))["tables"]
-                self.tables = {str(direction): _table(**entry) for direction, entry in entries.items()}
+                for direction, entry in json.loads(path.read_text(encoding="utf-8"))["tables"].items():
+                    rows = {split: int(entry["rows"][split]) for split in SPLITS}
+                    source, archive, table = (str(entry[name]) for name in ("source", "archive_sha256", "sha256"))
+                    self.tables[direction] = Table(source, archive, table, rows)
 
     def add(self, direction: str, table: Table) -> None:
         """Remember a table."""

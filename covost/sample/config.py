@@ -8,7 +8,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from covost.sample.voices import SPLITS, VARIANTS, max_voices
+from covost.sample.voices import VARIANTS, max_voices
+from st.data.manifest import SPLITS
 from st.doors.parsing import parsing
 from st.errors import UsageError
 from st.evaluation.covost2 import DIRECTIONS, check_covost_language
@@ -23,22 +24,9 @@ TYPICAL_CLIP_S = 2.7
 """Seconds, to turn hours into a number of dev and test clips."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """How many clips a held-out split gets, per language."""
-
-    share: float
-    """Of the language's hours, when that is more than ``least``."""
-    least: int
-    """Clips, for a score that means something."""
-    most: float
-    """Of the language's hours, so that a tiny corpus still has something to train on."""
-
-
-HELD_OUT: dict[str, HeldOut] = {
-    "dev": HeldOut(share=0.05, least=60, most=0.12),
-    "test": HeldOut(share=0.05, least=100, most=0.2),
-}
+HELD_OUT: dict[str, tuple[float, int, float]] = {"dev": (0.05, 60, 0.12), "test": (0.05, 100, 0.2)}
+"""Clips of a held-out split, per language: a share of all clips, or so many if that is more, for a score that means
+something; but no more than another share, so that a tiny corpus still has something to train on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +86,9 @@ class SampleConfig:
 
     def num_held_out(self, split: str) -> int:
         """Return the number of clips of ``dev`` or ``test`` in each language."""
-        rule = HELD_OUT[split]
+        share, least, most = HELD_OUT[split]
         all_clips = self.seconds_per_language / TYPICAL_CLIP_S
-        return max(1, round(min(max(rule.least, rule.share * all_clips), rule.most * all_clips)))
+        return max(1, round(min(max(least, share * all_clips), most * all_clips)))
 
 
 def claim_folder(folder: Path, config: SampleConfig) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 
 from covost.sample.clips import Clip, make_clip
 from covost.sample.config import SampleConfig, claim_folder
-from covost.sample.draw import SentencePool
-from covost.sample.sentences import Sentence
+from covost.sample.draw import Sentence, SentencePool
 from covost.sample.voices import HELD_OUT_VOICES, Voice, voices
 from st.console import progress
 from st.errors import StError

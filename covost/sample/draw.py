@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from covost.sample import lexicon
-from covost.sample.sentences import (
-    Amount,
-    Date,
-    LanguageIn,
-    Measure,
-    RelativeTime,
-    Sentence,
-    Territories,
-    Weekday,
-)
 
 Item = TypeVar("Item")
 
@@ -46,69 +37,100 @@ class Deck(Generic[Item]):
             if not self._rest:
                 self._rest = self._rng.sample(self._items, len(self._items))
             # After a reshuffle an item may already be in the hand: take the next that is not.
-            position = next(
-                (i for i in range(len(self._rest) - 1, -1, -1) if self._rest[i] not in taken),
-                None,
-            )
-            if position is None:
+            fresh = [place for place, item in enumerate(self._rest) if item not in taken]
+            if fresh:
+                taken.append(self._rest.pop(fresh[-1]))
+            else:
                 self._rest = self._rng.sample(self._items, len(self._items)) + self._rest
-                continue
-            taken.append(self._rest.pop(position))
         return tuple(taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One part of a sentence: something of :mod:`covost.sample.lexicon`, and what it is said of."""
+
+    writer: Callable[..., str]
+    arguments: tuple[Any, ...]
+
+    def write(self, language: str) -> str:
+        """Write the piece in the language of a CoVoST code."""
+        return self.writer(*self.arguments, language)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What is said, without a language: a topic (a day, a date, a time) and one or two statements about it.
+
+    Two sentences are the same when their pieces are.
+    """
+
+    topic: Piece
+    statements: tuple[Piece, ...]
+
+    def write(self, language: str) -> str:
+        """Write the sentence, such as ``Friday: Brazil, Norway, and Japan``."""
+        colon = lexicon.COLONS.get(language, ": ")
+        comma = lexicon.COMMAS.get(language, ", ")
+        return self.topic.write(language) + colon + comma.join(piece.write(language) for piece in self.statements)
+
+
+_DECKS: dict[str, Sequence[Any]] = {
+    "day": lexicon.WEEKDAYS,
+    "month": lexicon.MONTHS,
+    "month_day": lexicon.MONTH_DAYS,
+    "count": lexicon.COUNTS,
+    "territory": lexicon.TERRITORIES,
+    "language": lexicon.LANGUAGE_NAMES,
+    "currency": lexicon.CURRENCIES,
+    "unit": lexicon.UNITS,
+    "span": [(span, sign) for span in lexicon.SPANS for sign in (1, -1)],
+}
+_PIECES: dict[str, tuple[Callable[..., str], str]] = {
+    "weekday": (lexicon.weekday, "day"),
+    "date": (lexicon.date, "day month month_day"),
+    "time": (lexicon.relative_time, "span count"),
+    "language": (lexicon.language_in, "language territory"),
+    "amount": (lexicon.amount, "currency count"),
+    "measure": (lexicon.measure, "unit count"),
+}
+"""What writes a piece, and the decks that it is dealt from."""
+_LISTS: dict[str, tuple[int, lexicon.ListStyle]] = {
+    "three": (3, "standard"),
+    "two": (2, "standard"),
+    "either": (2, "or"),
+}
+"""Pieces that are some countries: how many, and how they are joined."""
+_TEMPLATES = (
+    "weekday three",
+    "date two",
+    "date language",
+    "time language language",
+    "time either",
+    "language amount",
+    "weekday amount measure",
+    "measure two",
+)
+"""Topic and statements of a sentence."""
 
 
 class SentenceDrawer:
     """An endless stream of sentences from one random generator."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._days = Deck(lexicon.WEEKDAYS, rng)
-        self._months = Deck(lexicon.MONTHS, rng)
-        self._month_days = Deck(lexicon.MONTH_DAYS, rng)
-        self._counts = Deck(lexicon.COUNTS, rng)
-        self._territories = Deck(lexicon.TERRITORIES, rng)
-        self._languages = Deck(lexicon.LANGUAGE_NAMES, rng)
-        self._currencies = Deck(lexicon.CURRENCIES, rng)
-        self._units = Deck(lexicon.UNITS, rng)
-        self._spans = Deck([(span, sign) for span in lexicon.SPANS for sign in (1, -1)], rng)
-        self._templates: Deck[Callable[[], Sentence]] = Deck(
-            [
-                lambda: Sentence(self._weekday(), (self._list(3),)),
-                lambda: Sentence(self._date(), (self._list(2),)),
-                lambda: Sentence(self._date(), (self._language(),)),
-                lambda: Sentence(self._relative_time(), (self._language(), self._language())),
-                lambda: Sentence(self._relative_time(), (self._list(2, "or"),)),
-                lambda: Sentence(self._language(), (self._amount(),)),
-                lambda: Sentence(self._weekday(), (self._amount(), self._measure())),
-                lambda: Sentence(self._measure(), (self._list(2),)),
-            ],
-            rng,
-        )
+        self._decks = {name: Deck(items, rng) for name, items in _DECKS.items()}
+        self._templates = Deck(_TEMPLATES, rng)
 
     def draw(self) -> Sentence:
         """Return the next sentence."""
-        return self._templates.deal()()
+        topic, *statements = map(self._piece, self._templates.deal().split())
+        return Sentence(topic, tuple(statements))
 
-    def _weekday(self) -> Weekday:
-        return Weekday(self._days.deal())
-
-    def _date(self) -> Date:
-        return Date(self._days.deal(), self._months.deal(), self._month_days.deal())
-
-    def _relative_time(self) -> RelativeTime:
-        span, sign = self._spans.deal()
-        return RelativeTime(span, sign * self._counts.deal())
-
-    def _list(self, size: int, style: lexicon.ListStyle = "standard") -> Territories:
-        return Territories(self._territories.hand(size), style)
-
-    def _language(self) -> LanguageIn:
-        return LanguageIn(self._languages.deal(), self._territories.deal())
-
-    def _amount(self) -> Amount:
-        return Amount(self._currencies.deal(), self._counts.deal())
-
-    def _measure(self) -> Measure:
-        return Measure(self._units.deal(), self._counts.deal())
+    def _piece(self, kind: str) -> Piece:
+        if kind in _LISTS:
+            size, style = _LISTS[kind]
+            return Piece(lexicon.territories, (self._decks["territory"].hand(size), style))
+        writer, decks = _PIECES[kind]
+        return Piece(writer, tuple(self._decks[name].deal() for name in decks.split()))
 
 
 class SentencePool:

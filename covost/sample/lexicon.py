@@ -17,6 +17,8 @@ from babel.lists import format_list
 from babel.numbers import get_currency_name, get_currency_unit_pattern
 from babel.units import format_unit
 
+from covost.sample.tables import table_rows
+
 ListStyle = Literal["standard", "or"]
 Span = Literal["day", "week", "month", "year"]
 
@@ -26,32 +28,14 @@ MONTHS: tuple[int, ...] = tuple(range(1, 13))
 COUNTS: tuple[int, ...] = tuple(range(2, 21))
 """Numbers of things. They stay small: digits are one sign to write and one or more words to read."""
 MONTH_DAYS: tuple[int, ...] = tuple(range(1, 21))
-# fmt: off
-TERRITORIES: tuple[str, ...] = (
-    "AR", "AT", "AU", "BE", "BG", "BR", "CA", "CH", "CL", "CN", "CO", "CU", "CZ", "DE", "DK", "EG", "ES", "FI",
-    "FR", "GB", "GH", "GR", "HU", "ID", "IE", "IL", "IN", "IR", "IS", "IT", "JP", "KE", "KR", "MA", "MX", "NG",
-    "NL", "NO", "NZ", "PE", "PH", "PK", "PL", "PT", "RO", "RU", "SE", "TH", "TR", "UA", "US", "VN",
-)
+_CODES = {what: tuple(codes.split()) for what, codes in table_rows("words.tsv")}
+TERRITORIES = _CODES["territory"]
 """ISO 3166 codes."""
-LANGUAGE_NAMES: tuple[str, ...] = (
-    "ar", "ca", "cy", "de", "en", "es", "et", "fa", "fr", "hi", "id", "it", "ja", "ko", "lv", "mn", "nl", "pl",
-    "pt", "ru", "sl", "sv", "ta", "tr", "zh",
-)
+LANGUAGE_NAMES = _CODES["language"]
 """ISO 639 codes of the languages that sentences speak about."""
-CURRENCIES: tuple[str, ...] = (
-    "BRL", "CAD", "CHF", "CNY", "EUR", "GBP", "INR", "JPY", "MXN", "PLN", "RUB", "SEK", "TRY", "USD",
-)
+CURRENCIES = _CODES["currency"]
 """ISO 4217 codes."""
-# fmt: on
-UNITS: tuple[str, ...] = (
-    "length-kilometer",
-    "length-meter",
-    "mass-kilogram",
-    "volume-liter",
-    "duration-hour",
-    "duration-minute",
-    "duration-second",
-)
+UNITS = _CODES["unit"]
 """CLDR units whose names are words, not signs, in all 22 languages."""
 SPANS: dict[Span, int] = {"day": 86400, "week": 7 * 86400, "month": 30 * 86400, "year": 365 * 86400}
 """Units of relative time and their seconds, as Babel counts them."""
@@ -81,7 +65,7 @@ def locale(language: str) -> Locale:
 
 
 def weekday(day: int, language: str) -> str:
-    """Name a day of the week."""
+    """Name a day of the week, such as ``Friday``."""
     return clean(str(locale(language).days["format"]["wide"][day]))
 
 
@@ -125,6 +109,14 @@ def language_name(code: str, language: str) -> str:
     return clean(locale(language).languages[code])
 
 
+def language_in(code: str, place: str, language: str) -> str:
+    """Name a language as it is spoken in a country, such as ``Swedish (Finland)``.
+
+    It never stands alone: in Indonesian and others many languages bear the name of their country.
+    """
+    return f"{language_name(code, language)} ({territory(place, language)})"
+
+
 @cache
 def measure(unit: str, number: int, language: str) -> str:
     """Write a number of units, such as ``5 kilometers``."""
@@ -148,14 +140,20 @@ def amount(currency: str, number: int, language: str) -> str:
 
 
 @cache
-def relative_time(span: Span, number: int, language: str) -> str:
-    """Write a relative time, such as ``in 5 days``, or ``5 days ago`` when ``number`` is negative."""
-    delta = number * SPANS[span]
+def relative_time(span: tuple[Span, int], number: int, language: str) -> str:
+    """Write a relative time: ``in 5 days``, or ``5 days ago`` where the number with the span is -1."""
+    unit, sign = span
+    delta = sign * number * SPANS[unit]
     return clean(
-        format_timedelta(delta, granularity=span, threshold=10_000, add_direction=True, locale=locale(language))
+        format_timedelta(delta, granularity=unit, threshold=10_000, add_direction=True, locale=locale(language))
     )
 
 
 def enumeration(items: Sequence[str], language: str, style: ListStyle = "standard") -> str:
     """Join items as the language writes a list: with *and* (``standard``) or with *or* (``or``)."""
     return clean(format_list(list(items), style=style, locale=locale(language)))
+
+
+def territories(codes: Sequence[str], style: ListStyle, language: str) -> str:
+    """Join countries, such as ``Brazil, Norway, and Japan``."""
+    return enumeration([territory(code, language) for code in codes], language, style)

@@ -9,70 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from covost.sample.tables import table_rows
+
 _PAUSE = re.compile(r"\s*[():：，、،,]+\s*(?:[():：，、،,]+\s*)*")
 _ORDINAL_DOT = re.compile(r"(?<=\d)\.")
 
 _DIGITS = ("", "いち", "に", "さん", "よん", "ご", "ろく", "なな", "はち", "きゅう")
-_JAPANESE_WORDS: dict[str, str] = {
-    "アメリカ合衆国": "あめりかがっしゅうこく",
-    "中国人民元": "ちゅうごくじんみんげん",
-    "中国": "ちゅうごく",
-    "韓国": "かんこく",
-    "日本": "にほん",
-    "英国": "えいこく",
-    "英語": "えいご",
-    "米ドル": "べいどる",
-    "月曜日": "げつようび",
-    "火曜日": "かようび",
-    "水曜日": "すいようび",
-    "木曜日": "もくようび",
-    "金曜日": "きんようび",
-    "土曜日": "どようび",
-    "日曜日": "にちようび",
-    "語": "ご",
-    # eSpeak NG takes the u for a long vowel of the syllable before it and stumbles over the small kana.
-    "ウェ": "うえ",
-    "ウォ": "うお",
-    "ティ": "ち",
-}
-_COUNTERS: dict[str, str] = {
-    "か月": "かげつ",
-    "週間": "しゅうかん",
-    "時間": "じかん",
-    "月": "がつ",
-    "日": "にち",
-    "年": "ねん",
-    "分": "ふん",
-    "秒": "びょう",
-    "円": "えん",
-}
-_IRREGULAR: dict[tuple[str, int], str] = {
-    ("月", 4): "しがつ",
-    ("月", 7): "しちがつ",
-    ("月", 9): "くがつ",
-    ("日", 1): "ついたち",
-    ("日", 2): "ふつか",
-    ("日", 3): "みっか",
-    ("日", 4): "よっか",
-    ("日", 5): "いつか",
-    ("日", 6): "むいか",
-    ("日", 7): "なのか",
-    ("日", 8): "ようか",
-    ("日", 9): "ここのか",
-    ("日", 10): "とおか",
-    ("日", 14): "じゅうよっか",
-    ("日", 20): "はつか",
-    ("年", 4): "よねん",
-    ("時間", 4): "よじかん",
-    ("時間", 9): "くじかん",
-    ("円", 4): "よえん",
-}
-# Before these counters some numbers lose their last syllable to a doubled consonant.
-_DOUBLED: dict[str, dict[int, str]] = {
-    "か月": {1: "いっ", 6: "ろっ", 8: "はっ", 10: "じゅっ"},
-    "週間": {1: "いっ", 8: "はっ", 10: "じゅっ"},
-    "分": {1: "いっ", 6: "ろっ", 8: "はっ", 10: "じゅっ"},
-}
+_ROWS = table_rows("japanese.tsv")
+_JAPANESE_WORDS = {written: read for kind, written, _, read in _ROWS if kind == "word"}
+"""eSpeak NG takes the u in ``ウェ`` for a long vowel of the syllable before it, and stumbles over small kana."""
+_COUNTERS = {written: read for kind, written, _, read in _ROWS if kind == "counter"}
+_IRREGULAR = {(written, int(number)): read for kind, written, number, read in _ROWS if kind == "whole"}
+"""Counters with their number."""
+_DOUBLED = {(written, int(number)): read for kind, written, number, read in _ROWS if kind == "beginning"}
+"""Numbers that lose their last syllable to a doubled consonant before a counter."""
 _COUNTED = re.compile(r"(\d+)\s*(" + "|".join(_COUNTERS) + ")?")
 _JAPANESE_WORD = re.compile("|".join(_JAPANESE_WORDS))
 _TO_HIRAGANA = {code: code - 0x60 for code in range(ord("ァ"), ord("ヶ") + 1)}
@@ -87,14 +37,14 @@ def _japanese_number(number: int, counter: str | None) -> str:
     if counter is None:
         return ten + _DIGITS[ones]
     suffix = _COUNTERS[counter]
-    doubled = _DOUBLED.get(counter, {})
     if counter == "分" and ones in (0, 1, 3, 4, 6, 8):
         suffix = "ぷん"
     if (counter, ones) in _IRREGULAR and counter in ("年", "時間", "円"):
         return ten + _IRREGULAR[counter, ones]
     if ones == 0:
-        return (ten.removesuffix("じゅう") + doubled[10] if 10 in doubled else ten) + suffix
-    return ten + doubled.get(ones, _DIGITS[ones]) + suffix
+        whole = _DOUBLED.get((counter, 10), "じゅう")
+        return ten.removesuffix("じゅう") + whole + suffix
+    return ten + _DOUBLED.get((counter, ones), _DIGITS[ones]) + suffix
 
 
 def _japanese(text: str) -> str:

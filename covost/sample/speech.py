@@ -37,7 +37,6 @@ _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: without it, missing data ends
 _LONGEST_PATH = 130  # bytes; eSpeak NG cuts off longer ones, having room for 160 with its file names
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
-_IPA = 2  # phoneme mode of espeak_TextToPhonemes
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
@@ -105,15 +104,3 @@ def speak(text: str, language: str, voice: Voice) -> NDArray[np.int16]:
     if not chunks:
         raise StError(f"eSpeak NG is silent for {text!r} in {language}")
     return np.frombuffer(b"".join(chunks), dtype=np.int16)
-
-
-def phonemes(text: str, language: str) -> str:
-    """Return how eSpeak NG pronounces ``text``, in IPA; ``(en)`` marks words it reads as another language."""
-    with _engine(language, "") as library:
-        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        rest = ctypes.c_char_p(text.encode())
-        clauses: list[str] = []
-        while rest.value is not None:
-            clause = library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA)
-            clauses.append(clause.decode())
-    return ", ".join(clauses)

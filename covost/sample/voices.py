@@ -9,31 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-SPLITS: tuple[str, ...] = ("train", "dev", "test")
+from covost.sample.tables import table_rows
+from st.data.manifest import SPLITS
 
-MALE, FEMALE = "male", "female"
-VARIANTS: dict[str, dict[str, str]] = {
-    "train": {
-        "m1": MALE,
-        "f1": FEMALE,
-        "m3": MALE,
-        "f2": FEMALE,
-        "m7": MALE,
-        "f3": FEMALE,
-        "m2": MALE,
-        "linda": FEMALE,
-        "robert": MALE,
-        "steph": FEMALE,
-        "max": MALE,
-        "f4": FEMALE,
-        "Alex": MALE,
-        "m6": MALE,
-        "Mario": MALE,
-        "Gene": MALE,
-    },
-    "dev": {"m8": MALE, "steph2": FEMALE},
-    "test": {"m4": MALE, "belinda": FEMALE, "rob": MALE},
-}
+_ROWS = table_rows("voices.tsv")
+VARIANTS = {split: {variant: gender for where, variant, gender in _ROWS if where == split} for split in SPLITS}
 """Variant and gender, by split."""
 
 HELD_OUT_VOICES: dict[str, int] = {"dev": 4, "test": 6}

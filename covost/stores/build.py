@@ -14,8 +14,8 @@ import polars as pl
 
 from covost.corpus.releases import is_catalogue, read_catalogue
 from covost.stores.clips import read_clip
-from covost.stores.decode import UNREADABLE, DecodedClip, Decoder
-from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records, store_size
+from covost.stores.decode import UNREADABLE, Decoder
+from covost.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records, read_records, store_size
 from st.audio.reading import read_bytes
 from st.console import progress
 from st.errors import AudioError, ManifestError
@@ -75,20 +75,14 @@ def build_store(
         paths.partial.unlink(missing_ok=True)
         return finished
     before_change()
-    writer = StoreWriter(paths)
     resumed = _resumable(plan)
     left = plan.clips[len(resumed) :]
     if not check_audio:
         fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
-    with named_errors(paths.partial):
-        writer.open(resumed)
+    with named_errors(paths.partial), StoreWriter(paths, resumed) as writer:
         for _ in resumed:
             on_clip()
-        try:
-            num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
-        except BaseException:
-            _sync_quietly(writer)
-            raise
+        num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
         writer.finish()
     logger.info("%s: %d clips, %d of them new", paths.zip, len(plan.clips), num_decoded)
     return writer.records
@@ -112,20 +106,12 @@ def _fill(
         else:
             result = next(decoded)
             if result.message:
-                logger.warning("%s: %s", result.status, result.message)
-            if result.payload_file:
-                writer.append(_record(result), Path(result.payload_file))
-                Path(result.payload_file).unlink()
-            else:
-                writer.append(_record(result), result.payload)
+                logger.warning("%s: %s", result.record.status, result.message)
+            writer.append(result.record, result.payload)
+            if isinstance(result.payload, Path):
+                result.payload.unlink()
         on_clip()
     return len(stale)
-
-
-def _record(result: DecodedClip) -> StoreRecord:
-    return StoreRecord(
-        result.clip, 0, 0, 0, result.n_frames, result.status, result.flags, result.source_bytes, result.source_crc32
-    )
 
 
 def read_payload(path: Path, record: StoreRecord) -> bytes:
@@ -177,16 +163,9 @@ def _complete_renaming(paths: StorePaths) -> None:
 
 def _resumable(plan: StorePlan) -> list[StoreRecord]:
     """Return the journalled records that begin the plan, are unchanged, and whose audio is really there."""
-    paths = plan.paths
-    if any(path.is_symlink() or not path.is_file() for path in (paths.journal, paths.partial)):
-        return []
-    size = paths.partial.stat().st_size
-    records = read_records(paths.journal)
-    fresh = unchanged_records(records, plan.clips_folder, paths.journal)
-    pairs = takewhile(
-        lambda pair: pair[0].clip == pair[1] and pair[1] in fresh and pair[0].offset + pair[0].length <= size,
-        zip(records, plan.clips, strict=False),
-    )
+    records = journalled_records(plan.paths)
+    fresh = unchanged_records(records, plan.clips_folder, plan.paths.journal)
+    pairs = takewhile(lambda pair: pair[0].clip == pair[1] and pair[1] in fresh, zip(records, plan.clips, strict=False))
     return [record for record, _ in pairs]
 
 
@@ -237,13 +216,3 @@ def _can_be_read(folder: Path, clip: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _sync_quietly(writer: StoreWriter) -> None:
-    """Save what is done before an error goes on; if the disk is full, that error is the one to show."""
-    try:
-        writer.sync()
-    except (OSError, ValueError):
-        logger.debug("journal not brought up to date", exc_info=True)
-    finally:
-        writer.close()

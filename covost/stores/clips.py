@@ -1,30 +1,25 @@
 """Where recordings are read from: a folder of files, or the spool of clips taken out of an archive.
 
-A spool ``<lang>.spool`` is clips one after the other; the table ``<lang>.spool.tsv`` says where each of them lies.
+A clip in a spool is named with its place there: clip, offset, bytes and CRC-32, with tabs between. No name has a tab.
 """
 
 from __future__ import annotations
 
 import errno
 import zlib
-from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
 
 from st.audio.content_file import ContentFile, FileContent
-from st.doors.parsing import parsing
-from st.errors import ManifestError
-
-SPOOL_SUFFIX = ".spool"
 
 
-class Place(NamedTuple):
-    """Where a clip lies in a spool."""
+def place_in_spool(clip: str, offset: int, num_bytes: int, crc32: int) -> str:
+    """Return what a clip of a spool is called."""
+    return f"{clip}\t{offset}\t{num_bytes}\t{crc32}"
 
-    offset: int
-    num_bytes: int
-    crc32: int
+
+def plain_name(clip: str) -> str:
+    """Return the name of a clip, of a folder or of a spool."""
+    return clip.partition("\t")[0]
 
 
 class ClipFile(FileContent):
@@ -39,9 +34,7 @@ class ClipFile(FileContent):
     def __enter__(self) -> ClipFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._handle.close()
 
     @property
@@ -55,29 +48,26 @@ def open_clip(folder: str | Path, clip: str) -> ClipFile:
 
     Args:
         folder: A folder of clips, or a spool.
-        clip: Name of the clip.
+        clip: Name of the clip, or its place in the spool.
 
     Raises:
         OSError: If it is not there or cannot be read.
     """
-    if not _is_spool(folder):
+    _, *place = clip.split("\t")
+    if not place:
         return ClipFile(f"{folder}/{clip}", 0, None)  # A million times: pathlib takes longer than the system does.
-    path = Path(folder)
-    place = _places(path, places_path(path).stat().st_mtime_ns).get(clip)
-    if place is None:
-        raise FileNotFoundError(errno.ENOENT, f"not among the clips of {path}", clip)
-    return ClipFile(path, place.offset, place.num_bytes)
+    return ClipFile(folder, int(place[0]), int(place[1]))
 
 
 def read_clip(folder: str | Path, clip: str) -> bytes:
     """Return the bytes of a clip.
 
     Raises:
-        OSError: As for :func:`open_clip`.
+        OSError: As for :func:`open_clip` and :func:`check_clip`.
     """
     with open_clip(folder, clip) as file:
         data = file[:]
-        check_clip(folder, clip, len(data), zlib.crc32(data) if _is_spool(folder) else 0)
+    check_clip(folder, clip, len(data), zlib.crc32(data))
     return data
 
 
@@ -87,32 +77,6 @@ def check_clip(folder: str | Path, clip: str, num_bytes: int, crc32: int) -> Non
     Raises:
         OSError: If the spool is damaged.
     """
-    if _is_spool(folder):
-        path = Path(folder)
-        place = _places(path, places_path(path).stat().st_mtime_ns)[clip]
-        if (num_bytes, crc32) != (place.num_bytes, place.crc32):
-            raise OSError(errno.EIO, f"damaged in {path}; delete that file and run again", clip)
-
-
-def _is_spool(folder: str | Path) -> bool:
-    return str(folder).endswith(SPOOL_SUFFIX) and Path(folder).suffix == SPOOL_SUFFIX
-
-
-def places_path(spool: Path) -> Path:
-    """Return the table of a spool."""
-    return spool.with_name(f"{spool.name}.tsv")
-
-
-def read_places(spool: Path) -> dict[str, Place]:
-    """Read the table of a spool; an incomplete last line, left by a killed run, is passed over."""
-    table = places_path(spool)
-    if not table.is_file():
-        return {}
-    with parsing(table, ManifestError, expected="the table of a spool", advice="delete it and run again"):
-        rows = (line.rsplit("\t", 3) for line in table.read_text(encoding="utf-8").split("\n")[:-1])
-        return {clip: Place(int(offset), int(num_bytes), int(crc)) for clip, offset, num_bytes, crc in rows}
-
-
-@lru_cache(maxsize=1)
-def _places(spool: Path, mtime_ns: int) -> dict[str, Place]:  # noqa: ARG001  read again when the table has grown
-    return read_places(spool)
+    name, *place = clip.split("\t")
+    if place and place[1:] != [str(num_bytes), str(crc32)]:
+        raise OSError(errno.EIO, f"damaged in {folder}; delete that file and run again", name)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
-from covost.stores.clips import ClipFile, check_clip, open_clip, read_clip
+from covost.stores.clips import ClipFile, check_clip, open_clip, plain_name, read_clip
+from covost.stores.store import StoreRecord
 from st.audio.memory_file import MemoryFile
 from st.audio.stream import Transcoded, transcode
 from st.errors import AudioError, StError
@@ -36,21 +36,12 @@ _COPIED_BYTES = 1 << 20
 class DecodedClip:
     """What became of one clip."""
 
-    clip: str
-    payload: bytes
-    """A FLAC file; empty if ``status`` is not ``ok``."""
-    n_frames: int
-    """Samples at 16 kHz."""
-    status: str
-    """``ok`` or the reason why there is no audio."""
-    flags: str
-    """Findings that a policy may look at: ``truncated``, ``silent``, joined by commas."""
-    source_bytes: int
-    source_crc32: int
+    record: StoreRecord
+    """Without a place in a store."""
+    payload: bytes | Path = b""
+    """Its FLAC, nothing if its status is not ``ok``; of a long recording the file of it, which whoever takes it removes."""
     message: str = ""
     """What went wrong, for the log."""
-    payload_file: str = ""
-    """Of a long recording the file that holds the FLAC instead of ``payload``; whoever takes it removes it."""
 
 
 Decode = Callable[[str, str], DecodedClip]
@@ -70,15 +61,16 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
 
     Args:
         folder: A folder of clips, or a spool.
-        clip: Name of the clip.
+        clip: Name of the clip, or its place in the spool.
         spill: Folder for the FLAC of a long recording; None is the system's for temporary files.
 
     Raises:
         StError: If the FLAC of a long recording cannot be written, or memory does not suffice.
     """
-    path = f"{folder}/{clip}"
+    name = plain_name(clip)
+    path = f"{folder}/{name}"
     num_bytes = crc32 = 0
-    payload, payload_file = b"", ""
+    payload: bytes | Path = b""
     facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
     try:
         with open_clip(folder, clip) as source:
@@ -86,7 +78,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
             if num_bytes > _LONG_BYTES:
                 crc32 = _crc32(source)
                 check_clip(folder, clip, num_bytes, crc32)
-                facts, payload_file = _decode_long(source, path, spill)
+                facts, payload = _decode_long(source, path, spill)
             else:
                 data = source[:]
                 num_bytes, crc32 = len(data), zlib.crc32(data)
@@ -102,12 +94,15 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
         # Without a size, so that the next run tries again.
         num_bytes = crc32 = 0
         status, message = UNREADABLE, f"{path}: {exc.strerror}"
-    flags = ",".join(name for name in ("truncated", "silent") if status == "ok" and getattr(facts, name))
-    return DecodedClip(clip, payload, facts.n_frames, status, flags, num_bytes, crc32, message, payload_file)
+    flags = ",".join(flag for flag in ("truncated", "silent") if status == "ok" and getattr(facts, flag))
+    record = StoreRecord(
+        name, n_frames=facts.n_frames, status=status, flags=flags, source_bytes=num_bytes, source_crc32=crc32
+    )
+    return DecodedClip(record, payload, message)
 
 
-def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transcoded, str]:
-    """Write the FLAC of a recording to a file in ``spill``; return its name, and what the recording is."""
+def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transcoded, Path]:
+    """Write the FLAC of a recording to a file in ``spill``; return what the recording is, and that file."""
     try:
         if spill is not None:
             Path(spill).mkdir(parents=True, exist_ok=True)
@@ -115,7 +110,7 @@ def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transc
     except OSError as exc:
         raise StError(f"{spill}: no room for a long recording's FLAC: {exc.strerror}") from exc
     try:
-        return transcode(source.handle, source, handle, name), target
+        return transcode(source.handle, source, handle, name), Path(target)
     except BaseException:
         Path(target).unlink()
         raise
@@ -152,9 +147,7 @@ class ClipDecoder:
     def __enter__(self) -> ClipDecoder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close_pool()
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
@@ -205,8 +198,10 @@ class ClipDecoder:
                 results += self._submit(folder, [clip]).result()
             except BrokenProcessPool:
                 data = read_clip(folder, clip)
-                message = f"{Path(folder, clip)}: brings the decoding process down"
-                results.append(DecodedClip(clip, b"", 0, "undecodable", "", len(data), zlib.crc32(data), message))
+                name = plain_name(clip)
+                message = f"{Path(folder, name)}: brings the decoding process down"
+                record = StoreRecord(name, status="undecodable", source_bytes=len(data), source_crc32=zlib.crc32(data))
+                results.append(DecodedClip(record, message=message))
         self._restart_pool(folder)
         return results
 

@@ -40,6 +40,18 @@ def measures(rows: pl.DataFrame) -> Counts:
     }
 
 
+def kept_and_dropped(rows: pl.DataFrame) -> Counts:
+    """Count rows by ``reason`` and ``flag``, and :func:`measures` those that are kept."""
+    kept = rows.filter(pl.col("reason").is_null())
+    figures = measures(kept)
+    return {
+        "kept": figures.pop("utterances"),
+        "dropped": tally(rows["reason"]),
+        "flagged": tally(kept["flag"]),
+        **figures,
+    }
+
+
 def duration_histogram(n_frames: pl.Series) -> list[int]:
     """Count recordings by half seconds."""
     bins = (n_frames // _BIN_SAMPLES).clip(0, HISTOGRAM_BINS - 1)
@@ -60,5 +72,5 @@ def _number(value: object) -> float:
 
 def tally(names: pl.Series) -> dict[str, int]:
     """Count names in alphabetical order; nulls are left out."""
-    counts = names.drop_nulls().to_frame("name").group_by("name").len().sort("name")
+    counts = names.drop_nulls().cast(pl.String).to_frame("name").group_by("name").len().sort("name")
     return dict(counts.iter_rows())

@@ -1,31 +1,29 @@
 """Clips on their way from an archive to the stores: taken out in one pass, kept in one file, read in any order.
 
 A compressed archive can only be read from its beginning, and stores are written in the order of the clips' names. So
-the clips to be decoded are first appended to ``<root>/.spool/<lang>.spool``. A killed run goes on where it stopped.
+the clips to be decoded are first appended to a store of their own that is never finished, ``<root>/.spool/.<lang>.spool``.
+A killed run goes on where it stopped.
 The spool of a language goes when the next one begins, the last one at the end of the run.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from types import TracebackType
 
 import polars as pl
 
 from covost.corpus.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
-from covost.stores.clips import SPOOL_SUFFIX, Place, places_path, read_places
+from covost.stores.clips import place_in_spool
 from covost.stores.decode import DecodedClip, Decoder
+from covost.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records
 from st.console import progress
 from st.errors import ManifestError
-
-logger = logging.getLogger(__name__)
-
-_BYTES_BETWEEN_SYNCS = 64 << 20
+from st.files import named_errors
 
 
 class Spools:
@@ -38,9 +36,7 @@ class Spools:
     def __enter__(self) -> Spools:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -54,26 +50,28 @@ class Spools:
         return _SpoolingDecoder(self.folder, decoder, clips)
 
 
+@dataclass(frozen=True, slots=True)
 class _SpoolingDecoder:
-    def __init__(self, folder: Path, decoder: Decoder, clips: Mapping[str, Sequence[str]]) -> None:
-        self._folder = folder
-        self._decoder = decoder
-        self._clips = clips
+    spools: Path
+    decoder: Decoder
+    clips: Mapping[str, Sequence[str]]
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips of a folder or of a catalogue."""
-        if clips and is_catalogue(folder):
-            folder = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self._folder)
-        yield from self._decoder.decode(folder, clips)
+        if not (clips and is_catalogue(folder)):
+            yield from self.decoder.decode(folder, clips)
+            return
+        spool, places = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self.spools)
+        yield from self.decoder.decode(spool, [places.get(clip, clip) for clip in clips])
 
     def _clips_after(self, clip: str) -> list[str]:
         """Return the clips of the splits after that of ``clip``: one pass over the archive shall do for all of them."""
-        groups = list(self._clips.values())
+        groups = list(self.clips.values())
         place = next((number for number, group in enumerate(groups) if clip in group), len(groups))
         return [later for group in groups[place + 1 :] for later in group]
 
 
-def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
+def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> tuple[Path, dict[str, str]]:
     """Take clips out of an archive; those that are in the spool already are left as they are.
 
     Args:
@@ -82,7 +80,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
         folder: Where spools lie; those of other languages are removed.
 
     Returns:
-        The spool.
+        The spool, and the place of each clip in it, see :func:`covost.stores.clips.place_in_spool`.
 
     Raises:
         ManifestError: If the archive changed since it was listed.
@@ -90,99 +88,50 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> Path:
         OSError: If the disk is full; what was taken out is kept.
     """
     code = catalogue.parent.name
-    spool = folder / f"{code}{SPOOL_SUFFIX}"
+    paths = StorePaths(folder / f"{code}.spool")
     folder.mkdir(parents=True, exist_ok=True)
-    for other in folder.glob(f"*{SPOOL_SUFFIX}*"):
-        if other not in (spool, places_path(spool)):
+    for other in folder.glob("*.spool*"):
+        if other not in (paths.partial, paths.journal):
             other.unlink()
-    with _SpoolWriter(spool, _expected(catalogue, clips)) as writer:
-        if writer.missing:
-            _copy_clips(catalogue, writer)
-    return spool
+    records = journalled_records(paths)
+    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in([*clips, *(record.clip for record in records)]))
+    expected = {clip: (num_bytes, crc) for clip, num_bytes, crc in rows.iter_rows()}
+    kept = list(takewhile(lambda record: expected.get(record.clip) == (record.length, record.crc32), records))
+    missing = expected.keys() & set(clips) - {record.clip for record in kept}
+    releases = releases_of(catalogue)
+    with StoreWriter(paths, kept) as writer:
+        for release in releases:
+            if missing:
+                _copy_clips(release, code, {clip: expected[clip] for clip in missing}, writer)
+                missing -= {record.clip for record in writer.records}
+    if missing:
+        names = " and ".join(map(str, releases))
+        raise ManifestError(
+            f"{names}: clip {min(missing)} is not in it; did it change just now? run covost prepare again"
+        )
+    return paths.partial, {
+        record.clip: place_in_spool(record.clip, record.offset, record.length, record.crc32)
+        for record in writer.records
+    }
 
 
-def _expected(catalogue: Path, clips: Sequence[str]) -> dict[str, tuple[int, int]]:
-    rows = read_catalogue(catalogue).filter(pl.col("clip").is_in(list(clips)))
-    return {clip: (num_bytes, crc) for clip, num_bytes, crc in rows.iter_rows()}
+def _copy_clips(release: Path, code: str, wanted: dict[str, tuple[int, int]], writer: StoreWriter) -> None:
+    """Append the clips that a release has to the spool; ``wanted`` is bytes and CRC-32 of each.
 
-
-def _copy_clips(catalogue: Path, writer: _SpoolWriter) -> None:
-    releases, code = releases_of(catalogue), catalogue.parent.name
-    for release in releases:
-        if writer.missing:
-            _copy_from(release, code, writer)
-    if writer.missing:
-        clip, names = min(writer.missing), " and ".join(map(str, releases))
-        raise ManifestError(f"{names}: clip {clip} is not in it; did it change just now? run covost prepare again")
-
-
-def _copy_from(release: Path, code: str, writer: _SpoolWriter) -> None:
-    with progress(total=len(writer.missing), desc=f"reading {release.name}", unit="clip") as bar:
+    Raises:
+        ManifestError: If one is not as the catalogue says.
+    """
+    with progress(total=len(wanted), desc=f"reading {release.name}", unit="clip") as bar:
         for member in release_files(release):
             clip = clip_name(member.name, code)
-            if clip in writer.missing:
-                writer.append(clip, member.content.read())
+            if clip in wanted:
+                data = member.content.read()
+                if wanted.pop(clip) != (len(data), zlib.crc32(data)):
+                    raise ManifestError(
+                        f"clip {clip} changed in its archive while it was read; run covost prepare again"
+                    )
+                with named_errors(writer.paths.partial):
+                    writer.append(StoreRecord(clip), data)
                 bar.update()
-            if not writer.missing:
+            if not wanted:
                 break
-
-
-class _SpoolWriter:
-    """Appends clips to a spool; use as a context."""
-
-    def __init__(self, spool: Path, expected: Mapping[str, tuple[int, int]]) -> None:
-        self._expected = expected
-        size = spool.stat().st_size if spool.is_file() else 0
-        places = {
-            clip: place
-            for clip, place in read_places(spool).items()
-            if expected.get(clip) == (place.num_bytes, place.crc32) and 0 <= place.offset <= size - place.num_bytes
-        }
-        self.missing = {clip for clip in expected if clip not in places}
-        self._data = spool.open("r+b" if spool.is_file() else "w+b")
-        self._data.truncate(max((place.offset + place.num_bytes for place in places.values()), default=0))
-        self._data.seek(0, os.SEEK_END)
-        self._table = places_path(spool).open("w", encoding="utf-8", newline="\n")
-        self._lines = [_line(clip, place) for clip, place in places.items()]
-        self._synced = self._data.tell()
-        self._sync()
-
-    def __enter__(self) -> _SpoolWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._sync()
-        finally:
-            self._data.close()
-            self._table.close()
-
-    def append(self, clip: str, data: bytes) -> None:
-        """Add a clip.
-
-        Raises:
-            ManifestError: If it is not the one of the catalogue.
-        """
-        place = Place(self._data.tell(), len(data), zlib.crc32(data))
-        if self._expected[clip] != (place.num_bytes, place.crc32):
-            raise ManifestError(f"clip {clip} changed in its archive while it was read; run covost prepare again")
-        self._data.write(data)
-        self._lines.append(_line(clip, place))
-        self.missing.discard(clip)
-        if self._data.tell() - self._synced > _BYTES_BETWEEN_SYNCS:
-            self._sync()
-
-    def _sync(self) -> None:
-        """Bring clips to disk, and only then say in the table where they are."""
-        self._data.flush()
-        os.fsync(self._data.fileno())
-        self._table.write("".join(self._lines))
-        self._table.flush()
-        self._lines.clear()
-        self._synced = self._data.tell()
-
-
-def _line(clip: str, place: Place) -> str:
-    return f"{clip}\t{place.offset}\t{place.num_bytes}\t{place.crc32}\n"

@@ -7,6 +7,7 @@ same bytes, however many processes worked and however often they were killed.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import time
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -21,6 +23,8 @@ from typing import BinaryIO, NamedTuple
 from st.doors.parsing import parsing
 from st.doors.shown import shown
 from st.errors import ManifestError
+
+logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 _COPIED_BYTES = 1 << 20
@@ -40,15 +44,18 @@ class StoreRecord(NamedTuple):
     """One line of a journal or index. There are a million, and of all kinds of records a tuple is made fastest."""
 
     clip: str
-    offset: int
+    offset: int = 0
     """First byte of the FLAC data in the zip; 0 if there is none."""
-    length: int
-    crc32: int
-    n_frames: int
-    status: str
-    flags: str
-    source_bytes: int
-    source_crc32: int
+    length: int = 0
+    crc32: int = 0
+    n_frames: int = 0
+    """Samples at 16 kHz."""
+    status: str = "ok"
+    """``ok`` or the reason why there is no audio."""
+    flags: str = ""
+    """Findings that a policy may look at: ``truncated``, ``silent``, joined by commas."""
+    source_bytes: int = 0
+    source_crc32: int = 0
 
     def to_line(self) -> str:
         """Return the record as a line of the table."""
@@ -98,21 +105,12 @@ def read_records(path: Path) -> list[StoreRecord]:
         lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
         if lines and lines[0] + "\n" != INDEX_HEADER:
             raise ValueError("its first line is another")
+        rows = (line.split("\t") for line in lines[1:])
         records = [
             StoreRecord(
-                clip,
-                int(offset),
-                int(length),
-                int(crc),
-                int(n_frames),
-                status,
-                flags,
-                int(source_bytes),
-                int(source_crc),
+                clip, int(offset), int(length), int(crc), int(n), status, flags, int(num_bytes), int(source_crc)
             )
-            for clip, offset, length, crc, n_frames, status, flags, source_bytes, source_crc in (
-                line.split("\t") for line in lines[1:]
-            )
+            for clip, offset, length, crc, n, status, flags, num_bytes, source_crc in rows
         ]
         for column in ("offset", "length", "crc32", "n_frames", "source_bytes", "source_crc32"):
             numbers = list(map(attrgetter(column), records))
@@ -123,37 +121,56 @@ def read_records(path: Path) -> list[StoreRecord]:
     return records
 
 
-class StoreWriter:
-    """Writes a store clip by clip; use :meth:`open`, :meth:`append` in order, :meth:`finish`."""
+def journalled_records(paths: StorePaths) -> list[StoreRecord]:
+    """Return what a killed run finished, as far as its bytes are there; nothing through a link.
 
-    def __init__(self, paths: StorePaths) -> None:
+    Raises:
+        ManifestError: As for :func:`read_records`.
+    """
+    if any(path.is_symlink() or not path.is_file() for path in (paths.journal, paths.partial)):
+        return []
+    size = paths.partial.stat().st_size
+    return list(takewhile(lambda record: record.offset + record.length <= size, read_records(paths.journal)))
+
+
+class StoreWriter:
+    """Writes a store clip by clip: :meth:`append` in order, then :meth:`finish`. Use as a context."""
+
+    def __init__(self, paths: StorePaths, resume: Sequence[StoreRecord] = ()) -> None:
+        """Start, or go on after the journalled records ``resume``."""
+        paths.zip.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            # In this order a journal without a partial zip can only mean a store that is about to be finished.
+            paths.journal.unlink(missing_ok=True)
+            paths.partial.unlink(missing_ok=True)
+            for path, start in ((paths.partial, b""), (paths.journal, INDEX_HEADER.encode())):
+                with path.open("xb") as handle:  # never through a link that lies there
+                    handle.write(start)
         self.paths = paths
-        self.records: list[StoreRecord] = []
-        self._zip: BinaryIO | None = None
-        self._journal: BinaryIO | None = None
+        self.records = list(resume)
+        data_end = max((record.offset + record.length for record in resume), default=0)
+        self._zip = _open_at(paths.partial, data_end)
+        journal_bytes = len(INDEX_HEADER) + sum(len(record.to_line().encode()) for record in resume)
+        self._journal = _open_at(paths.journal, journal_bytes)
         self._unsynced: list[str] = []
         self._syncing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1)
-        self._last_sync = 0.0
-
-    def open(self, resume: Sequence[StoreRecord] = ()) -> None:
-        """Start, or go on after the journalled records ``resume``."""
-        self.paths.zip.parent.mkdir(parents=True, exist_ok=True)
-        self.records = list(resume)
-        if not resume:
-            # In this order a journal without a partial zip can only mean a store that is about to be finished.
-            self.paths.journal.unlink(missing_ok=True)
-            self.paths.partial.unlink(missing_ok=True)
-            for path, start in ((self.paths.partial, b""), (self.paths.journal, INDEX_HEADER.encode())):
-                with path.open("xb") as handle:  # never through a link that lies there
-                    handle.write(start)
-        self._zip = self.paths.partial.open("r+b")
-        self._zip.truncate(self._data_end())
-        self._zip.seek(0, os.SEEK_END)
-        self._journal = self.paths.journal.open("r+b")
-        self._journal.truncate(len(INDEX_HEADER) + sum(len(record.to_line().encode()) for record in resume))
-        self._journal.seek(0, os.SEEK_END)
         self._last_sync = time.monotonic()
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Save what is done; if that fails behind another error, such as a full disk, the other is the one to show."""
+        try:
+            if not self._zip.closed:
+                self.sync()
+        except OSError:
+            if kind is None:
+                raise
+            logger.debug("journal not brought up to date", exc_info=True)
+        finally:
+            self.close()
 
     def append(self, record: StoreRecord, payload: bytes | Path) -> None:
         """Add a clip; offset, length and CRC-32 of the record are worked out here.
@@ -162,16 +179,14 @@ class StoreWriter:
             record: What is known of the clip.
             payload: Its FLAC, or the file that holds it; nothing if it has none.
         """
-        handle = _opened(self._zip)
         offset = length = crc = 0
         for part in _parts(payload):
             length, crc = length + len(part), zlib.crc32(part, crc)
         if length:
-            header = local_header(record.clip, crc, length)
-            handle.write(header)
-            offset = handle.tell()
+            self._zip.write(local_header(record.clip, crc, length))
+            offset = self._zip.tell()
             for part in _parts(payload):
-                handle.write(part)
+                self._zip.write(part)
         record = record._replace(offset=offset, length=length, crc32=crc)
         self.records.append(record)
         self._unsynced.append(record.to_line())
@@ -188,12 +203,11 @@ class StoreWriter:
     def _start_sync(self) -> None:
         """Begin to sync in another thread: a disk may take seconds, and processes that decode must not wait for it."""
         self._end_sync()
-        handle, journal = _opened(self._zip), _opened(self._journal)
-        handle.flush()
+        self._zip.flush()
         lines = "".join(self._unsynced).encode()
         self._unsynced.clear()
         self._last_sync = time.monotonic()
-        self._syncing = self._thread.submit(_sync, handle, journal, lines)
+        self._syncing = self._thread.submit(_sync, self._zip, self._journal, lines)
 
     def _end_sync(self) -> None:
         syncing, self._syncing = self._syncing, None
@@ -202,8 +216,7 @@ class StoreWriter:
 
     def finish(self) -> None:
         """Write the zip's directory and give zip and index their final names."""
-        handle = _opened(self._zip)
-        handle.write(central_directory(self.records, handle.tell()))
+        self._zip.write(central_directory(self.records, self._zip.tell()))
         self.sync()
         self.close()
         self.paths.partial.replace(self.paths.zip)
@@ -212,13 +225,8 @@ class StoreWriter:
     def close(self) -> None:
         """Close the files; a store that is not finished stays resumable."""
         self._thread.shutdown()
-        for handle in (self._zip, self._journal):
-            if handle is not None:
-                handle.close()
-        self._zip = self._journal = None
-
-    def _data_end(self) -> int:
-        return max((record.offset + record.length for record in self.records), default=0)
+        self._zip.close()
+        self._journal.close()
 
 
 def member_name(clip: str) -> bytes:
@@ -293,9 +301,11 @@ def _parts(payload: bytes | Path) -> Iterator[bytes]:
             yield part
 
 
-def _opened(handle: BinaryIO | None) -> BinaryIO:
-    if handle is None:
-        raise ValueError("the store is not open")
+def _open_at(path: Path, size: int) -> BinaryIO:
+    """Open a file to write on after its first ``size`` bytes."""
+    handle = path.open("r+b")
+    handle.truncate(size)
+    handle.seek(0, os.SEEK_END)
     return handle
 
 

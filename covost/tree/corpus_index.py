@@ -18,7 +18,7 @@ from st.evaluation.covost2 import CODES, DIRECTIONS
 INDEX_FILENAME = "index.parquet"
 _ROWS_PER_GROUP = 1 << 16
 
-_SPLIT, _DIRECTION, _REASON = pl.Enum(SPLITS), pl.Enum(DIRECTIONS), pl.Enum(tuple(REASONS))
+_SPLIT, _DIRECTION, _REASON = pl.Enum(SPLITS), pl.Enum(DIRECTIONS), pl.Enum(REASONS)
 _USE = pl.Struct({"direction": _DIRECTION, "characters": pl.Int32, "reason": _REASON, "flag": _REASON})
 
 SCHEMA: dict[str, pl.DataType] = {

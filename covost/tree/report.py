@@ -9,7 +9,7 @@ import polars as pl
 
 from covost.corpus.coverage import coverage_cell, coverage_report
 from covost.corpus.splits import DirectionTable, coverage
-from covost.stores.measures import Counts, duration_histogram, measures, tally
+from covost.stores.measures import Counts, duration_histogram, kept_and_dropped, tally
 from st.audio.reading import SAMPLE_RATE
 from st.data.manifest import SPLITS
 
@@ -29,7 +29,7 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
     clips = {split: {"found": found, "expected": expected} for split, found, expected in coverage(table.rows)}
     nothing = {"found": 0, "expected": 0}
     splits = {
-        split: {"input": len(part), **clips.get(split, nothing), **kept_and_dropped(part, "tgt_text")}
+        split: {"input": len(part), **clips.get(split, nothing), **_counts(part, "tgt_text")}
         for split, part in split_parts(rows)
     }
     return {"splits": splits, "unused_rows": table.unused, "coverage": coverage_report(table)}
@@ -37,25 +37,17 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
 
 def transcript_report(rows: pl.DataFrame) -> Counts:
     """Count the transcripts of one spoken language, by split; characters are those of the transcripts."""
-    return {split: {"input": len(part), **kept_and_dropped(part, "src_text")} for split, part in split_parts(rows)}
+    return {split: {"input": len(part), **_counts(part, "src_text")} for split, part in split_parts(rows)}
+
+
+def _counts(rows: pl.DataFrame, text: str) -> Counts:
+    return kept_and_dropped(rows.with_columns(pl.col(text).str.len_chars().alias("characters")))
 
 
 def split_parts(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     """Return the splits that have rows, in their usual order."""
     parts = ((split, rows.filter(pl.col("split") == split)) for split in SPLITS)
     return [(split, part) for split, part in parts if len(part)]
-
-
-def kept_and_dropped(rows: pl.DataFrame, text: str) -> Counts:
-    """Count rows with ``reason`` and ``flag``, and measure the kept ones with the characters of the column ``text``."""
-    kept = rows.filter(pl.col("reason").is_null())
-    figures = measures(kept.select("n_frames", "speaker", pl.col(text).str.len_chars().alias("characters")))
-    return {
-        "kept": figures.pop("utterances"),
-        "dropped": tally(rows["reason"]),
-        "flagged": tally(kept["flag"]),
-        **figures,
-    }
 
 
 def store_report(index: pl.DataFrame) -> Counts:
@@ -76,7 +68,9 @@ def markdown(report: Mapping[str, Any]) -> str:
     """Return the report as tables to read."""
     lines = ["# Prepared data", "", summary(report["vocabulary"]), ""]
     for heading, header, rows in report_tables(report):
-        lines += [f"## {heading}", "", *_table(header, rows), ""]
+        body = [header, ["---"] * len(header), *rows]
+        table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body]
+        lines += [f"## {heading}", "", *table, ""]
     return "\n".join(lines)
 
 
@@ -139,8 +133,3 @@ def summary(vocabulary: Mapping[str, Any]) -> str:
 def reasons(counts: Mapping[str, int]) -> str:
     """Return counts by name as text."""
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "–"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    body = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body]

@@ -51,15 +51,15 @@ def _totals(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _shapes(report: Mapping[str, Any], heading: str) -> list[str]:
     """Return one small histogram per row of a table, in the order of its rows."""
-    groups = {
-        "Directions": {name: direction["splits"] for name, direction in report["directions"].items()},
-        "Transcripts": {name: language["transcripts"] for name, language in report["languages"].items()},
-        "Audio": {name: language["stores"] for name, language in report["languages"].items()},
+    group, part = {
+        "Directions": ("directions", "splits"),
+        "Transcripts": ("languages", "transcripts"),
+        "Audio": ("languages", "stores"),
     }[heading]
     return [
         sparkline(counts["durations"], f"{name} {split}: durations")
-        for name, splits in groups.items()
-        for split, counts in splits.items()
+        for name, record in report[group].items()
+        for split, counts in record[part].items()
     ]
 
 

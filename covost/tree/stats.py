@@ -7,27 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from covost.stores.measures import Counts, measures, tally
+from covost.stores.measures import Counts, kept_and_dropped
 from covost.tree.corpus_index import translation_rows
 from st.data.manifest import SPLITS
 from st.evaluation.covost2 import CODES, DIRECTIONS
 
-HEADER = (
-    "split",
-    "rows",
-    "kept",
-    "hours",
-    "speakers",
-    "s p5",
-    "median",
-    "p95",
-    "max",
-    "characters",
-    "chars/s p5",
-    "median",
-    "p95",
-    "dropped",
-)
+_SECONDS, _PACE = ("s p5", "median", "p95", "max"), ("chars/s p5", "median", "p95")
+HEADER = ("split", "rows", "kept", "hours", "speakers", *_SECONDS, "characters", *_PACE, "dropped")
 
 
 def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]:
@@ -53,18 +39,13 @@ def _by_name(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str,
     rows = rows.select(column, "split", "n_frames", "speaker", "characters", "reason", "flag")
     parts = dict(rows.group_by(column, "split", maintain_order=True))
     held = [name for name in names if any((name, split) in parts for split in SPLITS)]
-    return {name: {split: _counts(parts[name, split]) for split in SPLITS if (name, split) in parts} for name in held}
-
-
-def _counts(rows: pl.DataFrame) -> Counts:
-    kept = rows.filter(pl.col("reason").is_null())
-    figures = measures(kept)
     return {
-        "rows": len(rows),
-        "kept": figures.pop("utterances"),
-        "dropped": tally(rows["reason"].cast(pl.String)),
-        "flagged": tally(kept["flag"].cast(pl.String)),
-        **figures,
+        name: {
+            split: {"rows": len(part), **kept_and_dropped(part)}
+            for split in SPLITS
+            if (part := parts.get((name, split))) is not None
+        }
+        for name in held
     }
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Iterable
 from pathlib import Path
-from types import TracebackType
 
-from covost.corpus.transcripts import MANIFEST_PREFIX
+from covost.corpus.transcripts import MANIFEST_PATTERNS
 from covost.digests import DIGESTS_FILENAME, Digest, digests_json
 from covost.stores.store import StorePaths
 from st.data.config import CONFIG_FILENAME
-from st.data.manifest import SPLITS
 from st.doors.folder_lock import FolderLock
 from st.errors import StError
 from st.files import atomic_write
@@ -48,9 +46,7 @@ class PreparedTree:
             leftover.unlink()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def invalidate(self) -> None:
@@ -78,8 +74,7 @@ class PreparedTree:
 
     def remove_other_manifests(self, names: set[str]) -> None:
         """Remove manifests of earlier runs that this run did not make: the vocabulary does not cover them."""
-        patterns = [f"{prefix}{split}_*.tsv" for prefix in ("", MANIFEST_PREFIX) for split in SPLITS]
-        self.remove_others(patterns, names)
+        self.remove_others(MANIFEST_PATTERNS, names)
 
     def remove_others(self, patterns: Iterable[str], names: Container[str]) -> None:
         """Remove the files of earlier runs that match a pattern but are not among ``names``."""

@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from covost.corpus.transcripts import MANIFEST_PREFIX
+from covost.corpus.transcripts import MANIFEST_PATTERNS
 from covost.digests import DIGESTS_FILENAME, Digest, read_digests
 from covost.stores.verify_stores import CheckedStore, check_store_content, check_store_size
 from covost.tree.verify_text import VocabularyCheck, check_index, check_manifest, read_manifest_table, slices_table
 from st.console import progress
 from st.data.config import DataConfig
-from st.data.manifest import SPLITS
 from st.errors import StError
 
 logger = logging.getLogger(__name__)
@@ -68,11 +67,9 @@ def _check_files(root: Path, digests: dict[str, Digest], quick: bool) -> Iterato
 
 def _strays(root: Path, digests: dict[str, Digest]) -> Iterator[str]:
     """Find manifests that training would take for part of the tree."""
-    for prefix in ("", MANIFEST_PREFIX):
-        for split in SPLITS:
-            for path in sorted(root.glob(f"{prefix}{split}_*.tsv")):
-                if path.name not in digests:
-                    yield f"{path.name}: not a file of this preparation; remove it"
+    for path in sorted(path for pattern in MANIFEST_PATTERNS for path in root.glob(pattern)):
+        if path.name not in digests:
+            yield f"{path.name}: not a file of this preparation; remove it"
 
 
 def _check_contents(root: Path, stores: list[CheckedStore], decode: int) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +21,7 @@ from st.text.sentencepiece_training import (
     model_pieces,
     train_sentencepiece,
 )
-from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary, trim_sentencepiece
+from st.text.trimming import TRIM_FILENAME, trim_sentencepiece
 
 logger = logging.getLogger(__name__)
 
@@ -66,16 +67,6 @@ class VocabularyConfig:
             raise ConfigError("`trim_sources` and `keep_pieces` say how to trim; add `trim`")
         if self.keep_pieces < 0:
             raise ConfigError(f"`keep_pieces` is {self.keep_pieces}; expected at least 0")
-
-
-@dataclass(frozen=True, slots=True)
-class TextVocabularyFiles:
-    """What to write for the decoder."""
-
-    model: bytes
-    dictionary: str
-    lang_tag_format: str
-    trimmed: TrimmedVocabulary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +139,34 @@ def make_vocabularies(
         ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
     """
     target_texts, source_texts = targets.series(), sources.series()
-    text = make_text_vocabulary(config, target_texts, source_texts, languages)
+    made = (
+        _train(config, target_texts, source_texts, languages)
+        if config.spm_model is None
+        else _take_mbart50(config, read_model(config.spm_model), target_texts, source_texts)
+    )
     by_language = {code: CtcVocabulary.build({code: texts}) for code, texts in source_texts.items()}
     ctc = CtcVocabulary.join(by_language.values())
-    files = {"spm.model": text.model, "dict.txt": text.dictionary.encode(), CTC_FILENAME: ctc.to_json().encode()}
+    made.files[CTC_FILENAME] = ctc.to_json().encode()
     for code, vocabulary in by_language.items():
-        files[LANGUAGE_CTC_PATTERN.replace("*", code)] = vocabulary.to_json().encode()
-    counts = {"text": text.dictionary.count("\n") + 4, "ctc": len(ctc)}
-    if text.trimmed is not None:
-        files[TRIM_FILENAME] = text.trimmed.to_json().encode()
-        counts["original"] = text.trimmed.original_size
-    return Vocabularies(files, text.lang_tag_format, counts)
+        made.files[LANGUAGE_CTC_PATTERN.replace("*", code)] = vocabulary.to_json().encode()
+    made.counts["ctc"] = len(ctc)
+    return made
 
 
-def make_text_vocabulary(
+def _text_vocabulary(model: bytes, tags: Sequence[str], lang_tag_format: str) -> Vocabularies:
+    """Return what the decoder needs: a model, and the dictionary of its pieces and the tags. The CTC head's come later."""
+    pieces = model_pieces(model)
+    files = {"spm.model": model, "dict.txt": dictionary_text(pieces, tags).encode()}
+    return Vocabularies(files, lang_tag_format, {"text": len(pieces) + len(tags) + 4, "ctc": 0})
+
+
+def _train(
     config: VocabularyConfig,
     targets: Mapping[str, pl.Series],
     sources: Mapping[str, pl.Series],
     languages: Sequence[str],
-) -> TextVocabularyFiles:
-    """Train SentencePiece on the texts, or take mBART-50's model, whole or trimmed; add the tags.
-
-    Raises:
-        ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
-    """
-    if config.spm_model is not None:
-        return _mbart50_vocabulary(config, read_model(config.spm_model), targets, sources)
+) -> Vocabularies:
+    """Train SentencePiece on the texts."""
     sides = {
         code: [side[code] for side in (targets, sources) if code in side] for code in in_order({*targets, *sources})
     }
@@ -185,9 +178,8 @@ def make_text_vocabulary(
         characters=set().union(*map(characters_of, texts.values())),
         num_sentences=sum(map(len, texts.values())),
     )
-    pieces = model_pieces(model)
-    logger.info("trained a %s vocabulary of %d pieces", config.vocab_type, len(pieces))
-    return TextVocabularyFiles(model, dictionary_text(pieces, covost_tags(languages)), "<lang:{}>")
+    logger.info("trained a %s vocabulary of %d pieces", config.vocab_type, len(model_pieces(model)))
+    return _text_vocabulary(model, covost_tags(languages), "<lang:{}>")
 
 
 def sample_sentences(texts: Mapping[str, pl.Series], limit: int) -> list[str]:
@@ -205,19 +197,17 @@ def sample_sentences(texts: Mapping[str, pl.Series], limit: int) -> list[str]:
     return [text for code, series in texts.items() for text in series.gather_every(steps[code]).to_list()]
 
 
-def _mbart50_vocabulary(
+def _take_mbart50(
     config: VocabularyConfig, model: bytes, targets: Mapping[str, pl.Series], sources: Mapping[str, pl.Series]
-) -> TextVocabularyFiles:
-    tags, trimmed = mbart50_tags(), None
-    if config.trim:
-        texts = (*targets.values(), *(sources.values() if config.trim_sources else ()))
-        model, trimmed = trim_sentencepiece(
-            model, _sentences(texts), num_appended=len(tags), keep_probable=config.keep_pieces
-        )
-        logger.info("kept %d of the %d symbols of %s", len(trimmed), trimmed.original_size, config.spm_model)
-    return TextVocabularyFiles(model, dictionary_text(model_pieces(model), tags), "[{}]", trimmed)
-
-
-def _sentences(texts: Sequence[pl.Series]) -> Iterator[str]:
-    for series in texts:
-        yield from series
+) -> Vocabularies:
+    """Take mBART-50's model, whole or trimmed."""
+    tags = mbart50_tags()
+    if not config.trim:
+        return _text_vocabulary(model, tags, "[{}]")
+    texts = chain(*targets.values(), *(sources.values() if config.trim_sources else ()))
+    model, trimmed = trim_sentencepiece(model, texts, num_appended=len(tags), keep_probable=config.keep_pieces)
+    logger.info("kept %d of the %d symbols of %s", len(trimmed), trimmed.original_size, config.spm_model)
+    made = _text_vocabulary(model, tags, "[{}]")
+    made.files[TRIM_FILENAME] = trimmed.to_json().encode()
+    made.counts["original"] = trimmed.original_size
+    return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import st
-from covost.corpus.archives import unpack
+from covost.corpus.archives import take_file
 from covost.corpus.releases import clip_names, is_catalogue
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
 from covost.stores.decode import decode_clip
@@ -45,14 +45,14 @@ def recording_in_memory() -> None:
 
 def take_out() -> None:
     """List a release and take its clips out, as preparation does."""
-    catalogue = CorpusLayout(cv_root=Path(), work=Path("work")).clips_folder("fr")
+    _, catalogue = CorpusLayout(cv_root=Path(), work=Path("work")).release("fr")
     if is_catalogue(catalogue):
         fill_spool(catalogue, clip_names(catalogue).to_list(), Path("spool"))
 
 
 def unpack_all() -> None:
-    """Unpack an archive."""
-    unpack(next(Path().glob("fr.*")), Path("out"))
+    """Take a table out of an archive, as downloading does."""
+    take_file(next(Path().glob("fr.*")), "validated.tsv", Path("out.tsv"))
 
 
 def join_tables() -> None:

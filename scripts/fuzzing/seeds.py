@@ -129,7 +129,7 @@ def shards(folder: Path) -> None:
 def listed(folder: Path) -> None:
     """Write an archive with what preparation keeps of it."""
     archive("tar")(folder)
-    catalogue = CorpusLayout(cv_root=folder, work=folder / "work").clips_folder("fr")
+    _, catalogue = CorpusLayout(cv_root=folder, work=folder / "work").release("fr")
     fill_spool(catalogue, ["c0.mp3", "c1.mp3"], folder / "spool")
 
 

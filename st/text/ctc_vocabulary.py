@@ -11,7 +11,6 @@ from pathlib import Path
 from st.doors.readers import read_json
 from st.errors import ConfigError
 from st.files import write_text
-from st.text.characters import distinct_characters
 from st.text.normalisation import Alphabet
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
@@ -67,7 +66,7 @@ class CtcVocabulary:
         for language, texts in texts_by_language.items():
             iterator = iter(texts)
             while batch := list(islice(iterator, _BATCH)):
-                characters |= alphabet.characters(distinct_characters(alphabet.prepare("\n".join(batch), language)))
+                characters |= alphabet.characters(batch, language)
         return cls._of_characters(characters)
 
     @classmethod

@@ -41,6 +41,8 @@ class Language:
     """sacreBLEU tokenizer of the main BLEU: ``char`` where there are no spaces between words, as in the papers on CoVoST 2."""
     mbart50: str = ""
     """Slot in mBART-50's vocabulary, e.g. ``zh_CN``."""
+    casing: str = ""
+    """What a data set says of capitals: ``turkic``, where ``I`` is the capital of ``ı`` and ``İ`` that of ``i``."""
 
 
 def _written_in(code: str, name: str, script: str, mbart50: str = "") -> Language:
@@ -140,16 +142,22 @@ _FACTS: dict[str, tuple[str, type]] = {
     "script": ("script", str),
     "spaces": ("spaced", bool),
     "bleu": ("bleu_tokenizer", str),
+    "casing": ("casing", str),
 }
 """What a data set may say of a language: field and type."""
+_FORMS: dict[str, tuple[str, str]] = {
+    "script": ("[A-Z][a-z]{3}", "ISO 15924's code, such as Latn"),
+    "casing": ("turkic", "turkic, or no casing for that of all other languages"),
+}
+"""Facts that have few values: their pattern, and what it means."""
 
 
 def declare(languages: Mapping[str, Any]) -> None:
     """Take what a data set says of languages beyond the table; the latest word counts.
 
     Args:
-        languages: By code, any of ``name``, ``script`` (ISO 15924), ``spaces`` between words, and ``bleu``, the
-            sacreBLEU tokenizer. What is not said follows from the script.
+        languages: By code, any of ``name``, ``script`` (ISO 15924), ``spaces`` between words, ``bleu``, the sacreBLEU
+            tokenizer, and ``casing``, which can be ``turkic``. What is not said follows from the script.
 
     Raises:
         ConfigError: If a fact is unknown or of the wrong type, or the language is one of the table.
@@ -161,28 +169,33 @@ def declare(languages: Mapping[str, Any]) -> None:
             raise ConfigError(f"languages: {code!r}; expected the code of a language that is not known already")
         if not isinstance(facts, dict):
             raise ConfigError(
-                f"languages: {code} is {facts!r}; expected name, script, spaces or bleu with their values"
+                f"languages: {code} is {facts!r}; expected name, script, spaces, bleu or casing with their values"
             )
         for fact, value in facts.items():
             fits = fact in _FACTS and isinstance(value, _FACTS[fact][1])
             if not fits or (isinstance(value, str) and not (value and value.isprintable())):
                 kinds = ", ".join(f"{name} ({kind.__name__})" for name, (_, kind) in _FACTS.items())
                 raise ConfigError(f"languages: {code}: {fact} is {value!r}; expected any of {kinds}")
-        if not re.fullmatch("[A-Z][a-z]{3}", facts.get("script", "Latn")):
-            raise ConfigError(
-                f"languages: {code}: script is {facts['script']!r}; expected ISO 15924's code, such as Latn"
-            )
+            if fact in _FORMS and not re.fullmatch(_FORMS[fact][0], value):
+                raise ConfigError(f"languages: {code}: {fact} is {value!r}; expected {_FORMS[fact][1]}")
         known = _by_cldr(canonical(code))
         script = facts.get("script", known.script)
         spaced = facts.get("spaces", script not in UNSPACED_SCRIPTS)
         bleu = facts.get("bleu", "13a" if spaced else "char")
-        _declared[known.code] = Language(known.code, facts.get("name", known.name), script, spaced, bleu)
+        name, casing = facts.get("name", known.name), facts.get("casing", "")
+        _declared[known.code] = Language(known.code, name, script, spaced, bleu, casing=casing)
 
 
 def declared(codes: Iterable[str]) -> dict[str, dict[str, str | bool]]:
     """Return what :func:`declare` has been told of some languages, in the same form."""
     found = {code: _declared[code] for code in map(canonical, codes) if code in _declared}
-    return {code: {fact: getattr(item, name) for fact, (name, _) in _FACTS.items()} for code, item in found.items()}
+    facts = {code: {fact: getattr(item, name) for fact, (name, _) in _FACTS.items()} for code, item in found.items()}
+    return {code: {fact: value for fact, value in told.items() if value != ""} for code, told in facts.items()}
+
+
+def has_turkic_casing(code: str) -> bool:
+    """Return whether a data set says so of a language, by any of its codes."""
+    return bool(_declared) and is_code(code) and canonical(code) in _declared and language(code).casing == "turkic"
 
 
 def lookup(code: str) -> list[Language]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from st.text.languages import subtags
+from st.text.characters import distinct_characters, may_change
+from st.text.languages import has_turkic_casing, subtags
 
 NORMALISATION = (
     "NFC, lower case of the language, punctuation and symbols to spaces save for signs that are letters in a word, "
@@ -136,6 +137,11 @@ def _orthography(language: str | None) -> _Orthography:
     return found[0] if found else _Orthography()
 
 
+def _has_dotted_i(language: str | None) -> bool:
+    """Return whether a language's ``i`` and ``ı`` are two letters: one that is known here, or that a data set declares."""
+    return language is not None and (_orthography(language).dotted_i or has_turkic_casing(language))
+
+
 @lru_cache(maxsize=1024)
 def _rules(language: str | None, apostrophe: str | None) -> tuple[_Compiled, ...]:
     """Compile what a language does before what all do."""
@@ -167,14 +173,14 @@ def lower(text: str, language: str | None = None) -> str:
     Final sigma is written where a word ends; no dot stays behind that an ``i`` has anyway.
     """
     text = unicodedata.normalize("NFC", text)
-    if _orthography(language).dotted_i:
+    if _has_dotted_i(language):
         text = text.replace("I", "ı").replace("İ", "i")
     return unicodedata.normalize("NFC", _SOFT_DOTTED.sub("", text.lower()))
 
 
 def upper(text: str, language: str | None = None) -> str:
     """Return text in NFC and in the capitals of a language."""
-    if _orthography(language).dotted_i:
+    if _has_dotted_i(language):
         text = text.replace("i", "İ")
     return unicodedata.normalize("NFC", text.upper())
 
@@ -246,9 +252,23 @@ class Alphabet:
             line = rule(line)
         return unicodedata.normalize("NFC", line)
 
-    def characters(self, prepared: Iterable[str]) -> set[str]:
-        """Return what becomes of the characters of prepared text."""
-        return set("".join(prepared).translate(self._map))
+    def characters(self, texts: Iterable[str], language: str | None = None) -> set[str]:
+        """Return the characters of many texts once they are spelled, spaces included; faster than spelling them."""
+        text = "\n".join(texts)
+        found = distinct_characters(text)
+        # Nothing is looked at across a space. Where nothing is looked at across a character, one of each will do.
+        parts = {*text.split()} if self._looks_around(found, language) else found
+        return set("".join(distinct_characters(self.prepare("\n".join(parts), language))).translate(self._map))
+
+    def _looks_around(self, characters: Collection[str], language: str | None) -> bool:
+        """Return whether :meth:`prepare` may change one of these characters because of its neighbours."""
+        return (
+            _RARE.search("".join(characters)) is not None
+            or "Σ" in characters
+            or any(map(may_change, characters))
+            or self._apostrophe_of(language) not in (None, " ")
+            or bool(_orthography(language).rules)
+        )
 
     def _apostrophe_of(self, language: str | None) -> str | None:
         """Return what stands for an apostrophe inside a word."""

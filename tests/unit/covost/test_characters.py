@@ -5,7 +5,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covost.corpus.characters import characters_of, may_change
+from covost.corpus.characters import characters_of
+from st.text.characters import may_change
 from st.text.sentencepiece_training import normalise_as_model
 
 # Letters, marks that join with them in either order, signs that are only marks, Hangul, and what NFC replaces.

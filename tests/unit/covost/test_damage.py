@@ -13,7 +13,6 @@ from covost.corpus.translations import LOCK_FILENAME, _Lock
 from covost.digests import DIGESTS_FILENAME, read_digests
 from covost.sample.config import SETTINGS_FILE, SampleConfig, claim_folder
 from covost.shards import Shard
-from covost.stores.clips import read_places
 from covost.stores.store import INDEX_HEADER, read_records
 from covost.tree.corpus_index import INDEX_FILENAME, read_index
 from st.commands.options import shard_numbers
@@ -25,7 +24,6 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "digests": (DIGESTS_FILENAME, lambda path: read_digests(path.parent)),
     "index": (INDEX_FILENAME, lambda path: read_index(path.parent)),
     "store": ("train.index.tsv", read_records),
-    "spool": ("en.spool.tsv", lambda path: read_places(path.with_suffix(""))),
     "catalogue": (CATALOGUE_FILENAME, read_catalogue),
     "lock": (LOCK_FILENAME, _Lock),
     "shard": ("shards/1-of-2/shard.json", lambda path: Shard(2, 1).require_fingerprint(path.parents[2], "x")),
@@ -55,7 +53,6 @@ INSIDE = {
         INDEX_HEADER + f"a.mp3\t{number}\t10\t7\t10\tok\t\t5\t7\n" for number in (HUGE, "9" * 30, "-1", "\u00b2", "1e9")
     ]
     + [INDEX_HEADER + "a.mp3\t0\t10\t7\t10\tnonsense\t\t5\t7\n"],
-    "spool": [f"a.mp3\t{HUGE}\t10\t7\n", "a.mp3\t10\n", "a.mp3\t\u00b2\t10\t7\n"],
     "catalogue": [f"clip\tbytes\tcrc32\na.mp3\t{HUGE}\t7\n", "clip\tbytes\tcrc32\na.mp3\t1\t-7\n"],
     "lock": ['{"tables": {"fr_en": {"source": 1}}}', f'{{"tables": {{"fr_en": {{"rows": {{"train": {HUGE}}}}}}}}}'],
     "manifest": [

@@ -22,6 +22,7 @@ from covost.corpus.releases import CATALOGUE_FILENAME, clip_names, open_releases
 from covost.stores import spool
 from covost.stores.clips import read_clip
 from covost.stores.spool import Spools, fill_spool
+from covost.stores.store import StorePaths, StoreRecord, StoreWriter
 from st.data.manifest import read_manifest
 from st.errors import ManifestError
 
@@ -118,27 +119,32 @@ def test_p25_a_run_stopped_while_clips_are_taken_out_goes_on(
     full_corpus, archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
     root, out = archive(), tmp_path / "data"
-    append = spool._SpoolWriter.append
+    append = spool.StoreWriter.append
     taken: list[str] = []
 
-    def stop(writer, clip: str, data: bytes) -> None:
+    def stop(writer: StoreWriter, record: StoreRecord, data: bytes) -> None:
         if len(taken) == stop_after:
             raise Stopped
-        taken.append(clip)
-        append(writer, clip, data)
+        taken.append(record.clip)
+        append(writer, record, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(spool._SpoolWriter, "append", stop)
+        patch.setattr(spool.StoreWriter, "append", stop)
         with pytest.raises(Stopped):
             prepare(root, out)
     # As when the process is killed: bytes that the table does not know, and half a line.
-    with (out / ".spool/en.spool").open("ab") as data, (out / ".spool/en.spool.tsv").open("ab") as table:
+    paths = StorePaths(out / ".spool/en.spool")
+    with paths.partial.open("ab") as data, paths.journal.open("ab") as table:
         data.write(b"x" * 100)
         table.write(b"clip0")
     again: list[str] = []
-    monkeypatch.setattr(
-        spool._SpoolWriter, "append", lambda self, clip, data: (again.append(clip), append(self, clip, data))
-    )
+
+    def go_on(writer: StoreWriter, record: StoreRecord, data: bytes) -> None:
+        if writer.paths.zip.suffix == ".spool":
+            again.append(record.clip)
+        append(writer, record, data)
+
+    monkeypatch.setattr(spool.StoreWriter, "append", go_on)
     assert prepare(root, out) == 0
     assert len(again) == 18 - stop_after
     assert not set(again) & set(taken)
@@ -148,13 +154,12 @@ def test_p25_a_run_stopped_while_clips_are_taken_out_goes_on(
 
 def test_a_spool_that_was_damaged_is_noticed(full_corpus, archive, tmp_path: Path) -> None:
     catalogue = open_releases([archive() / "cv-corpus-4-en.tar.gz"], "en", tmp_path / "work" / "en")
-    path = fill_spool(catalogue, ["clip03.mp3", "clip01.mp3"], tmp_path)
-    assert read_clip(path, "clip01.mp3") == (full_corpus.clips / "clip01.mp3").read_bytes()
-    with pytest.raises(FileNotFoundError):
-        read_clip(path, "clip02.mp3")
+    path, places = fill_spool(catalogue, ["clip03.mp3", "clip01.mp3"], tmp_path)
+    assert places.keys() == {"clip01.mp3", "clip03.mp3"}
+    assert read_clip(path, places["clip01.mp3"]) == (full_corpus.clips / "clip01.mp3").read_bytes()
     path.write_bytes(b"x" * path.stat().st_size)
     with pytest.raises(OSError, match="damaged"):
-        read_clip(path, "clip01.mp3")
+        read_clip(path, places["clip01.mp3"])
 
 
 def test_the_spool_of_the_language_before_is_removed(archive, tmp_path: Path) -> None:
@@ -164,7 +169,7 @@ def test_the_spool_of_the_language_before_is_removed(archive, tmp_path: Path) ->
     (spools.folder / "fr.spool.tsv").write_bytes(b"")
     catalogue = open_releases([archive() / "cv-corpus-4-en.tar.gz"], "en", tmp_path / "work" / "en")
     fill_spool(catalogue, ["clip03.mp3"], spools.folder)
-    assert names(spools.folder) == ["en.spool", "en.spool.tsv"]
+    assert names(spools.folder) == [".en.spool.journal", ".en.spool.partial"]
 
 
 def test_an_archive_that_changes_between_list_and_clips_is_an_error(full_corpus, archive, tmp_path: Path) -> None:

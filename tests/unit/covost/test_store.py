@@ -273,7 +273,6 @@ def test_workers_give_the_same_clips_in_the_same_order(plan: StorePlan) -> None:
 
 def test_a_store_beyond_four_gigabytes_is_a_sound_zip(tmp_path: Path) -> None:
     writer = StoreWriter(StorePaths(tmp_path / "train.zip"))
-    writer.open()
     payloads = {name: name.encode() * 100 for name in ("a.mp3", "b.mp3", "c.mp3")}
     for name, payload in payloads.items():
         if name == "b.mp3":
@@ -300,7 +299,6 @@ def test_a_table_tells_how_long_its_zip_is(count: int, length: int) -> None:
 
 def test_a_store_of_more_than_65535_clips_is_a_sound_zip(tmp_path: Path) -> None:
     writer = StoreWriter(StorePaths(tmp_path / "train.zip"))
-    writer.open()
     for number in range(65_540):
         writer.append(StoreRecord(f"{number:06}.mp3", 0, 0, 0, 1, "ok", "", 1, 1), b"x")
     writer.finish()
@@ -323,15 +321,15 @@ def test_a_clip_that_kills_its_process_is_undecodable_and_the_others_are_not(pla
     clips = [clip for clip in plan.clips for _ in range(12)]
     with ClipDecoder(2, decode_or_crash) as decoder:
         results = list(decoder.decode(plan.clips_folder, clips))
-    assert [result.clip for result in results] == clips
+    assert [result.record.clip for result in results] == clips
     expected = {clip: decode_clip(str(plan.clips_folder), clip) for clip in plan.clips}
     for result in results:
-        if result.clip == "clip4.mp3":
-            assert (result.status, result.payload) == ("undecodable", b"")
+        if result.record.clip == "clip4.mp3":
+            assert (result.record.status, result.payload) == ("undecodable", b"")
             assert "brings the decoding process down" in result.message
-            assert result.source_crc32 == expected[result.clip].source_crc32
+            assert result.record.source_crc32 == expected["clip4.mp3"].record.source_crc32
         else:
-            assert result == expected[result.clip]
+            assert result == expected[result.record.clip]
 
 
 @pytest.mark.parametrize("journalled", [False, True])

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covost.sample import lexicon
-from covost.sample.draw import Deck, SentenceDrawer, SentencePool
-from covost.sample.sentences import LanguageIn, Sentence, Territories, Weekday
+from covost.sample.draw import Deck, Piece, Sentence, SentenceDrawer, SentencePool
 from st.evaluation.covost2 import CODES
 
 
@@ -60,12 +59,19 @@ def test_every_word_is_said_often_in_the_train_split_of_the_demo() -> None:
 
 
 def test_meaning_decides_equality_and_writing_is_compositional() -> None:
-    sentence = Sentence(Weekday(4), (Territories(("BR", "NO", "JP")),))
-    assert sentence == Sentence(Weekday(4), (Territories(("BR", "NO", "JP")),))
+    def friday() -> Sentence:
+        return Sentence(Piece(lexicon.weekday, (4,)), (Piece(lexicon.territories, (("BR", "NO", "JP"), "standard")),))
+
+    sentence = friday()
+    assert sentence == friday()
+    assert len({sentence, friday()}) == 1
     assert sentence.write("en") == "Friday: Brazil, Norway, and Japan"
     assert sentence.write("fr") == "vendredi : Brésil, Norvège et Japon"
     assert sentence.write("ja") == "金曜日：ブラジル、ノルウェー、日本"
-    two = Sentence(Weekday(0), (LanguageIn("sv", "FI"), LanguageIn("fr", "CA")))
+    two = Sentence(
+        Piece(lexicon.weekday, (0,)),
+        (Piece(lexicon.language_in, ("sv", "FI")), Piece(lexicon.language_in, ("fr", "CA"))),
+    )
     assert two.write("de") == "Montag: Schwedisch (Finnland), Französisch (Kanada)"
     assert two.write("zh-CN") == "星期一：瑞典语 (芬兰)，法语 (加拿大)"
 

@@ -39,9 +39,9 @@ def test_known_translations() -> None:
     assert lexicon.date(4, 6, 13, "fa") == "جمعه 13 ژوئن"
     assert lexicon.date(4, 6, 13, "zh-CN") == "6月13日星期五"
     assert lexicon.date(4, 6, 13, "ja") == "6月13日(金曜日)"
-    assert lexicon.relative_time("day", 5, "en") == "in 5 days"
-    assert lexicon.relative_time("week", -2, "sv-SE") == "för 2 veckor sedan"
-    assert lexicon.relative_time("year", -5, "ru") == "5 лет назад"
+    assert lexicon.relative_time(("day", 1), 5, "en") == "in 5 days"
+    assert lexicon.relative_time(("week", -1), 2, "sv-SE") == "för 2 veckor sedan"
+    assert lexicon.relative_time(("year", -1), 5, "ru") == "5 лет назад"
     assert lexicon.amount("EUR", 5, "sl") == "5 evrov"
     assert lexicon.amount("USD", 12, "fr") == "12 dollars des États-Unis"
     assert lexicon.measure("duration-hour", 3, "ru") == "3 часа"
@@ -51,7 +51,7 @@ def test_known_translations() -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_relative_time_keeps_its_span_and_direction(code: str) -> None:
-    texts = {(span, number): lexicon.relative_time(span, number, code) for span in lexicon.SPANS for number in (-7, 7)}
+    texts = {(span, sign): lexicon.relative_time((span, sign), 7, code) for span in lexicon.SPANS for sign in (-1, 1)}
     assert len(set(texts.values())) == len(texts)
     assert all("7" in text for text in texts.values())
 

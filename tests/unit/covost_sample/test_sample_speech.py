@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import re
 
@@ -11,8 +12,9 @@ import pytest
 from covost.sample import lexicon, speech
 from covost.sample.draw import SentenceDrawer
 from covost.sample.readings import spoken_text
-from covost.sample.speech import ESPEAK_SAMPLE_RATE, phonemes, speak
-from covost.sample.voices import HELD_OUT_VOICES, SPLITS, VARIANTS, Voice, max_voices, voices
+from covost.sample.speech import ESPEAK_SAMPLE_RATE, speak
+from covost.sample.voices import HELD_OUT_VOICES, VARIANTS, Voice, max_voices, voices
+from st.data.manifest import SPLITS
 from st.errors import StError
 from st.evaluation.covost2 import CODES
 from st.text.languages import language
@@ -23,6 +25,18 @@ READ_AS_ENGLISH = {"fr": {"Danemark", "livres sterling", "zlotys polonais"}}
 """eSpeak NG's own dictionary says these in English (or Polish), as words."""
 
 
+def phonemes(text: str, code: str) -> str:
+    """Return how eSpeak NG pronounces ``text``, in IPA; ``(en)`` marks words it reads as another language."""
+    ipa = 2
+    with speech._engine(code, "") as library:
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        rest = ctypes.c_char_p(text.encode())
+        clauses: list[str] = []
+        while rest.value is not None:
+            clauses.append(library.espeak_TextToPhonemes(ctypes.byref(rest), speech._UTF8, ipa).decode())
+    return ", ".join(clauses)
+
+
 def _vocabulary(code: str) -> list[str]:
     words = [lexicon.weekday(item, code) for item in lexicon.WEEKDAYS]
     words += [lexicon.date(item % 7, item, item + 8, code) for item in lexicon.MONTHS]
@@ -30,7 +44,7 @@ def _vocabulary(code: str) -> list[str]:
     words += [lexicon.language_name(item, code) for item in lexicon.LANGUAGE_NAMES]
     words += [lexicon.amount(item, number + 2, code) for number, item in enumerate(lexicon.CURRENCIES)]
     words += [lexicon.measure(item, number + 2, code) for number, item in enumerate(lexicon.UNITS)]
-    words += [lexicon.relative_time(item, number, code) for number, item in enumerate(lexicon.SPANS, 11)]
+    words += [lexicon.relative_time((item, 1), number, code) for number, item in enumerate(lexicon.SPANS, 11)]
     return words
 
 

@@ -96,7 +96,7 @@ def test_fault_10_a_file_of_bad_headers_is_undecodable(change: Callable[[bytes],
     for place in frames_of(bytes(frames)):
         frames[place : place + 4] = change(bytes(frames[place : place + 4]))
     (tmp_path / "clip.mp3").write_bytes(frames)
-    assert decode_clip(str(tmp_path), "clip.mp3").status == "undecodable"
+    assert decode_clip(str(tmp_path), "clip.mp3").record.status == "undecodable"
 
 
 @pytest.mark.parametrize("error", [IndexError("out of range"), ValueError("odd"), RecursionError(), struct.error("x")])
@@ -118,7 +118,7 @@ def test_fault_10_whatever_a_decoder_raises_is_an_error_of_the_recording(
         with pytest.raises(AudioError, match="cannot be decoded") as caught:
             load_waveform(source)
         assert caught.value.reason == "undecodable"
-    clip = decode_clip(str(tmp_path), "plain.mp3")
+    clip = decode_clip(str(tmp_path), "plain.mp3").record
     assert (clip.status, clip.source_bytes) == ("undecodable", len(data))
 
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st_
 
 from st.errors import ConfigError
-from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.text.normalisation import normalise
 
 TEXTS = {"fr": ["L'été, c'est déjà 2024 !"], "ja": ["今日は。"], "ta": ["நன்றாக உள்ளது"], "fa": ["می‌خواهم"]}
@@ -142,3 +142,21 @@ def test_the_vocabulary_has_the_characters_of_each_normalised_text(texts: list[s
 def test_the_vocabulary_of_texts_that_meet_at_letters_that_look_around() -> None:
     texts = ["ΟΔΟΣ", "Σ", "e", "\u0301a", "I", "\u0307x", "\ud55c"]
     assert set(CtcVocabulary.build({"en": texts}).symbols[5:]) == set("".join(map(normalise, texts)))
+
+
+_TELLING = st_.text("aiIİıoOgGhlnsσΣς'’ʻ·-\u0307\u0301 \n\u3000\u200c\u200d\u05d0\u05e6\"״ه\u0d4dണാ་ཀ՛ա\u1100\u1161!|≠ĳ")
+
+
+@given(
+    st_.lists(_TELLING | st_.text(max_size=20), max_size=8),
+    st_.sampled_from((None, "en", "tr", "uk", "uz", "ga", "ca", "he", "ckb", "naq", "haw", "mt", "el", "ko")),
+)
+@example(["AΣ Σ"], "el")
+@example(["al·la a·a"], "ca")
+@example(["e\u0301"], None)
+@example(["п'я 'я"], "uk")
+@example(["!a"], "naq")
+def test_the_characters_of_many_texts_are_those_of_each_alone(texts: list[str], language: str | None) -> None:
+    spelled = {character for text in texts for character in normalise(text, language)}
+    built = CtcVocabulary.build({language: texts})  # type: ignore[dict-item]
+    assert set(built.symbols) == spelled - {" "} | set(SPECIALS)

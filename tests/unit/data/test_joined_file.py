@@ -180,7 +180,7 @@ def test_more_recordings_than_can_be_open_are_refused(kind: str) -> None:
 def test_preparing_takes_the_whole(kind: str, tmp_path: Path) -> None:
     one, other = encoded(kind, 0), encoded(kind, 1)
     Path(tmp_path, "clip").write_bytes(one + other)
-    clip = decode_clip(str(tmp_path), "clip")
+    clip = decode_clip(str(tmp_path), "clip").record
     assert (clip.status, clip.n_frames) == ("ok", len(read_audio(one + other)))
     assert abs(clip.n_frames - 32_000) < 100
     assert len(read_audio(tmp_path / "clip")) == clip.n_frames

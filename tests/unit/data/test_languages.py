@@ -12,6 +12,7 @@ from st.data.config import DataConfig
 from st.errors import ConfigError, UsageError
 from st.evaluation.covost2 import CODES, DIRECTIONS, GROUPS, covost_directions, ordered
 from st.text import languages
+from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import (
     LANGUAGES,
     canonical,
@@ -27,6 +28,7 @@ from st.text.languages import (
     source_languages,
     split_direction,
 )
+from st.text.normalisation import lower, normalise, upper
 from st.text.scripts import LETTER_NAMES
 from st.text.vocabulary import MBART50_CODES
 
@@ -146,6 +148,19 @@ def test_a_data_set_may_say_what_a_language_is(tmp_path: Path) -> None:
     assert "languages" not in DataConfig().to_yaml()
 
 
+def test_a_data_set_may_say_that_a_language_has_a_dotless_i() -> None:
+    declare({"qac": {"name": "Test", "casing": "turkic"}, "qad": {"name": "Other"}})
+    assert lower("IRMAK İL", "qac") == lower("IRMAK İL", "tr") == "ırmak il"
+    assert upper("ırmak il", "qac") == "IRMAK İL"
+    assert normalise("Iğdır!", "QAC") == "ığdır"
+    assert lower("IRMAK İL", "qad") == "irmak il"
+    assert lower("IRMAK İL", "no code") == "irmak il"
+    assert {*"ıi"} <= {*CtcVocabulary.build({"qac": ["I İ"]}).symbols}
+    assert declared(["qac"])["qac"]["casing"] == "turkic"
+    declare({"qac": {"name": "Test"}})
+    assert lower("I", "qac") == "i"
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
@@ -157,6 +172,8 @@ def test_a_data_set_may_say_what_a_language_is(tmp_path: Path) -> None:
         ({"mdw": {"name": ""}}, "mdw: name is ''"),
         ({"mdw": {"name": "a\nb"}}, "mdw: name is"),
         ({"mdw": {"script": "Latin"}}, "mdw: script is 'Latin'; expected ISO 15924's code"),
+        ({"mdw": {"casing": "tr"}}, "mdw: casing is 'tr'; expected turkic"),
+        ({"mdw": {"casing": True}}, "mdw: casing is True; expected any of"),
         ({"mdw": "Mbosi"}, "mdw is 'Mbosi'; expected name, script"),
         (["mdw"], r"languages is \['mdw'\]; expected a mapping"),
     ],

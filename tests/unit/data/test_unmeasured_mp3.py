@@ -128,6 +128,6 @@ def test_clips_of_a_store_are_decoded_to_their_end(padding: int, tmp_path: Path)
     bare = encoded("VARIABLE")[1]
     tag = b"ID3\x03\0\0" + bytes(padding >> shift & 127 for shift in (21, 14, 7, 0)) + bytes(padding)
     (tmp_path / "clip.mp3").write_bytes(tag + bare if padding else bare)
-    clip = decode_clip(str(tmp_path), "clip.mp3", str(tmp_path))
+    clip = decode_clip(str(tmp_path), "clip.mp3", str(tmp_path)).record
     assert (clip.status, clip.flags) == ("ok", "")
     assert clip.n_frames == len(read_audio(bare))
