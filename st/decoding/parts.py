@@ -49,10 +49,6 @@ def decode_rows(
     rows: Tensor,
     forced: Tensor,
     options: BeamOptions,
-    *,
-    eos: int,
-    pad: int,
-    unk: int,
     keys: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search, or draw if the options are :class:`SamplingOptions`; errors as :func:`beam_search`.
@@ -63,9 +59,6 @@ def decode_rows(
         rows: The recording of each target, ``(R,)``.
         forced: As for :func:`beam_search`, of each target.
         options: How to decode.
-        eos: As for :func:`beam_search`.
-        pad: As for :func:`beam_search`.
-        unk: As for :func:`beam_search`.
         keys: Of each recording the number that its draws follow from, ``(N,)``; see :func:`sample`. Its place if None.
 
     Returns:
@@ -76,9 +69,9 @@ def decode_rows(
         chosen = [memory.select(rows[part]) for memory in memories]
         if isinstance(options, SamplingOptions):
             own = [row if keys is None else keys[row] for row in rows[part].tolist()]
-            found += sample(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk, keys=own)
+            found += sample(models, chosen, forced[part], options, own)
         else:
-            found += beam_search(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
+            found += beam_search(models, chosen, forced[part], options)
     return found
 
 
@@ -88,14 +81,11 @@ def score_rows(
     rows: Tensor,
     targets: Sequence[Sequence[int]],
     options: BeamOptions,
-    *,
-    eos: int,
-    pad: int,
 ) -> list[Hypothesis]:
     """Score given targets; arguments as for :func:`decode_rows` and :func:`score_targets`, errors as the latter."""
     found: list[Hypothesis] = []
     width = max(map(len, targets), default=0) + 1
     for part in parts(len(targets), score_numbers([model.config for model in models], width)):
         chosen = [memory.select(rows[part]) for memory in memories]
-        found += score_targets(models, chosen, targets[part], options, eos=eos, pad=pad)
+        found += score_targets(models, chosen, targets[part], options)
     return found

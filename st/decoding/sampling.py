@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from st.decoding.beam_search import Search, as_lists
 from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.scorer import TokenScorer
 from st.errors import ConfigError
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -48,8 +50,8 @@ class _Sampling(Search):
 
     options: SamplingOptions
 
-    def __init__(self, keys: Sequence[int], *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, keys: Sequence[int], *args: Any) -> None:
+        super().__init__(*args)
         # Each sentence has random numbers of its own, whatever stands beside it in the batch.
         seeds = zip(keys, (row[0] for row in self.beams.prefix), strict=True)
         self.generators = [np.random.default_rng((self.options.seed % 2**64, *seed)) for seed in seeds]
@@ -107,10 +109,6 @@ def sample(
     memory: Encoded | Sequence[Encoded],
     forced: Tensor,
     options: SamplingOptions,
-    *,
-    eos: int = 2,
-    pad: int = 1,
-    unk: int = 3,
     keys: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw ``options.beam`` outputs per sentence; arguments, result and errors as :func:`beam_search`.
@@ -122,4 +120,4 @@ def sample(
     if forced.size(0) == 0:
         return []
     keys = range(forced.size(0)) if keys is None else keys
-    return _Sampling(keys, models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()
+    return _Sampling(keys, models, memories, forced, options, TokenScorer()).run()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,10 @@ from st.audio.reading import SAMPLE_RATE
 from st.decoding.beam_search import beam_search
 from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
-from st.decoding.joint import joint_scorer
+from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
 from st.decoding.parts import parts, search_numbers
-from st.decoding.scorer import TokenScorer
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
 from st.inference.word_times import TimedText, time_words
@@ -168,30 +167,21 @@ class Transcriber:
             """Spell the text behind a tag with the CTC head's letters."""
             return self.ctc.encode(text.decode(tokens), codes.get(next(iter(tokens), -1)))
 
+        best_only = dataclasses.replace(options, nbest=1)
         written = []
         for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
             rows = torch.arange(len(logits), device=logits.device)[part]
-            scorer: Callable[..., TokenScorer] = TokenScorer
+            scorer = None
             if options.joint_ctc_weight:
-                scorer = joint_scorer(
+                scorer = JointScorer(
                     logits[part],
                     encoded.lengths[part],
                     labels_of,
                     weight=options.joint_ctc_weight,
                     candidates=2 * options.beam,
                     always=tags[part][:, None].tolist(),
-                    eos=text.eos,
                 )
-            found = beam_search(
-                self.model,
-                memory.select(rows),
-                tags[part],
-                dataclasses.replace(options, nbest=1),
-                eos=text.eos,
-                pad=text.pad,
-                unk=text.unk,
-                scorer=scorer,
-            )
+            found = beam_search(self.model, memory.select(rows), tags[part], best_only, scorer=scorer)
             written += [Transcript(text.decode(best.tokens), truncated=best.truncated) for [best] in found]
         return written
 

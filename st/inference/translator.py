@@ -287,7 +287,6 @@ class Translator:
             ValueError: If there is no utterance of such a number.
         """
         self.check_languages([code for _, code, _ in targets])
-        text = self._text()
         used = sorted({number for number, _, _ in targets})
         if not used:
             return []
@@ -302,7 +301,7 @@ class Translator:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
             memories = self._memories(self._encode(heard), heard)
-            found = score_rows(self._models(), memories, rows, tokens, self.options, eos=text.eos, pad=text.pad)
+            found = score_rows(self._models(), memories, rows, tokens, self.options)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
@@ -345,8 +344,7 @@ class Translator:
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
         # What is drawn of a recording follows from its samples, whichever batch it is in.
         keys = [zlib.crc32(np.ascontiguousarray(waveform).data) for waveform in waveforms]
-        marks = {"eos": text.eos, "pad": text.pad, "unk": text.unk}
-        found = decode_rows(self._models(), memories, sources, forced, self.options, **marks, keys=keys)
+        found = decode_rows(self._models(), memories, sources, forced, self.options, keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

@@ -16,7 +16,7 @@ from functools import partial
 
 from torch import Tensor
 
-from st.decoding.alignment import align, join_spans
+from st.decoding.alignment import align
 from st.errors import DecodingError
 from st.text.ctc_vocabulary import CtcVocabulary
 
@@ -85,9 +85,11 @@ def time_words(
     spans = align(logits, labels)
     found = []
     for word, place in zip(words, places, strict=True):
-        heard = join_spans([span for span in spans[place] if span.label != vocabulary.delimiter])
-        start, end = round(heard.start * frame_s, 3), round(heard.end * frame_s, 3)
-        found.append(TimedText(text[word.start : word.end], start, end, heard.confidence, word.start))
+        heard = [span for span in spans[place] if span.label != vocabulary.delimiter]
+        frames = [span.end - span.start for span in heard]
+        confidence = sum(span.confidence * count for span, count in zip(heard, frames, strict=True)) / sum(frames)
+        start, end = round(heard[0].start * frame_s, 3), round(heard[-1].end * frame_s, 3)
+        found.append(TimedText(text[word.start : word.end], start, end, confidence, word.start))
     return found
 
 

@@ -23,6 +23,8 @@ from st.errors import ConfigError
 from st.text.languages import LANGUAGES, Language, canonical, in_order, is_code, lookup
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+PAD, EOS, UNK = 1, 2, 3
+"""Ids of padding, of the end of sentence, which also starts every decoder input, and of what no piece can write."""
 MASK = "<mask>"
 _BATCH = 4_000
 """Texts whose pieces are in memory at a time."""
@@ -46,7 +48,7 @@ class TextVocabulary:
         languages: Those that can be written: the dictionary has their tag.
     """
 
-    bos, pad, eos, unk = 0, 1, 2, 3
+    bos, pad, eos, unk = 0, PAD, EOS, UNK
 
     def __init__(self, model_path: Path | str, symbols: Sequence[str], lang_tag_format: str = "<lang:{}>") -> None:
         """Join a SentencePiece model and the symbols of a dictionary (without the four specials).

@@ -15,7 +15,8 @@ from ngram_oracle import stand_in
 
 from st.cli import main
 from st.commands.recordings import run_recordings
-from st.decoding import BeamOptions, PrefixOptions
+from st.decoding.ctc_prefix import PrefixOptions
+from st.decoding.options import BeamOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
 from st.inference.letters import possible_labels
