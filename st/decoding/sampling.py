@@ -16,8 +16,8 @@ from torch import Tensor
 from st.decoding.beam_search import Search, as_lists
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.scorer import TokenScorer
-from st.errors import ConfigError
 from st.modules.model import Encoded, SpeechTranslator
+from st.options import check_fields
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -37,12 +37,12 @@ class SamplingOptions(BeamOptions):
             ConfigError: If one is out of range.
         """
         BeamOptions.__post_init__(self)
-        if self.top_k < 0:
-            raise ConfigError(f"`top_k` is {self.top_k}; expected at least 0")
-        if not 0.0 <= self.top_p <= 1.0:
-            raise ConfigError(f"`top_p` is {self.top_p}; expected from 0 to 1")
-        if not -(2**63) <= self.seed < 2**64:  # as torch takes them
-            raise ConfigError(f"`seed` is {self.seed}; expected from -2^63 to 2^64 - 1")
+        check_fields(
+            self,
+            ("top_k", self.top_k >= 0, "at least 0"),
+            ("top_p", 0 <= self.top_p <= 1, "from 0 to 1"),
+            ("seed", -(2**63) <= self.seed < 2**64, "from -2^63 to 2^64 - 1"),  # as torch takes them
+        )
 
 
 class _Sampling(Search):
