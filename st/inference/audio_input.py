@@ -9,6 +9,7 @@ import io
 import logging
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -150,13 +151,10 @@ def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) 
 
 def _checked_rate(sample_rate: int) -> int:
     least, most = SAMPLE_RATES
-    try:
-        rate = -1 if isinstance(sample_rate, bool) else operator.index(sample_rate)
-    except TypeError:
-        rate = -1
-    if not least <= rate <= most:
-        raise TypeError(f"sample_rate is {sample_rate!r}; expected an integer from {least} to {most}")
-    return rate
+    with suppress(TypeError):
+        if least <= operator.index(sample_rate) <= most:
+            return operator.index(sample_rate)
+    raise TypeError(f"sample_rate is {sample_rate!r}; expected an integer from {least} to {most}")
 
 
 def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:

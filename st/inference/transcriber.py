@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,33 +130,34 @@ class Transcriber:
         unheard = [blank >= SURE for blank in least_blank(logits, encoded.lengths)]
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
-        found = self._transcripts(encoded, logits, spoken)
-        found = [dataclasses.replace(one, unheard=sure) for one, sure in zip(found, unheard, strict=True)]
-        if not self.options.times:
-            return found
-        lengths = encoded.lengths.tolist()
-        return [
-            dataclasses.replace(transcript, words=self._times(transcript.text, logits[row, : lengths[row]], code))
-            for row, (transcript, code) in enumerate(zip(found, self._spoken(len(found), spoken), strict=True))
-        ]
+        if self.options.language is not None:
+            spoken = [self.options.language] * len(logits)
+        found = []
+        for row, (text, truncated) in enumerate(self._texts(encoded, logits, spoken)):
+            words = None
+            if self.options.times:
+                frames = logits[row, : int(encoded.lengths[row])]
+                words = self._times(text, frames, None if spoken is None else spoken[row])
+            found.append(Transcript(text, words, truncated, unheard[row]))
+        return found
 
-    def _transcripts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[Transcript]:
+    def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[tuple[str, bool]]:
+        """Return what was said in each utterance, and whether the length limit cut it off."""
         options = self.options
         if options.decoder is not None:
-            if options.language is not None:
-                spoken = [options.language] * len(logits)
             if spoken is None:
                 raise DecodingError("the decoder needs to know the language that is spoken")
             return self._written(encoded, logits, spoken, options.decoder)
         if options.search is not None:
             found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
-            return [Transcript(self.ctc.decode(hypotheses[0].labels, collapse=False)) for hypotheses in found]
-        labels = ctc_greedy(logits, encoded.lengths)
-        return [Transcript(self.ctc.decode(sequence, collapse=False)) for sequence in labels]
+            labels: list[Sequence[int]] = [hypotheses[0].labels for hypotheses in found]
+        else:
+            labels = [*ctc_greedy(logits, encoded.lengths)]
+        return [(self.ctc.decode(sequence, collapse=False), False) for sequence in labels]
 
     def _written(
         self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
-    ) -> list[Transcript]:
+    ) -> list[tuple[str, bool]]:
         """Let the decoder write, judged by the CTC head."""
         text, memory = self.text, self.model.adapt(encoded)
         if text is None:
@@ -182,14 +184,8 @@ class Transcriber:
                     always=tags[part][:, None].tolist(),
                 )
             found = beam_search(self.model, memory.select(rows), tags[part], best_only, scorer=scorer)
-            written += [Transcript(text.decode(best.tokens), truncated=best.truncated) for [best] in found]
+            written += [(text.decode(best.tokens), best.truncated) for [best] in found]
         return written
-
-    def _spoken(self, number: int, spoken: Sequence[str] | None) -> Sequence[str | None]:
-        """Return what is spoken in each of so many utterances, as far as anybody has said so."""
-        if self.options.language is not None or spoken is None:
-            return [self.options.language] * number
-        return spoken
 
     def _times(self, text: str, logits: Tensor, language: str | None) -> tuple[TimedText, ...]:
         if not self.ctc.spell(text, language):
@@ -204,7 +200,4 @@ class Transcriber:
 
 def frame_seconds(model: SpeechTranslator) -> float:
     """Return the seconds from one frame of the encoder to the next."""
-    samples = 1
-    for _, _, stride in model.config.encoder.conv_layers:
-        samples *= stride
-    return samples / SAMPLE_RATE
+    return math.prod(stride for _, _, stride in model.config.encoder.conv_layers) / SAMPLE_RATE

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -37,13 +36,8 @@ BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
 
 
-class Rescoring(Protocol):
-    """Chooses anew among translations; see :mod:`st.inference.rescoring`."""
-
-    def __call__(
-        self, first: Translator, waveforms: Sequence[Waveform], results: Sequence[DecodedUtterance]
-    ) -> list[DecodedUtterance]:
-        """Return the results of a batch with their translations in another order."""
+Rescoring = Callable[["Translator", Sequence[Waveform], Sequence[DecodedUtterance]], list[DecodedUtterance]]
+"""Returns the results of a batch with their translations in another order; see :mod:`st.inference.rescoring`."""
 
 
 class Translator:
@@ -239,7 +233,7 @@ class Translator:
         reasons = [self._unusable(waveform) for waveform in waveforms]
         usable = [n for n, reason in enumerate(reasons) if reason is None]
         transcripts: dict[int, Transcript] = {}
-        nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
+        nbest: list[dict[str, list[Translation]]] = [{} for _ in waveforms]
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 heard = [waveforms[n] for n in usable]
@@ -255,8 +249,7 @@ class Translator:
                 for (row, code), found in zip(rows, self._translations(heard, memories, rows), strict=True):
                     nbest[usable[row]][code] = found
         results = [
-            self._result(transcripts.get(n), nbest[n]) if reason is None else self._empty(reason, target_languages[n])
-            for n, reason in enumerate(reasons)
+            self._result(reason, transcripts.get(n), nbest[n], target_languages[n]) for n, reason in enumerate(reasons)
         ]
         return results if self.rescorer is None else self.rescorer(self, waveforms, results)
 
@@ -268,10 +261,7 @@ class Translator:
             ConfigError: If the model has no tag for the language.
             DecodingError: If the model cannot translate, or the recording is too short for one frame.
         """
-        waveform = load_waveform(audio, sample_rate=sample_rate)
-        if len(waveform) < self._min_samples:
-            raise DecodingError("nothing to score: the recording is too short for one frame")
-        return self.score_batch([waveform], [(0, to, text)])[0]
+        return self.score_batch([load_waveform(audio, sample_rate=sample_rate)], [(0, to, text)])[0]
 
     def score_batch(
         self, waveforms: Sequence[Waveform], targets: Sequence[tuple[int, str, str | Sequence[int]]]
@@ -358,12 +348,21 @@ class Translator:
             hypothesis.token_scores,
         )
 
-    @staticmethod
-    def _result(transcript: Transcript | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
-        best = {code: found[0].text for code, found in nbest.items()}
-        if transcript is None:
-            return DecodedUtterance(None, best, nbest)
-        reason = None if transcript.text or best else "no_speech"
+    def _result(
+        self,
+        reason: str | None,
+        transcript: Transcript | None,
+        nbest: Mapping[str, Sequence[Translation]],
+        codes: Sequence[str],
+    ) -> DecodedUtterance:
+        """Join what was found; where there is a reason for no text, all texts are empty."""
+        best = {code: nbest[code][0].text if reason is None else "" for code in codes}
+        if self._transcriber is None:
+            return DecodedUtterance(None, best, nbest, reason=reason)
+        if transcript is None or reason is not None:
+            transcript = Transcript("", () if self._transcriber.options.times else None)
+        if reason is None and not transcript.text and not best:
+            reason = "no_speech"
         return DecodedUtterance(
             transcript.text, best, nbest, reason=reason, words=transcript.words, truncated=transcript.truncated
         )
@@ -373,12 +372,6 @@ class Translator:
         if len(waveform) < self._min_samples:
             return "too_short" if len(waveform) else "empty_audio"
         return None if self.keep_all else unheard(waveform)
-
-    def _empty(self, reason: str, codes: Sequence[str]) -> DecodedUtterance:
-        if self._transcriber is None:
-            return DecodedUtterance(None, dict.fromkeys(codes, ""), reason=reason)
-        words = () if self._transcriber.options.times else None
-        return DecodedUtterance("", dict.fromkeys(codes, ""), reason=reason, words=words)
 
 
 def _check_as_many(
