@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, run_recordings
 
 if TYPE_CHECKING:
-    from st.commands.recordings import Layout
     from st.inference import TranscriptOptions
 
 DESCRIPTION = """\
@@ -78,22 +77,9 @@ def run(args: argparse.Namespace) -> int:
     # What the command line got wrong is said before a large model is read.
     settle_files(args, FORMATS)
     _check_usage(args)
-    options = _options(args)
-
-    from st.inference import load_translator
-    from st.kernels.settings import tune
-
-    tune(args.threads)
-    translator = load_translator(
-        args.checkpoint,
-        data_dir=args.data,
-        device=args.device,
-        dtype=args.dtype,
-        transcripts=options,
-        keep_all=args.keep_all,
-    )
+    translator = load_model(args, transcripts=_options(args))
     translator.check_transcribes()
-    return run_recordings(args, translator, [], _layout(args))
+    return run_recordings(args, translator, [], args.times)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -145,13 +131,3 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
         decoder=decoder,
         data_dir=args.data,
     )
-
-
-def _layout(args: argparse.Namespace) -> Layout | None:
-    """Return how results with times are written; None for those without."""
-    if args.times is None:
-        return None
-    from st.inference.timed_formats import HEADERS, TIMED_FORMATS, timed_pieces
-
-    formatter, unit = TIMED_FORMATS[args.format], args.times
-    return HEADERS.get(args.format, ""), lambda result, _, single: formatter(result, timed_pieces(result, unit), single)

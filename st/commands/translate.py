@@ -10,6 +10,7 @@ from st.commands.recordings import (
     FORMATS,
     add_ensemble_argument,
     add_recording_arguments,
+    load_model,
     run_recordings,
     warn_untrained,
 )
@@ -114,22 +115,12 @@ def run(args: argparse.Namespace) -> int:
 
     from st.inference import load_translator
     from st.inference.load import require_checkpoint
-    from st.kernels.settings import tune
 
     options = _options(args)
     rescoring = _rescoring(args)
     if args.rescore is not None:
         require_checkpoint(args.rescore)
-    tune(args.threads)
-    translator = load_translator(
-        args.checkpoint,
-        data_dir=args.data,
-        device=args.device,
-        dtype=args.dtype,
-        options=options,
-        ensemble=args.ensemble,
-        keep_all=args.keep_all,
-    )
+    translator = load_model(args, options=options, ensemble=args.ensemble)
     translator.check_languages(targets)
     warn_untrained(translator, targets)
     if rescoring is not None:
