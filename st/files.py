@@ -32,11 +32,6 @@ def named_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def without_links(path: str, flags: int) -> int:
-    """Open a file whose name is known beforehand; an ``opener`` that fails at a link that somebody put there."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
-
-
 @contextmanager
 def atomic_write(path: Path | str, mode: str = "w", *, follow_links: bool = False) -> Iterator[IO[Any]]:
     """Open a temporary file that takes the name ``path`` only when the block ends without an error.

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
+from decoding_models import collapse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st.decoding.alignment import LabelSpan, align
-from st.decoding.ctc import collapse
 from st.errors import DecodingError
 
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from decoding_models import CONFIG, make_memory, make_model
+from decoding_models import CONFIG, collapse, make_memory, make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from st.decoding.beam_search import beam_search
-from st.decoding.ctc import collapse
 from st.decoding.ctc_prefix_score import CtcPrefixScorer
 from st.decoding.joint import MOST_UNHEARD, JointScorer
 from st.decoding.options import BeamOptions, Hypothesis
