@@ -5,7 +5,7 @@ Legend: N recordings, R targets, each of one of the recordings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.rescoring import score_targets
 from st.decoding.sampling import SamplingOptions, sample
+from st.decoding.scorer import TokenScorer
 from st.modules.config import ModelConfig
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -50,6 +51,7 @@ def decode_rows(
     forced: Tensor,
     options: BeamOptions,
     keys: Sequence[int] | None = None,
+    scorer: Callable[[slice], TokenScorer] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search, or draw if the options are :class:`SamplingOptions`; errors as :func:`beam_search`.
 
@@ -60,6 +62,7 @@ def decode_rows(
         forced: As for :func:`beam_search`, of each target.
         options: How to decode.
         keys: Of each recording the number that its draws follow from, ``(N,)``; see :func:`sample`. Its place if None.
+        scorer: Makes what :func:`beam_search` takes as ``scorer``, for the targets of a part.
 
     Returns:
         Hypotheses of each target.
@@ -71,7 +74,7 @@ def decode_rows(
             own = [row if keys is None else keys[row] for row in rows[part].tolist()]
             found += sample(models, chosen, forced[part], options, own)
         else:
-            found += beam_search(models, chosen, forced[part], options)
+            found += beam_search(models, chosen, forced[part], options, scorer and scorer(part))
     return found
 
 

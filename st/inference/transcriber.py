@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
-from st.decoding.beam_search import beam_search
 from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
-from st.decoding.parts import parts, search_numbers
+from st.decoding.parts import decode_rows
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
 from st.inference.word_times import TimedText, time_words
@@ -132,12 +131,11 @@ class Transcriber:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
         if self.options.language is not None:
             spoken = [self.options.language] * len(logits)
+        lengths = encoded.lengths.tolist()
         found = []
         for row, (text, truncated) in enumerate(self._texts(encoded, logits, spoken)):
-            words = None
-            if self.options.times:
-                frames = logits[row, : int(encoded.lengths[row])]
-                words = self._times(text, frames, None if spoken is None else spoken[row])
+            code = None if spoken is None else spoken[row]
+            words = self._times(text, logits[row, : lengths[row]], code) if self.options.times else None
             found.append(Transcript(text, words, truncated, unheard[row]))
         return found
 
@@ -169,23 +167,22 @@ class Transcriber:
             """Spell the text behind a tag with the CTC head's letters."""
             return self.ctc.encode(text.decode(tokens), codes.get(next(iter(tokens), -1)))
 
+        def scorer(part: slice) -> JointScorer:
+            """Let the CTC head judge the utterances of a part."""
+            return JointScorer(
+                logits[part],
+                encoded.lengths[part],
+                labels_of,
+                weight=options.joint_ctc_weight,
+                candidates=2 * options.beam,
+                always=tags[part][:, None].tolist(),
+            )
+
+        rows = torch.arange(len(logits), device=logits.device)
         best_only = dataclasses.replace(options, nbest=1)
-        written = []
-        for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
-            rows = torch.arange(len(logits), device=logits.device)[part]
-            scorer = None
-            if options.joint_ctc_weight:
-                scorer = JointScorer(
-                    logits[part],
-                    encoded.lengths[part],
-                    labels_of,
-                    weight=options.joint_ctc_weight,
-                    candidates=2 * options.beam,
-                    always=tags[part][:, None].tolist(),
-                )
-            found = beam_search(self.model, memory.select(rows), tags[part], best_only, scorer=scorer)
-            written += [(text.decode(best.tokens), best.truncated) for [best] in found]
-        return written
+        judge = scorer if options.joint_ctc_weight else None
+        found = decode_rows([self.model], [memory], rows, tags, best_only, scorer=judge)
+        return [(text.decode(best.tokens), best.truncated) for [best] in found]
 
     def _times(self, text: str, logits: Tensor, language: str | None) -> tuple[TimedText, ...]:
         if not self.ctc.spell(text, language):
