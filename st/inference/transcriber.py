@@ -24,6 +24,7 @@ from st.decoding.options import BeamOptions
 from st.decoding.parts import decode_rows
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
+from st.inference.results import DecodedUtterance
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -68,19 +69,6 @@ class TranscriptOptions:
             raise ConfigError("a language model needs a search; the best path does not ask it")
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What was said in one utterance."""
-
-    text: str
-    words: tuple[TimedText, ...] | None = None
-    """When, if that was asked for."""
-    truncated: bool = False
-    """Whether the length limit cut off what the decoder wrote."""
-    unheard: bool = False
-    """Whether the CTC head is sure that nobody speaks: its blank has probability :data:`SURE` at every frame."""
-
-
 class Transcriber:
     """Transcribes what the encoder has made of utterances.
 
@@ -114,8 +102,8 @@ class Transcriber:
             if options.language is not None:
                 text.language_id(options.language)
 
-    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[Transcript]:
-        """Transcribe a batch.
+    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[DecodedUtterance]:
+        """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
 
         Args:
             encoded: What the encoder made of it.
@@ -126,7 +114,7 @@ class Transcriber:
             DecodingError: If it is to write and nobody says in which language, or the CTC head's scores are not finite.
         """
         logits = self.model.ctc_logits(encoded)
-        unheard = [blank >= SURE for blank in least_blank(logits, encoded.lengths)]
+        blanks = least_blank(logits, encoded.lengths)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
         if self.options.language is not None:
@@ -136,7 +124,8 @@ class Transcriber:
         for row, (text, truncated) in enumerate(self._texts(encoded, logits, spoken)):
             code = None if spoken is None else spoken[row]
             words = self._times(text, logits[row, : lengths[row]], code) if self.options.times else None
-            found.append(Transcript(text, words, truncated, unheard[row]))
+            reason = "no_speech" if blanks[row] >= SURE else None
+            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated))
         return found
 
     def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[tuple[str, bool]]:

@@ -5,6 +5,7 @@ Legend: N utterances, T samples, R targets.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
 from st.inference.results import DecodedUtterance, Translation
-from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
+from st.inference.transcriber import Transcriber, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
@@ -232,7 +233,7 @@ class Translator:
             _check_finite(number, waveform)
         reasons = [self._unusable(waveform) for waveform in waveforms]
         usable = [n for n, reason in enumerate(reasons) if reason is None]
-        transcripts: dict[int, Transcript] = {}
+        transcripts: dict[int, DecodedUtterance] = {}
         nbest: list[dict[str, list[Translation]]] = [{} for _ in waveforms]
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
@@ -242,7 +243,7 @@ class Translator:
                     languages = None if spoken is None else [spoken[n] for n in usable]
                     transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
                     for n, transcript in transcripts.items():
-                        reasons[n] = None if self.keep_all or not transcript.unheard else "no_speech"
+                        reasons[n] = None if self.keep_all else transcript.reason
                 left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
                 rows = [(row, code) for row, n in left for code in dict.fromkeys(target_languages[n])]
                 memories = self._memories(encoded, heard) if rows else []
@@ -351,7 +352,7 @@ class Translator:
     def _result(
         self,
         reason: str | None,
-        transcript: Transcript | None,
+        transcript: DecodedUtterance | None,
         nbest: Mapping[str, Sequence[Translation]],
         codes: Sequence[str],
     ) -> DecodedUtterance:
@@ -360,12 +361,10 @@ class Translator:
         if self._transcriber is None:
             return DecodedUtterance(None, best, nbest, reason=reason)
         if transcript is None or reason is not None:
-            transcript = Transcript("", () if self._transcriber.options.times else None)
-        if reason is None and not transcript.text and not best:
-            reason = "no_speech"
-        return DecodedUtterance(
-            transcript.text, best, nbest, reason=reason, words=transcript.words, truncated=transcript.truncated
-        )
+            transcript = DecodedUtterance("", {}, words=() if self._transcriber.options.times else None)
+        if not transcript.transcript and not best:
+            reason = reason or "no_speech"
+        return dataclasses.replace(transcript, translations=best, nbest=nbest, reason=reason)
 
     def _unusable(self, waveform: Waveform) -> str | None:
         """Return why there is no text to expect of a recording; None if it is decoded."""
