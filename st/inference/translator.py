@@ -246,9 +246,10 @@ class Translator:
                         reasons[n] = None if self.keep_all else transcript.reason
                 left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
                 rows = [(row, code) for row, n in left for code in dict.fromkeys(target_languages[n])]
-                memories = self._memories(encoded, heard) if rows else []
-                for (row, code), found in zip(rows, self._translations(heard, memories, rows), strict=True):
-                    nbest[usable[row]][code] = found
+                if rows:
+                    found = self._translations(heard, self._memories(encoded, heard), rows)
+                    for (row, code), translations in zip(rows, found, strict=True):
+                        nbest[usable[row]][code] = translations
         results = [
             self._result(reason, transcripts.get(n), nbest[n], target_languages[n]) for n, reason in enumerate(reasons)
         ]
@@ -328,8 +329,6 @@ class Translator:
         self, waveforms: Sequence[Waveform], memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]
     ) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
-        if not rows:
-            return []
         text = self._text()
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
