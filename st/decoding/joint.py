@@ -95,8 +95,7 @@ class JointScorer(TokenScorer):
         always = self._always.to(chosen.device)[self._utterances().to(chosen.device)]
         chosen = torch.cat([always, chosen], dim=1)  # (R, K)
         attention = logits.gather(1, chosen) - log_norm[:, None]
-        gains = torch.tensor(self._gains(chosen.tolist()), device=logits.device)
-        unheard = torch.tensor(self._unheard(chosen.tolist()), device=logits.device)
+        gains, unheard = (torch.tensor(found, device=logits.device) for found in self._judge(chosen.tolist()))
         mixed = torch.where(unheard > 0, attention, (1 - self._weight) * attention + self._weight * gains)
         if self._weight > 0 and len(self._rows[0].tokens) >= always.size(1) - 1:  # behind all that may be forced
             mixed = mixed.masked_fill(unheard > MOST_UNHEARD, -math.inf)
@@ -132,8 +131,12 @@ class JointScorer(TokenScorer):
         added = [row.labels if suffix is None else suffix for row, suffix in zip(self._rows, suffixes, strict=True)]
         self._paths = self._ctc.advance(self._paths, utterances, last, added)
 
-    def _gains(self, chosen: list[list[int]]) -> list[list[float]]:
-        """Return what each candidate adds to the prefix score of its row, and remember what it makes of the row."""
+    def _judge(self, chosen: list[list[int]]) -> tuple[list[list[float]], list[list[int]]]:
+        """Judge the candidates of each row, and remember what each makes of its row.
+
+        Returns:
+            What each adds to the prefix score, and :attr:`_Row.unheard` with it, 0 for the end of sentence.
+        """
         for row, candidates in zip(self._rows, chosen, strict=True):
             row.children = {token: self._child(row, token) for token in candidates if token != EOS}
         children = [(number, child) for number, row in enumerate(self._rows) for child in row.children.values()]
@@ -142,24 +145,18 @@ class JointScorer(TokenScorer):
         for (_, child), growth in zip(children, growths, strict=True):
             child.score = scores[growth]
         ends = self._ctc.ends(self._paths, self._utterances()).tolist()
-        gains = []
+        gains, unheard = [], []
         for row, end, candidates in zip(self._rows, ends, chosen, strict=True):
             after = [end if token == EOS else row.children[token].score for token in candidates]
             gains.append([score - row.score if score > -math.inf else score for score in after])
-        return gains
+            unheard.append([0 if token == EOS else row.children[token].unheard for token in candidates])
+        return gains, unheard
 
     def _child(self, row: _Row, token: int) -> _Row:
         tokens = (*row.tokens, token)
         labels = tuple(self._labels_of(tokens))
         unheard = row.unheard + 1 if row.tokens and labels == row.labels else 0
         return _Row(row.utterance, tokens, labels, unheard=unheard)
-
-    def _unheard(self, chosen: list[list[int]]) -> list[list[int]]:
-        """Return :attr:`_Row.unheard` of what each candidate of :meth:`_gains` makes of its row; 0 for the end."""
-        return [
-            [row.children[token].unheard if token in row.children else 0 for token in candidates]
-            for row, candidates in zip(self._rows, chosen, strict=True)
-        ]
 
     def _growth(self, number: int, labels: Labels) -> tuple[int, Labels]:
         """Return the prefix to start from and what to add; behind the rows stand the empty prefixes of each."""
