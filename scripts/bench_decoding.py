@@ -134,7 +134,8 @@ def run_ours(args: Namespace, tokens: int, totals: dict[str, float]) -> list[lis
     """Translate with this project's model and beam search."""
     from st.checkpoints.assemble import build_model
     from st.checkpoints.loading import read_contents
-    from st.decoding import BeamOptions, beam_search
+    from st.decoding.beam_search import beam_search
+    from st.decoding.options import BeamOptions
     from st.inference.precision import autocast, convert_products, pack
 
     small = args.side.endswith("32k")

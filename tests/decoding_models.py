@@ -47,3 +47,8 @@ def make_memory(num: int, seed: int = 1) -> Encoded:
 def make_prefix(num: int, seed: int = 2) -> Tensor:
     """A first target token for each sentence, ``(num,)``."""
     return torch.randint(4, CONFIG.decoder.vocab_size, (num,), generator=torch.Generator().manual_seed(seed))
+
+
+def collapse(path: list[int]) -> list[int]:
+    """Merge repeated labels of a path through the CTC head, then drop the blank, label 0."""
+    return [label for before, label in zip([-1, *path], path, strict=False) if label not in (before, 0)]

@@ -149,7 +149,8 @@ def tree(folder: Path) -> None:
     """Write a tree with few and short recordings, a model to trim, and a language model."""
     make_tree(folder, train=2, dev=2, directions=("de_en",), speakers=1)
     (folder / "mbart.model").write_bytes(ref.make_spm(60))
-    trim_sentencepiece((folder / "mbart.model").read_bytes(), ["speech"], num_appended=3)[1].save(folder / "trim.json")
+    _, trimmed = trim_sentencepiece((folder / "mbart.model").read_bytes(), ["speech"], num_appended=3)
+    (folder / "trim.json").write_text(trimmed.to_json(), encoding="utf-8")
     (folder / "lm.arpa").write_text(
         "\\data\\\nngram 1=5\nngram 2=2\n\n\\1-grams:\n-1.0\t<unk>\n-99\t<s>\t-0.3\n-1.2\t</s>\n-0.9\trot\t-0.2\n"
         "-1.1\tbaum\t-0.1\n\n\\2-grams:\n-0.5\t<s> rot\n-0.4\trot baum\n\n\\end\\\n", encoding="utf-8")  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
+from typing import Any
 
 from st.errors import UsageError, with_flags
 
@@ -24,6 +25,16 @@ FLAGS = {
     "weight": "rescore_weight",
 }
 """Fields of options whose flags have other names."""
+
+
+Option = tuple[str, Callable[[str], Any], str, Any, str]
+"""An option with a value: its flag, the type, what stands for the value in the help, the default, and the help."""
+
+
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    """Declare options, in this order."""
+    for flag, kind, metavar, default, text in options:
+        parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=text)
 
 
 def in_flags(message: str, options: Container[str]) -> str:

@@ -10,16 +10,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from st.commands.options import add_compute_arguments, add_overwrite_argument
 from st.commands.recording_files import OTHER_NAMES, STDIN
+from st.errors import AudioError, StError
 
 if TYPE_CHECKING:
     from st.inference import DecodedUtterance, Translation, Translator
-    from st.inference.recordings import Formatter, RecordingResult
-
-    Layout = tuple[str, Formatter]
+    from st.inference.recordings import SkippedRecording
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +105,24 @@ def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "
             )
 
 
+def load_model(args: argparse.Namespace, **options: Any) -> Translator:
+    """Load the model of ``--checkpoint``; ``options`` are those of :func:`st.load_translator` that a command has alone."""
+    from st.inference import load_translator
+    from st.kernels.settings import tune
+
+    tune(args.threads)
+    return load_translator(
+        args.checkpoint,
+        data_dir=args.data,
+        device=args.device,
+        dtype=args.dtype,
+        keep_all=args.keep_all,
+        **options,
+    )
+
+
 def run_recordings(
-    args: argparse.Namespace, translator: Translator, targets: Sequence[str], layout: Layout | None = None
+    args: argparse.Namespace, translator: Translator, targets: Sequence[str], times: str | None = None
 ) -> int:
     """Decode the recordings, write the results, list the bad ones; return the exit code.
 
@@ -115,23 +130,25 @@ def run_recordings(
         args: Of the command.
         translator: The model.
         targets: Target languages; none to transcribe.
-        layout: First line and formatter, instead of those of ``--format``.
+        times: ``word`` or ``segment``, to write when each was said.
     """
     from st.console import progress
-    from st.inference.recordings import FORMATS as FORMATTERS
-    from st.inference.recordings import decode_recordings, header
+    from st.inference.formats import layout
+    from st.inference.recordings import SkippedRecording, decode_recordings
 
-    results = decode_recordings(translator, [(name, _source(name)) for name in args.audio], targets)
-    first, formatter = layout or (header(args.format, targets), FORMATTERS[args.format])
+    sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
+    results = decode_recordings(translator, sources, targets)
+    first, formatter = layout(args.format, targets, times)
+    single = bool(args.files) or len(args.audio) == 1
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
-    failed = []
+    failed: list[SkippedRecording] = []
     with _ended_by_sigterm(), _writer(args) as write:
         for number, result in enumerate(progress(results, total=len(args.audio), unit="file", hidden=to_terminal)):
-            if result.decoded is None:
+            if isinstance(result, SkippedRecording):
                 failed.append(result)
                 continue
             _warn(result.name, result.decoded, targets)
-            write(number, first + formatter(result, targets, bool(args.files) or len(args.audio) == 1))
+            write(number, first + formatter(result, single))
             first = first if args.files else ""
         if len(failed) == len(args.audio):
             raise _all_failed(failed)
@@ -144,22 +161,16 @@ def run_recordings(
     return SKIPPED if failed else 0
 
 
-def _all_failed(failed: Sequence[RecordingResult]) -> Exception:
-    from st.errors import AudioError
-
-    if len(failed) == 1 and failed[0].error is not None:
+def _all_failed(failed: Sequence[SkippedRecording]) -> StError:
+    if len(failed) == 1:
         return failed[0].error
     listed = "; ".join(f"{result.name}: {_reason(result)}" for result in failed)
     return AudioError(f"none of {len(failed)} recordings can be used: {listed}")
 
 
-def _reason(result: RecordingResult) -> str:
+def _reason(result: SkippedRecording) -> str:
     """Return why there is no result, without the name that many messages begin with."""
     return str(result.error).removeprefix(f"{result.name}: ")
-
-
-def _source(name: str) -> str | BinaryIO:
-    return sys.stdin.buffer if name == STDIN else name
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, run_recordings
 
 if TYPE_CHECKING:
-    from st.commands.recordings import Layout
     from st.inference import TranscriptOptions
 
 DESCRIPTION = """\
@@ -40,6 +40,17 @@ LM_WEIGHT = 0.5
 LABEL_FLOOR = -12.0
 """Letters less probable than e^-12 at a frame are not tried there: the search is several times faster."""
 
+BEAM_HELP = f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)"
+JOINT_HELP = "let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang"
+SEARCH: tuple[Option, ...] = (
+    ("--lang", str, "CODE", None, "language that is spoken, such as fr: letters of other scripts are left out"),
+    ("--beam", int, "N", None, BEAM_HELP),
+    ("--lm", Path, "FILE", None, "n-gram language model, ARPA or KenLM binary"),
+    ("--lm-weight", float, "X", None, f"its weight (default: {LM_WEIGHT})"),
+    ("--label-bonus", float, "X", None, "added per letter, with --lm (default: 0)"),
+    ("--joint-ctc-weight", float, "W", None, JOINT_HELP),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -48,29 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, FORMATS, FORMATS_HELP + "; srt, vtt: subtitles of one recording, with --times (default: segment)"
     )
     parser.add_argument(
-        "--lang", metavar="CODE", help="language that is spoken, such as fr: letters of other scripts are left out"
-    )
-    parser.add_argument(
         "--times",
         choices=("word", "segment"),
         help="when each word, or each stretch between pauses, was said, in seconds; tsv and json also tell how sure the "
         "model is of it",
     )
-    parser.add_argument(
-        "--beam",
-        type=int,
-        metavar="N",
-        help=f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)",
-    )
-    parser.add_argument("--lm", type=Path, metavar="FILE", help="n-gram language model, ARPA or KenLM binary")
-    parser.add_argument("--lm-weight", type=float, metavar="X", help=f"its weight (default: {LM_WEIGHT})")
-    parser.add_argument("--label-bonus", type=float, metavar="X", help="added per letter, with --lm (default: 0)")
-    parser.add_argument(
-        "--joint-ctc-weight",
-        type=float,
-        metavar="W",
-        help="let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang",
-    )
+    add_options(parser, SEARCH)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,22 +72,9 @@ def run(args: argparse.Namespace) -> int:
     # What the command line got wrong is said before a large model is read.
     settle_files(args, FORMATS)
     _check_usage(args)
-    options = _options(args)
-
-    from st.inference import load_translator
-    from st.kernels.settings import tune
-
-    tune(args.threads)
-    translator = load_translator(
-        args.checkpoint,
-        data_dir=args.data,
-        device=args.device,
-        dtype=args.dtype,
-        transcripts=options,
-        keep_all=args.keep_all,
-    )
+    translator = load_model(args, transcripts=_options(args))
     translator.check_transcribes()
-    return run_recordings(args, translator, [], _layout(args))
+    return run_recordings(args, translator, [], args.times)
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -145,13 +126,3 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
         decoder=decoder,
         data_dir=args.data,
     )
-
-
-def _layout(args: argparse.Namespace) -> Layout | None:
-    """Return how results with times are written; None for those without."""
-    if args.times is None:
-        return None
-    from st.inference.timed_formats import HEADERS, TIMED_FORMATS, timed_pieces
-
-    formatter, unit = TIMED_FORMATS[args.format], args.times
-    return HEADERS.get(args.format, ""), lambda result, _, single: formatter(result, timed_pieces(result, unit), single)

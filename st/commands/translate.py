@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import (
     FORMATS,
     add_ensemble_argument,
     add_recording_arguments,
+    load_model,
     run_recordings,
     warn_untrained,
 )
@@ -36,6 +38,27 @@ examples:
 
 BEAM, RESCORE_WEIGHT = 5, 0.5
 
+SEARCH: tuple[Option, ...] = (
+    ("--beam", int, "N", None, f"hypotheses kept; 1 is greedy (default: {BEAM})"),
+    ("--lenpen", float, "X", 1.0, "length penalty; above 1 favours long (default: 1.0)"),
+    ("--max-len-a", float, "A", 0.0, "at most A * x + B tokens for x memory states (default: 0)"),
+    ("--max-len-b", int, "B", 200, "see --max-len-a (default: 200)"),
+    ("--no-repeat-ngram", int, "N", 0, "no n-gram of this size twice; 0: any (default: 0)"),
+    ("--nbest", int, "N", 1, "translations per language, in --format json, with the score of every piece (default: 1)"),
+)
+DRAWING: tuple[Option, ...] = (
+    ("--top-k", int, "K", None, "draw among the K most probable tokens (default: all)"),
+    ("--top-p", float, "P", None, "draw among the fewest tokens that together have probability P (default: all)"),
+    ("--temperature", float, "T", None, "above 1 draws more, below 1 less at random (default: 1)"),
+    ("--seed", int, "N", None, "the same draws for the same recordings (default: 0)"),
+)
+"""Options that need ``--sample``."""
+CHOOSING: tuple[Option, ...] = (
+    ("--rescore", str, "C", None, "second checkpoint, which helps to choose among the beam's hypotheses"),
+    ("--rescore-weight", float, "W", None, f"its part in the score, 0 to 1 (default: {RESCORE_WEIGHT})"),
+    ("--length-reward", float, "X", 0.0, "added per token when choosing among the beam's hypotheses (default: 0)"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -48,55 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LANG",
         help="target language that the model has learned, such as de, pl or zh-CN; or a,b,c",
     )
-    parser.add_argument("--beam", type=int, metavar="N", help=f"hypotheses kept; 1 is greedy (default: {BEAM})")
-    parser.add_argument(
-        "--lenpen", type=float, default=1.0, metavar="X", help="length penalty; above 1 favours long (default: 1.0)"
-    )
-    parser.add_argument(
-        "--max-len-a",
-        type=float,
-        default=0.0,
-        metavar="A",
-        help="at most A * x + B tokens for x memory states (default: 0)",
-    )
-    parser.add_argument("--max-len-b", type=int, default=200, metavar="B", help="see --max-len-a (default: 200)")
-    parser.add_argument(
-        "--no-repeat-ngram", type=int, default=0, metavar="N", help="no n-gram of this size twice; 0: any (default: 0)"
-    )
-    parser.add_argument(
-        "--nbest",
-        type=int,
-        default=1,
-        metavar="N",
-        help="translations per language, in --format json, with the score of every piece (default: 1)",
-    )
+    add_options(parser, SEARCH)
     parser.add_argument(
         "--sample", action="store_true", help="draw --nbest translations at random instead of searching for the best"
     )
-    parser.add_argument("--top-k", type=int, metavar="K", help="draw among the K most probable tokens (default: all)")
-    parser.add_argument(
-        "--top-p",
-        type=float,
-        metavar="P",
-        help="draw among the fewest tokens that together have probability P (default: all)",
-    )
-    parser.add_argument(
-        "--temperature", type=float, metavar="T", help="above 1 draws more, below 1 less at random (default: 1)"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="the same draws for the same recordings (default: 0)")
-    parser.add_argument(
-        "--rescore", metavar="C", help="second checkpoint, which helps to choose among the beam's hypotheses"
-    )
-    parser.add_argument(
-        "--rescore-weight", type=float, metavar="W", help=f"its part in the score, 0 to 1 (default: {RESCORE_WEIGHT})"
-    )
-    parser.add_argument(
-        "--length-reward",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="added per token when choosing among the beam's hypotheses (default: 0)",
-    )
+    add_options(parser, DRAWING)
+    add_options(parser, CHOOSING)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,22 +94,12 @@ def run(args: argparse.Namespace) -> int:
 
     from st.inference import load_translator
     from st.inference.load import require_checkpoint
-    from st.kernels.settings import tune
 
     options = _options(args)
     rescoring = _rescoring(args)
     if args.rescore is not None:
         require_checkpoint(args.rescore)
-    tune(args.threads)
-    translator = load_translator(
-        args.checkpoint,
-        data_dir=args.data,
-        device=args.device,
-        dtype=args.dtype,
-        options=options,
-        ensemble=args.ensemble,
-        keep_all=args.keep_all,
-    )
+    translator = load_model(args, options=options, ensemble=args.ensemble)
     translator.check_languages(targets)
     warn_untrained(translator, targets)
     if rescoring is not None:
@@ -142,10 +112,6 @@ def run(args: argparse.Namespace) -> int:
             warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
     return run_recordings(args, translator, targets)
-
-
-DRAWING = ("top_k", "top_p", "temperature", "seed")
-"""Options that need ``--sample``."""
 
 
 def _options(args: argparse.Namespace) -> BeamOptions:
@@ -177,11 +143,12 @@ def _options(args: argparse.Namespace) -> BeamOptions:
         "max_len_b": args.max_len_b,
         "no_repeat_ngram": args.no_repeat_ngram,
     }
-    drawing = {name: getattr(args, name) for name in DRAWING if getattr(args, name) is not None}
+    drawing = {flag[2:].replace("-", "_"): flag for flag, *_ in DRAWING}
+    given = {name: getattr(args, name) for name in drawing if getattr(args, name) is not None}
     if args.sample:
-        return SamplingOptions(beam=several, nbest=several, **common, **drawing)
-    if drawing:
-        raise UsageError(f"--{next(iter(drawing)).replace('_', '-')} needs --sample")
+        return SamplingOptions(beam=several, nbest=several, **common, **given)
+    if given:
+        raise UsageError(f"{drawing[next(iter(given))]} needs --sample")
     return BeamOptions(beam=beam, nbest=several, **common)
 
 

@@ -34,19 +34,6 @@ class LabelSpan:
     """Mean probability of the label over its frames."""
 
 
-@dataclass(frozen=True, slots=True)
-class WordSpan:
-    """A run of labels between delimiters."""
-
-    labels: tuple[int, ...]
-    start: int
-    """First frame."""
-    end: int
-    """Frame after the last."""
-    confidence: float
-    """Mean of the labels' confidences, weighted by frames."""
-
-
 def align(logits: Tensor, labels: Sequence[int]) -> list[LabelSpan]:
     """Find the most probable frames of each label of a text.
 
@@ -101,21 +88,3 @@ def _check(logits: Tensor, labels: Sequence[int]) -> None:
         raise DecodingError(
             f"the text needs at least {needed} frames and the audio has {frames}; they do not belong together"
         )
-
-
-def group_words(spans: Sequence[LabelSpan], delimiter: int) -> list[WordSpan]:
-    """Join spans of labels into words; the delimiter belongs to none."""
-    words: list[list[LabelSpan]] = [[]]
-    for span in spans:
-        if span.label == delimiter:
-            words.append([])
-        else:
-            words[-1].append(span)
-    return [join_spans(word) for word in words if word]
-
-
-def join_spans(spans: Sequence[LabelSpan]) -> WordSpan:
-    """Make one span of several, at least one."""
-    frames = sum(span.end - span.start for span in spans)
-    confidence = sum(span.confidence * (span.end - span.start) for span in spans) / frames
-    return WordSpan(tuple(span.label for span in spans), spans[0].start, spans[-1].end, confidence)

@@ -15,7 +15,7 @@ V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
@@ -28,6 +28,7 @@ from st.decoding.scorer import TokenScorer
 from st.errors import DecodingError
 from st.kernels.large_vocabulary import top_tokens
 from st.modules.model import Encoded, SpeechTranslator
+from st.text.vocabulary import EOS, PAD, UNK
 
 
 @dataclass
@@ -75,11 +76,7 @@ def beam_search(
     memory: Encoded | Sequence[Encoded],
     forced: Tensor,
     options: BeamOptions,
-    *,
-    eos: int = 2,
-    pad: int = 1,
-    unk: int = 3,
-    scorer: Callable[..., TokenScorer] = TokenScorer,
+    scorer: TokenScorer | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode a batch.
 
@@ -87,13 +84,10 @@ def beam_search(
         model: The model, in evaluation mode, or several whose probabilities are averaged.
         memory: Adapted encoder states of N sentences (:meth:`SpeechTranslator.adapt`), one per model.
         forced: First target token of each sentence, the language tag, ``(N,)``; or a longer prefix ``(N, P)``, padded
-            on the right with ``pad``; an ``eos`` in it ends the sentence there.
+            on the right with ``PAD``; an ``EOS`` in it ends the sentence there.
         options: See :class:`BeamOptions`.
-        eos: End of sentence, also the first decoder input.
-        pad: Never chosen.
-        unk: Pays ``options.unk_penalty``.
-        scorer: What scores the next tokens, built with the arguments of :class:`TokenScorer`; see
-            :func:`st.decoding.joint.joint_scorer`.
+        scorer: What scores the next tokens of this batch, and of no other: a new :class:`TokenScorer` if None, or a
+            :class:`st.decoding.joint.JointScorer`.
 
     Returns:
         For each sentence ``options.nbest`` hypotheses, best first; fewer if fewer were finished.
@@ -104,7 +98,7 @@ def beam_search(
     models, memories = as_lists(model, memory)
     if forced.size(0) == 0:
         return []
-    return Search(models, memories, forced, options, eos=eos, pad=pad, unk=unk, scorer=scorer).run()
+    return Search(models, memories, forced, options, scorer or TokenScorer()).run()
 
 
 def as_lists(
@@ -127,28 +121,23 @@ class Search:
         memories: Sequence[Encoded],
         forced: Tensor,
         options: BeamOptions,
-        *,
-        eos: int,
-        pad: int,
-        unk: int,
-        scorer: Callable[..., TokenScorer] = TokenScorer,
+        scorer: TokenScorer,
     ) -> None:
-        config = models[0].config.decoder
-        self.options, self.eos, self.pad, self.unk = options, eos, pad, unk
-        self.beam = min(options.beam, config.vocab_size - 1)
+        self.options, self.scorer = options, scorer
+        self.beam = min(options.beam, models[0].config.decoder.vocab_size - 1)
         prefix = forced[:, None] if forced.dim() == 1 else forced
         longest = min(model.config.decoder.max_positions for model in models) - 1
         # Each option limited first: what it asks for may be more than an integer holds.
         lengths = (min(options.max_len_a, longest) * memories[0].lengths + min(options.max_len_b, longest)).long()
         limits: list[int] = lengths.clamp(min=min(options.min_len, longest), max=longest).tolist()
         self.max_limit = max(limits)
-        start = torch.full((len(limits), 1, 1), eos, device=forced.device)
+        start = torch.full((len(limits), 1, 1), EOS, device=forced.device)
         scores = start.new_zeros((len(limits), 1, 0), dtype=torch.float)
         self.beams = _Beams(list(range(len(limits))), start, scores, limits, prefix.tolist())
-        goes_on = [list(takewhile(lambda token: token not in (pad, eos), row)) for row in self.beams.prefix]
+        goes_on = [list(takewhile(lambda token: token not in (PAD, EOS), row)) for row in self.beams.prefix]
         self.shared_steps = min(*map(len, goes_on), *limits)
         self.shared_prefix = prefix[:, : self.shared_steps]
-        self.scorer = scorer(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
+        scorer.start(models, memories, max_length=self.max_limit + 1, temperature=options.temperature)
         self.finished: list[list[Hypothesis]] = [[] for _ in limits]
         # For each sentence at its limit, of each of its rows: whether the model would rather have gone on.
         self.cut: dict[int, list[bool]] = {}
@@ -157,13 +146,13 @@ class Search:
         """Decode until every sentence is done."""
         for step in range(self.max_limit + 1):
             logits, log_norm = self.scorer.step(self.beams.tokens[:, :, -1].flatten())
-            logits[:, self.unk] -= self.options.unk_penalty
+            logits[:, UNK] -= self.options.unk_penalty
             if step < self.shared_steps:
                 self._follow_prefix(logits, log_norm, step)
                 continue
             self._constrain(logits, step)
             scores, tokens, origins = self.candidates(logits, log_norm)
-            ends = (tokens == self.eos) & (scores > -math.inf)  # (N, C)
+            ends = (tokens == EOS) & (scores > -math.inf)  # (N, C)
             found = self._read(scores, origins, ends)
             if self.cut or any(any(sentence.ends) for sentence in found):
                 stay = self._finish(found)
@@ -192,23 +181,23 @@ class Search:
         """Give every token that may not follow a score of minus infinity, in place; what is forced always may."""
         beams, options = self.beams, self.options
         width = beams.tokens.size(1)
-        logits[:, self.pad] = -math.inf
-        only = [prefix[step] if step < len(prefix) and prefix[step] != self.pad else -1 for prefix in beams.prefix]
+        logits[:, PAD] = -math.inf
+        only = [prefix[step] if step < len(prefix) and prefix[step] != PAD else -1 for prefix in beams.prefix]
         free = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
         if max(only) >= 0:
             free = (torch.tensor(only, device=logits.device) < 0).repeat_interleave(width)
         if options.no_repeat_ngram:
-            ban_repeats(logits, beams.tokens.flatten(0, 1), options.no_repeat_ngram, rows=free, spare=self.eos)
+            ban_repeats(logits, beams.tokens.flatten(0, 1), options.no_repeat_ngram, rows=free, spare=EOS)
         if step < min(options.min_len, self.max_limit):
-            logits[:, self.eos] = logits[:, self.eos].masked_fill(free, -math.inf)
+            logits[:, EOS] = logits[:, EOS].masked_fill(free, -math.inf)
         at_limit = [row for row, limit in enumerate(beams.limits) if limit <= step]
         self.cut = {}
         if at_limit:
             index = torch.tensor(at_limit, device=logits.device)
             best = logits.view(len(only), width, -1)[index].argmax(dim=-1)
-            self.cut = dict(zip(at_limit, (best != self.eos).tolist(), strict=True))
+            self.cut = dict(zip(at_limit, (best != EOS).tolist(), strict=True))
         for row in at_limit:
-            only[row] = self.eos
+            only[row] = EOS
         allow_only(logits, [token for token in only for _ in range(width)])
 
     def candidates(self, logits: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor, Tensor]:

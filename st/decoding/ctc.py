@@ -12,11 +12,6 @@ from st.modules.ctc_head import BLANK
 from st.modules.masking import lengths_to_mask
 
 
-def collapse(labels: list[int]) -> list[int]:
-    """Merge repeated labels, then drop the blank."""
-    return [label for before, label in zip([-1, *labels], labels, strict=False) if label not in (before, BLANK)]
-
-
 def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     """Take the best label of every frame, merge repeats and drop blanks.
 

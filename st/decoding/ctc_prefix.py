@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from st.errors import ConfigError
 from st.modules.ctc_head import BLANK
+from st.options import check_fields
 
 NEVER = -math.inf
 Labels = tuple[int, ...]
@@ -55,14 +55,14 @@ class PrefixOptions:
         Raises:
             ConfigError: If one is out of range.
         """
-        for name, least in (("beam", 1), ("nbest", 1), ("labels_per_frame", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected at least {least}")
-        for name in ("model_weight", "label_bonus"):
-            if not math.isfinite(getattr(self, name)):
-                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected a finite number")
-        if self.nbest > self.beam:
-            raise ConfigError(f"`nbest` is {self.nbest}; expected at most the beam ({self.beam})")
+        check_fields(
+            self,
+            ("beam", self.beam >= 1, "at least 1"),
+            ("nbest", 1 <= self.nbest <= self.beam, f"from 1 to the beam ({self.beam})"),
+            ("labels_per_frame", self.labels_per_frame >= 1, "at least 1"),
+            ("model_weight", math.isfinite(self.model_weight), "a finite number"),
+            ("label_bonus", math.isfinite(self.label_bonus), "a finite number"),
+        )
 
 
 @dataclass(slots=True, frozen=True)
@@ -122,18 +122,14 @@ def _search(
 ) -> list[CtcHypothesis]:
     beams: dict[Labels, _Prefix] = {(): _Prefix(blank=0.0)}
     for frame in log_probs:
-        beams = _best(_extend(beams, frame, options, model), options.beam)
+        beams = _extend(beams, frame, options, model)
+        if len(beams) > options.beam:
+            beams = dict(sorted(beams.items(), key=lambda item: -item[1].rank)[: options.beam])
     found = []
     for labels, prefix in beams.items():
         end = options.model_weight * model.finish(labels) if model is not None else 0.0
         found.append(CtcHypothesis(labels, prefix.rank + end))
     return sorted(found, key=lambda hypothesis: -hypothesis.score)[: options.nbest]
-
-
-def _best(prefixes: dict[Labels, _Prefix], beam: int) -> dict[Labels, _Prefix]:
-    if len(prefixes) <= beam:
-        return prefixes
-    return dict(sorted(prefixes.items(), key=lambda item: -item[1].rank)[:beam])
 
 
 def _extend(

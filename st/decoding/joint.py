@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ from torch import Tensor
 from st.decoding.ctc_prefix_score import CtcPrefixScorer, Labels
 from st.decoding.scorer import TokenScorer
 from st.kernels.large_vocabulary import top_tokens
-from st.modules.model import Encoded, SpeechTranslator
+from st.text.vocabulary import EOS
 
 LabelsOf = Callable[[Sequence[int]], Sequence[int]]
 """From the tokens of a hypothesis to the labels of its text."""
@@ -56,64 +55,37 @@ class _Row:
         return labels[len(self.labels) :] if labels[: len(self.labels)] == self.labels else None
 
 
-def joint_scorer(
-    logits: Tensor,
-    lengths: Tensor,
-    labels_of: LabelsOf,
-    *,
-    weight: float,
-    candidates: int,
-    always: Sequence[Sequence[int]],
-    eos: int = 2,
-) -> Callable[..., TokenScorer]:
-    """Return what :func:`beam_search` takes as ``scorer``, for a batch with these CTC scores.
-
-    Args:
-        logits: The CTC head's scores ``(N, S, C)``, one row per sentence of the batch.
-        lengths: Valid frames ``(N,)``.
-        labels_of: From tokens to labels.
-        weight: Of the CTC head, from 0 to 1.
-        candidates: Tokens of each hypothesis that are tried; at least twice the beam for a full one.
-        always: For each sentence the same number of tokens that are tried in any case: those that the search may force,
-            such as its language tag.
-        eos: End of sentence; tried in any case.
-    """
-    return partial(
-        JointScorer,
-        ctc=CtcPrefixScorer(logits, lengths),
-        labels_of=labels_of,
-        weight=weight,
-        candidates=candidates,
-        always=[(eos, *tokens) for tokens in always],
-        eos=eos,
-    )
-
-
 class JointScorer(TokenScorer):
-    """Scores next tokens by decoder and CTC head; tokens that are not tried get minus infinity."""
+    """Scores next tokens by decoder and CTC head, for one search; tokens that are not tried get minus infinity."""
 
     def __init__(
         self,
-        models: Sequence[SpeechTranslator],
-        memories: Sequence[Encoded],
-        *,
-        max_length: int,
-        temperature: float,
-        ctc: CtcPrefixScorer,
+        logits: Tensor,
+        lengths: Tensor,
         labels_of: LabelsOf,
+        *,
         weight: float,
         candidates: int,
         always: Sequence[Sequence[int]],
-        eos: int,
     ) -> None:
-        super().__init__(models, memories, max_length=max_length, temperature=temperature)
-        self._ctc, self._labels_of, self._weight, self._eos = ctc, labels_of, weight, eos
-        self._candidates, self._always = candidates, torch.tensor(always)
-        self._roots = ctc.empty()
+        """Take the CTC head's part.
+
+        Args:
+            logits: The CTC head's scores ``(N, S, C)``, one row per sentence of the batch.
+            lengths: Valid frames ``(N,)``.
+            labels_of: From tokens to labels.
+            weight: Of the CTC head, from 0 to 1.
+            candidates: Tokens of each hypothesis that are tried; at least twice the beam for a full one.
+            always: For each sentence the same number of tokens that are tried in any case, as the end of sentence is:
+                those that the search may force, such as its language tag.
+        """
+        self._ctc, self._labels_of = CtcPrefixScorer(logits, lengths), labels_of
+        self._weight, self._candidates = weight, candidates
+        self._always = torch.tensor([(EOS, *tokens) for tokens in always])
+        self._roots = self._paths = self._ctc.empty()
+        """Paths of the empty prefix of each utterance, and of the labels of each row, ``(R, 2, S + 1)``."""
         self._num_sentences = len(self._roots)
         self._rows = [_Row(utterance) for utterance in range(len(self._roots))]
-        self._paths = self._roots
-        """Of the labels of each row, ``(R, 2, S + 1)``."""
 
     def step(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Feed the next token of every row; see :meth:`TokenScorer.step`. The scores are normalised already."""
@@ -123,8 +95,7 @@ class JointScorer(TokenScorer):
         always = self._always.to(chosen.device)[self._utterances().to(chosen.device)]
         chosen = torch.cat([always, chosen], dim=1)  # (R, K)
         attention = logits.gather(1, chosen) - log_norm[:, None]
-        gains = torch.tensor(self._gains(chosen.tolist()), device=logits.device)
-        unheard = torch.tensor(self._unheard(chosen.tolist()), device=logits.device)
+        gains, unheard = (torch.tensor(found, device=logits.device) for found in self._judge(chosen.tolist()))
         mixed = torch.where(unheard > 0, attention, (1 - self._weight) * attention + self._weight * gains)
         if self._weight > 0 and len(self._rows[0].tokens) >= always.size(1) - 1:  # behind all that may be forced
             mixed = mixed.masked_fill(unheard > MOST_UNHEARD, -math.inf)
@@ -160,34 +131,32 @@ class JointScorer(TokenScorer):
         added = [row.labels if suffix is None else suffix for row, suffix in zip(self._rows, suffixes, strict=True)]
         self._paths = self._ctc.advance(self._paths, utterances, last, added)
 
-    def _gains(self, chosen: list[list[int]]) -> list[list[float]]:
-        """Return what each candidate adds to the prefix score of its row, and remember what it makes of the row."""
-        growths: list[tuple[int, Labels]] = []
-        for number, (row, candidates) in enumerate(zip(self._rows, chosen, strict=True)):
-            row.children = {token: self._child(row, token) for token in candidates if token != self._eos}
-            growths += [self._growth(number, child.labels) for child in row.children.values()]
+    def _judge(self, chosen: list[list[int]]) -> tuple[list[list[float]], list[list[int]]]:
+        """Judge the candidates of each row, and remember what each makes of its row.
+
+        Returns:
+            What each adds to the prefix score, and :attr:`_Row.unheard` with it, 0 for the end of sentence.
+        """
+        for row, candidates in zip(self._rows, chosen, strict=True):
+            row.children = {token: self._child(row, token) for token in candidates if token != EOS}
+        children = [(number, child) for number, row in enumerate(self._rows) for child in row.children.values()]
+        growths = [self._growth(number, child.labels) for number, child in children]
         scores = self._scores(growths)
+        for (_, child), growth in zip(children, growths, strict=True):
+            child.score = scores[growth]
         ends = self._ctc.ends(self._paths, self._utterances()).tolist()
-        gains = []
-        for number, (row, candidates) in enumerate(zip(self._rows, chosen, strict=True)):
-            for child in row.children.values():
-                child.score = scores[self._growth(number, child.labels)]
-            after = [ends[number] if token == self._eos else row.children[token].score for token in candidates]
+        gains, unheard = [], []
+        for row, end, candidates in zip(self._rows, ends, chosen, strict=True):
+            after = [end if token == EOS else row.children[token].score for token in candidates]
             gains.append([score - row.score if score > -math.inf else score for score in after])
-        return gains
+            unheard.append([0 if token == EOS else row.children[token].unheard for token in candidates])
+        return gains, unheard
 
     def _child(self, row: _Row, token: int) -> _Row:
         tokens = (*row.tokens, token)
         labels = tuple(self._labels_of(tokens))
         unheard = row.unheard + 1 if row.tokens and labels == row.labels else 0
         return _Row(row.utterance, tokens, labels, unheard=unheard)
-
-    def _unheard(self, chosen: list[list[int]]) -> list[list[int]]:
-        """Return :attr:`_Row.unheard` of what each candidate of :meth:`_gains` makes of its row; 0 for the end."""
-        return [
-            [row.children[token].unheard if token in row.children else 0 for token in candidates]
-            for row, candidates in zip(self._rows, chosen, strict=True)
-        ]
 
     def _growth(self, number: int, labels: Labels) -> tuple[int, Labels]:
         """Return the prefix to start from and what to add; behind the rows stand the empty prefixes of each."""

@@ -14,7 +14,7 @@ import math
 import mmap
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _BINARY = b"mmap lm http://kheafield.com/code"
 _MAX_REMEMBERED = 200_000
+"""Prefixes whose states and scores are kept."""
 _LN10 = math.log(10.0)
 
 
@@ -80,10 +81,7 @@ class NgramModel:
         self._model = _open(self._path, [*words, "<unk>"])
         self._unknown = len(words)
         self._unit_ids = self._best_units(words, spelled)
-        # State before the units that are not complete yet, by the labels so far.
-        self._start = self._model.start(False)
-        self._states: dict[Labels, Any] = {(): self._start}
-        self._scores: dict[tuple[Labels, int], float] = {}
+        self._last_unit = lru_cache(_MAX_REMEMBERED)(self._score_last_unit)
 
     def _check_words(self, path: Path | str, unspelled: Sequence[str]) -> None:
         """Say how many units the head can spell, and raise if they are hardly any."""
@@ -114,30 +112,25 @@ class NgramModel:
 
     def score(self, labels: Labels, label: int) -> float:
         """Return the log-probability of ``label`` after ``labels``; of a whole word where ``label`` ends one."""
-        if not self.by_letter and label != self._delimiter:
-            return 0.0
-        key = (labels, label)
-        if key not in self._scores:
-            if len(self._scores) >= _MAX_REMEMBERED:
-                self._scores.clear()
-                self._states = {(): self._start}
-            state, value = self._step(labels) if not self.by_letter else self._step((*labels, label))
-            self._states[(*labels, label)] = state
-            self._scores[key] = value
-        return self._scores[key]
+        if self.by_letter:
+            return self._last_unit((*labels, label))[1]
+        return self._last_unit(labels)[1] if label == self._delimiter else 0.0
 
     def finish(self, labels: Labels) -> float:
         """Return the log-probability that a text ends after ``labels``, with the word that this completes."""
-        state, value = (self._state(labels), 0.0) if self.by_letter else self._step(labels)
-        return value + self._natural(self._model.finish(state)[1])
+        state, value = self._last_unit(labels)
+        return (0.0 if self.by_letter else value) + self._natural(self._model.finish(state)[1])
 
-    def _step(self, labels: Labels) -> tuple[Any, float]:
-        """Return the state after the last unit of ``labels`` and its score; nothing happens where a word is empty."""
-        unit = 1 if self.by_letter else self._open_word(labels)
-        state = self._state(labels[: len(labels) - unit])
-        if not unit:
+    def _score_last_unit(self, labels: Labels) -> tuple[Any, float]:
+        """Return the state after ``labels`` and the score of their last unit; an empty word changes nothing."""
+        if not labels:
+            return self._model.start(False), 0.0
+        size = 1 if self.by_letter else self._open_word(labels)
+        before = labels[: len(labels) - size]
+        state = self._last_unit(before if self.by_letter else before[:-1])[0]
+        if not size:
             return state, 0.0
-        text = "".join(self._symbols[label] for label in labels[-unit:])
+        text = "".join(self._symbols[label] for label in labels[-size:])
         # A head of both cases may write capitals that the file does not have.
         number = self._unit_ids.get(text, self._unit_ids.get(self._spell(text) or "", self._unknown))
         state, value = self._model.score(state, number)
@@ -159,12 +152,6 @@ class NgramModel:
         while count < len(labels) and labels[-1 - count] != self._delimiter:
             count += 1
         return count
-
-    def _state(self, labels: Labels) -> Any:
-        """Return the state after ``labels``, which end with a unit."""
-        if labels not in self._states:
-            self._states[labels] = self._step(labels if self.by_letter else labels[:-1])[0]
-        return self._states[labels]
 
 
 def _spelled(words: Sequence[str], symbols: Sequence[str], spell: Callable[[str], str | None]) -> dict[int, str]:
@@ -205,13 +192,14 @@ def _binary_words(path: Path, descriptor: int) -> list[str]:
         place = content.rfind(b"<unk>\0")
         words = content[place:].split(b"\0")[:-1] if place >= 0 else []
     try:
-        return [word.decode("utf-8") for word in words if word] or _no_words(path)
+        found = [word.decode("utf-8") for word in words if word]
     except UnicodeDecodeError:
-        return _no_words(path)
-
-
-def _no_words(path: Path) -> list[str]:
-    raise ConfigError(f"{path}: a KenLM binary without its words; build it anew from the ARPA file with build_binary")
+        found = []
+    if not found:
+        raise ConfigError(
+            f"{path}: a KenLM binary without its words; build it anew from the ARPA file with build_binary"
+        )
+    return found
 
 
 def _arpa_words(lines: Iterable[str]) -> list[str]:

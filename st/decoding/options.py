@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from st.errors import ConfigError
+from st.options import check_fields
 
 MOST_PENALTY = 60.0
 """Length penalties beyond this, or below its negative, count as it: powers of a length stay within a float."""
@@ -48,7 +48,8 @@ class BeamOptions:
         Raises:
             ConfigError: If one is out of range; the message names it.
         """
-        checks = (
+        check_fields(
+            self,
             ("beam", self.beam >= 1, "at least 1"),
             ("nbest", 1 <= self.nbest <= self.beam, f"from 1 to the beam ({self.beam})"),
             ("length_penalty", math.isfinite(self.length_penalty), "a finite number"),
@@ -64,9 +65,6 @@ class BeamOptions:
             ),
             ("joint_ctc_weight", 0 <= self.joint_ctc_weight <= 1, "from 0 to 1"),
         )
-        for name, fits, expected in checks:
-            if not fits:
-                raise ConfigError(f"`{name}` is {getattr(self, name)}; expected {expected}")
 
     def normalized(self, total: float, length: int) -> float:
         """Return the score of an output.

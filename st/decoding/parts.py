@@ -5,7 +5,7 @@ Legend: N recordings, R targets, each of one of the recordings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.rescoring import score_targets
 from st.decoding.sampling import SamplingOptions, sample
+from st.decoding.scorer import TokenScorer
 from st.modules.config import ModelConfig
 from st.modules.model import Encoded, SpeechTranslator
 
@@ -49,11 +50,8 @@ def decode_rows(
     rows: Tensor,
     forced: Tensor,
     options: BeamOptions,
-    *,
-    eos: int,
-    pad: int,
-    unk: int,
     keys: Sequence[int] | None = None,
+    scorer: Callable[[slice], TokenScorer] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search, or draw if the options are :class:`SamplingOptions`; errors as :func:`beam_search`.
 
@@ -63,10 +61,8 @@ def decode_rows(
         rows: The recording of each target, ``(R,)``.
         forced: As for :func:`beam_search`, of each target.
         options: How to decode.
-        eos: As for :func:`beam_search`.
-        pad: As for :func:`beam_search`.
-        unk: As for :func:`beam_search`.
         keys: Of each recording the number that its draws follow from, ``(N,)``; see :func:`sample`. Its place if None.
+        scorer: Makes what :func:`beam_search` takes as ``scorer``, for the targets of a part.
 
     Returns:
         Hypotheses of each target.
@@ -76,9 +72,9 @@ def decode_rows(
         chosen = [memory.select(rows[part]) for memory in memories]
         if isinstance(options, SamplingOptions):
             own = [row if keys is None else keys[row] for row in rows[part].tolist()]
-            found += sample(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk, keys=own)
+            found += sample(models, chosen, forced[part], options, own)
         else:
-            found += beam_search(models, chosen, forced[part], options, eos=eos, pad=pad, unk=unk)
+            found += beam_search(models, chosen, forced[part], options, scorer and scorer(part))
     return found
 
 
@@ -88,14 +84,11 @@ def score_rows(
     rows: Tensor,
     targets: Sequence[Sequence[int]],
     options: BeamOptions,
-    *,
-    eos: int,
-    pad: int,
 ) -> list[Hypothesis]:
     """Score given targets; arguments as for :func:`decode_rows` and :func:`score_targets`, errors as the latter."""
     found: list[Hypothesis] = []
     width = max(map(len, targets), default=0) + 1
     for part in parts(len(targets), score_numbers([model.config for model in models], width)):
         chosen = [memory.select(rows[part]) for memory in memories]
-        found += score_targets(models, chosen, targets[part], options, eos=eos, pad=pad)
+        found += score_targets(models, chosen, targets[part], options)
     return found

@@ -14,6 +14,7 @@ from st.decoding.beam_search import as_lists
 from st.decoding.options import BeamOptions, Hypothesis
 from st.errors import DecodingError
 from st.modules.model import Encoded, SpeechTranslator
+from st.text.vocabulary import EOS, PAD
 
 
 @torch.inference_mode()
@@ -22,9 +23,6 @@ def score_targets(
     memory: Encoded | Sequence[Encoded],
     targets: Sequence[Sequence[int]],
     options: BeamOptions,
-    *,
-    eos: int = 2,
-    pad: int = 1,
 ) -> list[Hypothesis]:
     """Score targets in one pass of the decoder.
 
@@ -33,8 +31,6 @@ def score_targets(
         memory: Adapted encoder states, one row per target; one of them per model.
         targets: Token ids of each, language tag first, without the end of sentence.
         options: Of these, the temperature and the normalisation by length count.
-        eos: End of sentence.
-        pad: Padding.
 
     Raises:
         DecodingError: If a target is longer than the model has positions for, or its score is not finite.
@@ -46,10 +42,10 @@ def score_targets(
     positions = min(each.config.decoder.max_positions for each in models)
     if longest + 1 > positions:
         raise DecodingError(f"a target has {longest} tokens; the decoder has positions for {positions - 1}")
-    width = longest + 1
     device = memories[0].states.device
-    inputs = torch.tensor([[eos, *tokens, *[pad] * (longest - len(tokens))] for tokens in targets]).to(device)
-    outputs = torch.tensor([[*tokens, eos, *[pad] * (width - 1 - len(tokens))] for tokens in targets]).to(device)
+    padding = [[PAD] * (longest - len(tokens)) for tokens in targets]
+    inputs = torch.tensor([[EOS, *row, *rest] for row, rest in zip(targets, padding, strict=True)]).to(device)
+    outputs = torch.tensor([[*row, EOS, *rest] for row, rest in zip(targets, padding, strict=True)]).to(device)
     parts = []
     for each, states in zip(models, memories, strict=True):
         logits = each.decoder(inputs, states.states, states.lengths).float() / options.temperature  # (R, U, V)

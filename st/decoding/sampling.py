@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from st.decoding.beam_search import Search, as_lists
 from st.decoding.options import BeamOptions, Hypothesis
-from st.errors import ConfigError
+from st.decoding.scorer import TokenScorer
 from st.modules.model import Encoded, SpeechTranslator
+from st.options import check_fields
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -35,12 +37,12 @@ class SamplingOptions(BeamOptions):
             ConfigError: If one is out of range.
         """
         BeamOptions.__post_init__(self)
-        if self.top_k < 0:
-            raise ConfigError(f"`top_k` is {self.top_k}; expected at least 0")
-        if not 0.0 <= self.top_p <= 1.0:
-            raise ConfigError(f"`top_p` is {self.top_p}; expected from 0 to 1")
-        if not -(2**63) <= self.seed < 2**64:  # as torch takes them
-            raise ConfigError(f"`seed` is {self.seed}; expected from -2^63 to 2^64 - 1")
+        check_fields(
+            self,
+            ("top_k", self.top_k >= 0, "at least 0"),
+            ("top_p", 0 <= self.top_p <= 1, "from 0 to 1"),
+            ("seed", -(2**63) <= self.seed < 2**64, "from -2^63 to 2^64 - 1"),  # as torch takes them
+        )
 
 
 class _Sampling(Search):
@@ -48,8 +50,8 @@ class _Sampling(Search):
 
     options: SamplingOptions
 
-    def __init__(self, keys: Sequence[int], *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, keys: Sequence[int], *args: Any) -> None:
+        super().__init__(*args)
         # Each sentence has random numbers of its own, whatever stands beside it in the batch.
         seeds = zip(keys, (row[0] for row in self.beams.prefix), strict=True)
         self.generators = [np.random.default_rng((self.options.seed % 2**64, *seed)) for seed in seeds]
@@ -107,10 +109,6 @@ def sample(
     memory: Encoded | Sequence[Encoded],
     forced: Tensor,
     options: SamplingOptions,
-    *,
-    eos: int = 2,
-    pad: int = 1,
-    unk: int = 3,
     keys: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw ``options.beam`` outputs per sentence; arguments, result and errors as :func:`beam_search`.
@@ -122,4 +120,4 @@ def sample(
     if forced.size(0) == 0:
         return []
     keys = range(forced.size(0)) if keys is None else keys
-    return _Sampling(keys, models, memories, forced, options, eos=eos, pad=pad, unk=unk).run()
+    return _Sampling(keys, models, memories, forced, options, TokenScorer()).run()

@@ -18,11 +18,12 @@ from st.modules.text_decoder import TextDecoder
 
 
 class TokenScorer:
-    """Feeds tokens to the decoders and scores what may follow."""
+    """Feeds tokens to the decoders and scores what may follow, for one search."""
 
-    def __init__(
+    def start(
         self, models: Sequence[SpeechTranslator], memories: Sequence[Encoded], *, max_length: int, temperature: float
     ) -> None:
+        """Begin with one row per sentence, before any token; ``temperature`` divides the logits."""
         self._decoders: list[TextDecoder] = [model.decoder for model in models]
         self._caches: list[DecoderCache] = [
             decoder.start(memory.states, memory.lengths, beam=1, max_length=max_length)

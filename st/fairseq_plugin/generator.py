@@ -14,7 +14,7 @@ from st.decoding.parts import decode_rows, score_rows
 from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
 from st.fairseq_plugin.repairs.clear_errors import FLAGS, clear_errors
-from st.text.vocabulary import TextVocabulary
+from st.text.vocabulary import EOS, PAD, TextVocabulary
 
 OPTIONS = (
     "beam", "length_penalty", "max_len_a", "max_len_b", "min_len", "no_repeat_ngram", "nbest", "unk_penalty",
@@ -85,18 +85,17 @@ class FairseqGenerator:
             for model in models
         ]
         translators = [model.translator for model in models]
-        eos, pad = self.text.eos, self.text.pad
         if self.score_reference:
-            targets = [[token for token in row if token not in (eos, pad)] for row in sample["target"].tolist()]
+            targets = [[token for token in row if token not in (EOS, PAD)] for row in sample["target"].tolist()]
             # As fairseq: divided by length whatever the options of a search say.
-            scored = score_rows(translators, memories, rows, targets, BeamOptions(), eos=eos, pad=pad)
+            scored = score_rows(translators, memories, rows, targets, BeamOptions())
             return [[self._as_fairseq(hypothesis)] for hypothesis in scored]
         options = self.options
         if isinstance(options, SamplingOptions):
             # From torch's generator, which fairseq seeds by --seed: other draws in every batch, the same in every run.
             options = dataclasses.replace(options, seed=int(torch.randint(2**31, ())))
         forced = net_input["prev_output_tokens"][:, 1] if prefix_tokens is None else prefix_tokens
-        found = decode_rows(translators, memories, rows, forced, options, eos=eos, pad=pad, unk=self.text.unk)
+        found = decode_rows(translators, memories, rows, forced, options)
         return [[self._as_fairseq(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_fairseq(self, hypothesis: Hypothesis) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import io
 import logging
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -36,7 +37,6 @@ def load_waveform(
     audio: AudioLike,
     *,
     sample_rate: int = SAMPLE_RATE,
-    max_seconds: float | None = MAX_SECONDS,
     name: str | None = None,
 ) -> Waveform:
     """Return mono samples at 16 kHz.
@@ -50,7 +50,6 @@ def load_waveform(
               :data:`MAX_CHANNELS` entries is that of the channels; two such axes are refused unless one has length 1;
             - a dictionary of Hugging Face's datasets: ``array`` and ``sampling_rate``, or ``bytes`` or ``path``.
         sample_rate: Samples per second of an array; files and dictionaries know their own.
-        max_seconds: Longest recording accepted; None for any.
         name: What messages call it; None is the name of the file, or how many bytes there are.
 
     Returns:
@@ -58,7 +57,7 @@ def load_waveform(
 
     Raises:
         AudioError: If a file cannot be decoded, a sample is NaN, infinite or far outside [-1, 1], or the recording
-            is too long.
+            is longer than :data:`MAX_SECONDS`.
         TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
     if isinstance(audio, Mapping):
@@ -69,12 +68,12 @@ def load_waveform(
         audio = bytes(audio)
     if isinstance(audio, (str, Path, bytes)):
         name = name or source_name(audio)
-        samples = _from_file(audio, name, max_seconds)
+        samples = _from_file(audio, name)
     else:
         samples = _from_array(_as_array(audio), sample_rate)
         name = name or "array"
-    if max_seconds is not None and len(samples) > max_seconds * SAMPLE_RATE:
-        raise _too_long(name, max_seconds)
+    if len(samples) > MAX_SECONDS * SAMPLE_RATE:
+        raise _too_long(name)
     return samples
 
 
@@ -127,21 +126,21 @@ def _channels_first(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return samples if samples.shape[0] <= samples.shape[1] else samples.T
 
 
-def _too_long(name: str, max_seconds: float) -> AudioError:
+def _too_long(name: str) -> AudioError:
     return AudioError(
-        f"{name}: longer than {max_seconds:g} seconds, the most that is decoded in one piece; cut it into shorter ones",
+        f"{name}: longer than {MAX_SECONDS:g} seconds, the most that is decoded in one piece; cut it into shorter ones",
         reason="too_long",
     )
 
 
-def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) -> Waveform:
+def _from_file(audio: str | Path | bytes, name: str) -> Waveform:
     try:
-        recording = read_recording(audio, max_seconds=max_seconds, name=name)
+        recording = read_recording(audio, max_seconds=MAX_SECONDS, name=name)
     except AudioError as error:
         if error.reason == "empty_audio":
             return np.zeros(0, dtype=np.float32)
-        if error.reason == "too_long" and max_seconds is not None:
-            raise _too_long(name, max_seconds) from None
+        if error.reason == "too_long":
+            raise _too_long(name) from None
         raise
     if recording.truncated:
         logger.warning("%s: the file ends before its header says; using what is there", name)
@@ -150,13 +149,10 @@ def _from_file(audio: str | Path | bytes, name: str, max_seconds: float | None) 
 
 def _checked_rate(sample_rate: int) -> int:
     least, most = SAMPLE_RATES
-    try:
-        rate = -1 if isinstance(sample_rate, bool) else operator.index(sample_rate)
-    except TypeError:
-        rate = -1
-    if not least <= rate <= most:
-        raise TypeError(f"sample_rate is {sample_rate!r}; expected an integer from {least} to {most}")
-    return rate
+    with suppress(TypeError):
+        if least <= operator.index(sample_rate) <= most:
+            return operator.index(sample_rate)
+    raise TypeError(f"sample_rate is {sample_rate!r}; expected an integer from {least} to {most}")
 
 
 def _from_array(samples: npt.NDArray[Any], sample_rate: int) -> Waveform:

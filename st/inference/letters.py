@@ -11,6 +11,8 @@ from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.text.languages import language
 from st.text.scripts import LETTER_NAMES, is_letter_of, letter_script
 
+_LETTERS = frozenset(word for words in LETTER_NAMES.values() for word in words)
+
 
 def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None = None) -> Tensor:
     """Return which labels may be written in a language, ``(C,)``, bool.
@@ -30,7 +32,11 @@ def possible_labels(vocabulary: CtcVocabulary, code: str, data_dir: Path | None 
     if path is not None and path.is_file():
         own = {*SPECIALS, *CtcVocabulary.load(path).symbols}
         return torch.tensor([symbol in own for symbol in vocabulary.symbols])
-    return torch.tensor([_fits(symbol, script) for symbol in vocabulary.symbols])
+    foreign = [
+        len(symbol) == 1 and letter_script(symbol) in _LETTERS and not is_letter_of(symbol, script)
+        for symbol in vocabulary.symbols
+    ]
+    return ~torch.tensor(foreign)
 
 
 def has_letters(vocabulary: CtcVocabulary, code: str) -> bool:
@@ -41,11 +47,3 @@ def has_letters(vocabulary: CtcVocabulary, code: str) -> bool:
     """
     script = language(code).script
     return any(is_letter_of(symbol, script) for symbol in vocabulary.symbols if len(symbol) == 1)
-
-
-def _fits(symbol: str, script: str) -> bool:
-    """Return whether a symbol is no letter of another script."""
-    return len(symbol) != 1 or letter_script(symbol) not in _LETTERS or is_letter_of(symbol, script)
-
-
-_LETTERS = frozenset(word for words in LETTER_NAMES.values() for word in words)

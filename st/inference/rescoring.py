@@ -7,10 +7,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from st.errors import ConfigError, DecodingError
+from st.errors import DecodingError
 from st.inference.audio_input import Waveform
 from st.inference.results import DecodedUtterance, Translation
 from st.inference.translator import Translator
+from st.options import check_fields
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +36,13 @@ class RescoreOptions:
         Raises:
             ConfigError: If one is out of range.
         """
-        if not 0.0 <= self.weight <= 1.0:
-            raise ConfigError(f"`weight` is {self.weight}; expected from 0 to 1")
-        if not -MOST_REWARD <= self.length_reward <= MOST_REWARD:
-            raise ConfigError(
-                f"`length_reward` is {self.length_reward}; expected a number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
-            )
-        if self.keep < 1:
-            raise ConfigError(f"`keep` is {self.keep}; expected at least 1")
+        rewards = f"a number from {-MOST_REWARD:g} to {MOST_REWARD:g}"
+        check_fields(
+            self,
+            ("weight", 0 <= self.weight <= 1, "from 0 to 1"),
+            ("length_reward", -MOST_REWARD <= self.length_reward <= MOST_REWARD, rewards),
+            ("keep", self.keep >= 1, "at least 1"),
+        )
 
 
 class Rescorer:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,15 @@ import torch
 from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
-from st.decoding.beam_search import beam_search
 from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
-from st.decoding.joint import joint_scorer
+from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
-from st.decoding.parts import parts, search_numbers
-from st.decoding.scorer import TokenScorer
+from st.decoding.parts import decode_rows
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
+from st.inference.results import DecodedUtterance
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -69,19 +69,6 @@ class TranscriptOptions:
             raise ConfigError("a language model needs a search; the best path does not ask it")
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What was said in one utterance."""
-
-    text: str
-    words: tuple[TimedText, ...] | None = None
-    """When, if that was asked for."""
-    truncated: bool = False
-    """Whether the length limit cut off what the decoder wrote."""
-    unheard: bool = False
-    """Whether the CTC head is sure that nobody speaks: its blank has probability :data:`SURE` at every frame."""
-
-
 class Transcriber:
     """Transcribes what the encoder has made of utterances.
 
@@ -115,8 +102,8 @@ class Transcriber:
             if options.language is not None:
                 text.language_id(options.language)
 
-    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[Transcript]:
-        """Transcribe a batch.
+    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[DecodedUtterance]:
+        """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
 
         Args:
             encoded: What the encoder made of it.
@@ -127,36 +114,37 @@ class Transcriber:
             DecodingError: If it is to write and nobody says in which language, or the CTC head's scores are not finite.
         """
         logits = self.model.ctc_logits(encoded)
-        unheard = [blank >= SURE for blank in least_blank(logits, encoded.lengths)]
+        blanks = least_blank(logits, encoded.lengths)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
-        found = self._transcripts(encoded, logits, spoken)
-        found = [dataclasses.replace(one, unheard=sure) for one, sure in zip(found, unheard, strict=True)]
-        if not self.options.times:
-            return found
+        if self.options.language is not None:
+            spoken = [self.options.language] * len(logits)
         lengths = encoded.lengths.tolist()
-        return [
-            dataclasses.replace(transcript, words=self._times(transcript.text, logits[row, : lengths[row]], code))
-            for row, (transcript, code) in enumerate(zip(found, self._spoken(len(found), spoken), strict=True))
-        ]
+        found = []
+        for row, (text, truncated) in enumerate(self._texts(encoded, logits, spoken)):
+            code = None if spoken is None else spoken[row]
+            words = self._times(text, logits[row, : lengths[row]], code) if self.options.times else None
+            reason = "no_speech" if blanks[row] >= SURE else None
+            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated))
+        return found
 
-    def _transcripts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[Transcript]:
+    def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[tuple[str, bool]]:
+        """Return what was said in each utterance, and whether the length limit cut it off."""
         options = self.options
         if options.decoder is not None:
-            if options.language is not None:
-                spoken = [options.language] * len(logits)
             if spoken is None:
                 raise DecodingError("the decoder needs to know the language that is spoken")
             return self._written(encoded, logits, spoken, options.decoder)
         if options.search is not None:
             found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
-            return [Transcript(self.ctc.decode(hypotheses[0].labels, collapse=False)) for hypotheses in found]
-        labels = ctc_greedy(logits, encoded.lengths)
-        return [Transcript(self.ctc.decode(sequence, collapse=False)) for sequence in labels]
+            labels: list[Sequence[int]] = [hypotheses[0].labels for hypotheses in found]
+        else:
+            labels = [*ctc_greedy(logits, encoded.lengths)]
+        return [(self.ctc.decode(sequence, collapse=False), False) for sequence in labels]
 
     def _written(
         self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
-    ) -> list[Transcript]:
+    ) -> list[tuple[str, bool]]:
         """Let the decoder write, judged by the CTC head."""
         text, memory = self.text, self.model.adapt(encoded)
         if text is None:
@@ -168,38 +156,22 @@ class Transcriber:
             """Spell the text behind a tag with the CTC head's letters."""
             return self.ctc.encode(text.decode(tokens), codes.get(next(iter(tokens), -1)))
 
-        written = []
-        for part in parts(len(logits), search_numbers([self.model.config], options.beam)):
-            rows = torch.arange(len(logits), device=logits.device)[part]
-            scorer: Callable[..., TokenScorer] = TokenScorer
-            if options.joint_ctc_weight:
-                scorer = joint_scorer(
-                    logits[part],
-                    encoded.lengths[part],
-                    labels_of,
-                    weight=options.joint_ctc_weight,
-                    candidates=2 * options.beam,
-                    always=tags[part][:, None].tolist(),
-                    eos=text.eos,
-                )
-            found = beam_search(
-                self.model,
-                memory.select(rows),
-                tags[part],
-                dataclasses.replace(options, nbest=1),
-                eos=text.eos,
-                pad=text.pad,
-                unk=text.unk,
-                scorer=scorer,
+        def scorer(part: slice) -> JointScorer:
+            """Let the CTC head judge the utterances of a part."""
+            return JointScorer(
+                logits[part],
+                encoded.lengths[part],
+                labels_of,
+                weight=options.joint_ctc_weight,
+                candidates=2 * options.beam,
+                always=tags[part][:, None].tolist(),
             )
-            written += [Transcript(text.decode(best.tokens), truncated=best.truncated) for [best] in found]
-        return written
 
-    def _spoken(self, number: int, spoken: Sequence[str] | None) -> Sequence[str | None]:
-        """Return what is spoken in each of so many utterances, as far as anybody has said so."""
-        if self.options.language is not None or spoken is None:
-            return [self.options.language] * number
-        return spoken
+        rows = torch.arange(len(logits), device=logits.device)
+        best_only = dataclasses.replace(options, nbest=1)
+        judge = scorer if options.joint_ctc_weight else None
+        found = decode_rows([self.model], [memory], rows, tags, best_only, scorer=judge)
+        return [(text.decode(best.tokens), best.truncated) for [best] in found]
 
     def _times(self, text: str, logits: Tensor, language: str | None) -> tuple[TimedText, ...]:
         if not self.ctc.spell(text, language):
@@ -214,7 +186,4 @@ class Transcriber:
 
 def frame_seconds(model: SpeechTranslator) -> float:
     """Return the seconds from one frame of the encoder to the next."""
-    samples = 1
-    for _, _, stride in model.config.encoder.conv_layers:
-        samples *= stride
-    return samples / SAMPLE_RATE
+    return math.prod(stride for _, _, stride in model.config.encoder.conv_layers) / SAMPLE_RATE

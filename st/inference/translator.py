@@ -5,10 +5,10 @@ Legend: N utterances, T samples, R targets.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.precision import autocast
 from st.inference.results import DecodedUtterance, Translation
-from st.inference.transcriber import Transcriber, Transcript, TranscriptOptions, frame_seconds
+from st.inference.transcriber import Transcriber, TranscriptOptions, frame_seconds
 from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
@@ -37,13 +37,8 @@ BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
 
 
-class Rescoring(Protocol):
-    """Chooses anew among translations; see :mod:`st.inference.rescoring`."""
-
-    def __call__(
-        self, first: Translator, waveforms: Sequence[Waveform], results: Sequence[DecodedUtterance]
-    ) -> list[DecodedUtterance]:
-        """Return the results of a batch with their translations in another order."""
+Rescoring = Callable[["Translator", Sequence[Waveform], Sequence[DecodedUtterance]], list[DecodedUtterance]]
+"""Returns the results of a batch with their translations in another order; see :mod:`st.inference.rescoring`."""
 
 
 class Translator:
@@ -238,8 +233,8 @@ class Translator:
             _check_finite(number, waveform)
         reasons = [self._unusable(waveform) for waveform in waveforms]
         usable = [n for n, reason in enumerate(reasons) if reason is None]
-        transcripts: dict[int, Transcript] = {}
-        nbest: dict[int, dict[str, list[Translation]]] = {n: {} for n in usable}
+        transcripts: dict[int, DecodedUtterance] = {}
+        nbest: list[dict[str, list[Translation]]] = [{} for _ in waveforms]
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 heard = [waveforms[n] for n in usable]
@@ -248,15 +243,15 @@ class Translator:
                     languages = None if spoken is None else [spoken[n] for n in usable]
                     transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
                     for n, transcript in transcripts.items():
-                        reasons[n] = None if self.keep_all or not transcript.unheard else "no_speech"
+                        reasons[n] = None if self.keep_all else transcript.reason
                 left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
                 rows = [(row, code) for row, n in left for code in dict.fromkeys(target_languages[n])]
-                memories = self._memories(encoded, heard) if rows else []
-                for (row, code), found in zip(rows, self._translations(heard, memories, rows), strict=True):
-                    nbest[usable[row]][code] = found
+                if rows:
+                    found = self._translations(heard, self._memories(encoded, heard), rows)
+                    for (row, code), translations in zip(rows, found, strict=True):
+                        nbest[usable[row]][code] = translations
         results = [
-            self._result(transcripts.get(n), nbest[n]) if reason is None else self._empty(reason, target_languages[n])
-            for n, reason in enumerate(reasons)
+            self._result(reason, transcripts.get(n), nbest[n], target_languages[n]) for n, reason in enumerate(reasons)
         ]
         return results if self.rescorer is None else self.rescorer(self, waveforms, results)
 
@@ -268,10 +263,7 @@ class Translator:
             ConfigError: If the model has no tag for the language.
             DecodingError: If the model cannot translate, or the recording is too short for one frame.
         """
-        waveform = load_waveform(audio, sample_rate=sample_rate)
-        if len(waveform) < self._min_samples:
-            raise DecodingError("nothing to score: the recording is too short for one frame")
-        return self.score_batch([waveform], [(0, to, text)])[0]
+        return self.score_batch([load_waveform(audio, sample_rate=sample_rate)], [(0, to, text)])[0]
 
     def score_batch(
         self, waveforms: Sequence[Waveform], targets: Sequence[tuple[int, str, str | Sequence[int]]]
@@ -287,7 +279,6 @@ class Translator:
             ValueError: If there is no utterance of such a number.
         """
         self.check_languages([code for _, code, _ in targets])
-        text = self._text()
         used = sorted({number for number, _, _ in targets})
         if not used:
             return []
@@ -302,7 +293,7 @@ class Translator:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
             memories = self._memories(self._encode(heard), heard)
-            found = score_rows(self._models(), memories, rows, tokens, self.options, eos=text.eos, pad=text.pad)
+            found = score_rows(self._models(), memories, rows, tokens, self.options)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
@@ -338,15 +329,12 @@ class Translator:
         self, waveforms: Sequence[Waveform], memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]
     ) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
-        if not rows:
-            return []
         text = self._text()
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
         # What is drawn of a recording follows from its samples, whichever batch it is in.
         keys = [zlib.crc32(np.ascontiguousarray(waveform).data) for waveform in waveforms]
-        marks = {"eos": text.eos, "pad": text.pad, "unk": text.unk}
-        found = decode_rows(self._models(), memories, sources, forced, self.options, **marks, keys=keys)
+        found = decode_rows(self._models(), memories, sources, forced, self.options, keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:
@@ -360,27 +348,28 @@ class Translator:
             hypothesis.token_scores,
         )
 
-    @staticmethod
-    def _result(transcript: Transcript | None, nbest: Mapping[str, Sequence[Translation]]) -> DecodedUtterance:
-        best = {code: found[0].text for code, found in nbest.items()}
-        if transcript is None:
-            return DecodedUtterance(None, best, nbest)
-        reason = None if transcript.text or best else "no_speech"
-        return DecodedUtterance(
-            transcript.text, best, nbest, reason=reason, words=transcript.words, truncated=transcript.truncated
-        )
+    def _result(
+        self,
+        reason: str | None,
+        transcript: DecodedUtterance | None,
+        nbest: Mapping[str, Sequence[Translation]],
+        codes: Sequence[str],
+    ) -> DecodedUtterance:
+        """Join what was found; where there is a reason for no text, all texts are empty."""
+        best = {code: nbest[code][0].text if reason is None else "" for code in codes}
+        if self._transcriber is None:
+            return DecodedUtterance(None, best, nbest, reason=reason)
+        if transcript is None or reason is not None:
+            transcript = DecodedUtterance("", {}, words=() if self._transcriber.options.times else None)
+        if not transcript.transcript and not best:
+            reason = reason or "no_speech"
+        return dataclasses.replace(transcript, translations=best, nbest=nbest, reason=reason)
 
     def _unusable(self, waveform: Waveform) -> str | None:
         """Return why there is no text to expect of a recording; None if it is decoded."""
         if len(waveform) < self._min_samples:
             return "too_short" if len(waveform) else "empty_audio"
         return None if self.keep_all else unheard(waveform)
-
-    def _empty(self, reason: str, codes: Sequence[str]) -> DecodedUtterance:
-        if self._transcriber is None:
-            return DecodedUtterance(None, dict.fromkeys(codes, ""), reason=reason)
-        words = () if self._transcriber.options.times else None
-        return DecodedUtterance("", dict.fromkeys(codes, ""), reason=reason, words=words)
 
 
 def _check_as_many(

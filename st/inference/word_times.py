@@ -16,7 +16,7 @@ from functools import partial
 
 from torch import Tensor
 
-from st.decoding.alignment import align, join_spans
+from st.decoding.alignment import align
 from st.errors import DecodingError
 from st.text.ctc_vocabulary import CtcVocabulary
 
@@ -85,9 +85,11 @@ def time_words(
     spans = align(logits, labels)
     found = []
     for word, place in zip(words, places, strict=True):
-        heard = join_spans([span for span in spans[place] if span.label != vocabulary.delimiter])
-        start, end = round(heard.start * frame_s, 3), round(heard.end * frame_s, 3)
-        found.append(TimedText(text[word.start : word.end], start, end, heard.confidence, word.start))
+        heard = [span for span in spans[place] if span.label != vocabulary.delimiter]
+        frames = [span.end - span.start for span in heard]
+        confidence = sum(span.confidence * count for span, count in zip(heard, frames, strict=True)) / sum(frames)
+        start, end = round(heard[0].start * frame_s, 3), round(heard[-1].end * frame_s, 3)
+        found.append(TimedText(text[word.start : word.end], start, end, confidence, word.start))
     return found
 
 
@@ -102,6 +104,7 @@ class _Word:
 
 def _words(text: str, vocabulary: CtcVocabulary, language: str | None) -> list[_Word]:
     """Divide a text into what is timed; signs without letters join a neighbour."""
+    spell = partial(vocabulary.spell, language=language)
     words: list[_Word] = []
     opening = None
     for match in _UNIT.finditer(text):
@@ -114,19 +117,14 @@ def _words(text: str, vocabulary: CtcVocabulary, language: str | None) -> list[_
             continue
         start = match.start() if opening is None else opening
         opening = None
-        begins = _begins(text, words, match, partial(vocabulary.spell, language=language))
+        begins = bool(words) and _begins(text[words[-1].start : match.start()], match.group(), spell)
         words.append(_Word(start, match.end(), labels, begins))
     return words
 
 
-def _begins(text: str, words: Sequence[_Word], match: re.Match[str], spell: Callable[[str], str]) -> bool:
-    """Return whether a space, or a sign that counts as one, stands between the last word and the next."""
-    if not words:
-        return False
-    before, word = text[words[-1].start : match.start()], match.group()
-    if before[-1].isspace():
-        return True
-    return spell(before + word) != spell(before) + spell(word)
+def _begins(before: str, word: str, spell: Callable[[str], str]) -> bool:
+    """Return whether a space, or a sign that counts as one, stands between what is before a word and the word."""
+    return before[-1].isspace() or spell(before + word) != spell(before) + spell(word)
 
 
 def join_words(words: Sequence[TimedText], text: str) -> list[TimedText]:

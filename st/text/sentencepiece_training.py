@@ -35,7 +35,6 @@ def train_sentencepiece(
     *,
     vocab_type: str = "unigram",
     vocab_size: int | None = None,
-    vocab_limit: int = 32_000,
     characters: set[str] | None = None,
     num_sentences: int | None = None,
 ) -> bytes:
@@ -49,7 +48,6 @@ def train_sentencepiece(
         vocab_type: ``unigram``, ``bpe`` or ``char``.
         vocab_size: Pieces wanted, the three specials included; None for :func:`default_vocab_size`, lowered to what
             the texts support.
-        vocab_limit: The largest size that None may choose.
         characters: What must be covered, if the texts are a sample; None for the characters of the texts.
         num_sentences: How many sentences they are a sample of.
 
@@ -67,16 +65,16 @@ def train_sentencepiece(
     if characters is None:
         characters = set().union(*(unicodedata.normalize("NFC", sentence) for sentence in sentences))
         characters = {character for character in characters if not character.isspace()}
-    size = vocab_size or default_vocab_size(num_sentences or len(sentences), len(characters), vocab_limit)
+    size = vocab_size or default_vocab_size(num_sentences or len(sentences), len(characters))
     try:
         return _train(sentences, characters, vocab_type, size, exact=vocab_size is not None)
     except RuntimeError as exc:
         raise ConfigError(_explain(str(exc), size, len(sentences))) from None
 
 
-def default_vocab_size(num_sentences: int, num_characters: int, limit: int = 32_000) -> int:
+def default_vocab_size(num_sentences: int, num_characters: int) -> int:
     """Return a vocabulary size for a corpus: 1000 up to 10,000 sentences, then a tenth of them, plus its characters."""
-    return min(max(1000, num_sentences // 10) + num_characters, max(limit, 2 * num_characters))
+    return min(max(1000, num_sentences // 10) + num_characters, max(32_000, 2 * num_characters))
 
 
 def _train(sentences: Sequence[str], characters: set[str], vocab_type: str, size: int, *, exact: bool) -> bytes:
@@ -146,9 +144,9 @@ def model_pieces(model: bytes) -> list[str]:
     return pieces[NUM_SPM_SPECIALS:]
 
 
-def covost_tags(languages: Iterable[str], lang_tag_format: str = "<lang:{}>") -> list[str]:
+def covost_tags(languages: Iterable[str]) -> list[str]:
     """Return the tags of CoVoST languages."""
-    return [lang_tag_format.replace("{}", code) for code in languages]
+    return [f"<lang:{code}>" for code in languages]
 
 
 def mbart50_tags() -> list[str]:

@@ -23,9 +23,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +32,8 @@ import sentencepiece
 
 from st.doors.readers import MAX_JSON_BYTES, parse_json, read_bounded
 from st.errors import ConfigError
-from st.files import write_text
 from st.text.sentencepiece_model import NORMAL, keep_pieces, model_type, parse_model
-from st.text.vocabulary import SPECIALS
+from st.text.vocabulary import SPECIALS, batches
 
 TRIM_FILENAME = "trim.json"
 _EXPECTED = "the JSON table of a trimmed vocabulary"
@@ -116,11 +114,6 @@ class TrimmedVocabulary:
         content = {"format": FORMAT, "original_size": self.original_size, "kept": self.rows}
         return json.dumps(content | {"model_sha256": self.model_sha256}) + "\n"
 
-    def save(self, path: Path | str) -> None:
-        """Write the table atomically; ``path`` is the file or the folder of a tree."""
-        path = Path(path)
-        write_text(path / TRIM_FILENAME if path.is_dir() else path, self.to_json())
-
 
 def trim_sentencepiece(
     model: bytes, texts: Iterable[str], *, num_appended: int, keep_probable: int = 0
@@ -147,7 +140,9 @@ def trim_sentencepiece(
         raise ConfigError("the model does not begin with <unk> <s> </s>, as mBART's does")
     wanted = np.zeros(len(pieces), dtype=bool)
     wanted[used_ids(model, texts)] = True
-    wanted[[number for number, piece in enumerate(pieces) if piece.type != NORMAL or _is_character(piece.piece)]] = True
+    for number, piece in enumerate(pieces):
+        is_character = len(piece.piece.removeprefix(_WORD_START)) <= 1
+        wanted[number] |= is_character or piece.type != NORMAL
     normal = [number for number, piece in enumerate(pieces) if piece.type == NORMAL]
     probable = sorted(normal, key=lambda number: -pieces[number].score)
     wanted[probable[:keep_probable] + probable[-1:]] = True
@@ -159,23 +154,11 @@ def trim_sentencepiece(
     return keep_pieces(model, kept), TrimmedVocabulary(original_size, rows, digest)
 
 
-def _is_character(piece: str) -> bool:
-    """Return whether a piece is one character, perhaps at the start of a word."""
-    return len(piece.removeprefix(_WORD_START)) <= 1
-
-
 def used_ids(model: bytes, texts: Iterable[str]) -> list[int]:
     """Return the SentencePiece ids that the encoding of texts uses, ascending."""
-    processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(model)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     used = np.zeros(len(processor), dtype=bool)
-    for batch in _batches(texts):
+    for batch in batches(texts, _BATCH):
         for ids in processor.encode(batch, num_threads=-1):
             used[ids] = True
-    return [int(number) for number in np.flatnonzero(used)]
-
-
-def _batches(texts: Iterable[str]) -> Iterator[Sequence[str]]:
-    iterator = iter(texts)
-    while batch := list(islice(iterator, _BATCH)):
-        yield batch
+    return list(map(int, np.flatnonzero(used)))

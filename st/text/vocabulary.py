@@ -7,7 +7,7 @@ The dictionary is the authority on ids. fairseq puts ``<s> <pad> </s> <unk>`` be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from st.errors import ConfigError
 from st.text.languages import LANGUAGES, Language, canonical, in_order, is_code, lookup
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+PAD, EOS, UNK = 1, 2, 3
+"""Ids of padding, of the end of sentence, which also starts every decoder input, and of what no piece can write."""
 MASK = "<mask>"
 _BATCH = 4_000
 """Texts whose pieces are in memory at a time."""
@@ -46,7 +48,7 @@ class TextVocabulary:
         languages: Those that can be written: the dictionary has their tag.
     """
 
-    bos, pad, eos, unk = 0, 1, 2, 3
+    bos, pad, eos, unk = 0, PAD, EOS, UNK
 
     def __init__(self, model_path: Path | str, symbols: Sequence[str], lang_tag_format: str = "<lang:{}>") -> None:
         """Join a SentencePiece model and the symbols of a dictionary (without the four specials).
@@ -92,10 +94,9 @@ class TextVocabulary:
 
     def count_pieces(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return how many ids :meth:`encode` gives for each of many texts, computed in as many threads as we may use."""
-        waiting, threads = iter(texts), allotted_cpus()
         counts: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
-        while batch := list(islice(waiting, _BATCH)):
-            encoded = self._processor.encode(batch, num_threads=threads)
+        for batch in batches(texts, _BATCH):
+            encoded = self._processor.encode(batch, num_threads=allotted_cpus())
             counts.append(np.fromiter(map(len, encoded), np.int64, len(batch)))
         return np.concatenate(counts)
 
@@ -120,7 +121,8 @@ class TextVocabulary:
         """
         number = self._find_tag(code)
         if number is None:
-            wanted = " or ".join(self._tag_names(code))
+            spellings = [code, *(name for known in _lookup(code) for name in (known.code, known.mbart50) if name)]
+            wanted = " or ".join(dict.fromkeys(map(self._tag, spellings)))
             options = " ".join(self.languages) or "none"
             raise ConfigError(f"the dictionary has no language tag {wanted} for {code!r}; it has tags for: {options}")
         return number
@@ -129,13 +131,12 @@ class TextVocabulary:
         """Return whether an id is a language tag."""
         return number in self._tag_ids or _TAG.fullmatch(self.symbols[number]) is not None
 
-    def _tag_names(self, code: str) -> list[str]:
-        spellings = [code, *(name for known in _lookup(code) for name in (known.code, known.mbart50) if name)]
-        return list(dict.fromkeys(self.lang_tag_format.replace("{}", spelling) for spelling in spellings))
+    def _tag(self, spelling: str) -> str:
+        return self.lang_tag_format.replace("{}", spelling)
 
     def _find_tag(self, code: str) -> int | None:
         # A tag as it is asked for goes before one of another spelling.
-        spelled = self._ids.get(self.lang_tag_format.replace("{}", code))
+        spelled = self._ids.get(self._tag(code))
         found = (self._tags[known.code] for known in _lookup(code) if known.code in self._tags)
         return spelled if spelled in self._tag_ids else next(found, None)
 
@@ -150,7 +151,7 @@ class TextVocabulary:
             if symbol.startswith(before) and symbol.endswith(after) and tells and is_code(code):
                 tags.setdefault(canonical(code), number)
         for row in LANGUAGES.values():
-            slot = self.lang_tag_format.replace("{}", row.mbart50)
+            slot = self._tag(row.mbart50)
             if row.mbart50 and slot in self._ids:
                 tags.setdefault(row.code, self._ids[slot])
         return tags
@@ -158,6 +159,13 @@ class TextVocabulary:
 
 def _lookup(code: str) -> list[Language]:
     return lookup(code) if is_code(code) else []
+
+
+def batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yield items in lists of so many, the last one perhaps shorter."""
+    waiting = iter(items)
+    while batch := list(islice(waiting, size)):
+        yield batch
 
 
 def load_sentencepiece(path: Path | str) -> sentencepiece.SentencePieceProcessor:

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from st import load
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 
 
 def wave(number: int) -> torch.Tensor:

@@ -10,7 +10,8 @@ import torch
 from decoding_models import CONFIG, make_memory, make_model, make_prefix
 from torch import Tensor
 
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.modules.model import Encoded, SpeechTranslator
 
 fairseq_generator = pytest.importorskip("fairseq.sequence_generator")

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor

@@ -18,7 +18,8 @@ from st.checkpoints.convert import convert
 from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.checkpoints.initialise import load_decoder, load_encoder
 from st.data.config import DataConfig
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
 from st.modules.config import AdaptorConfig, ModelConfig
 from st.modules.model import SpeechTranslator

@@ -52,7 +52,7 @@ def tree(original, tmp_path_factory):
     spm, table = trim_sentencepiece(whole, TEXTS, num_appended=len(mbart50_tags()))
     (folder / "spm.model").write_bytes(spm)
     (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), mbart50_tags()), encoding="utf-8")
-    table.save(folder)
+    (folder / "trim.json").write_text(table.to_json(), encoding="utf-8")
     config = dataclasses.replace(DataConfig.load(folder), lang_tag_format="[{}]")
     config.save(folder)
     assert 60 < len(table) < 0.8 * table.original_size

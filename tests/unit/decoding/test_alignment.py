@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
+from decoding_models import collapse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st.decoding.alignment import LabelSpan, align, group_words
-from st.decoding.ctc import collapse
+from st.decoding.alignment import LabelSpan, align
 from st.errors import DecodingError
 
 
@@ -89,18 +89,3 @@ def test_i19_scores_that_are_no_numbers_are_errors(value: float) -> None:
 def test_i19_no_frames() -> None:
     with pytest.raises(DecodingError, match="audio has 0"):
         align(torch.zeros(0, 4), [1])
-
-
-def test_words_are_runs_between_delimiters() -> None:
-    spans = [
-        LabelSpan(5, 0, 1, 0.9),
-        LabelSpan(6, 2, 5, 0.5),
-        LabelSpan(4, 5, 6, 0.1),
-        LabelSpan(4, 7, 8, 0.1),
-        LabelSpan(7, 8, 9, 0.7),
-        LabelSpan(4, 9, 10, 0.2),
-    ]
-    words = group_words(spans, delimiter=4)
-    assert [(word.labels, word.start, word.end) for word in words] == [((5, 6), 0, 5), ((7,), 8, 9)]
-    assert [word.confidence for word in words] == pytest.approx([0.6, 0.7])
-    assert group_words([], delimiter=4) == []

@@ -8,7 +8,8 @@ import pytest
 import torch
 from decoding_models import CONFIG, make_memory, make_model, make_prefix
 
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.decoding.rescoring import score_targets
 from st.decoding.sampling import SamplingOptions, likely_tokens, places, sample
 from st.errors import ConfigError, DecodingError

@@ -6,11 +6,12 @@ from collections import defaultdict
 
 import pytest
 import torch
+from decoding_models import collapse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.decoding.ctc import collapse, ctc_greedy
+from st.decoding.ctc import ctc_greedy
 from st.decoding.ctc_prefix import CtcHypothesis, PrefixOptions, ctc_prefix_search
 from st.errors import ConfigError
 

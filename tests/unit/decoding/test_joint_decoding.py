@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from decoding_models import CONFIG, make_memory, make_model
+from decoding_models import CONFIG, collapse, make_memory, make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.decoding import BeamOptions, Hypothesis, beam_search
-from st.decoding.ctc import collapse
+from st.decoding.beam_search import beam_search
 from st.decoding.ctc_prefix_score import CtcPrefixScorer
-from st.decoding.joint import MOST_UNHEARD, joint_scorer
+from st.decoding.joint import MOST_UNHEARD, JointScorer
+from st.decoding.options import BeamOptions, Hypothesis
 
 EOS, VOCAB = CONFIG.decoder.eos, CONFIG.decoder.vocab_size
 
@@ -123,7 +123,7 @@ def _joint(
     lengths = torch.tensor([frames - 3 * row for row in reversed(range(num))])
     model, memory, prefix = make_model(), make_memory(num), torch.tensor([4, 5, 4, 5][:num])
     tags = prefix[:, None].tolist()
-    scorer = joint_scorer(logits, lengths, letters, weight=weight, candidates=candidates, always=tags)
+    scorer = JointScorer(logits, lengths, letters, weight=weight, candidates=candidates, always=tags)
     return beam_search(model, memory, prefix, options, scorer=scorer), logits, lengths
 
 
@@ -173,7 +173,7 @@ def test_weight_one_finds_the_ctc_optimum() -> None:
     logits = 2 * torch.randn(4, 6, 4, generator=torch.Generator().manual_seed(6))
     logits[:, :, 3] = -50
     lengths = torch.tensor([6, 4, 5, 6])
-    scorer = joint_scorer(logits, lengths, plain_letters, weight=1.0, candidates=1, always=[range(4, 8)] * 4)
+    scorer = JointScorer(logits, lengths, plain_letters, weight=1.0, candidates=1, always=[range(4, 8)] * 4)
     options = BeamOptions(beam=60, max_len_b=7, normalize_scores=False, min_len=0)
     found = beam_search(make_model(), make_memory(4), torch.tensor([4, 5, 4, 4]), options, scorer=scorer)
     optima = set()
@@ -193,7 +193,7 @@ def test_i08_pieces_without_letters_are_no_free_ride(weight: float) -> None:
         return [1 + token % (ALPHABET - 1) for token in tokens[1:] if token < 40]
 
     logits = 4 * torch.randn(3, 12, ALPHABET, generator=torch.Generator().manual_seed(4))
-    scorer = joint_scorer(
+    scorer = JointScorer(
         logits, torch.tensor([12, 9, 10]), some_letters, weight=weight, candidates=12, always=[[4]] * 3
     )
     found = beam_search(
@@ -220,7 +220,7 @@ def test_a_batch_gives_what_its_sentences_give_alone() -> None:
     assert len({len(one[0].tokens) for one in together}) > 1, "sentences must leave the batch at different times"
     for row in range(4):
         one = torch.tensor([row])
-        scorer = joint_scorer(logits[one], lengths[one], letters, weight=0.4, candidates=6, always=[[4 + row % 2]])
+        scorer = JointScorer(logits[one], lengths[one], letters, weight=0.4, candidates=6, always=[[4 + row % 2]])
         [alone] = beam_search(model, memory.select(one), prefix[one], options, scorer=scorer)
         assert [item.tokens for item in alone] == [item.tokens for item in together[row]]
         assert [item.score for item in alone] == pytest.approx([item.score for item in together[row]], abs=1e-4)
@@ -229,7 +229,7 @@ def test_a_batch_gives_what_its_sentences_give_alone() -> None:
 def test_a_longer_prefix_may_be_forced() -> None:
     logits = torch.randn(2, 30, ALPHABET, generator=torch.Generator().manual_seed(4))
     prefix = torch.tensor([[4, 20, 33], [5, 50, 1]])
-    scorer = joint_scorer(logits, torch.tensor([30, 20]), letters, weight=0.5, candidates=6, always=prefix.tolist())
+    scorer = JointScorer(logits, torch.tensor([30, 20]), letters, weight=0.5, candidates=6, always=prefix.tolist())
     found = beam_search(make_model(), make_memory(2), prefix, BeamOptions(beam=3, nbest=3, max_len_b=10), scorer=scorer)
     assert all(one.tokens[:3] == (4, 20, 33) for one in found[0])
     assert all(one.tokens[:2] == (5, 50) for one in found[1])

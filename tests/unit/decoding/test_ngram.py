@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from decoding_models import collapse
 from ngram_oracle import Arpa, stand_in
 
-from st.decoding.ctc import collapse
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.ngram import NgramModel, read_words
 from st.errors import ConfigError

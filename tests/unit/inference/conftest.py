@@ -13,7 +13,7 @@ from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.cli import main
 from st.data.config import DataConfig
-from st.decoding import BeamOptions
+from st.decoding.options import BeamOptions
 from st.evaluation.covost2 import CODES
 from st.inference import Translator
 from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig

@@ -174,4 +174,3 @@ def test_too_long_names_the_limit(recordings: Path) -> None:
             load_waveform(audio)
         assert caught.value.reason == "too_long"
     assert len(load_waveform(np.zeros(30 * 16_000, dtype=np.float32))) == 480_000
-    assert len(load_waveform(recordings / "long.wav", max_seconds=None)) > 480_000

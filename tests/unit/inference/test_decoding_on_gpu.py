@@ -11,7 +11,9 @@ import torch
 from decoding_models import make_memory, make_model, make_prefix
 from pretend_cuda import pretended_gpu, put
 
-from st.decoding import BeamOptions, Hypothesis, SamplingOptions, beam_search, sample
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions, Hypothesis
+from st.decoding.sampling import SamplingOptions, sample
 from st.inference import TranscriptOptions, Translator
 from st.modules.model import Encoded
 

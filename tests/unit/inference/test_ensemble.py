@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from st.cli import main
-from st.decoding import BeamOptions, SamplingOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
+from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
 from st.inference import Translator
 from st.modules.model import SpeechTranslator

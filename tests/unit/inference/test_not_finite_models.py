@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from st.decoding import BeamOptions, PrefixOptions, SamplingOptions
+from st.decoding.ctc_prefix import PrefixOptions
+from st.decoding.options import BeamOptions
+from st.decoding.sampling import SamplingOptions
 from st.errors import DecodingError
 from st.inference import TranscriptOptions, Translator
 from st.inference.rescoring import RescoreOptions, Rescorer

@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.inference.packed_attention import PackedSelfAttention
 from st.inference.precision import autocast, convert_products, pack
 from st.kernels.packed_linear import PackedLinear, linear_activation, packing_works

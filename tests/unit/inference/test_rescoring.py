@@ -11,7 +11,8 @@ import torch
 from decoding_models import make_memory, make_model, make_prefix
 
 from st.cli import main
-from st.decoding import BeamOptions, beam_search
+from st.decoding.beam_search import beam_search
+from st.decoding.options import BeamOptions
 from st.decoding.rescoring import score_targets
 from st.errors import ConfigError, DecodingError
 from st.inference import Translator

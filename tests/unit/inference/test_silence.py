@@ -15,7 +15,7 @@ import torch
 
 from st.audio.audible import spectral_kurtosis, unheard
 from st.cli import main
-from st.decoding import BeamOptions
+from st.decoding.options import BeamOptions
 from st.inference import TranscriptOptions, Translator
 from st.inference.rescoring import RescoreOptions, Rescorer
 

@@ -15,13 +15,15 @@ from ngram_oracle import stand_in
 
 from st.cli import main
 from st.commands.recordings import run_recordings
-from st.decoding import BeamOptions, PrefixOptions
+from st.decoding import parts
+from st.decoding.ctc_prefix import PrefixOptions
+from st.decoding.options import BeamOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
+from st.inference.formats import TIMED_FORMATS, timed_pieces
 from st.inference.letters import possible_labels
 from st.inference.precision import convert_products
 from st.inference.recordings import RecordingResult
-from st.inference.timed_formats import TIMED_FORMATS, timed_pieces
 from st.inference.transcriber import Transcriber
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -108,13 +110,11 @@ def test_joint_scores_are_those_of_both_heads(
 ) -> None:
     """The text of the winner, letter by letter, in torch's own CTC loss; its pieces in the training forward."""
     seen = []
-    from st.inference import transcriber
-
-    search = transcriber.beam_search
-    monkeypatch.setattr(transcriber, "beam_search", lambda *a, **k: seen.append((a, search(*a, **k))) or seen[-1][1])
+    search = parts.beam_search
+    monkeypatch.setattr(parts, "beam_search", lambda *a, **k: seen.append((a, search(*a, **k))) or seen[-1][1])
     options = BeamOptions(beam=3, max_len_b=12, joint_ctc_weight=0.4, normalize_scores=False)
     _texts(_with(translator, language="fr", decoder=options), waves[2:3])
-    [((model, memory, forced, _), [[best]])] = seen
+    [(([model], [memory], forced, _, _), [[best]])] = seen
     assert best.tokens[0] == int(forced[0])
     with torch.no_grad():
         scores = model.decoder(torch.tensor([[2, *best.tokens]]), memory.states, memory.lengths)[0].log_softmax(-1)
@@ -123,8 +123,8 @@ def test_joint_scores_are_those_of_both_heads(
         ]
         # The decoder alone judges pieces that add no letters, but for the tag.
         alone = [place > 0 and one == two for place, (one, two) in enumerate(itertools.pairwise(spelt))]
-        parts = torch.tensor([1.0 if silent else 0.6 for silent in [*alone, False]])
-        attention = float((parts * scores[range(len(best.tokens) + 1), [*best.tokens, 2]]).sum())
+        weights = torch.tensor([1.0 if silent else 0.6 for silent in [*alone, False]])
+        attention = float((weights * scores[range(len(best.tokens) + 1), [*best.tokens, 2]]).sum())
         encoded = translator._encode(waves[2:3])
         possible = possible_labels(translator.ctc, "fr")
         logits = model.ctc_logits(encoded).masked_fill(~possible, -1e4)

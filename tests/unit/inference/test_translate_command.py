@@ -20,7 +20,8 @@ from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.cli import main
 from st.data.config import DataConfig
 from st.inference import DecodedUtterance, Translator, load_translator
-from st.inference.recordings import RecordingResult, format_json, one_line
+from st.inference.formats import FORMATS, one_line
+from st.inference.recordings import RecordingResult
 from st.modules.model import SpeechTranslator
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary
@@ -156,7 +157,7 @@ def test_i14_interrupted_output_leaves_nothing(
     def fail(*_: object) -> str:
         raise error
 
-    monkeypatch.setattr("st.inference.recordings.FORMATS", {"tsv": fail})
+    monkeypatch.setattr("st.inference.formats.FORMATS", {"tsv": fail})
     with contextlib.suppress(RuntimeError):
         assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 130
     assert list(tmp_path.iterdir()) == []
@@ -199,7 +200,7 @@ def test_i17_odd_names(run, recordings: Path) -> None:
 def test_i17_name_that_is_not_utf8_is_escaped() -> None:
     name = os.fsdecode(b"caf\xe9.wav")
     assert one_line(name) == r"caf\udce9.wav"
-    line = format_json(RecordingResult(name, DecodedUtterance("", {})), [], True)
+    line = FORMATS["json"](RecordingResult(name, DecodedUtterance("", {})), [], True)
     assert json.loads(line.encode("utf-8"))["audio"] == name
 
 
@@ -245,7 +246,7 @@ def test_i14_sigterm_leaves_nothing(run, tmp_path: Path, monkeypatch: pytest.Mon
         return ""
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("st.inference.recordings.FORMATS", {"tsv": terminate})
+    monkeypatch.setattr("st.inference.formats.FORMATS", {"tsv": terminate})
     assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 143
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from st.decoding.alignment import LabelSpan
 from st.errors import DecodingError
 from st.inference.word_times import TimedText, join_words, time_words
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -51,6 +52,15 @@ def test_confidence_is_low_where_the_audio_says_something_else() -> None:
     missed = time_words(_spoken("été|_____"), "été zoo", VOCABULARY, frame_s=0.02)
     assert missed[0].confidence == pytest.approx(heard[0].confidence, abs=1e-3)
     assert missed[1].confidence < 0.01 < 0.99 < heard[1].confidence
+
+
+def test_confidence_is_the_mean_over_the_frames_of_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = (("é", 0, 1, 0.9), ("t", 2, 5, 0.5), ("|", 5, 6, 0.1), ("z", 8, 9, 0.6), ("o", 9, 10, 0.8))
+    spans = [LabelSpan(VOCABULARY.symbols.index(letter), *rest) for letter, *rest in marks]
+    monkeypatch.setattr("st.inference.word_times.align", lambda *_: spans)
+    words = time_words(_spoken("_"), "ét zo", VOCABULARY, frame_s=1.0)
+    assert _times(words) == [("ét", 0.0, 5.0), ("zo", 8.0, 10.0)]
+    assert [word.confidence for word in words] == pytest.approx([0.6, 0.7])
 
 
 def test_i19_capital_vocabulary_aligns_any_spelling() -> None:

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("fairseq")
 from fairseq.dataclass.configs import GenerationConfig
 
-from st.decoding import BeamOptions, SamplingOptions
+from st.decoding.options import BeamOptions
+from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
 from st.fairseq_plugin.generator import UNSUPPORTED, FairseqGenerator
 
