@@ -18,6 +18,8 @@ TRAIN = [
 ]
 PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
 SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
+# FFmpeg.
+AUDIO = ["av>=16"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 PLOT = ["matplotlib>=3.10"]
 LM = ["flashlight-text>=0.0.7"]
@@ -89,8 +91,9 @@ setup(
         "prepare": PREPARE,
         "sample": SAMPLE,
         "lm": LM,
+        "audio": AUDIO,
         "plot": PLOT,
-        "dev": TRAIN + PREPARE + SAMPLE + PLOT + DEV,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + PLOT + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

@@ -99,6 +99,7 @@ EXTRAS = {
     "espeakng_loader": "sample",
     "lameenc": "sample",
     "matplotlib": "plot",
+    "av": "audio",
 }
 """Packages that are not always installed, and the extra that brings each."""
 
