@@ -15,6 +15,8 @@ from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError, ConfigError, StError
+from st.modules.config import CTC
+from st.text.labels import Labels
 
 
 def inspect(
@@ -42,11 +44,12 @@ def inspect(
     summary: dict[str, Any] = {
         "source": name,
         "format": contents.format,
-        "parts": [*config.parts, *(["ctc"] if config.ctc_vocab_size else [])],
+        "parts": [*config.parts, *config.heads],
         "parameters": _parameters(contents),
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())),
         **{part: shape[part] for part in config.parts},
-        "padding": _padding(contents) if "adaptor" in config.parts else None,
+        "heads": shape["heads"] or None,
+        "padding": _padding(contents) if "length_adaptor" in config.parts else None,
         "files": {file.name: file.stat().st_size for file in _weight_files(contents)},
         **_vocabularies(contents, name),
     }
@@ -66,7 +69,7 @@ def _parameters(contents: Contents) -> dict[str, int]:
 
 
 def _padding(contents: Contents) -> str:
-    adaptor = contents.config.adaptor
+    adaptor = contents.config.length_adaptor
     found = {"legacy_padding": adaptor.legacy_padding, "mask_input": adaptor.mask_input}
     return next((name for name, settings in PADDINGS.items() if settings == found), "unknown")
 
@@ -74,22 +77,22 @@ def _padding(contents: Contents) -> str:
 def _vocabularies(contents: Contents, name: str) -> dict[str, Any]:
     """Return sizes and languages, or what is missing."""
     problems: list[str] = []
-    text = ctc = None
+    text, labels = None, dict[str, Labels]()
     try:
         fitting_blueprint(contents.config, contents.state, source=name, label=contents.keymap.theirs)
         text, _ = find_text(contents, VocabularyFiles())
     except StError as exc:
         problems.append(str(exc))
     try:
-        ctc = find_labels(contents, data_dir=None, given=None)
-        check_sizes(contents.config, text, ctc, source=name)
+        labels = find_labels(contents, data_dir=None, given=None)
+        check_sizes(contents.config, text, labels, source=name)
     except (StError, ConfigError) as exc:
         problems.append(str(exc))
     return {
         "vocabulary": contents.config.decoder.vocab_size if "decoder" in contents.config.parts else None,
         "languages": list(text.languages) if text is not None else None,
         "ctc_vocabulary": contents.config.ctc_vocab_size or None,
-        "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
+        "ctc_symbols": "".join(labels[CTC].symbols[4:]) if CTC in labels else None,
         "problems": problems,
     }
 

@@ -185,7 +185,7 @@ def test_t15_weights_of_another_function_are_refused_with_both_settings(
 
 
 def test_each_part_moves_at_its_own_rate_under_the_scheduler(data):
-    scales = {"encoder": 0.1, "adaptor": 3.0, "decoder": 1.0, "ctc": 2.0}
+    scales = {"encoder": 0.1, "length_adaptor": 3.0, "decoder": 1.0, "ctc": 2.0}
     options = {"lr_scheduler": "inverse_sqrt", "warmup_updates": 4, "adam_eps": 1e-12, "clip_norm": 0}
     trainer = make_trainer(data, lr_scale="encoder=0.1,adaptor=3,ctc=2", **options)
     for update in range(1, 4):

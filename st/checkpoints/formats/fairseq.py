@@ -21,7 +21,14 @@ from st.checkpoints.formats.standins import Standin, plain
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import (
+    XLSR_CONV_LAYERS,
+    DecoderConfig,
+    EncoderConfig,
+    LengthAdaptorConfig,
+    ModelConfig,
+    ctc_heads,
+)
 from st.modules.text_decoder import POSITION_OFFSET
 
 BUNDLE_FORMAT = 1
@@ -218,17 +225,17 @@ def _model_config(
     encoder = _encoder_config(speech, state, source)
     if name != "fairseq xm_transformer":
         labels = _shapes(state, source)["ctc.proj.weight"][0] if name == "fairseq wav2vec_ctc" else 0
-        return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
+        return ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
     require(settings, _ADAPTOR_REQUIRED, source)
     measured: dict[str, Any] = {
-        "num_layers": _count(state, r"adaptor\.layers\.(\d{1,9})\."),
-        "kernel_size": _shapes(state, source)["adaptor.layers.0.weight"][2],
+        "num_layers": _count(state, r"length_adaptor\.layers\.(\d{1,9})\."),
+        "kernel_size": _shapes(state, source)["length_adaptor.layers.0.weight"][2],
         "project": projected,
         # fairseq's adaptor masks padding only before its first convolution, and the released models were trained so.
         "legacy_padding": True,
     }
-    adaptor = AdaptorConfig(**(measured | _named(_ADAPTOR_SETTINGS, settings)))
-    return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, state, source))
+    adaptor = LengthAdaptorConfig(**(measured | _named(_ADAPTOR_SETTINGS, settings)))
+    return ModelConfig(encoder=encoder, length_adaptor=adaptor, decoder=_decoder_config(settings, state, source))
 
 
 def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: str) -> None:

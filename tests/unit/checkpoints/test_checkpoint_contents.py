@@ -37,7 +37,9 @@ def test_names_map_to_fairseq_and_back(training):
     assert list(from_fairseq(renamed)) == names
     assert len(renamed) == len(names)
     assert "encoder.w2v_encoder.w2v_model.encoder.layers.0.fc1.weight" in renamed
-    wide = to_fairseq(dict.fromkeys(["adaptor.proj.weight", "adaptor.proj_ln.bias", "adaptor.layers.0.bias"]))
+    wide = to_fairseq(
+        dict.fromkeys(["length_adaptor.proj.weight", "length_adaptor.proj_ln.bias", "length_adaptor.layers.0.bias"])
+    )
     assert list(wide) == [
         "encoder.w2v_encoder.proj.weight", "encoder.w2v_proj_ln.bias", "encoder.adaptor.layers.0.bias",
     ]  # fmt: skip
@@ -72,7 +74,11 @@ def widen(content, name):
         (drop, "encoder.mask_emb", r"1 missing: encoder\.w2v_encoder\.w2v_model\.mask_emb"),
         (add, "encoder.w2v_encoder.w2v_model.stranger", r"1 unexpected: encoder\.w2v_encoder\.w2v_model\.stranger"),
         (add, "stranger", r"1 tensors that our model has no place for: stranger"),
-        (widen, "adaptor.layers.0.weight", r"adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]"),
+        (
+            widen,
+            "length_adaptor.layers.0.weight",
+            r"length_adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]",
+        ),
     ],
 )
 def test_k08_missing_unexpected_and_misshapen_tensors_are_listed(training, change, name, message):
@@ -317,9 +323,9 @@ def test_convert_refuses_to_replace_what_exists(training, tmp_path):
 
 def test_padding_is_a_switch_that_travels(training, tmp_path):
     _, path = training
-    assert load(path).model.config.adaptor.legacy_padding is False
+    assert load(path).model.config.length_adaptor.legacy_padding is False
     convert(path, tmp_path / "out.pt", "fairseq", padding="fairseq")
-    assert load(tmp_path / "out.pt").model.config.adaptor.legacy_padding is True
+    assert load(tmp_path / "out.pt").model.config.length_adaptor.legacy_padding is True
     assert load(tmp_path / "out.pt", padding="masked").model.config == dataclasses.replace(load(path).model.config)
     with pytest.raises(CheckpointError, match="choose from: masked, fairseq, transformers"):
         load(path, padding="none")

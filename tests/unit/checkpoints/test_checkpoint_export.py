@@ -175,7 +175,7 @@ def test_k13_average_is_taken_in_fp32_and_written_in_the_type_of_the_first(train
     assert all(bool((tensor == expected).all()) for tensor in contents.state.values())
     assert {tensor.dtype for tensor in contents.state.values()} == {torch.bfloat16}
     write(contents, tmp_path / "mean.pt", "fairseq", name="mean")
-    assert load(tmp_path / "mean.pt", dtype="bfloat16").model.adaptor.layers[0].bias[0] == expected
+    assert load(tmp_path / "mean.pt", dtype="bfloat16").model.length_adaptor.layers[0].bias[0] == expected
 
 
 def test_k13_integers_stay_those_of_the_first():

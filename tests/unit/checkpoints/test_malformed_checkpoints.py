@@ -14,7 +14,7 @@ from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_layers_that_no_tensor_belongs_to_are_not_built(training):
         (kind, field)
         for kind, fields in (
             (EncoderConfig, ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")),
-            (AdaptorConfig, ("num_layers", "kernel_size", "stride")),
+            (LengthAdaptorConfig, ("num_layers", "kernel_size", "stride")),
             (DecoderConfig, ("vocab_size", "dim", "ffn_dim", "num_heads", "num_layers", "max_positions")),
         )
         for field in fields

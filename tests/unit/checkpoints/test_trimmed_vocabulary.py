@@ -17,7 +17,7 @@ from st.checkpoints.initialise import load_decoder
 from st.cli import main
 from st.data.config import DataConfig
 from st.errors import CheckpointError
-from st.modules.config import AdaptorConfig, EncoderConfig, ModelConfig
+from st.modules.config import EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
@@ -64,8 +64,10 @@ def model_for(original, size, labels=9):
         conv_layers=((8, 40, 20),), dim=16, ffn_dim=16, num_heads=2, num_layers=1, pos_conv_kernel=4, pos_conv_groups=2
     )
     torch.manual_seed(1)
-    adaptor = AdaptorConfig(num_layers=1, project=True)
-    return SpeechTranslator(ModelConfig(encoder=encoder, adaptor=adaptor, decoder=decoder, ctc_vocab_size=labels))
+    adaptor = LengthAdaptorConfig(num_layers=1, project=True)
+    return SpeechTranslator(
+        ModelConfig(encoder=encoder, length_adaptor=adaptor, decoder=decoder, heads=ctc_heads(labels))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def trained(original, tree, tmp_path_factory):
         config=model.config,
         state=model.state_dict(),
         text=text,
-        ctc=CtcVocabulary.load(tree / "ctc_vocab.json"),
+        labels={"ctc": CtcVocabulary.load(tree / "ctc_vocab.json")},
         data=DataConfig.load(tree),
     )
     write_fairseq(exported, path)
@@ -206,8 +208,8 @@ def test_a_head_on_an_inner_layer_is_kept_or_refused_never_lost(trained, tmp_pat
         convert(tmp_path / "inner.pt", tmp_path / name, to)
         assert load(tmp_path / name).model.config.ctc_layer == 1
     encoder = ModelConfig(
-        encoder=EncoderConfig(num_layers=2, dim=16, num_heads=2), ctc_vocab_size=9, ctc_layer=1, parts=("encoder",)
+        encoder=EncoderConfig(num_layers=2, dim=16, num_heads=2), heads=ctc_heads(9, layer=1), parts=("encoder",)
     )
-    model = Exported(config=encoder, state={}, text=None, ctc=None, data=DataConfig())
+    model = Exported(config=encoder, state={}, text=None, labels={}, data=DataConfig())
     with pytest.raises(CheckpointError, match="no CTC head on layer 1"):
         write_fairseq(model, tmp_path / "encoder.pt")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig, ModelConfig, preset
+from st.modules.config import EncoderConfig, ModelConfig, ctc_heads, preset
 from st.modules.freezing import SETS, frozen_names, split_rules
 from st.modules.model import SpeechTranslator
 
@@ -48,7 +48,7 @@ def expand(text, layers):
 
 @pytest.fixture(scope="module")
 def names():
-    model = SpeechTranslator(dataclasses.replace(preset("tiny"), ctc_vocab_size=7))
+    model = SpeechTranslator(dataclasses.replace(preset("tiny"), heads=ctc_heads(7)))
     return [name for name, _ in model.named_parameters()]
 
 
@@ -102,4 +102,4 @@ def test_t23_a_bad_freeze_names_the_flag(names, rules, message):
 
 def test_t23_a_layer_that_the_encoder_lacks_names_the_flag():
     with pytest.raises(ConfigError, match="--ctc-layer is 5; the encoder has layers 1 to 4"):
-        ModelConfig(encoder=EncoderConfig(num_layers=4), ctc_vocab_size=7, ctc_layer=5)
+        ModelConfig(encoder=EncoderConfig(num_layers=4), heads=ctc_heads(7, layer=5))
