@@ -76,14 +76,16 @@ def check_sizes(config: ModelConfig, text: TextVocabulary | None, labels: Mappin
     Raises:
         CheckpointError: If a size differs; the message has both.
     """
-    triples: list[tuple[str, Labels | TextVocabulary, int]] = [
-        (f"head {name}", labels[name], head.size) for name, head in config.heads.items() if name in labels
-    ]
+    rows: list[tuple[str, Labels | TextVocabulary, str, int]] = []
     if text is not None and "decoder" in config.parts:
-        triples.append(("decoder", text, config.decoder.vocab_size))
-    for part, vocabulary, size in triples:
+        rows.append(("dictionary", text, "decoder", config.decoder.vocab_size))
+    rows += [
+        (f"vocabulary of head {name}", labels[name], f"head {name}", head.size)
+        for name, head in config.heads.items()
+        if name in labels
+    ]
+    for name, vocabulary, part, size in rows:
         if len(vocabulary) != size:
             raise CheckpointError(
-                f"{source}: the vocabulary of the {part} has {len(vocabulary)} symbols, the {part} {size}; they belong to "
-                "different models"
+                f"{source}: the {name} has {len(vocabulary)} symbols, the {part} {size}; they belong to different models"
             )

@@ -169,7 +169,7 @@ def test_the_function_of_the_decoder_that_training_began_with_is_kept_by_fairseq
         ({}, r"activation is gelu there and relu here; decoder\.scale_embedding is False there and True here"),
         ({"encoder_num_heads": 4}, r"encoder\.num_heads is 2 there and 4 here"),
         ({"encoder_conv_layers": "[(24,40,10),(24,4,4),(24,4,4)]"}, r"encoder\.conv_layers is \(\(24, 40, 20\)"),
-        ({"ctc_layer": 1}, "ctc_layer is 0 there and 1 here"),
+        ({"ctc_layer": 1}, "layer of head ctc is 0 there and 1 here"),
     ],
 )
 def test_t15_weights_of_another_function_are_refused_with_both_settings(

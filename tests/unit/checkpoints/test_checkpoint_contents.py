@@ -77,7 +77,7 @@ def widen(content, name):
         (
             widen,
             "length_adaptor.layers.0.weight",
-            r"length_adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]",
+            r"encoder\.adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_k09_ctc_vocabulary_of_another_size_names_both(training, tree, tmp_path)
     CtcVocabulary.build({"en": ["abc"]}).save(tree / "ctc_vocab.json")
     path = save_training(model, tree, tmp_path / "broken.pt")
     with pytest.raises(
-        CheckpointError, match=rf"CTC vocabulary has 8 symbols, the CTC head {model.config.ctc_vocab_size}"
+        CheckpointError, match=rf"vocabulary of head ctc has 8 symbols, the head ctc {model.config.ctc_vocab_size}"
     ):
         load(path)
 

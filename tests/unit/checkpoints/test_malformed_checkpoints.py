@@ -52,7 +52,7 @@ def test_k06_safetensors_with_a_header_of_another_kind_are_corrupt(folder, conte
         ("encoder", {"num_conv_pos_embedding_groups": 0}, "encoder pos_conv_groups is 0; expected a positive"),
         ("encoder", {"hidden_size": 16.0}, r"encoder dim is 16\.0; expected a positive integer"),
         ("encoder", {"conv_stride": [5, 0]}, r"encoder conv_layers\[1\] stride is 0; expected"),
-        ("encoder", {"num_adapter_layers": None}, "adaptor num_layers is None; expected"),
+        ("encoder", {"num_adapter_layers": None}, "length_adaptor num_layers is None; expected"),
         ("decoder", {"decoder_attention_heads": "2"}, "decoder num_heads is '2'; expected"),
         ("decoder", {"decoder_layers": True}, "decoder num_layers is True; expected"),
         (None, {"model_type": []}, r"model_type is \[\]; expected one of"),

@@ -202,7 +202,7 @@ def test_inspect_lists_the_names_that_freeze_goes_by(trained, capsys):
 def test_a_head_on_an_inner_layer_is_kept_or_refused_never_lost(trained, tmp_path):
     content = torch.load(trained, weights_only=True)
     bundle = content["task_state"]["st_bundle"]
-    bundle["model_config"]["ctc_layer"] = 1
+    bundle["model_config"]["heads"]["ctc"]["layer"] = 1
     torch.save(content, tmp_path / "inner.pt")
     for to, name in (("hf", "folder"), ("fairseq", "again.pt")):
         convert(tmp_path / "inner.pt", tmp_path / name, to)

@@ -262,7 +262,7 @@ def test_model_without_decoder_transcribes_but_does_not_translate(
     recogniser = Translator(SpeechTranslator(config), None, translator.ctc)
     assert recogniser.languages == ()
     assert isinstance(recogniser.transcribe(waves[0]).transcript, str)
-    with pytest.raises(DecodingError, match="no adaptor and no decoder; it cannot translate"):
+    with pytest.raises(DecodingError, match="no length_adaptor and no decoder; it cannot translate"):
         recogniser.translate(waves[0], to="de")
 
 

@@ -43,7 +43,7 @@ SMALL = {
 PAD, EOS = 1, 2
 TASK = types.SimpleNamespace(
     text=types.SimpleNamespace(pad=PAD),
-    labels={"ctc": types.SimpleNamespace(spell=lambda text, language: text.strip())},
+    labels={"ctc": types.SimpleNamespace(spell=lambda text, _language: text.strip())},
     kinds=HEADS,
 )
 
