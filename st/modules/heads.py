@@ -55,7 +55,7 @@ def head_kind(name: str) -> HeadKind:
     Raises:
         ConfigError: If there is no such kind; the message lists them.
     """
-    if name not in HEADS:
+    if not isinstance(name, str) or name not in HEADS:
         raise ConfigError(f"no kind of head {shown(name)}; choose from: {', '.join(HEADS)}")
     return HEADS[name]
 
