@@ -66,7 +66,10 @@ def parse_scales(text: str | None, heads: Iterable[str] = ()) -> dict[str, float
     known = dict.fromkeys((*PARTS, *heads, *FORMER_PARTS))
     hint = " (--freeze keeps parameters as they are)"
     scales = parse_named_numbers("--lr-scale", text, known, zero=False, hint=hint)
-    return {FORMER_PARTS.get(part, part): scale for part, scale in scales.items()}
+    named = {FORMER_PARTS.get(part, part): scale for part, scale in scales.items()}
+    if len(named) < len(scales):
+        raise ConfigError(f"--lr-scale: {text!r} names a part by its name and by its former one; leave one of them out")
+    return named
 
 
 def _part(parameter: Tensor) -> str:

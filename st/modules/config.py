@@ -146,8 +146,8 @@ CTC = "ctc"
 """Name of the head that transcribes; it reads ``src_text`` of the manifests."""
 _MAX_HEADS = 64
 _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN_NAMES = (*PARTS, "adaptor", "w2v_encoder", "w2v_proj_ln")
-"""Names of our parts, and those that begin fairseq's names of them, among which a head would be mistaken for one."""
+_TAKEN_NAMES = (*PARTS, "adaptor", "w2v_encoder", "w2v_proj_ln", "translation", "nll", "rdrop")
+"""Names of our parts, what fairseq's names of them begin with, and losses that are logged besides: none is a head's."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -228,7 +228,10 @@ def test_scales_of_one_change_nothing(data):
     assert not changed(parameters(plain), parameters(scaled))
 
 
-@pytest.mark.parametrize("text", ["encoder", "encoder=0", "encoder=-1", "head=1", "ctc=1,ctc=2", "ctc=nan", "ctc=inf"])
+@pytest.mark.parametrize(
+    "text",
+    ["encoder", "encoder=0", "encoder=-1", "head=1", "ctc=1,ctc=2", "ctc=nan", "ctc=inf", "adaptor=1,length_adaptor=2"],
+)
 def test_t23_bad_scales_name_the_flag(text):
     with pytest.raises(ConfigError, match="--lr-scale"):
         parse_scales(text)
