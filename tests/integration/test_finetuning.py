@@ -8,6 +8,7 @@ import reference_models as ref
 import torch
 from conftest_integration import run, training
 from fairseq import checkpoint_utils
+from head_trees import add_phones, edit_manifests, without_translation
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
 from training_server import free_port
@@ -335,6 +336,20 @@ def test_two_processes_with_dropped_layers_a_resting_encoder_and_scales_stay_one
     run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
     first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_has_no_translation_in_a_batch_stay_one_model(tmp_path):
+    tree = add_phones(make_tree(tmp_path / "tree", train=8, dev=2, directions=("de_en",)))
+    edit_manifests(tree, lambda row: row if row["id"].endswith("0") else without_translation(row), "train_*.tsv")
+    script = tmp_path / "record.py"
+    script.write_text(RECORD)
+    command = training(tree, tmp_path / "run", "--max-update", "4", "--max-sentences", "1")
+    launch = ["torchrun", "--nproc_per_node", "2", "--master_port", free_port(), script]
+    run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
+    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert list(load(tmp_path / "run" / "checkpoint_last.pt").labels) == ["ctc", "phones"]
 
 
 @pytest.mark.slow
