@@ -153,6 +153,8 @@ def require_plain(name: object, source: str) -> None:
 
 def _require_carried(config: DataConfig, files: Mapping[str, bytes]) -> None:
     """Check that a training checkpoint has the files that its config names, but for the CTC head's vocabulary."""
-    for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
+    _, *others = config.head_data.values()
+    heads = [head.vocab_filename for head in others]
+    for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"], *heads):
         if name not in files:
             raise CheckpointError(f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry")

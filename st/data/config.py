@@ -16,11 +16,11 @@ from st.files import write_text
 from st.text.languages import declare
 
 CONFIG_FILENAME = "config.yaml"
+CTC = "ctc"
+"""Name of the head that transcribes: ``ctc_vocab_filename`` declares it, and ``src_text`` is its text."""
 
 _ANY_LIST_OF_TEXT = "a list of text"
 _COPY_IT = "expected a file in this folder: copy it there"
-_CTC = "ctc"
-"""Name of the head that ``ctc_vocab_filename`` declares."""
 _ONLY_VALUES = {"sample_rate": 16_000, "prepend_tgt_lang_tag": True}
 """Settings of fairseq's S2T configs of which one value is supported here."""
 
@@ -110,8 +110,8 @@ class DataConfig:
                 raise ConfigError(f"{key} is {shown(name)}; {_COPY_IT}")
         if not isinstance(self.heads, Mapping) or not all(isinstance(name, str) for name in self.heads):
             raise ConfigError(f"heads is {shown(self.heads)}; expected a table of names and settings")
-        if _CTC in self.heads:
-            raise ConfigError(f"heads has {_CTC}; expected others alone: ctc_vocab_filename and src_text are of {_CTC}")
+        if CTC in self.heads:
+            raise ConfigError(f"heads has {CTC}; expected others alone: ctc_vocab_filename and src_text are of {CTC}")
         _ = self.head_data
 
     @property
@@ -121,7 +121,7 @@ class DataConfig:
         Raises:
             ConfigError: If what ``heads`` says of one is malformed.
         """
-        found = {_CTC: HeadData(kind="ctc", vocab_filename=self.ctc_vocab_filename, column="src_text")}
+        found = {CTC: HeadData(kind="ctc", vocab_filename=self.ctc_vocab_filename, column="src_text")}
         known = [item.name for item in fields(HeadData)]
         for name, settings in self.heads.items():
             try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from st.data.config import CTC as CTC
 from st.doors.shown import shown
 from st.errors import ConfigError
 from st.modules.heads import head_kind
@@ -142,8 +143,6 @@ class DecoderConfig:
 
 PARTS = ("encoder", "length_adaptor", "decoder")
 
-CTC = "ctc"
-"""Name of the head that transcribes; it reads ``src_text`` of the manifests."""
 _MAX_HEADS = 64
 _HEAD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN_NAMES = (*PARTS, "adaptor", "w2v_encoder", "w2v_proj_ln", "translation", "nll", "rdrop")

@@ -196,6 +196,19 @@ def test_t23_bad_heads_of_a_data_config_are_named(data, tmp_path, heads, message
         make_trainer(folder)
 
 
+def test_a_checkpoint_without_the_vocabulary_of_a_head_names_it(data, tmp_path):
+    path = saved(make_trainer(data), tmp_path / "both.pt")
+    assert load(path, data_dir=data).labels["phones"].symbols == CtcVocabulary.load(data / "phones.json").symbols
+    plain = make_tree(tmp_path / "plain", train=2, dev=2)
+    with pytest.raises(CheckpointError, match="has a head phones, of which the heads in config"):
+        load(path, data_dir=plain)
+    content = torch.load(path, weights_only=False)
+    del content["task_state"]["st_bundle"]["files"]["phones.json"]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"config\.yaml names 'phones\.json', which it does not carry"):
+        load(path)
+
+
 # -- a kind of head that is one class and one row -------------------------------------------------------------------
 
 
