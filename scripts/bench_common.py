@@ -111,11 +111,11 @@ def encoder_work(config: ModelConfig, rows: int, samples: int) -> float:
     work += 2.0 * channels * dim * length + 2.0 * dim * dim / speech.pos_conv_groups * speech.pos_conv_kernel * length
     work += speech.num_layers * (8.0 * dim * dim + 4.0 * dim * speech.ffn_dim + 4.0 * length * dim) * length
     out = config.decoder.dim
-    if config.adaptor.project:
+    if config.length_adaptor.project:
         work += 2.0 * dim * out * length
-    for _ in range(config.adaptor.num_layers):
-        length = (length - 1) // config.adaptor.stride + 1
-        work += 4.0 * out * out * config.adaptor.kernel_size * length
+    for _ in range(config.length_adaptor.num_layers):
+        length = (length - 1) // config.length_adaptor.stride + 1
+        work += 4.0 * out * out * config.length_adaptor.kernel_size * length
     return rows * work
 
 

@@ -24,7 +24,7 @@ from st.inference.precision import autocast, convert_products
 from st.inference.transcriber import frame_seconds
 from st.inference.word_times import time_words
 from st.kernels.settings import tune
-from st.modules.config import preset
+from st.modules.config import ctc_heads, preset
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 
@@ -55,7 +55,7 @@ def main() -> None:
     tune(args.threads)
     torch.manual_seed(0)
     vocabulary = CtcVocabulary.build({"xx": [ALPHABET]})
-    config = dataclasses.replace(preset(args.preset), parts=("encoder",), ctc_vocab_size=len(vocabulary))
+    config = dataclasses.replace(preset(args.preset), parts=("encoder",), heads=ctc_heads(len(vocabulary)))
     model = SpeechTranslator(config).eval()
     dtype = getattr(torch, args.dtype)
     with torch.inference_mode(), autocast(torch.device("cpu"), dtype):

@@ -146,7 +146,7 @@ def run_ours(args: Namespace, tokens: int, totals: dict[str, float]) -> list[lis
         contents = read_contents(args.work / "hf", verify=False)
         config = contents.config
         config = dataclasses.replace(
-            config, adaptor=dataclasses.replace(config.adaptor, legacy_padding=False, mask_input=True)
+            config, length_adaptor=dataclasses.replace(config.length_adaptor, legacy_padding=False, mask_input=True)
         )
         if small:
             name = "decoder.embed_tokens.weight"

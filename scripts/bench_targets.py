@@ -22,7 +22,7 @@ import torch
 from bench_common import ROOT
 
 from st.evaluation.covost2 import DIRECTIONS
-from st.modules.config import preset
+from st.modules.config import ctc_heads, preset
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
@@ -59,7 +59,7 @@ def make_checkpoint(work: Path, name: str) -> Path:
     config = preset(name)
     decoder = dataclasses.replace(config.decoder, vocab_size=len(text))
     torch.manual_seed(0)
-    model = SpeechTranslator(dataclasses.replace(config, decoder=decoder, ctc_vocab_size=len(ctc)))
+    model = SpeechTranslator(dataclasses.replace(config, decoder=decoder, heads=ctc_heads(len(ctc))))
     save_training(ref.sharpen(ref.perturb(model), eos_bias=7.0), data, path)
     return path
 

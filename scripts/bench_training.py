@@ -101,7 +101,7 @@ def fairseq_step(args: Namespace) -> Step:
          "positions": text.max_positions},
         str(list(speech.conv_layers)),
     )  # fmt: skip
-    settings.adaptor_n_layers = config.adaptor.num_layers
+    settings.adaptor_n_layers = config.length_adaptor.num_layers
     symbols = [f"s{n}" for n in range(text.vocab_size - 4)]
     with _NoDraws():
         model = ref.build_fairseq_xm(settings, symbols)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig
 from st.modules.model import Encoded, SpeechTranslator
 
 CONFIG = ModelConfig(
@@ -13,7 +13,7 @@ CONFIG = ModelConfig(
         conv_layers=((8, 10, 5), (8, 3, 2)), dim=32, ffn_dim=32, num_heads=2, num_layers=1, pos_conv_kernel=4,
         pos_conv_groups=2,
     ),
-    adaptor=AdaptorConfig(num_layers=1),
+    length_adaptor=LengthAdaptorConfig(num_layers=1),
     decoder=DecoderConfig(vocab_size=61, dim=32, ffn_dim=64, num_heads=4, num_layers=2, max_positions=64),
 )  # fmt: skip
 

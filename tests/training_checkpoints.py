@@ -7,7 +7,7 @@ import torch
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 
 
@@ -18,9 +18,9 @@ def make_model(vocab_size: int, labels: int, seed: int = 0, **adaptor) -> Speech
             conv_layers=((8, 10, 5), (8, 3, 2)), dim=16, ffn_dim=24, num_heads=2, num_layers=2, pos_conv_kernel=4,
             pos_conv_groups=2,
         ),
-        adaptor=AdaptorConfig(num_layers=1, **adaptor),
+        length_adaptor=LengthAdaptorConfig(num_layers=1, **adaptor),
         decoder=DecoderConfig(vocab_size=vocab_size, dim=16, ffn_dim=24, num_heads=2, num_layers=1, max_positions=32),
-        ctc_vocab_size=labels,
+        heads=ctc_heads(labels),
     )  # fmt: skip
     return ref.perturb(SpeechTranslator(config))
 

@@ -64,7 +64,7 @@ def join_tables() -> None:
 def read_tree() -> None:
     """Read a tree as a training does."""
     text, ctc = TextVocabulary.load(Path()), CtcVocabulary.load(Path("ctc_vocab.json"))
-    dataset = TranslationDataset.load(Path(), "train", None, text, ctc)
+    dataset = TranslationDataset.load(Path(), "train", None, text, {"ctc": ctc})
     dataset.begin_epoch(1, 1)
     dataset.collate([dataset[item] for item in range(min(len(dataset), 2))])
 

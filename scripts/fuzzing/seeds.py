@@ -35,7 +35,7 @@ from st.evaluation.evaluate import EvaluationConfig, evaluate
 from st.evaluation.partial import StoredItem
 from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.files import write_json
-from st.modules.config import ModelConfig
+from st.modules.config import ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.trimming import trim_sentencepiece
@@ -184,10 +184,10 @@ def published(folder: Path) -> None:
 def listener(letters: str = "") -> Exported:
     """Return an encoder, with a CTC head if there are letters."""
     ctc = CtcVocabulary.build({"en": [letters]}) if letters else None
-    config = ModelConfig(encoder=ENCODER, ctc_vocab_size=len(ctc) if ctc else 0, parts=("encoder",))
+    config = ModelConfig(encoder=ENCODER, heads=ctc_heads(len(ctc) if ctc else 0), parts=("encoder",))
     torch.manual_seed(0)
     state = SpeechTranslator(config).state_dict()
-    return Exported(config=config, state=state, text=None, ctc=ctc, data=DataConfig())
+    return Exported(config=config, state=state, text=None, labels={"ctc": ctc} if ctc else {}, data=DataConfig())
 
 
 def fairseq_encoder(folder: Path, letters: str = "", **save: bool) -> None:

@@ -64,8 +64,8 @@ def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFil
         CheckpointError: If one differs; the message names it and the first row that does.
     """
     mine, theirs = (_symbols(contents, files) for contents in (first, other))
-    for name in mine:
-        pairs = zip_longest(mine[name], theirs[name])
+    for name in {**mine, **theirs}:
+        pairs = zip_longest(mine.get(name, []), theirs.get(name, []))
         row = next((row for row, (one, two) in enumerate(pairs) if one != two), None)
         if row is not None:
             raise CheckpointError(
@@ -77,7 +77,8 @@ def _require_same_symbols(first: Contents, other: Contents, files: VocabularyFil
 def _symbols(contents: Contents, files: VocabularyFiles) -> dict[str, list[str]]:
     text, _ = find_text(contents, files)
     labels = label_symbols(contents, data_dir=files.data_dir, given=files.ctc_vocab)
-    return {"dictionary": [] if text is None else text.symbols, "CTC vocabulary": labels or []}
+    heads = {f"vocabulary of head {name}": symbols for name, symbols in labels.items()}
+    return {"dictionary": [] if text is None else text.symbols, **heads}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ from st.modules.config import ModelConfig
 
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
     "encoder": ("num_heads", "conv_layers"),
-    "adaptor": ("stride", "legacy_padding", "mask_input"),
+    "length_adaptor": ("stride", "legacy_padding", "mask_input"),
     "decoder": ("num_heads", "activation", "scale_embedding"),
 }
 """Settings of each part that leave no trace in its tensors' shapes; dropouts and masks of a training are its own."""
@@ -20,5 +20,9 @@ def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
         for name in names
     ]
     pairs.append(("encoder.wave_epsilon", found.encoder.wave_epsilon, expected.encoder.wave_epsilon))
-    pairs.append(("ctc_layer", found.ctc_layer, expected.ctc_layer))
+    pairs += [
+        (f"layer of head {name}", found.heads[name].layer, head.layer)
+        for name, head in expected.heads.items()
+        if name in found.heads
+    ]
     return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]

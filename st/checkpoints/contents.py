@@ -135,7 +135,10 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
                 config = DataConfig.load(folder)
             except ConfigError as exc:
                 raise CheckpointError(str(exc).replace(f"{folder}/", "the checkpoint's ", 1)) from None
-            for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"]):
+            # The CTC head's vocabulary may be missing; those of other heads may not.
+            _, *others = config.head_data.values()
+            heads = [head.vocab_filename for head in others]
+            for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"], *heads):
                 if name not in files:
                     raise CheckpointError(
                         f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry"

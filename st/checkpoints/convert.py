@@ -19,6 +19,7 @@ from st.checkpoints.loading import read_contents, resolve, with_padding
 from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
 from st.files import remove_leftovers
+from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
@@ -113,17 +114,17 @@ def write(
     """
     found, data = find_text(contents, files)
     text = text or found
-    ctc = find_labels(contents, data_dir=files.data_dir, given=files.ctc_vocab)
+    labels = find_labels(contents, data_dir=files.data_dir, given=files.ctc_vocab)
     config = with_padding(contents.config, padding)
-    check_sizes(config, text, ctc, source=name)
+    check_sizes(config, text, labels, source=name)
     model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)
-    if config.ctc_vocab_size and ctc is None:
+    if config.ctc_vocab_size and CTC not in labels:
         raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; give it as `ctc_vocab`")
     exported = Exported(
         config=config,
         state={key: contents.state[key] for key, _ in model.named_parameters()},
         text=text,
-        ctc=ctc,
+        labels=labels,
         data=data,
         trim=contents.files.get(TRIM_FILENAME),
         decoder_trained=contents.decoder_trained,

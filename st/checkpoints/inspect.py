@@ -16,6 +16,8 @@ from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, read_contents, resolve
 from st.checkpoints.vocabularies import NO_FILES, find_text
 from st.errors import StError
+from st.modules.config import CTC
+from st.text.labels import Labels
 
 
 def inspect(
@@ -44,11 +46,12 @@ def inspect(
     summary: dict[str, Any] = {
         "source": name,
         "format": contents.format,
-        "parts": [*config.parts, *(["ctc"] if config.ctc_vocab_size else [])],
+        "parts": [*config.parts, *config.heads],
         "parameters": _parameters(contents),
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())),
         **{part: shape[part] for part in config.parts},
-        "padding": _padding(contents) if "adaptor" in config.parts else None,
+        "heads": shape["heads"] or None,
+        "padding": _padding(contents) if "length_adaptor" in config.parts else None,
         "files": {file.name: file.stat().st_size for file in files},
         **_vocabularies(contents, name, problems),
         "problems": problems,
@@ -79,23 +82,23 @@ def _parameters(contents: Contents) -> dict[str, int]:
 
 
 def _padding(contents: Contents) -> str:
-    adaptor = contents.config.adaptor
+    adaptor = contents.config.length_adaptor
     found = {"legacy_padding": adaptor.legacy_padding, "mask_input": adaptor.mask_input}
     return next((name for name, settings in PADDINGS.items() if settings == found), "unknown")
 
 
 def _vocabularies(contents: Contents, name: str, problems: list[str]) -> dict[str, Any]:
     """Return sizes and languages; what is missing is added to ``problems``."""
-    text = ctc = None
+    text, labels = None, dict[str, Labels]()
     with _noted(problems):
         fitting_blueprint(contents.config, contents.state, source=name, label=contents.keymap.theirs)
         text, _ = find_text(contents, NO_FILES)
     with _noted(problems):
-        ctc = find_labels(contents, data_dir=None, given=None)
-        check_sizes(contents.config, text, ctc, source=name)
+        labels = find_labels(contents, data_dir=None, given=None)
+        check_sizes(contents.config, text, labels, source=name)
     return {
         "vocabulary": contents.config.decoder.vocab_size if "decoder" in contents.config.parts else None,
         "languages": list(text.languages) if text is not None else None,
         "ctc_vocabulary": contents.config.ctc_vocab_size or None,
-        "ctc_symbols": "".join(ctc.symbols[4:]) if ctc is not None else None,
+        "ctc_symbols": "".join(labels[CTC].symbols[4:]) if CTC in labels else None,
     }

@@ -1,4 +1,4 @@
-"""The CTC head's vocabulary: other people's order of symbols becomes ours, blank first."""
+"""The heads' vocabularies: of a CTC head from elsewhere, other people's order of symbols becomes ours, blank first."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.settings import read_json, read_json_if_any
 from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FOLDER
-from st.data.config import DataConfig
+from st.data.config import CONFIG_FILENAME, DataConfig
 from st.errors import CheckpointError, ConfigError
+from st.modules.config import CTC
+from st.modules.heads import head_kind
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.labels import Labels
 from st.text.normalisation import lower
 from st.text.vocabulary import read_dictionary
 
@@ -40,22 +43,24 @@ _MOVED_SIGNS = frozenset(".?!,'")
 _FAIRSEQ_RENAMED = {"<s>": "<pad>", "<pad>": "<s>"}
 
 
-def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None) -> CtcVocabulary | None:
-    """Return the CTC head's vocabulary, None if there is no head, and put the head's rows into its order.
+def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None) -> dict[str, Labels]:
+    """Return the vocabularies of the heads by name, and put the rows of a head from elsewhere into its order.
+
+    That of ``ctc`` is left out where a training checkpoint carries none.
 
     Args:
         contents: What the checkpoint holds; the rows of its head may be reordered.
-        data_dir: Prepared tree to take the vocabulary from.
-        given: ``vocab.json`` or a fairseq dictionary.
+        data_dir: Prepared tree to take the vocabularies from.
+        given: ``vocab.json`` or a fairseq dictionary, for the head ``ctc``.
 
     Raises:
         CheckpointError: If there is no vocabulary, or it has another size than the head.
     """
     size = contents.config.ctc_vocab_size
-    if not size:
-        return None
+    if not contents.config.heads:
+        return {}
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
-        return _own_vocabulary(contents, data_dir, given)
+        return _own_vocabularies(contents, data_dir, given)
     symbols = _foreign_symbols(contents, given)
     if len(symbols) != size:
         raise CheckpointError(
@@ -63,38 +68,48 @@ def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None
             f"they belong to different models"
         )
     try:
-        return _in_our_order(contents, symbols)
+        return {CTC: _in_our_order(contents, symbols)}
     except ConfigError as exc:
         raise CheckpointError(f"{contents.path}: {exc}; found symbols {' '.join(symbols[:8])} …") from None
 
 
-def label_symbols(contents: Contents, *, data_dir: Path | None, given: Path | None) -> list[str] | None:
-    """Return the symbols of the CTC head by row, as the file has them; None without a head or a vocabulary.
+def label_symbols(contents: Contents, *, data_dir: Path | None, given: Path | None) -> dict[str, list[str]]:
+    """Return the symbols of each head by row, as the file has them; without heads that have no vocabulary.
 
     Raises:
         CheckpointError: As for :func:`find_labels`, whose arguments these are; the head's rows stay in their order.
     """
-    if not contents.config.ctc_vocab_size:
-        return None
+    if not contents.config.heads:
+        return {}
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
-        vocabulary = _own_vocabulary(contents, data_dir, given)
-        return None if vocabulary is None else vocabulary.symbols
-    return _foreign_symbols(contents, given)
+        found = _own_vocabularies(contents, data_dir, given)
+        return {name: vocabulary.symbols for name, vocabulary in found.items()}
+    return {CTC: _foreign_symbols(contents, given)}
 
 
-def _own_vocabulary(contents: Contents, data_dir: Path | None, given: Path | None) -> CtcVocabulary | None:
-    """Return a vocabulary in our form, in whose order the head's rows are."""
+def _own_vocabularies(contents: Contents, data_dir: Path | None, given: Path | None) -> dict[str, Labels]:
+    """Return vocabularies in our form, in whose order the rows of heads are."""
     if data_dir is not None:
-        return CtcVocabulary.load(data_dir / DataConfig.load(data_dir).ctc_vocab_filename)
+        return _of_tree(contents, data_dir, ctc_required=True)
     if contents.format == OWN_TRAINING:
-        return _carried(contents)
-    return CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")
+        with unpacked(contents.files) as folder:
+            return _of_tree(contents, folder, ctc_required=False)
+    return {CTC: CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")}
 
 
-def _carried(contents: Contents) -> CtcVocabulary | None:
-    with unpacked(contents.files) as folder:
-        path = folder / DataConfig.load(folder).ctc_vocab_filename
-        return CtcVocabulary.load(path) if path.is_file() else None
+def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[str, Labels]:
+    """Read the vocabularies of a checkpoint's heads from a prepared tree, or the files of one that it carries."""
+    declared = DataConfig.load(folder).head_data
+    found: dict[str, Labels] = {}
+    for name, head in contents.config.heads.items():
+        if name not in declared:
+            raise CheckpointError(
+                f"{contents.path}: has a head {name}, of which the heads in {CONFIG_FILENAME} say nothing"
+            )
+        path = folder / declared[name].vocab_filename
+        if name != CTC or ctc_required or path.is_file():
+            found[name] = head_kind(head.kind).load_labels(path)
+    return found
 
 
 def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:

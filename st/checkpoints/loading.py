@@ -20,7 +20,7 @@ from st.checkpoints.labels import find_labels
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
 from st.doors.parsing import parsing
 from st.errors import CheckpointError
-from st.modules.config import AdaptorConfig, ModelConfig
+from st.modules.config import LengthAdaptorConfig, ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,9 @@ def load(
         data_dir=_path(data_dir), spm=_path(spm), dictionary=_path(dictionary), language_ids=language_ids
     )
     text, data = find_text(contents, files)
-    ctc = find_labels(contents, data_dir=files.data_dir, given=_path(ctc_vocab))
+    labels = find_labels(contents, data_dir=files.data_dir, given=_path(ctc_vocab))
     config = with_padding(contents.config, padding)
-    check_sizes(config, text, ctc, source=name)
+    check_sizes(config, text, labels, source=name)
     model = build_model(
         config,
         contents.state,
@@ -96,7 +96,7 @@ def load(
     )
     logger.info("%s: %s", name, contents.format)
     trained = trained_directions(contents)
-    return ModelBundle(model, text, ctc, data, name, contents.format, trained, contents.decoder_trained)
+    return ModelBundle(model, text, labels, data, name, contents.format, trained, contents.decoder_trained)
 
 
 def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
@@ -143,8 +143,8 @@ def with_padding(config: ModelConfig, padding: str | None) -> ModelConfig:
         return config
     if padding not in PADDINGS:
         raise CheckpointError(f"padding is {padding!r}; choose from: {', '.join(PADDINGS)}")
-    adaptor: AdaptorConfig = dataclasses.replace(config.adaptor, **PADDINGS[padding])
-    return dataclasses.replace(config, adaptor=adaptor)
+    adaptor: LengthAdaptorConfig = dataclasses.replace(config.length_adaptor, **PADDINGS[padding])
+    return dataclasses.replace(config, length_adaptor=adaptor)
 
 
 def _fairseq_file(folder: Path) -> Path:

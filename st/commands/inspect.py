@@ -65,4 +65,6 @@ def _lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _number(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_number(item)}" for key, item in value.items())
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)

@@ -16,14 +16,42 @@ from st.files import write_text
 from st.text.languages import declare
 
 CONFIG_FILENAME = "config.yaml"
+CTC = "ctc"
+"""Name of the head that transcribes: ``ctc_vocab_filename`` declares it, and ``src_text`` is its text."""
 
 _ANY_LIST_OF_TEXT = "a list of text"
+_COPY_IT = "expected a file in this folder: copy it there"
 _ONLY_VALUES = {"sample_rate": 16_000, "prepend_tgt_lang_tag": True}
 """Settings of fairseq's S2T configs of which one value is supported here."""
 
 
 def _default_tokenizer() -> dict[str, str]:
     return {"bpe": "sentencepiece", "sentencepiece_model": "spm.model"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadData:
+    """What a head of the model learns from."""
+
+    kind: str
+    """A kind of head, such as ``ctc``; :data:`st.modules.heads.HEADS` has them."""
+    vocab_filename: str
+    """Its vocabulary, in the form that its kind reads."""
+    column: str
+    """Column of the manifests that its text stands in."""
+    layer: int = 0
+    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: If a value is of the wrong type, or the vocabulary lies elsewhere.
+        """
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), str(item.type))
+        if not stays_below(self.vocab_filename):
+            raise ConfigError(f"vocab_filename is {shown(self.vocab_filename)}; {_COPY_IT}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +77,9 @@ class DataConfig:
     languages: Mapping[str, Any] = field(default_factory=dict)
     """What is to be known of languages that this project's table lacks, see :func:`st.text.languages.declare`, which is
     told: ``{mdw: {name: Mbosi, script: Latn, spaces: true, bleu: 13a}}``."""
+    heads: Mapping[str, Any] = field(default_factory=dict)
+    """Heads beside the CTC head, by name, each as :class:`HeadData` has it:
+    ``{phones: {kind: ctc, vocab_filename: phones.json, column: phones, layer: 12}}``."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -57,7 +88,7 @@ class DataConfig:
             ConfigError: If a value is of the wrong type or out of range.
         """
         for item in fields(self):
-            self._check_type(item.name, getattr(self, item.name), str(item.type))
+            _check_type(item.name, getattr(self, item.name), str(item.type))
         for name, only in _ONLY_VALUES.items():
             if getattr(self, name) != only:
                 raise ConfigError(
@@ -76,19 +107,30 @@ class DataConfig:
         names = {name: getattr(self, name) for name in ("vocab_filename", "ctc_vocab_filename")}
         for key, name in (names | {"sentencepiece_model": self.bpe_tokenizer["sentencepiece_model"]}).items():
             if not stays_below(name):
-                raise ConfigError(f"{key} is {shown(name)}; expected a file in this folder: copy it there")
+                raise ConfigError(f"{key} is {shown(name)}; {_COPY_IT}")
+        if not isinstance(self.heads, Mapping) or not all(isinstance(name, str) for name in self.heads):
+            raise ConfigError(f"heads is {shown(self.heads)}; expected a table of names and settings")
+        if CTC in self.heads:
+            raise ConfigError(f"heads has {CTC}; expected others alone: ctc_vocab_filename and src_text are of {CTC}")
+        _ = self.head_data
 
-    @staticmethod
-    def _check_type(name: str, value: object, annotation: str) -> None:
-        expected: type = {"int": int, "str": str, "bool": bool}.get(annotation.split("[")[0], object)
-        wrong = not isinstance(value, expected) or (expected is int and isinstance(value, bool))
-        if annotation.startswith("dict"):
-            wrong = not (isinstance(value, dict) and all(isinstance(part, str) for part in (*value, *value.values())))
-        elif annotation.startswith("tuple"):
-            wrong = not (isinstance(value, tuple) and all(isinstance(part, str) for part in value))
-        if wrong:
-            readable = _ANY_LIST_OF_TEXT if annotation.startswith("tuple") else annotation
-            raise ConfigError(f"{name} is {shown(value)}; expected {readable}")
+    @property
+    def head_data(self) -> dict[str, HeadData]:
+        """All heads by name, the CTC head first.
+
+        Raises:
+            ConfigError: If what ``heads`` says of one is malformed.
+        """
+        found = {CTC: HeadData(kind="ctc", vocab_filename=self.ctc_vocab_filename, column="src_text")}
+        known = [item.name for item in fields(HeadData)]
+        for name, settings in self.heads.items():
+            try:
+                found[name] = HeadData(**settings)
+            except TypeError:
+                raise ConfigError(f"heads: {shown(name)} has {shown(settings)}; expected {', '.join(known)}") from None
+            except ConfigError as exc:
+                raise ConfigError(f"heads: {shown(name)}: {exc}") from None
+        return found
 
     @classmethod
     def load(cls, path: Path | str) -> DataConfig:
@@ -127,14 +169,27 @@ class DataConfig:
         """Return the YAML text that :meth:`load` reads back."""
         content = asdict(self)
         content["directions"] = list(self.directions)
-        if not self.languages:
-            del content["languages"]
+        for name in ("languages", "heads"):
+            if not content[name]:
+                del content[name]
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def save(self, path: Path | str) -> None:
         """Write the config atomically; ``path`` is the YAML file or the folder of the tree."""
         path = Path(path)
         write_text(path / CONFIG_FILENAME if path.is_dir() else path, self.to_yaml())
+
+
+def _check_type(name: str, value: object, annotation: str) -> None:
+    expected: type = {"int": int, "str": str, "bool": bool}.get(annotation.split("[")[0], object)
+    wrong = not isinstance(value, expected) or (expected is int and isinstance(value, bool))
+    if annotation.startswith("dict"):
+        wrong = not (isinstance(value, dict) and all(isinstance(part, str) for part in (*value, *value.values())))
+    elif annotation.startswith("tuple"):
+        wrong = not (isinstance(value, tuple) and all(isinstance(part, str) for part in value))
+    if wrong:
+        readable = _ANY_LIST_OF_TEXT if annotation.startswith("tuple") else annotation
+        raise ConfigError(f"{name} is {shown(value)}; expected {readable}")
 
 
 def stays_below(name: object) -> bool:

@@ -1,15 +1,16 @@
 """Utterances with all their targets, and how a batch is made of them. Pure torch; the fairseq task wraps it.
 
 An English clip of CoVoST 2 has fifteen translations: it is one utterance with fifteen targets, so that a batch reads,
-pads and encodes it once. ``source_rows`` tells which utterance each target belongs to.
+pads and encodes it once. ``source_rows`` tells which utterance each target belongs to. An utterance may have no target,
+and none of the texts that heads learn from.
 
-Legend: N utterances, T samples, R targets, U target tokens, L CTC labels.
+Legend: N utterances, T samples, R targets, U target tokens, L labels of a head.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from torch import Tensor
 
 from st.audio.augmentation import AugmentationConfig, augment, change_speed
 from st.audio.reading import read_audio
+from st.data.config import DataConfig
 from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.data.utterances import group_rows
 from st.errors import AudioError, ManifestError
-from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.labels import Labels
 from st.text.languages import join_sentences
 from st.text.vocabulary import TextVocabulary
 
@@ -69,6 +71,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Attributes:
         utterances: All utterances of the subset.
         targets: The directions of their targets.
+        labels: Vocabularies of heads by name: first that of ``ctc``, whose text is the transcript, then those whose texts
+            are in ``more`` of the rows.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
         audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
@@ -78,8 +82,9 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         data_dir: Path | str,
         rows: Sequence[ManifestRow],
         text: TextVocabulary,
-        ctc: CtcVocabulary,
+        labels: Mapping[str, Labels],
         *,
+        empty_targets: bool = True,
         cache_audio: bool = False,
         sampling_alpha: float = 1.0,
         augmentation: AugmentationConfig | None = None,
@@ -88,19 +93,20 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
-        self.ctc = ctc
+        self.labels = labels
         self.sampling_alpha = sampling_alpha
         self.augmentation = augmentation or AugmentationConfig()
         self.standardize_audio = standardize_audio
         self.wave_epsilon = wave_epsilon
-        self.utterances = group_rows(rows)
+        self.utterances = group_rows(rows, empty_targets=empty_targets)
         self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
-            np.array([len(utterance.targets) for utterance in self.utterances], dtype=np.int64),
+            self.targets.counts,
         )
         pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
-        self._longest_targets = np.maximum.reduceat(pieces, self.targets.starts) + 2
+        self._longest_targets = np.zeros(len(self.utterances), dtype=np.int64)
+        np.maximum.at(self._longest_targets, self.targets.owners, pieces + 2)
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
@@ -155,7 +161,10 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     @property
     def target_sizes(self) -> npt.NDArray[np.int64]:
-        """Tokens of each item's longest target, tag and end of sentence included; when joined, of both together."""
+        """Tokens of each item's longest target, tag and end of sentence included; when joined, of both together.
+
+        0 for an item without a target.
+        """
         second = np.where(self.plan.second < 0, 0, self._longest_targets[self.plan.second])
         return self._longest_targets[self.plan.first] + second
 
@@ -166,19 +175,24 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         subset: str,
         directions: Sequence[str] | None,
         text: TextVocabulary,
-        ctc: CtcVocabulary,
+        labels: Mapping[str, Labels],
         *,
-        cache_audio: bool = False,
-        sampling_alpha: float = 1.0,
-        augmentation: AugmentationConfig | None = None,
-        standardize_audio: bool = True,
-        wave_epsilon: float = 1e-5,
+        data: DataConfig | None = None,
         add_transcripts: bool = False,
+        **options: Any,
     ) -> TranslationDataset:
         """Read the manifests of a subset.
 
-        With ``add_transcripts``, those of its transcripts, too: each is one more target of its recording, in the
-        language that is spoken.
+        Args:
+            data_dir: A prepared tree.
+            subset: As for :func:`subset_files`.
+            directions: As for :func:`subset_files`.
+            text: Vocabulary of the targets.
+            labels: Vocabularies of heads.
+            data: What the tree says of the columns of those heads; needed for others than ``ctc``.
+            add_transcripts: Whether to read the subset's transcripts, too: each is one more target of its recording, in
+                the language that is spoken.
+            options: As for the constructor.
 
         Raises:
             ManifestError: If a manifest is malformed or all are empty.
@@ -188,20 +202,12 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if add_transcripts:
             split, _, direction = subset.partition("_")
             files += subset_files(data_dir, f"asr_{split}", [direction] if direction else directions)
-        rows = [row for file in files for row in read_manifest(file)]
+        heads = (data or DataConfig()).head_data
+        columns = [heads[name].column for name in labels][1:]
+        rows = [row for file in files for row in read_manifest(file, columns)]
         if not rows:
             raise ManifestError(f"{data_dir}: subset {subset!r} has no utterance; see report.md for what was dropped")
-        return cls(
-            data_dir,
-            rows,
-            text,
-            ctc,
-            cache_audio=cache_audio,
-            sampling_alpha=sampling_alpha,
-            augmentation=augmentation,
-            standardize_audio=standardize_audio,
-            wave_epsilon=wave_epsilon,
-        )
+        return cls(data_dir, rows, text, labels, **options)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -253,10 +259,11 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         index = int(index)
         return {"index": index, "waveform": self.waveform(index)}
 
-    def transcript(self, item: int) -> str:
-        """Return the transcript of an item; when joined, both."""
+    def head_texts(self, item: int) -> list[str]:
+        """Return the text of an item for each of :attr:`labels`; when joined, both, or none if one is missing."""
         parts = [self.utterances[number] for number in self.plan.parts(item)]
-        return join_sentences([part.src_text for part in parts], parts[0].src_lang)
+        pairs = zip(*(part.texts for part in parts), strict=True)
+        return [join_sentences(texts, parts[0].src_lang) if all(texts) else "" for texts in pairs]
 
     def translations(self, item: int) -> list[tuple[int, str, str]]:
         """Return the targets of an item: number in the subset (of the first, when joined), language, text."""
@@ -272,41 +279,58 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         Returns:
             ``id`` (R,): number of each target in the subset; ``utterance_ids`` list of N places in
-            :attr:`utterances` (of the first, when joined); ``nsentences`` R; ``ntokens``; ``nlabels``, of CTC;
-            ``net_input`` with ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and
-            ``prev_output_tokens`` (R, U); ``target`` (R, U); ``languages`` R codes; ``references`` R texts;
-            ``ctc_targets`` (N, L); ``ctc_lengths`` (N,); ``transcripts`` N texts; ``spoken`` N codes.
+            :attr:`utterances` (of the first, when joined); ``nsentences`` R; ``ntokens``; ``net_input`` with
+            ``waveforms`` (N, T), ``lengths`` (N,), ``source_rows`` (R,) and ``prev_output_tokens`` (R, U); ``target``
+            (R, U); ``languages`` R codes; ``references`` R texts; ``spoken`` N codes; by name of the head ``heads``, pairs
+            of targets (N, L) and lengths (N,), ``nlabels``, pairs of the sum of lengths and that over utterances without a
+            translation, and ``texts``, lists of N.
+
+            Where R is 0, ``source_rows``, ``prev_output_tokens`` and ``target`` have one row of padding: so the decoder
+            is run, and has gradients of zero, for every batch in every process.
         """
         if not items:
             return {}
         numbers = [item["index"] for item in items]
         spoken = [self.utterances[int(self.plan.first[number])].src_lang for number in numbers]
-        transcripts = [self.transcript(number) for number in numbers]
         rows = [(n, *target) for n, number in enumerate(numbers) for target in self.translations(number)]
-        eos, pad = self.text.eos, self.text.pad
-        targets = [[self.text.language_id(lang), *self.text.encode(text), eos] for _, _, lang, text in rows]
-        target = pad_rows(targets, pad, torch.long, multiple=TARGET_MULTIPLE)
-        previous = pad_rows([[eos, *tokens[:-1]] for tokens in targets], pad, torch.long, multiple=TARGET_MULTIPLE)
-        labels = [self.ctc.encode(transcript, code) for transcript, code in zip(transcripts, spoken, strict=True)]
         waveforms = [item["waveform"] for item in items]
+        net_input = {
+            "waveforms": pad_rows(waveforms, 0.0, torch.float32, multiple=WAVE_MULTIPLE),
+            "lengths": torch.tensor([len(wave) for wave in waveforms]),
+            "source_rows": torch.tensor([n for n, _, _, _ in rows] or [0]),
+        }
         return {
-            "id": torch.tensor([number for _, number, _, _ in rows]),
+            "id": torch.tensor([number for _, number, _, _ in rows], dtype=torch.long),
             "utterance_ids": self.plan.first[numbers].tolist(),
             "nsentences": len(rows),
-            "ntokens": sum(map(len, targets)),
-            "nlabels": sum(map(len, labels)),
-            "net_input": {
-                "waveforms": pad_rows(waveforms, 0.0, torch.float32, multiple=WAVE_MULTIPLE),
-                "lengths": torch.tensor([len(wave) for wave in waveforms]),
-                "source_rows": torch.tensor([n for n, _, _, _ in rows]),
-                "prev_output_tokens": previous,
-            },
-            "target": target,
             "languages": [lang for _, _, lang, _ in rows],
             "directions": [f"{spoken[n]}_{lang}" for n, _, lang, _ in rows],
             "references": [text for _, _, _, text in rows],
-            "ctc_targets": pad_rows(labels, 0, torch.long),
-            "ctc_lengths": torch.tensor([len(row) for row in labels]),
-            "transcripts": transcripts,
             "spoken": spoken,
+            **self._tokens([(lang, text) for _, _, lang, text in rows], net_input),
+            **self._labels(numbers, spoken, {n for n, _, _, _ in rows}),
         }
+
+    def _tokens(self, targets: Sequence[tuple[str, str]], net_input: dict[str, Tensor]) -> dict[str, Any]:
+        """Return what :meth:`collate` says of the tokens of targets, each (language, text)."""
+        eos, pad = self.text.eos, self.text.pad
+        tokens = [[self.text.language_id(lang), *self.text.encode(text), eos] for lang, text in targets]
+        read = [[eos, *row[:-1]] for row in tokens]
+        previous = pad_rows(read or [[pad]], pad, torch.long, multiple=TARGET_MULTIPLE)
+        return {
+            "ntokens": sum(map(len, tokens)),
+            "net_input": net_input | {"prev_output_tokens": previous},
+            "target": pad_rows(tokens or [[pad]], pad, torch.long, multiple=TARGET_MULTIPLE),
+        }
+
+    def _labels(self, items: Sequence[int], spoken: Sequence[str], translated: set[int]) -> dict[str, Any]:
+        """Return what :meth:`collate` says of heads; ``translated`` are the places of items that have a target."""
+        texts = dict(zip(self.labels, map(list, zip(*map(self.head_texts, items), strict=True)), strict=True))
+        batch: dict[str, Any] = {"texts": texts, "heads": {}, "nlabels": {}}
+        for name, vocabulary in self.labels.items():
+            rows = [vocabulary.encode(text, code) for text, code in zip(texts[name], spoken, strict=True)]
+            lengths = [len(row) for row in rows]
+            alone = sum(length for n, length in enumerate(lengths) if n not in translated)
+            batch["heads"][name] = pad_rows(rows, 0, torch.long), torch.tensor(lengths)
+            batch["nlabels"][name] = sum(lengths), alone
+        return batch

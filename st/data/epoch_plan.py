@@ -76,9 +76,19 @@ class TargetTable:
     names: tuple[str, ...]
     """Direction of each number, such as ``fr_en``, ``(D,)``."""
 
+    @property
+    def counts(self) -> Numbers:
+        """Targets of each utterance, ``(N,)``."""
+        return np.diff(self.starts, append=len(self.directions))
+
+    @property
+    def owners(self) -> Numbers:
+        """The utterance of each target, ``(P,)``."""
+        return np.repeat(np.arange(len(self.starts)), self.counts)
+
     @classmethod
     def of(cls, utterances: Sequence[Utterance]) -> TargetTable:
-        """List the targets of utterances, each of which has at least one."""
+        """List the targets of utterances, of which some may have none."""
         known: dict[tuple[str, str], int] = {}
         counts = np.fromiter((len(utterance.targets) for utterance in utterances), np.int64, len(utterances))
         directions = np.fromiter(
@@ -112,7 +122,8 @@ def plan_epoch(
         table: Their targets.
         whole: Their :func:`whole_plan`.
         config: What may happen to waves.
-        alpha: Exponent of the sampling of directions; 1 takes every translation once.
+        alpha: Exponent of the sampling of directions; 1 takes every translation once. Utterances without a target are
+            not drawn: each stands in the plan once.
         seed: Seed of the training.
         epoch: Number of the epoch, from 1.
         max_samples: No item is made longer than this by a slower speed or by joining, and no recording that is longer
@@ -145,12 +156,14 @@ def direction_counts(plan: EpochPlan, table: TargetTable, items: Iterable[int]) 
 
 def _sample(plan: EpochPlan, table: TargetTable, alpha: float, generator: np.random.Generator) -> EpochPlan:
     multiplicities = draw_multiplicities(table.directions, alpha, generator)
-    counts = np.diff(table.starts, append=len(table.directions))
-    bit = np.int64(1) << (np.arange(len(table.directions)) - np.repeat(table.starts, counts))  # (P,)
+    owners = table.owners
+    bit = np.int64(1) << (np.arange(len(table.directions)) - table.starts[owners])  # (P,)
     first, targets = [], []
-    for copy in range(int(multiplicities.max())):
-        bits = np.bitwise_or.reduceat(np.where(multiplicities > copy, bit, 0), table.starts)  # (P,) -> (N,)
-        kept = np.flatnonzero(bits)
+    for copy in range(int(multiplicities.max(initial=1))):
+        bits = np.zeros(len(table.starts), dtype=np.int64)
+        np.bitwise_or.at(bits, owners, np.where(multiplicities > copy, bit, 0))  # (P,) -> (N,)
+        # What has no target is there for its transcript, once.
+        kept = np.flatnonzero((bits > 0) | ((table.counts == 0) & (copy == 0)))
         first.append(kept)
         targets.append(bits[kept])
     chosen = np.concatenate(first)

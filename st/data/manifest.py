@@ -42,6 +42,9 @@ class ManifestRow:
     src_text: str
     src_lang: str
     tgt_lang: str
+    """Empty, as ``tgt_text``, for a recording without a translation."""
+    more: tuple[str, ...] = ()
+    """What stands in the columns that :func:`read_manifest` was asked for besides."""
 
 
 def clean_field(text: str) -> str:
@@ -49,10 +52,14 @@ def clean_field(text: str) -> str:
     return _BREAKS.sub(" ", text).replace("\0", "")
 
 
-def read_manifest(path: Path | str) -> list[ManifestRow]:
+def read_manifest(path: Path | str, more: Sequence[str] = ()) -> list[ManifestRow]:
     """Read a manifest.
 
     Columns may come in any order and others may be present; they are ignored.
+
+    Args:
+        path: The file.
+        more: Columns to read as well, into :attr:`ManifestRow.more`.
 
     Raises:
         ManifestError: If the file is missing or a line has not the promised layout; the message begins ``file:line:``.
@@ -60,10 +67,11 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
     path = Path(path)
     lines = _read_lines(path)
     header = lines[0].split("\t")
-    missing = [name for name in COLUMNS if name not in header]
+    wanted = (*COLUMNS, *more)
+    missing = [name for name in wanted if name not in header]
     if missing:
-        raise ManifestError(f"{path}:1: no column {', '.join(missing)}; expected {' '.join(COLUMNS)}")
-    places = [header.index(name) for name in COLUMNS]
+        raise ManifestError(f"{path}:1: no column {', '.join(missing)}; expected {' '.join(wanted)}")
+    places = [header.index(name) for name in wanted]
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         parts = line.split("\t")
@@ -71,16 +79,18 @@ def read_manifest(path: Path | str) -> list[ManifestRow]:
             raise ManifestError(f"{path}:{number}: found {len(parts)} columns; expected {len(header)}")
         if len(line) > MAX_FIELD_CHARS and max(map(len, parts)) > MAX_FIELD_CHARS:
             raise ManifestError(f"{path}:{number}: a field is longer than {MAX_FIELD_CHARS} characters")
-        identifier, audio, n_frames, tgt_text, speaker, src_text, src_lang, tgt_lang = [
-            parts[place] for place in places
-        ]
+        identifier, audio, n_frames, tgt_text, *shared = [parts[place] for place in places]
         if not _LENGTH.fullmatch(n_frames):
             raise ManifestError(f"{path}:{number}: n_frames is {shown(n_frames)}; expected a positive integer")
         if not identifier or not audio:
             raise ManifestError(f"{path}:{number}: id or audio is empty")
         # A speaker has many rows, and an English sentence one in each of fifteen manifests: keep such text once.
-        shared = map(sys.intern, (speaker, src_text, src_lang, tgt_lang))
-        rows.append(ManifestRow(identifier, audio, int(n_frames), tgt_text, *shared))
+        speaker, src_text, src_lang, tgt_lang, *others = map(sys.intern, shared)
+        rows.append(
+            ManifestRow(
+                identifier, audio, int(n_frames), tgt_text, speaker, src_text, src_lang, tgt_lang, tuple(others)
+            )
+        )
     return rows
 
 

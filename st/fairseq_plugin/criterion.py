@@ -1,12 +1,13 @@
-"""fairseq criterion ``translation_ctc``: label-smoothed cross-entropy of the decoder plus CTC of the encoder.
+"""fairseq criterion ``translation_ctc``: label-smoothed cross-entropy of the decoder plus the losses of heads, as CTC.
 
 Legend: N utterances, S frames, C labels, R targets, U target tokens, V vocabulary.
 """
 
 import logging
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -16,24 +17,31 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from st.errors import ConfigError
-from st.fairseq_plugin.missing_transcripts import report_missing_transcripts
+from st.fairseq_plugin.missing_transcripts import report_missing_texts
 from st.fairseq_plugin.nonfinite import check_loss
+from st.fairseq_plugin.options import parse_named_numbers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.kernels.cross_entropy import smoothed_cross_entropy
-from st.modules.ctc_head import ctc_loss, required_frames
+from st.modules.config import CTC
 from st.options import option
 
 logger = logging.getLogger(__name__)
 
+HEAD_WEIGHT = 0.3
+"""Weight of the loss of a head, unless an option says another."""
+
 
 @dataclass
 class TranslationCtcConfig(FairseqDataclass):
-    """Weights of the two objectives, and what is added to them."""
+    """Weights of the objectives, and what is added to them."""
 
     label_smoothing: float = option(0.1, "label smoothing of the cross-entropy")
     translation_weight: float = option(1.0, "weight of the decoder's cross-entropy; 0 trains the encoder by CTC alone")
-    ctc_weight: float = option(0.3, "weight of the encoder's CTC loss; 0 trains translation alone")
+    ctc_weight: float = option(HEAD_WEIGHT, "weight of the encoder's CTC loss; 0 trains translation alone")
+    head_weights: Optional[str] = option(
+        None, f"weights of the losses of the other heads of config.yaml, as phones=0.3; {HEAD_WEIGHT} for one not named"
+    )
     ctc_weight_warmup_updates: int = option(
         0, "updates over which the weight of the CTC loss grows linearly to --ctc-weight"
     )
@@ -42,8 +50,19 @@ class TranslationCtcConfig(FairseqDataclass):
     )
 
 
-def check_weights(cfg: Any) -> None:
-    """Refuse weights that make no objective.
+def weights_of_heads(cfg: Any, heads: Collection[str]) -> dict[str, float]:
+    """Return the weight of each head's loss.
+
+    Raises:
+        ConfigError: If ``--head-weights`` is malformed or names another head.
+    """
+    others = [name for name in heads if name != CTC]
+    given = parse_named_numbers("--head-weights", cfg.head_weights, others)
+    return {CTC: cfg.ctc_weight} | dict.fromkeys(others, HEAD_WEIGHT) | given
+
+
+def check_weights(cfg: Any, heads: Collection[str] = (CTC,)) -> None:
+    """Refuse weights that make no objective for a model with these heads.
 
     Raises:
         ConfigError: The message names the options.
@@ -53,7 +72,7 @@ def check_weights(cfg: Any) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}; expected 0 or more")
     if not 0 <= cfg.label_smoothing < 1:
         raise ConfigError(f"--label-smoothing is {cfg.label_smoothing}; expected a number from 0 up to 1")
-    if cfg.translation_weight == 0 and cfg.ctc_weight == 0:
+    if cfg.translation_weight == 0 and not any(weights_of_heads(cfg, heads).values()):
         raise ConfigError("--translation-weight and --ctc-weight are both 0: there is nothing to learn")
     if cfg.rdrop_alpha and cfg.translation_weight == 0:
         raise ConfigError("--rdrop-alpha compares translations; it excludes --translation-weight 0")
@@ -73,66 +92,76 @@ def symmetric_divergence(logits: Tensor, other: Tensor, valid: Tensor) -> Tensor
 
 @register_criterion("translation_ctc", dataclass=TranslationCtcConfig)
 class TranslationCtcCriterion(FairseqCriterion):
-    """Per-token cross-entropy and per-label CTC, weighted."""
+    """Per-token cross-entropy and per-label losses of heads, weighted."""
 
-    def __init__(
-        self,
-        task: Any,
-        label_smoothing: float,
-        translation_weight: float,
-        ctc_weight: float,
-        ctc_weight_warmup_updates: int = 0,
-        rdrop_alpha: float = 0.0,
-    ) -> None:
+    def __init__(self, cfg: Any, task: Any) -> None:
         super().__init__(task)
-        self.label_smoothing = label_smoothing
-        self.translation_weight = translation_weight
-        self.ctc_weight = ctc_weight
-        self.ctc_weight_warmup_updates = ctc_weight_warmup_updates
-        self.rdrop_alpha = rdrop_alpha
-        self._looked_for_transcripts = False
+        self.label_smoothing: float = cfg.label_smoothing
+        self.translation_weight: float = cfg.translation_weight
+        self.weights = weights_of_heads(cfg, task.labels)
+        self.ctc_weight_warmup_updates: int = cfg.ctc_weight_warmup_updates
+        self.rdrop_alpha: float = cfg.rdrop_alpha
+        self._looked_for_texts = False
 
     @classmethod
     @clear_errors
     def build_criterion(cls, cfg: Any, task: Any) -> "TranslationCtcCriterion":
         """Build from options; called by fairseq."""
-        check_weights(cfg)
-        return super().build_criterion(cfg, task)
+        check_weights(cfg, task.labels)
+        return cls(cfg, task)
+
+    @property
+    def learning_heads(self) -> list[str]:
+        """Heads whose loss counts."""
+        return [name for name, weight in self.weights.items() if weight > 0]
+
+    @property
+    def resting_heads(self) -> dict[str, str]:
+        """Heads whose loss does not count, each with the option that says so."""
+        names = [name for name, weight in self.weights.items() if weight == 0]
+        return {name: "--ctc-weight 0" if name == CTC else f"--head-weights {name}=0" for name in names}
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, int, dict[str, Any]]:
         """Compute the loss of a batch.
 
         Returns:
-            Loss summed over ``sample_size`` units, ``sample_size`` (target tokens; labels when CTC is alone), and
-            numbers to log; counts made on the device stay tensors, so that nothing waits for them. CTC counts per label:
-            its sum is scaled by tokens per label to share the unit.
+            Loss summed over ``sample_size`` units, ``sample_size`` (target tokens, and the labels of utterances without a
+            target; labels of all when heads are alone), and numbers to log; counts made on the device stay tensors, so
+            that nothing waits for them. A head counts per label: its sum is scaled by units per label to share the unit.
         """
         training = model.training
         translate = self.translation_weight > 0
-        if training and self.ctc_weight > 0 and not self._looked_for_transcripts:
-            report_missing_transcripts(self.task, translate)
-            self._looked_for_transcripts = True
-        # In validation the head is always run: its error rates are reported.
-        transcribe = self.ctc_weight > 0 or not training
+        if training and not self._looked_for_texts:
+            report_missing_texts(self.task, translate, self.learning_heads)
+            self._looked_for_texts = True
+        # In validation every head is run: its error rates are reported.
+        heads = self.learning_heads if training else list(self.weights)
         copies = 2 if training and self.rdrop_alpha > 0 else 1
         twice = {"copies": copies} if copies > 1 else {}
-        output = model(**sample["net_input"], translate=translate, transcribe=transcribe, **twice)
-        labels = sample["nlabels"]
-        sample_size = sample["ntokens"] if translate else labels
-        log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"], "labels": labels}
+        output = model(**sample["net_input"], translate=translate, heads=heads, **twice)
+        sample_size = self._sample_size(sample, translate)
+        log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"]}
         loss = output["states"].new_zeros((), dtype=torch.float32)
         if translate:
             loss = loss + self.translation_weight * self._translation_loss(output["logits"], sample, copies, log)
-        if transcribe:
-            losses = self._ctc_losses(output, sample, copies, log)
-            if self.ctc_weight > 0:
-                weight = self._present_ctc_weight(model)
+        for name in heads:
+            losses = self._head_losses(name, output, sample, copies, log)
+            if weight := self._present_weight(name, model):
+                labels, _ = sample["nlabels"][name]
                 loss = loss + weight * losses.sum() / copies * (sample_size / max(labels, 1))
-            if not training:
-                texts = sample["transcripts"], sample["spoken"]
-                log |= ctc_error_counts(output["ctc_logits"], output["frames"], *texts, self.task.ctc)
+            if not training and self.task.kinds[name].spells:
+                texts = sample["texts"][name], sample["spoken"]
+                counts = ctc_error_counts(output["heads"][name], output["frames"], *texts, self.task.labels[name])
+                log |= {f"{name}_{count}": number for count, number in counts.items()}
         log |= {"loss": loss.detach(), "sample_size": sample_size}
         return loss, sample_size, check_loss(loss, self.task, sample, log) if training else log
+
+    def _sample_size(self, sample: dict[str, Any], translate: bool) -> int:
+        """Return the units of a batch; see :meth:`forward`."""
+        counts = [sample["nlabels"][name] for name in self.learning_heads]
+        if not translate:
+            return sum(labels for labels, _ in counts)
+        return int(sample["ntokens"] + sum(alone for _, alone in counts))
 
     def _translation_loss(self, logits: Tensor, sample: dict[str, Any], copies: int, log: dict[str, Any]) -> Tensor:
         """Return the loss of the decoder: the mean over copies, and R-Drop's divergence (Wu et al. 2021) if asked for.
@@ -154,22 +183,27 @@ class TranslationCtcCriterion(FairseqCriterion):
             loss = loss + 0.5 * self.rdrop_alpha * divergence
         return loss
 
-    def _ctc_losses(
-        self, output: dict[str, Tensor], sample: dict[str, Any], copies: int, log: dict[str, Any]
+    def _head_losses(
+        self, name: str, output: dict[str, Any], sample: dict[str, Any], copies: int, log: dict[str, Any]
     ) -> Tensor:
-        """Return the CTC loss of every utterance of every copy; 0 without a transcript, which is not one of silence."""
-        targets, lengths = sample["ctc_targets"].repeat(copies, 1), sample["ctc_lengths"].repeat(copies)
+        """Return a head's loss of every utterance of every copy; 0 without a text, which is not one of silence."""
+        kind, frames = self.task.kinds[name], output["frames"]
+        targets, lengths = sample["heads"][name]
+        targets, lengths = targets.repeat(copies, 1), lengths.repeat(copies)
         missing = lengths == 0
-        losses = ctc_loss(output["ctc_logits"], output["frames"], targets, lengths).masked_fill(missing, 0.0)
-        log["ctc_loss"] = losses.detach().sum() / copies
-        log["ctc_too_long"] = (required_frames(targets, lengths) > output["frames"]).sum() // copies
-        log["ctc_empty"] = missing.sum() // copies
+        losses: Tensor = kind.loss(output["heads"][name], frames, targets, lengths).masked_fill(missing, 0.0)
+        log[f"{name}_labels"], _ = sample["nlabels"][name]
+        log[f"{name}_loss"] = losses.detach().sum() / copies
+        log[f"{name}_empty"] = missing.sum() // copies
+        if kind.required_frames is not None:
+            log[f"{name}_too_long"] = (kind.required_frames(targets, lengths) > frames).sum() // copies
         return losses
 
-    def _present_ctc_weight(self, model: Any) -> float:
-        if not model.training or not self.ctc_weight_warmup_updates:
-            return self.ctc_weight
-        return self.ctc_weight * min(1.0, (model.num_updates + 1) / self.ctc_weight_warmup_updates)
+    def _present_weight(self, name: str, model: Any) -> float:
+        weight = self.weights[name]
+        if name != CTC or not model.training or not self.ctc_weight_warmup_updates:
+            return weight
+        return weight * min(1.0, (model.num_updates + 1) / self.ctc_weight_warmup_updates)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
@@ -178,22 +212,26 @@ class TranslationCtcCriterion(FairseqCriterion):
         def total(key: str) -> float:
             return float(sum(float(log.get(key, 0)) for log in logging_outputs))
 
-        sample_size, tokens, labels = total("sample_size"), total("ntokens"), total("labels")
+        sample_size, tokens = total("sample_size"), total("ntokens")
+        heads = sorted(
+            {key.removesuffix("_labels") for log in logging_outputs for key in log if key.endswith("_labels")}
+        )
         metrics.log_scalar("loss", total("loss") / max(sample_size, 1), sample_size, round=4)
         if any("nll_loss" in log for log in logging_outputs):
             metrics.log_scalar("nll_loss", total("nll_loss") / max(tokens, 1), tokens, round=4)
             metrics.log_derived("ppl", lambda meters: math.exp(min(meters["nll_loss"].avg, 50.0)))
             metrics.log_scalar("accuracy", 100.0 * total("correct") / max(tokens, 1), tokens, round=2)
-        if labels and any("ctc_loss" in log for log in logging_outputs):
-            metrics.log_scalar("ctc_loss", total("ctc_loss") / labels, labels, round=4)
-        for name in ("ctc_too_long", "ctc_empty"):
-            if total(name):
-                metrics.log_scalar_sum(name, total(name))
+        for name in heads:
+            if labels := total(f"{name}_labels"):
+                metrics.log_scalar(f"{name}_loss", total(f"{name}_loss") / labels, labels, round=4)
+            for count in (f"{name}_too_long", f"{name}_empty"):
+                if total(count):
+                    metrics.log_scalar_sum(count, total(count))
         if any("rdrop_loss" in log for log in logging_outputs):
             metrics.log_scalar("rdrop_loss", total("rdrop_loss") / max(tokens, 1), tokens, round=4)
         if total("nonfinite"):
             metrics.log_scalar_sum("nonfinite_batches", total("nonfinite"))
-        reduce_error_rates(logging_outputs)
+        reduce_error_rates(logging_outputs, heads)
         reduce_bleu(logging_outputs)
 
     @staticmethod

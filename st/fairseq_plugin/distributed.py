@@ -30,7 +30,7 @@ def refuse_unused_parameters(model: Any, criterion: Any) -> None:
     reasons = {
         "--encoder-layerdrop": encoder.layerdrop > 0,
         "--freeze-finetune-updates": inner.freeze_finetune_updates > 0,
-        "--ctc-weight 0": criterion.ctc_weight == 0 and _learns(inner.translator.ctc),
+        **{option: _learns(inner.translator.get_submodule(name)) for name, option in criterion.resting_heads.items()},
         "--translation-weight 0": criterion.translation_weight == 0 and _learns(inner.translator.decoder),
         "--encoder-mask-time-prob 0": encoder.mask_time_prob == 0 and inner.translator.encoder.mask_emb.requires_grad,
     }
@@ -71,5 +71,5 @@ def _layers(model: Any) -> list[Any]:
     return layers
 
 
-def _learns(module: nn.Module | None) -> bool:
-    return module is not None and any(parameter.requires_grad for parameter in module.parameters())
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())

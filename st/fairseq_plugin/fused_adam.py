@@ -7,6 +7,7 @@ infinite or not a number is left out, where fairseq stops.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -17,13 +18,16 @@ from omegaconf import II
 from torch import Tensor
 
 from st.errors import CheckpointError, ConfigError, StError
+from st.fairseq_plugin.options import parse_named_numbers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.options import option
 
 logger = logging.getLogger(__name__)
 
-PARTS = ("encoder", "adaptor", "decoder", "ctc")
-"""What ``--lr-scale`` can name; each parameter of the model says in ``param_group`` which it belongs to."""
+PARTS = ("encoder", "length_adaptor", "decoder", "ctc")
+"""What ``--lr-scale`` can name, beside other heads; each parameter says in ``param_group`` which it belongs to."""
+FORMER_PARTS = {"adaptor": "length_adaptor"}
+"""Names of parts in earlier versions."""
 
 
 @dataclass
@@ -53,28 +57,23 @@ def parse_betas(text: str) -> tuple[float, float]:
     return first, second
 
 
-def parse_scales(text: str | None) -> dict[str, float]:
-    """Parse ``"encoder=0.1,ctc=2"``.
+def parse_scales(text: str | None, heads: Iterable[str] = ()) -> dict[str, float]:
+    """Parse ``"encoder=0.1,ctc=2"``; ``heads`` are parts beside :data:`PARTS`.
 
     Raises:
         ConfigError: If a part is unknown or named twice, or a scale is not a positive number.
     """
-    scales: dict[str, float] = {}
-    for item in (text or "").split(","):
-        if not item.strip():
-            continue
-        part, _, number = (piece.strip() for piece in item.partition("="))
-        try:
-            scale = float(number)
-        except ValueError:
-            scale = 0.0
-        if part not in PARTS or part in scales or not 0 < scale < float("inf"):
-            raise ConfigError(
-                f"--lr-scale: {item.strip()!r} in {text!r}; expected PART=NUMBER, each part once, of "
-                f"{', '.join(PARTS)}, the number above 0 (--freeze keeps parameters as they are)"
-            )
-        scales[part] = scale
-    return scales
+    known = dict.fromkeys((*PARTS, *heads, *FORMER_PARTS))
+    hint = " (--freeze keeps parameters as they are)"
+    scales = parse_named_numbers("--lr-scale", text, known, zero=False, hint=hint)
+    named = {FORMER_PARTS.get(part, part): scale for part, scale in scales.items()}
+    if len(named) < len(scales):
+        raise ConfigError(f"--lr-scale: {text!r} names a part by its name and by its former one; leave one of them out")
+    return named
+
+
+def _part(parameter: Tensor) -> str:
+    return str(getattr(parameter, "param_group", ""))
 
 
 @register_optimizer("fused_adamw", dataclass=FusedAdamWConfig)
@@ -86,11 +85,11 @@ class FusedAdamW(FairseqOptimizer):
         super().__init__(cfg)
         if cfg.max_nonfinite_updates < 1:
             raise ConfigError(f"--max-nonfinite-updates is {cfg.max_nonfinite_updates}; expected 1 or more")
-        scales = parse_scales(cfg.lr_scale)
         parameters = list(params)
+        scales = parse_scales(cfg.lr_scale, dict.fromkeys(filter(None, map(_part, parameters))))
         by_scale: dict[float, list[int]] = {}
         for number, parameter in enumerate(parameters):
-            scale = scales.get(getattr(parameter, "param_group", ""), 1.0)
+            scale = scales.get(_part(parameter), 1.0)
             by_scale.setdefault(scale, []).append(number)
         self._order = [number for numbers in by_scale.values() for number in numbers]
         groups = [

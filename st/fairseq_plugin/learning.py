@@ -29,7 +29,7 @@ def refuse_nothing_to_learn(loss: Tensor, model: Any, criterion: Any) -> None:
         f"--freeze {inner.freeze}": bool(inner.freeze),
         f"--freeze-finetune-updates {inner.freeze_finetune_updates}": inner.encoder_rests,
         "--translation-weight 0": criterion.translation_weight == 0,
-        "--ctc-weight 0": criterion.ctc_weight == 0,
+        **dict.fromkeys(criterion.resting_heads.values(), True),
     }
     found = [name for name, holds in reasons.items() if holds]
     raise ConfigError(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from st.checkpoints.assemble import listed
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.errors import CheckpointError, ConfigError
 from st.fairseq_plugin.distributed import any_process
-from st.fairseq_plugin.model_options import XlsrMbartConfig, model_config
+from st.fairseq_plugin.model_options import XlsrMbartConfig, head_configs, model_config
 from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_layers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
 class XlsrMbartModel(BaseFairseqModel):
-    """XLS-R encoder, length adaptor, mBART decoder, CTC head; checkpoints carry fairseq's parameter names."""
+    """XLS-R encoder, length adaptor, mBART decoder, heads; checkpoints carry fairseq's parameter names."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class XlsrMbartModel(BaseFairseqModel):
         parameters = dict(self.translator.named_parameters())
         frozen = frozen_names(parameters, freeze) if freeze else set()
         if freeze_encoder:
-            frozen |= {name for name in parameters if name.startswith(("encoder.", "ctc."))}
+            frozen |= {name for name in parameters if not name.startswith(("length_adaptor.", "decoder."))}
         if len(frozen) == len(parameters):
             raise ConfigError(
                 f"--freeze-encoder and --freeze {freeze} leave no parameter to learn; leave one of them out"
@@ -67,7 +67,8 @@ class XlsrMbartModel(BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "XlsrMbartModel":
         """Build for a task's vocabularies; start from checkpoints where the config names them."""
-        config = model_config(cfg, vocab_size=len(task.text), ctc_vocab_size=len(task.ctc))
+        heads = head_configs(task.data_config, task.labels)
+        config = model_config(cfg, vocab_size=len(task.text), heads=heads)
         model = cls(
             config,
             freeze_encoder=cfg.freeze_encoder,
@@ -208,16 +209,17 @@ class XlsrMbartModel(BaseFairseqModel):
         *,
         utterances: tuple[str, list[int]] | None = None,
         translate: bool = True,
-        transcribe: bool = True,
+        heads: Collection[str] = (),
         copies: int = 1,
-    ) -> dict[str, Tensor | None]:
-        """Run the heads that a loss needs.
+    ) -> dict[str, Any]:
+        """Run what a loss needs: the decoder, if asked to ``translate``, and ``heads`` by name.
 
         With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
         the other along the first dimension of everything returned.
 
         Returns:
-            ``logits`` (R, U, V) or None; ``ctc_logits`` (N, S, C) or None; ``frames`` (N,); ``states`` (N, S, M).
+            ``logits`` (R, U, V) or None; ``heads``, logits by name, ``(N, S, C)`` with CTC; ``frames`` (N,); ``states``
+            (N, S, M).
         """
         if copies > 1:
             rows = len(lengths)
@@ -232,8 +234,8 @@ class XlsrMbartModel(BaseFairseqModel):
         if translate:
             memory = self.translator.adapt(encoded).select(source_rows)
             logits = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
-        ctc_logits = self.translator.ctc_logits(encoded) if transcribe else None
-        return {"logits": logits, "ctc_logits": ctc_logits, "frames": encoded.lengths, "states": encoded.states}
+        found = {name: self.translator.head_logits(name, encoded) for name in heads}
+        return {"logits": logits, "heads": found, "frames": encoded.lengths, "states": encoded.states}
 
 
 def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_states: bool, updates: int) -> None:
@@ -244,8 +246,11 @@ def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_stat
     """
     if cache_encoder_states and not freeze_encoder:
         raise ConfigError("--cache-encoder-states needs --freeze-encoder: states of a learning encoder change")
-    if cache_encoder_states and config.ctc_layer:
-        raise ConfigError("--cache-encoder-states keeps the encoder's output only; it excludes --ctc-layer")
+    if cache_encoder_states and (below := [name for name, head in config.heads.items() if head.layer]):
+        raise ConfigError(
+            f"--cache-encoder-states keeps the encoder's output only; it excludes a layer (--ctc-layer, or heads in "
+            f"config.yaml) for the head {below[0]}"
+        )
     if updates < 0:
         raise ConfigError(f"--freeze-finetune-updates is {updates}; expected 0 or more")
     if updates and freeze_encoder:

@@ -2,18 +2,33 @@
 
 import ast
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from omegaconf import DictConfig, open_dict
 
+from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.fairseq_plugin.options import with_options_of
-from st.modules.config import PRESETS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig, preset
+from st.modules.config import (
+    CTC,
+    PRESETS,
+    DecoderConfig,
+    EncoderConfig,
+    HeadConfig,
+    LengthAdaptorConfig,
+    ModelConfig,
+    preset,
+)
 from st.modules.freezing import ALIASES, SETS
 from st.options import option, options
+from st.text.labels import Labels
 
-_SHAPE = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
+FORMER_PREFIXES = {"length_adaptor_": "adaptor_"}
+"""What names of options began with in earlier versions, by what they begin with now."""
+_SHAPE = {"encoder": EncoderConfig, "length_adaptor": LengthAdaptorConfig, "decoder": DecoderConfig}
 
 
 @dataclass
@@ -23,7 +38,9 @@ class _Beginning(FairseqDataclass):
     decoder: Optional[str] = option(None, "checkpoint whose text decoder to start from (mBART-50, …)")
 
 
-_WithShape: Any = with_options_of(_Beginning, {f"{part}_": config for part, config in _SHAPE.items()}, unset=True)
+_WithShape: Any = with_options_of(
+    _Beginning, {f"{part}_": config for part, config in _SHAPE.items()}, unset=True, former=FORMER_PREFIXES
+)
 
 
 @dataclass
@@ -43,14 +60,36 @@ class XlsrMbartConfig(_WithShape):
         "none", "layers whose activations are computed again for the backward pass: less memory, about a third slower"
     )
     compile: bool = option(False, "compile the layers with torch.compile; the first steps take minutes")
-    freeze_encoder: bool = option(False, "train adaptor and decoder only; encoder and CTC head stay as they are")
+    freeze_encoder: bool = option(False, "train length adaptor and decoder only; encoder and heads stay as they are")
     cache_encoder_states: bool = option(
         False, "with --freeze-encoder: encode each utterance once and keep its states in memory (bfloat16)"
     )
 
 
-def model_config(cfg: Any, *, vocab_size: int, ctc_vocab_size: int) -> ModelConfig:
+def head_configs(data: DataConfig, labels: Mapping[str, Labels]) -> dict[str, HeadConfig]:
+    """Return the heads that a prepared tree has vocabularies for.
+
+    Raises:
+        ConfigError: If a head is of no known kind or has no outputs.
+    """
+    return {name: HeadConfig(head.kind, len(labels[name]), head.layer) for name, head in data.head_data.items()}
+
+
+def rename_former_options(cfg: DictConfig) -> None:
+    """Move the options of a checkpoint of an earlier version to their present names."""
+    with open_dict(cfg):
+        for now, before in FORMER_PREFIXES.items():
+            for name in [name for name in cfg if str(name).startswith(before)]:
+                cfg[now + str(name).removeprefix(before)] = cfg.pop(name)
+
+
+def model_config(cfg: Any, *, vocab_size: int, heads: Mapping[str, HeadConfig]) -> ModelConfig:
     """Return the shape that the options ask for.
+
+    Args:
+        cfg: The options.
+        vocab_size: Symbols of the decoder.
+        heads: Heads by name; ``--ctc-layer`` is the layer of ``ctc``.
 
     Raises:
         ConfigError: If the preset is unknown or the options contradict each other.
@@ -70,10 +109,13 @@ def model_config(cfg: Any, *, vocab_size: int, ctc_vocab_size: int) -> ModelConf
     parts: dict[str, Any] = {
         name: dataclasses.replace(getattr(base, name), **values) for name, values in changes.items()
     }
-    parts["adaptor"] = dataclasses.replace(
-        parts["adaptor"], project=base.adaptor.project or parts["encoder"].dim != parts["decoder"].dim
+    parts["length_adaptor"] = dataclasses.replace(
+        parts["length_adaptor"], project=base.length_adaptor.project or parts["encoder"].dim != parts["decoder"].dim
     )
-    return ModelConfig(**parts, ctc_vocab_size=ctc_vocab_size, ctc_layer=getattr(cfg, "ctc_layer", 0))
+    heads = dict(heads)
+    if CTC in heads:
+        heads[CTC] = dataclasses.replace(heads[CTC], layer=getattr(cfg, "ctc_layer", 0))
+    return ModelConfig(**parts, heads=heads)
 
 
 def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:

@@ -28,14 +28,15 @@ from st.fairseq_plugin.distributed import agree_on_products, refuse_unused_param
 from st.fairseq_plugin.generator import FairseqGenerator
 from st.fairseq_plugin.iterator import IGNORED, EpochIterator
 from st.fairseq_plugin.learning import refuse_nothing_to_learn
+from st.fairseq_plugin.model_options import rename_former_options
 from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.table import install
 from st.fairseq_plugin.validation import bleu_counts
 from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
+from st.modules.heads import head_kind, load_labels
 from st.options import option
-from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import match_directions
 from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary
@@ -82,7 +83,8 @@ class SpeechTranslationTask(FairseqTask):
         data_dir = Path(cfg.data)
         self.data_config = DataConfig.load(data_dir)
         self.text = TextVocabulary.load(data_dir)
-        self.ctc = CtcVocabulary.load(data_dir / self.data_config.ctc_vocab_filename)
+        self.labels = load_labels(data_dir, self.data_config)
+        self.kinds = {name: head_kind(head.kind) for name, head in self.data_config.head_data.items()}
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: ModelConfig | None = None
@@ -127,7 +129,9 @@ class SpeechTranslationTask(FairseqTask):
             split,
             directions,
             self.text,
-            self.ctc,
+            self.labels,
+            data=self.data_config,
+            empty_targets=not training,
             cache_audio=self.cfg.cache_audio,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
@@ -221,6 +225,7 @@ class SpeechTranslationTask(FairseqTask):
         if from_checkpoint:
             # All weights come from the checkpoint; the files that training started from may be elsewhere by now.
             cfg.encoder = cfg.decoder = None
+            rename_former_options(cfg)
         model = clear_errors(super().build_model)(cfg, from_checkpoint)
         self._model_config = config = model.translator.config
         # What the file behind --decoder decides is an option of every later command that has no such file.
@@ -252,7 +257,8 @@ class SpeechTranslationTask(FairseqTask):
             return
         own = self.state_dict()["st_bundle"]["files"]
         other = state_dict["st_bundle"].get("files", {})
-        for name in (self.data_config.vocab_filename, self.data_config.ctc_vocab_filename):
+        heads = self.data_config.head_data.values()
+        for name in (self.data_config.vocab_filename, *(head.vocab_filename for head in heads)):
             if name in other and other[name] != own.get(name):
                 raise CheckpointError(
                     f"the checkpoint was trained with another {name} ({len(other[name].splitlines())} lines; "
@@ -330,7 +336,7 @@ class SpeechTranslationTask(FairseqTask):
                 if self._validator is None:
                     options = Namespace(beam=self.cfg.eval_bleu_beam, max_len_a=0, max_len_b=self.cfg.eval_bleu_max_len)
                     self._validator = self.build_generator([model], options)
-                hypotheses = self._validator.generate([model], sample)
+                hypotheses = self._validator.generate([model], sample) if sample["nsentences"] else []
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
                 log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
         if IGNORED in sample:
@@ -348,6 +354,7 @@ class SpeechTranslationTask(FairseqTask):
         """Decode one batch; the language tag is the sample's own, and the first of ``prefix_tokens`` if given."""
         if IGNORED in sample:
             sample |= {"id": sample["id"][:0], "nsentences": 0}
+        if not sample["nsentences"]:
             return []
         with torch.no_grad(), self._precision(sample):
             return generator.generate(models, sample, prefix_tokens)

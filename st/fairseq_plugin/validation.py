@@ -10,6 +10,7 @@ from fairseq.logging import metrics
 from sacrebleu.metrics import BLEU
 from torch import Tensor
 
+from st.modules.config import CTC
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import language
 
@@ -90,10 +91,11 @@ def _average_bleu(meters: Any) -> float:
     return round(sum(scores) / len(scores), 2)
 
 
-def reduce_error_rates(logging_outputs: list[dict[str, Any]]) -> None:
-    """Log WER and CER of the CTC head, in percent."""
-    for name, unit in (("wer", "word"), ("cer", "char")):
-        total = sum(log.get(f"{unit}s", 0) for log in logging_outputs)
-        if total:
-            errors = sum(log.get(f"{unit}_errors", 0) for log in logging_outputs)
-            metrics.log_scalar(name, 100.0 * errors / total, total, round=2)
+def reduce_error_rates(logging_outputs: list[dict[str, Any]], heads: list[str]) -> None:
+    """Log WER and CER of heads, in percent: those of ``ctc`` as ``wer`` and ``cer``, of others after their names."""
+    for head in heads:
+        for rate, unit in (("wer", "word"), ("cer", "char")):
+            total = sum(log.get(f"{head}_{unit}s", 0) for log in logging_outputs)
+            if total:
+                errors = sum(log.get(f"{head}_{unit}_errors", 0) for log in logging_outputs)
+                metrics.log_scalar(rate if head == CTC else f"{head}_{rate}", 100.0 * errors / total, total, round=2)

@@ -88,7 +88,7 @@ class Translator:
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None
-        if model.ctc is not None and ctc is not None:
+        if model.config.ctc_vocab_size and ctc is not None:
             self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions())
 
     def translate(
@@ -174,7 +174,7 @@ class Translator:
 
     def check_transcribes(self) -> None:
         """Raise DecodingError unless the model has a CTC head and its vocabulary."""
-        if self.model.ctc is None or self.ctc is None:
+        if not self.model.config.ctc_vocab_size or self.ctc is None:
             raise DecodingError("this model has no CTC head with a vocabulary; it can translate but not transcribe")
 
     def decode(

@@ -1,1 +1,1 @@
-"""Pure torch: XLS-R encoder, length adaptor, mBART decoder, CTC head, and the whole model."""
+"""Pure torch: XLS-R encoder, length adaptor, mBART decoder, heads, and the whole model."""

@@ -7,11 +7,15 @@ prints a width of 1024 for the 1B model, the released file has 1280) and of mBAR
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from st.data.config import CTC as CTC
 from st.doors.shown import shown
 from st.errors import ConfigError
+from st.modules.heads import head_kind
 from st.options import option
 
 XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -86,7 +90,7 @@ class EncoderConfig:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class AdaptorConfig:
+class LengthAdaptorConfig:
     """Length adaptor between encoder and decoder."""
 
     num_layers: int = option(3, "convolutions of the length adaptor, each halving the length")
@@ -102,8 +106,10 @@ class AdaptorConfig:
     """transformers' adapter masks it nowhere, which is this off and ``legacy_padding`` on."""
 
     def __post_init__(self) -> None:
-        _require_sizes("adaptor", {name: getattr(self, name) for name in ("num_layers", "kernel_size", "stride")})
-        _require(self.kernel_size % 2 == 1, f"adaptor kernel_size {self.kernel_size} is not odd")
+        _require_sizes(
+            "length_adaptor", {name: getattr(self, name) for name in ("num_layers", "kernel_size", "stride")}
+        )
+        _require(self.kernel_size % 2 == 1, f"length_adaptor kernel_size {self.kernel_size} is not odd")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -135,7 +141,34 @@ class DecoderConfig:
         )
 
 
-PARTS = ("encoder", "adaptor", "decoder")
+PARTS = ("encoder", "length_adaptor", "decoder")
+
+_MAX_HEADS = 64
+_HEAD_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN_NAMES = (*PARTS, "adaptor", "w2v_encoder", "w2v_proj_ln", "translation", "nll", "rdrop")
+"""Names of our parts, what fairseq's names of them begin with, and losses that are logged besides: none is a head's."""
+
+
+@dataclass(slots=True, frozen=True)
+class HeadConfig:
+    """A head on the encoder's frames."""
+
+    kind: str
+    """A row of :data:`st.modules.heads.HEADS`."""
+    size: int
+    """Outputs, of CTC with the blank."""
+    layer: int = 0
+    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output."""
+
+    def __post_init__(self) -> None:
+        head_kind(self.kind)
+        _require_sizes("head", {"size": self.size})
+        _require(type(self.layer) is int, f"head layer is {shown(self.layer)}; expected a number")
+
+
+def ctc_heads(size: int, layer: int = 0) -> dict[str, HeadConfig]:
+    """Return the heads of a model that has the usual CTC head of ``size`` outputs alone, or none if ``size`` is 0."""
+    return {CTC: HeadConfig("ctc", size, layer)} if size else {}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -143,30 +176,44 @@ class ModelConfig:
     """The whole model."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    adaptor: AdaptorConfig = field(default_factory=AdaptorConfig)
+    length_adaptor: LengthAdaptorConfig = field(default_factory=LengthAdaptorConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    ctc_vocab_size: int = 0
-    """Outputs of the CTC head with the blank; 0 for a model without the head."""
-    ctc_layer: int = 0
-    """Layer of the encoder that the CTC head reads, 1 for the first; 0 for the encoder's output."""
+    heads: Mapping[str, HeadConfig] = field(default_factory=dict)
+    """Heads by name, which also begins the names of their parameters."""
     parts: tuple[str, ...] = PARTS
-    """What the model has besides the CTC head; a published checkpoint may be an encoder or a decoder alone."""
+    """What the model has besides heads; a published checkpoint may be an encoder or a decoder alone."""
 
     def __post_init__(self) -> None:
         _require(
             bool(self.parts) and all(part in PARTS for part in self.parts),
             f"model parts {shown(self.parts)} are not of {PARTS}",
         )
-        if self.ctc_vocab_size:
-            _require_sizes("model", {"ctc_vocab_size": self.ctc_vocab_size})
         _require(
-            "adaptor" not in self.parts or self.adaptor.project or self.encoder.dim == self.decoder.dim,
-            f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set adaptor.project",
+            "length_adaptor" not in self.parts or self.length_adaptor.project or self.encoder.dim == self.decoder.dim,
+            f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set length_adaptor.project",
         )
-        _require(
-            0 <= self.ctc_layer <= self.encoder.num_layers,
-            f"--ctc-layer is {self.ctc_layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output",
-        )
+        _require(len(self.heads) <= _MAX_HEADS, f"model has {len(self.heads):,} heads; expected at most {_MAX_HEADS}")
+        _require("encoder" in self.parts or not self.heads, "model has heads, but no encoder that they could read")
+        for name, head in self.heads.items():
+            _require(
+                isinstance(name, str) and bool(_HEAD_NAME.fullmatch(name)) and name not in _TAKEN_NAMES,
+                f"a head is named {shown(name)}; expected small letters, digits and _, and none of {_TAKEN_NAMES}",
+            )
+            setting = "--ctc-layer" if name == CTC else f"heads: {name}: layer"
+            _require(
+                0 <= head.layer <= self.encoder.num_layers,
+                f"{setting} is {head.layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output",
+            )
+
+    @property
+    def ctc_vocab_size(self) -> int:
+        """Outputs of the head ``ctc`` with the blank; 0 for a model without it."""
+        return self.heads[CTC].size if CTC in self.heads else 0
+
+    @property
+    def ctc_layer(self) -> int:
+        """Layer that the head ``ctc`` reads; 0 for the encoder's output, and for a model without it."""
+        return self.heads[CTC].layer if CTC in self.heads else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, for JSON or YAML."""
@@ -180,10 +227,10 @@ class ModelConfig:
             ConfigError: If a key is unknown or a size is none; the message names it.
         """
         _require(isinstance(values, dict), f"model options are {shown(values)}; expected a table of them")
-        parts = {"encoder": EncoderConfig, "adaptor": AdaptorConfig, "decoder": DecoderConfig}
-        arguments: dict[str, Any] = {name: values.get(name, 0) for name in ("ctc_vocab_size", "ctc_layer")}
-        arguments["parts"] = tuple(values.get("parts", PARTS))
-        unknown = set(values) - {*parts, *arguments}
+        values = _with_present_names(values)
+        parts = {"encoder": EncoderConfig, "length_adaptor": LengthAdaptorConfig, "decoder": DecoderConfig}
+        arguments: dict[str, Any] = {"parts": tuple(values.get("parts", PARTS))}
+        unknown = set(values) - {*parts, "parts", "heads"}
         for name, part in parts.items():
             section = dict(values.get(name, {}))
             known = {f.name for f in dataclasses.fields(part)}
@@ -192,13 +239,30 @@ class ModelConfig:
                 section["conv_layers"] = tuple(tuple(int(n) for n in layer) for layer in section["conv_layers"])
             arguments[name] = part(**{key: value for key, value in section.items() if key in known})
         _require(not unknown, f"unknown model options: {', '.join(sorted(unknown))}")
-        return cls(**arguments)
+        heads = values.get("heads", {})
+        _require(
+            isinstance(heads, dict) and all(isinstance(head, dict) for head in heads.values()),
+            f"model heads are {shown(heads)}; expected a table of names and settings",
+        )
+        return cls(**arguments, heads={name: HeadConfig(**head) for name, head in heads.items()})
+
+
+def _with_present_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Return options in which those of earlier versions, when the CTC head was the only one, have their present form."""
+    values = dict(values)
+    if "adaptor" in values:
+        values["length_adaptor"] = values.pop("adaptor")
+        values["parts"] = ["length_adaptor" if part == "adaptor" else part for part in values.get("parts", PARTS)]
+    size, layer = (values.pop(name, 0) for name in ("ctc_vocab_size", "ctc_layer"))
+    if size:
+        values["heads"] = {CTC: {"kind": "ctc", "size": size, "layer": layer}} | values.get("heads", {})
+    return values
 
 
 def _xlsr(dim: int, ffn_dim: int, num_layers: int) -> ModelConfig:
     return ModelConfig(
         encoder=EncoderConfig(dim=dim, ffn_dim=ffn_dim, num_layers=num_layers),
-        adaptor=AdaptorConfig(project=dim != 1024),
+        length_adaptor=LengthAdaptorConfig(project=dim != 1024),
     )
 
 
@@ -214,7 +278,7 @@ PRESETS: dict[str, ModelConfig] = {
             pos_conv_kernel=32,
             pos_conv_groups=8,
         ),
-        adaptor=AdaptorConfig(num_layers=1),
+        length_adaptor=LengthAdaptorConfig(num_layers=1),
         decoder=DecoderConfig(vocab_size=1000, dim=256, ffn_dim=1024, num_heads=4, num_layers=3, max_positions=256),
     ),
     "300m": _xlsr(1024, 4096, 24),

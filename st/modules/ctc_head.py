@@ -20,8 +20,8 @@ class CtcHead(nn.Module):
         nn.init.xavier_uniform_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Return logits ``(N, S, C)`` of frames ``(N, S, M)``."""
+    def forward(self, states: Tensor, _lengths: Tensor) -> Tensor:
+        """Return logits ``(N, S, C)`` of frames ``(N, S, M)``, whatever their lengths ``(N,)``."""
         return self.proj(states)  # type: ignore[no-any-return]
 
 

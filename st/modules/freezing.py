@@ -6,20 +6,23 @@ import re
 from collections.abc import Iterable
 
 from st.errors import ConfigError
+from st.modules.config import PARTS
 
 SETS: dict[str, str] = {
     "encoder": r"^encoder\.",
     "feature-extractor": r"^encoder\.feature_extractor\.",
-    "adaptor": r"^adaptor\.",
+    "length-adaptor": r"^length_adaptor\.",
     "decoder": r"^decoder\.",
     "embeddings": r"^decoder\.embed_(tokens|positions)\.",
     "ctc": r"^ctc\.",
-    # Li et al. 2021 (arXiv:2010.12829): only layer norms and attention learn, and what is new, here adaptor and CTC head.
+    "heads": rf"^(?!({'|'.join(PARTS)})\.)",
+    # Li et al. 2021 (arXiv:2010.12829): only layer norms and attention learn, and what is new, here adaptor and heads.
     "lna-encoder": r"^encoder\.(?!.*(layer_norm|self_attn))",
     "lna-decoder": r"^decoder\.(?!.*(layer_?norm|self_attn|encoder_attn))",
 }
 """What each set freezes."""
-ALIASES = {"lna": ("lna-encoder", "lna-decoder")}
+ALIASES = {"lna": ("lna-encoder", "lna-decoder"), "adaptor": ("length-adaptor",)}
+"""``adaptor`` is what the length adaptor was called before."""
 
 
 def split_rules(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
-from st.modules.config import AdaptorConfig
+from st.modules.config import LengthAdaptorConfig
 from st.modules.masking import zero_padding
 
 
@@ -20,7 +20,7 @@ class LengthAdaptor(nn.Module):
     ``config.legacy_padding`` brings that behaviour back.
     """
 
-    def __init__(self, config: AdaptorConfig, input_dim: int, output_dim: int) -> None:
+    def __init__(self, config: LengthAdaptorConfig, input_dim: int, output_dim: int) -> None:
         super().__init__()
         self.config = config
         self.proj = nn.Linear(input_dim, output_dim) if config.project else None

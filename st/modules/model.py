@@ -1,16 +1,18 @@
-"""The whole model: speech encoder, length adaptor, text decoder, CTC head.
+"""The whole model: speech encoder, length adaptor, text decoder, heads.
 
 Legend: N utterances, T samples, S frames, S' memory states, R targets, U target tokens, V vocabulary, C labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from st.modules.config import ModelConfig
-from st.modules.ctc_head import CtcHead
+from st.errors import ConfigError
+from st.modules.config import CTC, ModelConfig
+from st.modules.heads import head_kind
 from st.modules.length_adaptor import LengthAdaptor
 from st.modules.speech_encoder import SpeechEncoder
 from st.modules.text_decoder import TextDecoder
@@ -24,8 +26,12 @@ class Encoded:
     """Frame states ``(N, S, M)``; meaningless beyond ``lengths``."""
     lengths: Tensor
     """Valid frames ``(N,)``."""
-    ctc_states: Tensor | None = None
-    """What the CTC head reads ``(N, S, M)``; None for ``states``."""
+    taps: Mapping[int, Tensor] = field(default_factory=dict)
+    """What layers below the last put out, by number from 1, ``(N, S, M)``; of those that a head reads."""
+
+    def layer(self, number: int) -> Tensor:
+        """Return what a head on layer ``number`` reads ``(N, S, M)``; 0 stands for ``states``."""
+        return self.taps[number] if number else self.states
 
     def select(self, rows: Tensor) -> Encoded:
         """Return the utterances ``rows`` ``(R,)``, repeats allowed, for the decoder to read."""
@@ -33,15 +39,18 @@ class Encoded:
 
     def repeat(self, copies: int) -> Encoded:
         """Return all utterances ``copies`` times, one copy after the other."""
-        ctc_states = None if self.ctc_states is None else self.ctc_states.repeat(copies, 1, 1)
-        return Encoded(self.states.repeat(copies, 1, 1), self.lengths.repeat(copies), ctc_states)
+        taps = {layer: states.repeat(copies, 1, 1) for layer, states in self.taps.items()}
+        return Encoded(self.states.repeat(copies, 1, 1), self.lengths.repeat(copies), taps)
 
 
 class SpeechTranslator(nn.Module):
-    """XLS-R encoder, mBART decoder and CTC head in one; ``config.parts`` tells which of them it has."""
+    """XLS-R encoder, mBART decoder and heads in one; ``config`` tells which of them it has.
+
+    A head is a module under its own name, such as ``ctc``.
+    """
 
     encoder: SpeechEncoder
-    adaptor: LengthAdaptor
+    length_adaptor: LengthAdaptor
     decoder: TextDecoder
 
     def __init__(self, config: ModelConfig) -> None:
@@ -49,32 +58,40 @@ class SpeechTranslator(nn.Module):
         self.config = config
         if "encoder" in config.parts:
             self.encoder = SpeechEncoder(config.encoder)
-        if "adaptor" in config.parts:
-            self.adaptor = LengthAdaptor(config.adaptor, config.encoder.dim, config.decoder.dim)
+        if "length_adaptor" in config.parts:
+            self.length_adaptor = LengthAdaptor(config.length_adaptor, config.encoder.dim, config.decoder.dim)
         if "decoder" in config.parts:
             self.decoder = TextDecoder(config.decoder)
-        self.ctc = CtcHead(config.encoder.dim, config.ctc_vocab_size) if config.ctc_vocab_size else None
+        for name, head in config.heads.items():
+            if hasattr(self, name):
+                raise ConfigError(
+                    f"a head cannot be named {name}, as something else of the model is; choose another name"
+                )
+            self.add_module(name, head_kind(head.kind).module(config.encoder.dim, head.size))
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
         """Encode waves ``(N, T)`` of ``lengths`` ``(N,)`` samples; see :meth:`SpeechEncoder.forward`."""
-        if not self.config.ctc_layer:
-            return Encoded(*self.encoder(waveforms, lengths))
-        return Encoded(*self.encoder.forward_with_tap(waveforms, lengths, self.config.ctc_layer))
+        layers = {head.layer for head in self.config.heads.values() if head.layer}
+        return Encoded(*self.encoder.forward_with_taps(waveforms, lengths, layers))
 
     def adapt(self, encoded: Encoded) -> Encoded:
         """Shorten frames to the memory that the decoder reads, ``(N, S', M)``."""
-        return Encoded(*self.adaptor(encoded.states, encoded.lengths))
+        return Encoded(*self.length_adaptor(encoded.states, encoded.lengths))
 
-    def ctc_logits(self, encoded: Encoded) -> Tensor:
-        """Return the CTC head's logits ``(N, S, C)``.
+    def head_logits(self, name: str, encoded: Encoded) -> Tensor:
+        """Return the logits of a head; ``(N, S, C)`` with CTC.
 
         Raises:
-            ValueError: If the model has no CTC head.
+            ValueError: If the model has no such head.
         """
-        if self.ctc is None:
-            raise ValueError("this model has no CTC head")
-        states = encoded.states if encoded.ctc_states is None else encoded.ctc_states
-        return self.ctc(states)  # type: ignore[no-any-return]
+        if name not in self.config.heads:
+            raise ValueError(f"this model has no head {name}")
+        states = encoded.layer(self.config.heads[name].layer)
+        return self.get_submodule(name)(states, encoded.lengths)  # type: ignore[no-any-return]
+
+    def ctc_logits(self, encoded: Encoded) -> Tensor:
+        """Return the logits ``(N, S, C)`` of the head ``ctc``; see :meth:`head_logits`."""
+        return self.head_logits(CTC, encoded)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, tokens: Tensor) -> Tensor:
         """Return decoder logits ``(N, U, V)`` for waves and decoder inputs ``(N, U)``."""

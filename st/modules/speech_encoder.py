@@ -5,6 +5,7 @@ Parameter names are fairseq's. Legend: N batch, T samples, S frames, M model dim
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -72,24 +73,26 @@ class TransformerEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
 
-    def forward(self, states: Tensor, lengths: Tensor, *, tap: int = 0) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, lengths: Tensor, *, layers: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         """Transform ``(N, S, M)``; what padding holds never reaches a valid frame.
 
         Returns:
-            The states and those of layer ``tap`` (1 is the first, 0 stands for the last), both after the layer norm.
+            The states, and by number those of ``layers`` (1 is the first), all after the layer norm.
         """
         states = zero_padding(states, lengths)
         states = states + self.pos_conv[0](states)
         states = F.dropout(states, self.dropout, self.training)
         mask = attention_bias(lengths, states.size(1))
-        tapped = None
+        taps: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
             if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
                 states = run_layer(layer, states, mask, recompute=self.recompute and self.training)
-            if number == tap < len(self.layers):
-                tapped = self.layer_norm(states)
+            if number in layers and number < len(self.layers):
+                taps[number] = self.layer_norm(states)
         states = self.layer_norm(states)
-        return states, states if tapped is None else tapped
+        return states, {number: taps.get(number, states) for number in layers}
 
 
 class SpeechEncoder(nn.Module):
@@ -121,11 +124,13 @@ class SpeechEncoder(nn.Module):
         Raises:
             ValueError: If a wave is shorter than the receptive field.
         """
-        states, frame_lengths, _ = self.forward_with_tap(waveforms, lengths, 0)
+        states, frame_lengths, _ = self.forward_with_taps(waveforms, lengths, ())
         return states, frame_lengths
 
-    def forward_with_tap(self, waveforms: Tensor, lengths: Tensor, tap: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode as :meth:`forward` does, and return what layer ``tap`` put out as well, ``(N, S, M)``."""
+    def forward_with_taps(
+        self, waveforms: Tensor, lengths: Tensor, layers: Collection[int]
+    ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
+        """Encode as :meth:`forward` does, and return by number what ``layers`` put out as well, each ``(N, S, M)``."""
         frame_lengths = self.output_lengths(lengths)
         if bool((frame_lengths < 1).any()):
             field = self.feature_extractor.receptive_field
@@ -134,8 +139,8 @@ class SpeechEncoder(nn.Module):
         states = self.post_extract_proj(self.layer_norm(states))
         states = F.dropout(states, self.config.dropout, self.training)
         states = self._mask(states, frame_lengths)
-        states, tapped = self.encoder(states, frame_lengths, tap=tap)
-        return states, frame_lengths, tapped
+        states, taps = self.encoder(states, frame_lengths, layers=layers)
+        return states, frame_lengths, taps
 
     def _extract(self, waveforms: Tensor) -> Tensor:
         scale = self.config.feature_grad_mult

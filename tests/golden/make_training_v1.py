@@ -23,7 +23,7 @@ from golden.decode import decode_all  # noqa: E402
 from st.checkpoints.bundle import bundle_files  # noqa: E402
 from st.checkpoints.formats.fairseq_names import to_fairseq  # noqa: E402
 from st.data.config import DataConfig  # noqa: E402
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig  # noqa: E402
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
 from st.modules.model import SpeechTranslator  # noqa: E402
 from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces  # noqa: E402
@@ -45,11 +45,11 @@ def main() -> None:
             conv_layers=((16, 10, 5), (16, 8, 8), (16, 8, 8)), dim=32, ffn_dim=48, num_heads=2, num_layers=2,
             pos_conv_kernel=8, pos_conv_groups=2,
         ),
-        adaptor=AdaptorConfig(num_layers=2),
+        length_adaptor=LengthAdaptorConfig(num_layers=2),
         decoder=DecoderConfig(
             vocab_size=4 + symbols.count("\n"), dim=32, ffn_dim=48, num_heads=2, num_layers=2, max_positions=64
         ),
-        ctc_vocab_size=len(json.loads(files["ctc_vocab.json"])),
+        heads=ctc_heads(len(json.loads(files["ctc_vocab.json"]))),
     )  # fmt: skip
     model = ref.sharpen(ref.perturb(SpeechTranslator(config)), sharpness=1.2, eos_bias=0.8)
     with torch.no_grad():  # let the sound decide

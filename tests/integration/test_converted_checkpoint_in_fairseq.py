@@ -11,7 +11,7 @@ from st.checkpoints.bundle import bundle_files
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.data.config import DataConfig
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces
@@ -47,12 +47,12 @@ def test_fairseq_loads_what_convert_wrote(tmp_path, wide, legacy):
             conv_layers=((8, 10, 5), (8, 3, 2)), dim=16, ffn_dim=24, num_heads=2, num_layers=1, pos_conv_kernel=4,
             pos_conv_groups=2, wave_epsilon=1e-7 if legacy == "unmasked" else 1e-5,
         ),
-        adaptor=AdaptorConfig(num_layers=1, project=wide, legacy_padding=bool(legacy), mask_input=legacy != "unmasked"),
+        length_adaptor=LengthAdaptorConfig(num_layers=1, project=wide, legacy_padding=bool(legacy), mask_input=legacy != "unmasked"),
         decoder=DecoderConfig(
             vocab_size=4 + len((tree / "dict.txt").read_text().splitlines()), dim=dim, ffn_dim=24, num_heads=2,
             num_layers=1, max_positions=32, activation="gelu",
         ),
-        ctc_vocab_size=len(CtcVocabulary.load(tree / "ctc_vocab.json")),
+        heads=ctc_heads(len(CtcVocabulary.load(tree / "ctc_vocab.json"))),
     )  # fmt: skip
     torch.manual_seed(0)
     model = ref.perturb(SpeechTranslator(config))

@@ -8,6 +8,7 @@ import reference_models as ref
 import torch
 from conftest_integration import run, training
 from fairseq import checkpoint_utils
+from head_trees import add_phones, edit_manifests, without_translation
 from tone_tree import make_tree
 from trainer_in_process import batch, changed, make_trainer, moments, parameters
 from training_server import free_port
@@ -169,7 +170,7 @@ def test_the_function_of_the_decoder_that_training_began_with_is_kept_by_fairseq
         ({}, r"activation is gelu there and relu here; decoder\.scale_embedding is False there and True here"),
         ({"encoder_num_heads": 4}, r"encoder\.num_heads is 2 there and 4 here"),
         ({"encoder_conv_layers": "[(24,40,10),(24,4,4),(24,4,4)]"}, r"encoder\.conv_layers is \(\(24, 40, 20\)"),
-        ({"ctc_layer": 1}, "ctc_layer is 0 there and 1 here"),
+        ({"ctc_layer": 1}, "layer of head ctc is 0 there and 1 here"),
     ],
 )
 def test_t15_weights_of_another_function_are_refused_with_both_settings(
@@ -185,7 +186,7 @@ def test_t15_weights_of_another_function_are_refused_with_both_settings(
 
 
 def test_each_part_moves_at_its_own_rate_under_the_scheduler(data):
-    scales = {"encoder": 0.1, "adaptor": 3.0, "decoder": 1.0, "ctc": 2.0}
+    scales = {"encoder": 0.1, "length_adaptor": 3.0, "decoder": 1.0, "ctc": 2.0}
     options = {"lr_scheduler": "inverse_sqrt", "warmup_updates": 4, "adam_eps": 1e-12, "clip_norm": 0}
     trainer = make_trainer(data, lr_scale="encoder=0.1,adaptor=3,ctc=2", **options)
     for update in range(1, 4):
@@ -228,7 +229,10 @@ def test_scales_of_one_change_nothing(data):
     assert not changed(parameters(plain), parameters(scaled))
 
 
-@pytest.mark.parametrize("text", ["encoder", "encoder=0", "encoder=-1", "head=1", "ctc=1,ctc=2", "ctc=nan", "ctc=inf"])
+@pytest.mark.parametrize(
+    "text",
+    ["encoder", "encoder=0", "encoder=-1", "head=1", "ctc=1,ctc=2", "ctc=nan", "ctc=inf", "adaptor=1,length_adaptor=2"],
+)
 def test_t23_bad_scales_name_the_flag(text):
     with pytest.raises(ConfigError, match="--lr-scale"):
         parse_scales(text)
@@ -332,6 +336,20 @@ def test_two_processes_with_dropped_layers_a_resting_encoder_and_scales_stay_one
     run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
     first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_has_no_translation_in_a_batch_stay_one_model(tmp_path):
+    tree = add_phones(make_tree(tmp_path / "tree", train=8, dev=2, directions=("de_en",)))
+    edit_manifests(tree, lambda row: row if row["id"].endswith("0") else without_translation(row), "train_*.tsv")
+    script = tmp_path / "record.py"
+    script.write_text(RECORD)
+    command = training(tree, tmp_path / "run", "--max-update", "4", "--max-sentences", "1")
+    launch = ["torchrun", "--nproc_per_node", "2", "--master_port", free_port(), script]
+    run(*launch, *command[1:], "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp", cwd=tmp_path)
+    first, second = (json.loads((tmp_path / "run" / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert list(load(tmp_path / "run" / "checkpoint_last.pt").labels) == ["ctc", "phones"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from st.checkpoints.initialise import load_encoder
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
-from st.modules.config import AdaptorConfig
+from st.modules.config import LengthAdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 
@@ -97,7 +97,7 @@ def test_k12_translation_logits_are_those_of_fairseq(translator, symbols, length
 def test_k12_masked_padding_gives_each_utterance_what_fairseq_gives_it_alone(translator, symbols):
     model, _, folder = translator
     masked, legacy = load(folder, padding="masked").model, load(folder).model
-    assert legacy.config.adaptor.legacy_padding
+    assert legacy.config.length_adaptor.legacy_padding
     waves, lengths = ref.waves(LENGTHS[-1])
     tokens = tokens_for(len(lengths), symbols)
     with torch.no_grad():
@@ -292,7 +292,7 @@ def test_legacy_padding_is_that_of_fairseq_0_12_2(num_layers, lengths):
     states = torch.randn(len(lengths), max(lengths), 16)
     adaptors = {}
     for legacy in (True, False):
-        adaptor = LengthAdaptor(AdaptorConfig(num_layers=num_layers, legacy_padding=legacy), 16, 16)
+        adaptor = LengthAdaptor(LengthAdaptorConfig(num_layers=num_layers, legacy_padding=legacy), 16, 16)
         adaptor.load_state_dict(theirs.state_dict())
         adaptors[legacy] = adaptor
     with torch.no_grad():
@@ -317,7 +317,9 @@ def test_training_starts_from_a_file_like_xlsr(tmp_path):
 
     encoder = load(path).model.config.encoder
     decoder = DecoderConfig(vocab_size=20, dim=16, ffn_dim=16, num_heads=2, num_layers=1)
-    model = SpeechTranslator(ModelConfig(encoder=encoder, adaptor=AdaptorConfig(project=True), decoder=decoder))
+    model = SpeechTranslator(
+        ModelConfig(encoder=encoder, length_adaptor=LengthAdaptorConfig(project=True), decoder=decoder)
+    )
     load_encoder(model, path)
     state = source.state_dict()
     for name, parameter in model.encoder.named_parameters():

@@ -21,7 +21,7 @@ from st.data.config import DataConfig
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
-from st.modules.config import AdaptorConfig, ModelConfig
+from st.modules.config import LengthAdaptorConfig, ModelConfig
 from st.modules.model import SpeechTranslator
 from st.text.sentencepiece_training import covost_tags, dictionary_text, mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary
@@ -280,7 +280,7 @@ def test_trimmed_vocabulary_comes_out_with_a_model_and_tokenizer_that_fit(tmp_pa
         code = symbol.removeprefix("<lang:").removesuffix(">") if symbol.startswith("<lang:") else None
         row = whole.text.language_id(code) if code else whole.text.symbols.index(symbol)
         assert torch.equal(embeddings[number], original[row]), symbol
-    exported = Exported(config=model.config, state=model.state_dict(), text=text, ctc=None, data=DataConfig.load(tree))
+    exported = Exported(config=model.config, state=model.state_dict(), text=text, labels={}, data=DataConfig.load(tree))
     write_transformers(exported, tmp_path / "out")
     bundle = load(tmp_path / "out")
     reader = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -350,7 +350,7 @@ def fresh(bundle, **decoder) -> SpeechTranslator:
     torch.manual_seed(9)
     return SpeechTranslator(
         dataclasses.replace(
-            config, parts=ModelConfig().parts, adaptor=AdaptorConfig(num_layers=1, project=project),
+            config, parts=ModelConfig().parts, length_adaptor=LengthAdaptorConfig(num_layers=1, project=project),
             decoder=dataclasses.replace(config.decoder, **decoder),
         )
     )  # fmt: skip

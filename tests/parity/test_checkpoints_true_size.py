@@ -181,7 +181,7 @@ def write_random(folder: Path, name: str, spm: bytes, symbols: list[str]) -> Pat
         name: (0.02 * torch.randn(tensor.shape[-1], generator=generator)).expand(tensor.shape)
         for name, tensor in blueprint(config).named_parameters()
     }
-    write_transformers(Exported(config=config, state=state, text=text, ctc=None, data=DataConfig()), folder)
+    write_transformers(Exported(config=config, state=state, text=text, labels={}, data=DataConfig()), folder)
     return folder
 
 

@@ -21,7 +21,7 @@ from st import load
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported, write_transformers
 from st.errors import StError
-from st.modules.config import AdaptorConfig
+from st.modules.config import LengthAdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor
 from st.modules.model import SpeechTranslator
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
@@ -259,7 +259,7 @@ def test_fault_08_a_folder_that_begins_with_another_token_is_refused(
 @pytest.mark.parametrize("kernel", [1, 5])
 def test_fault_08_other_kernels_of_the_adapter_are_refused_both_ways(folders, tmp_path, kernel):
     theirs = ref.wav2vec2_config(add_adapter=True, adapter_kernel_size=kernel, num_adapter_layers=2)
-    ours = LengthAdaptor(AdaptorConfig(num_layers=2, kernel_size=kernel), 48, 48).eval()
+    ours = LengthAdaptor(LengthAdaptorConfig(num_layers=2, kernel_size=kernel), 48, 48).eval()
     adapter = Wav2Vec2Adapter(theirs).eval()
     adapter.load_state_dict({re.sub(r"(layers.\d)", r"\1.conv", k): v for k, v in ours.state_dict().items()})
     states = torch.randn(1, 21, 48)
@@ -279,9 +279,11 @@ def test_fault_08_other_kernels_of_the_adapter_are_refused_both_ways(folders, tm
         ({"kernel_size": kernel}, f"kernel_size is {kernel}; expected 3"),
         ({"project": True}, "projects from a width of 48 to the same"),
     ):
-        model = SpeechTranslator(dataclasses.replace(config, adaptor=dataclasses.replace(config.adaptor, **changes)))
+        model = SpeechTranslator(
+            dataclasses.replace(config, length_adaptor=dataclasses.replace(config.length_adaptor, **changes))
+        )
         exported = Exported(
-            config=model.config, state=model.state_dict(), text=bundle.text, ctc=None, data=bundle.config
+            config=model.config, state=model.state_dict(), text=bundle.text, labels={}, data=bundle.config
         )
         with pytest.raises(StError, match=message):
             write_transformers(exported, tmp_path / "out")

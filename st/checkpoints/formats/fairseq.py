@@ -22,7 +22,14 @@ from st.checkpoints.formats.standins import Standin, plain
 from st.checkpoints.formats.transformers_names import KEYMAPS, KeyMap
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import XLSR_CONV_LAYERS, AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import (
+    XLSR_CONV_LAYERS,
+    DecoderConfig,
+    EncoderConfig,
+    LengthAdaptorConfig,
+    ModelConfig,
+    ctc_heads,
+)
 from st.modules.text_decoder import POSITION_OFFSET
 
 BUNDLE_FORMAT = 1
@@ -168,17 +175,17 @@ def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, pro
     encoder = _encoder_config(speech, weights)
     if name != "fairseq xm_transformer":
         labels = weights.shape("ctc.proj.weight", 2)[0] if name == "fairseq wav2vec_ctc" else 0
-        return ModelConfig(encoder=encoder, ctc_vocab_size=labels, parts=("encoder",))
-    require(settings, fields.REQUIRED["fairseq adaptor"], weights.source)
+        return ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
+    require(settings, fields.REQUIRED["fairseq length_adaptor"], weights.source)
     measured: dict[str, Any] = {
-        "num_layers": weights.count("adaptor.layers."),
-        "kernel_size": weights.shape("adaptor.layers.0.weight", 3)[2],
+        "num_layers": weights.count("length_adaptor.layers."),
+        "kernel_size": weights.shape("length_adaptor.layers.0.weight", 3)[2],
         "project": projected,
         # fairseq's adaptor masks padding only before its first convolution, and the released models were trained so.
         "legacy_padding": True,
     }
-    adaptor = AdaptorConfig(**(measured | fields.from_fairseq("adaptor", settings)))
-    return ModelConfig(encoder=encoder, adaptor=adaptor, decoder=_decoder_config(settings, weights))
+    adaptor = LengthAdaptorConfig(**(measured | fields.from_fairseq("length_adaptor", settings)))
+    return ModelConfig(encoder=encoder, length_adaptor=adaptor, decoder=_decoder_config(settings, weights))
 
 
 def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: str) -> None:

@@ -10,11 +10,12 @@ Value = TypeVar("Value")
 PREFIXES: tuple[tuple[str, str], ...] = (
     # ours            fairseq
     ("encoder.", "encoder.w2v_encoder.w2v_model."),
-    ("adaptor.proj.", "encoder.w2v_encoder.proj."),
-    ("adaptor.proj_ln.", "encoder.w2v_proj_ln."),
-    ("adaptor.", "encoder.adaptor."),
-    ("ctc.", "encoder.ctc."),
+    ("length_adaptor.proj.", "encoder.w2v_encoder.proj."),
+    ("length_adaptor.proj_ln.", "encoder.w2v_proj_ln."),
+    ("length_adaptor.", "encoder.adaptor."),
     ("decoder.", "decoder."),
+    # Everything else is a head, which has the encoder's states in common with it.
+    ("", "encoder."),
 )
 """The first prefix that fits counts, in either direction."""
 

@@ -15,7 +15,7 @@ from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
-from st.checkpoints.formats.to_transformers import DICT_FILENAME, Exported, notes
+from st.checkpoints.formats.to_transformers import DICT_FILENAME, Exported, notes, require_ctc_alone
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
@@ -62,7 +62,7 @@ def write_fairseq(
         model, state={name: _standing_alone(tensor, dtype) for name, tensor in model.state.items()}
     )
     letters: list[str] = []
-    if {"encoder", "adaptor", "decoder"} == parts:
+    if {"encoder", "length_adaptor", "decoder"} == parts:
         content = _translator(model)
     elif parts == {"encoder"}:
         letters = [] if model.ctc is None else _letters(model.ctc)
@@ -98,7 +98,7 @@ def _translator(model: Exported) -> dict[str, Any]:
 def plugin_settings(config: ModelConfig) -> dict[str, Any]:
     """Return the options of the model ``xlsr_mbart`` that build this shape."""
     settings: dict[str, Any] = {"_name": "xlsr_mbart", "preset": "300m", "ctc_layer": config.ctc_layer}
-    for part in ("encoder", "adaptor", "decoder"):
+    for part in ("encoder", "length_adaptor", "decoder"):
         values = dataclasses.asdict(getattr(config, part))
         settings |= {f"{part}_{name}": value for name, value in values.items() if name not in _NO_OPTIONS}
     settings["encoder_conv_layers"] = str([tuple(layer) for layer in config.encoder.conv_layers])
@@ -108,6 +108,7 @@ def plugin_settings(config: ModelConfig) -> dict[str, Any]:
 def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
+    require_ctc_alone(model.config, "fairseq's wav2vec_ctc")
     if model.config.ctc_layer:
         raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
     if not model.config.ctc_vocab_size:
@@ -143,8 +144,8 @@ def _bundle_files(model: Exported, text: TextVocabulary) -> dict[str, bytes]:
         DICT_FILENAME: dictionary_text(text.symbols[len(SPECIALS) :], ()).encode("utf-8"),
         SPM_FILENAME: text.model_bytes(),
     }
-    if model.ctc is not None:
-        files[data.ctc_vocab_filename] = model.ctc.to_json().encode("utf-8")
+    declared = data.head_data
+    files |= {declared[name].vocab_filename: found.to_json().encode("utf-8") for name, found in model.labels.items()}
     if model.trim is not None:
         files[TRIM_FILENAME] = model.trim
     return files

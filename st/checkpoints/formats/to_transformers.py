@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from st.checkpoints.bundle import ctc_labels
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import GENERATION_FILENAME, longest_translation
 from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
@@ -23,9 +24,10 @@ from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import DataConfig
 from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text
-from st.modules.config import DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import CTC, DecoderConfig, EncoderConfig, ModelConfig
 from st.text.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.labels import Labels
 from st.text.languages import in_order
 from st.text.sentencepiece_training import dictionary_text
 from st.text.trimming import TRIM_FILENAME
@@ -62,7 +64,8 @@ class Exported:
     config: ModelConfig
     state: Mapping[str, Tensor]
     text: TextVocabulary | None
-    ctc: CtcVocabulary | None
+    labels: Mapping[str, Labels]
+    """Vocabularies of the heads by name."""
     data: DataConfig
     trim: bytes | None = None
     """Table of the rows that a trimmed vocabulary kept, as ``trim.json`` has it."""
@@ -70,6 +73,11 @@ class Exported:
     """Whether a training has taught the decoder."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
+
+    @property
+    def ctc(self) -> CtcVocabulary | None:
+        """Vocabulary of the head ``ctc``; None for a model without one."""
+        return ctc_labels(self.labels)
 
 
 def write_transformers(
@@ -120,6 +128,7 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     translator = "decoder" in config.parts
     if "encoder" not in config.parts:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
+    require_ctc_alone(config, "transformers")
     if config.ctc_layer and not translator:
         raise CheckpointError(f"Wav2Vec2ForCTC has no CTC head on layer {config.ctc_layer} of the encoder")
     if translator:
@@ -149,6 +158,19 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     name_epsilon(config, model.data, "transformers")
 
 
+def require_ctc_alone(config: ModelConfig, theirs: str) -> None:
+    """Refuse heads that a format has no place for.
+
+    Raises:
+        CheckpointError: If there is one beside ``ctc``, or that one is of another kind.
+    """
+    others = [name for name, head in config.heads.items() if name != CTC or head.kind != "ctc"]
+    if others:
+        raise CheckpointError(
+            f"{theirs} has no place for the head {', '.join(others)}: keep the .pt, which carries all heads of a model"
+        )
+
+
 def _require_adapter(config: ModelConfig) -> None:
     """Refuse an adaptor that would be another function in transformers.
 
@@ -156,12 +178,12 @@ def _require_adapter(config: ModelConfig) -> None:
         CheckpointError: If it is one.
     """
     kept = "keep the .pt, or write one with `to` fairseq"
-    if config.adaptor.kernel_size != 3:
+    if config.length_adaptor.kernel_size != 3:
         raise CheckpointError(
-            f"the adaptor's kernel_size is {config.adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "
+            f"the adaptor's kernel_size is {config.length_adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "
             f"which is the same function for this one alone: {kept}"
         )
-    if config.adaptor.project and config.encoder.dim == config.decoder.dim:
+    if config.length_adaptor.project and config.encoder.dim == config.decoder.dim:
         raise CheckpointError(
             f"the adaptor projects from a width of {config.encoder.dim} to the same; transformers does so between "
             f"different ones alone: {kept}"
@@ -192,9 +214,9 @@ def _speech_settings(config: ModelConfig) -> dict[str, Any]:
         "mask_time_prob": encoder.mask_time_prob or 0.05,
         "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
     }
-    if "adaptor" not in config.parts:
+    if "length_adaptor" not in config.parts:
         return settings
-    adaptor = fields.to_transformers("adaptor", config.adaptor)
+    adaptor = fields.to_transformers("length_adaptor", config.length_adaptor)
     return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
 
 

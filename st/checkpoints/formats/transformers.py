@@ -19,7 +19,7 @@ from st.checkpoints.formats.settings import read_json, read_json_if_any, require
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.text.trimming import TRIM_FILENAME
 
 OWN_FOLDER = "model folder of this project"
@@ -125,8 +125,10 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
         raise ConfigError(f"the adaptor's width {width} and the decoder's {decoder.dim} differ")
     # The adapter of transformers masks padding nowhere.
     padding = {"legacy_padding": True, "mask_input": False}
-    adaptor = AdaptorConfig(**fields.from_transformers("adaptor", speech), project=width != encoder.dim, **padding)
-    config = ModelConfig(encoder=encoder, adaptor=adaptor, decoder=decoder)
+    adaptor = LengthAdaptorConfig(
+        **fields.from_transformers("length_adaptor", speech), project=width != encoder.dim, **padding
+    )
+    config = ModelConfig(encoder=encoder, length_adaptor=adaptor, decoder=decoder)
     return _contents(folder, "transformers SpeechEncoderDecoderModel", config, tensors)
 
 
@@ -137,7 +139,7 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
         name = _FOR_CTC if headed else "transformers Wav2Vec2ForPreTraining"
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     labels = _head_rows(folder, settings, tensors, name)
-    config = ModelConfig(encoder=_encoder_config(settings, folder), ctc_vocab_size=labels, parts=("encoder",))
+    config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 

@@ -32,9 +32,9 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.feed_forward.output_dense."),
     ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.final_layer_norm."),
     ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
-    ("adaptor.proj.", "adapter.proj."),
-    ("adaptor.proj_ln.", "adapter.proj_layer_norm."),
-    ("adaptor.layers.N.", "adapter.layers.N.conv."),
+    ("length_adaptor.proj.", "adapter.proj."),
+    ("length_adaptor.proj_ln.", "adapter.proj_layer_norm."),
+    ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
 )
 
 

@@ -19,7 +19,7 @@ def test_inspect_tells_what_a_file_is(capsys):
     assert main(["inspect", str(GOLDEN), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["format"] == "training checkpoint of this project"
-    assert found["parts"] == ["encoder", "adaptor", "decoder", "ctc"]
+    assert found["parts"] == ["encoder", "length_adaptor", "decoder", "ctc"]
     assert found["languages"] == ["en", "de"]
     assert set(found["dtypes"]) == {"float16"}
     assert found["parameters"]["total"] == sum(p.numel() for p in load(GOLDEN).model.parameters())

@@ -18,7 +18,7 @@ from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.checkpoints.vocabularies import VocabularyFiles
 from st.errors import CheckpointError, UsageError
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
@@ -40,7 +40,9 @@ def test_names_map_to_fairseq_and_back(training):
     assert list(from_fairseq(renamed)) == names
     assert len(renamed) == len(names)
     assert "encoder.w2v_encoder.w2v_model.encoder.layers.0.fc1.weight" in renamed
-    wide = to_fairseq(dict.fromkeys(["adaptor.proj.weight", "adaptor.proj_ln.bias", "adaptor.layers.0.bias"]))
+    wide = to_fairseq(
+        dict.fromkeys(["length_adaptor.proj.weight", "length_adaptor.proj_ln.bias", "length_adaptor.layers.0.bias"])
+    )
     assert list(wide) == [
         "encoder.w2v_encoder.proj.weight", "encoder.w2v_proj_ln.bias", "encoder.adaptor.layers.0.bias",
     ]  # fmt: skip
@@ -75,7 +77,11 @@ def widen(content, name):
         (drop, "encoder.mask_emb", r"1 missing: encoder\.w2v_encoder\.w2v_model\.mask_emb"),
         (add, "encoder.w2v_encoder.w2v_model.stranger", r"1 unexpected: encoder\.w2v_encoder\.w2v_model\.stranger"),
         (add, "stranger", r"1 tensors that our model has no place for: stranger"),
-        (widen, "adaptor.layers.0.weight", r"adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]"),
+        (
+            widen,
+            "length_adaptor.layers.0.weight",
+            r"encoder\.adaptor\.layers\.0\.weight is \[3, 3\], expected \[32, 16, 3\]",
+        ),
     ],
 )
 def test_k08_missing_unexpected_and_misshapen_tensors_are_listed(training, change, name, message):
@@ -118,7 +124,7 @@ def test_k09_ctc_vocabulary_of_another_size_names_both(training, tree, tmp_path)
     CtcVocabulary.build({"en": ["abc"]}).save(tree / "ctc_vocab.json")
     path = save_training(model, tree, tmp_path / "broken.pt")
     with pytest.raises(
-        CheckpointError, match=rf"CTC vocabulary has 8 symbols, the CTC head {model.config.ctc_vocab_size}"
+        CheckpointError, match=rf"vocabulary of head ctc has 8 symbols, the head ctc {model.config.ctc_vocab_size}"
     ):
         load(path)
 
@@ -294,7 +300,7 @@ def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight
     ("part", "config"),
     [
         ("encoder", EncoderConfig(dim=64, num_heads=4)),
-        ("adaptor", AdaptorConfig(stride=2, kernel_size=5)),
+        ("length_adaptor", LengthAdaptorConfig(stride=2, kernel_size=5)),
         ("decoder", DecoderConfig(dim=64)),
     ],
 )
@@ -346,9 +352,9 @@ def test_convert_refuses_to_replace_what_exists(training, tmp_path):
 
 def test_padding_is_a_switch_that_travels(training, tmp_path):
     _, path = training
-    assert load(path).model.config.adaptor.legacy_padding is False
+    assert load(path).model.config.length_adaptor.legacy_padding is False
     convert(path, tmp_path / "out.pt", "fairseq", padding="fairseq")
-    assert load(tmp_path / "out.pt").model.config.adaptor.legacy_padding is True
+    assert load(tmp_path / "out.pt").model.config.length_adaptor.legacy_padding is True
     assert load(tmp_path / "out.pt", padding="masked").model.config == dataclasses.replace(load(path).model.config)
     with pytest.raises(CheckpointError, match="choose from: masked, fairseq, transformers"):
         load(path, padding="none")

@@ -175,7 +175,7 @@ def test_k13_average_is_taken_in_fp32_and_written_in_the_type_of_the_first(train
     assert all(bool((tensor == expected).all()) for tensor in contents.state.values())
     assert {tensor.dtype for tensor in contents.state.values()} == {torch.bfloat16}
     write(contents, tmp_path / "mean.pt", "fairseq", name="mean")
-    assert load(tmp_path / "mean.pt", dtype="bfloat16").model.adaptor.layers[0].bias[0] == expected
+    assert load(tmp_path / "mean.pt", dtype="bfloat16").model.length_adaptor.layers[0].bias[0] == expected
 
 
 def test_k13_integers_stay_those_of_the_first():
@@ -202,7 +202,10 @@ def other_letters(tree):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(another_dictionary, "its dictionary differs .* from row 9"), (other_letters, "CTC vocabulary differs .* row 6")],
+    [
+        (another_dictionary, "its dictionary differs .* from row 9"),
+        (other_letters, "vocabulary of head ctc differs .* row 6"),
+    ],
 )
 def test_k13_differing_vocabularies_of_one_size_are_refused_by_name(training, tree, tmp_path, change, message):
     model, path = training

@@ -140,12 +140,14 @@ def test_fault_17_sizes_that_no_model_has_are_named(size):
         ("encoder", "dim"),
         ("encoder", "pos_conv_kernel"),
         ("decoder", "vocab_size"),
-        ("adaptor", "stride"),
+        ("length_adaptor", "stride"),
     ):
         with pytest.raises(StError, match=f"{part} {field} is .*; expected"):
             ModelConfig.from_dict({part: {field: size}})
-    with pytest.raises(StError, match="ctc_vocab_size is"):
+    with pytest.raises(StError, match="head size is"):
         ModelConfig.from_dict({"ctc_vocab_size": size if size != 2**31 else 2**70})
+    with pytest.raises(StError, match="head size is"):
+        ModelConfig.from_dict({"heads": {"phones": {"kind": "ctc", "size": size}}})
     with pytest.raises(StError, match="conv_layers"):
         ModelConfig.from_dict({"encoder": {"conv_layers": [(8, 3, 2)] * 100}})
 

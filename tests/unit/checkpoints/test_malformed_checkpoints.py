@@ -14,7 +14,7 @@ from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_k06_safetensors_with_a_header_of_another_kind_are_corrupt(folder, conte
         ("encoder", {"num_conv_pos_embedding_groups": 0}, "encoder pos_conv_groups is 0; expected a positive"),
         ("encoder", {"hidden_size": 16.0}, r"encoder dim is 16\.0; expected a positive integer"),
         ("encoder", {"conv_stride": [5, 0]}, r"encoder conv_layers\[1\] stride is 0; expected"),
-        ("encoder", {"num_adapter_layers": None}, "adaptor num_layers is None; expected"),
+        ("encoder", {"num_adapter_layers": None}, "length_adaptor num_layers is None; expected"),
         ("decoder", {"decoder_attention_heads": "2"}, "decoder num_heads is '2'; expected"),
         ("decoder", {"decoder_layers": True}, "decoder num_layers is True; expected"),
         (None, {"model_type": []}, r"model_type is \[\]; expected one of"),
@@ -193,7 +193,7 @@ def test_fault_17_a_tensor_that_a_shape_is_measured_on_is_named(training, name, 
         (kind, field)
         for kind, fields in (
             (EncoderConfig, ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")),
-            (AdaptorConfig, ("num_layers", "kernel_size", "stride")),
+            (LengthAdaptorConfig, ("num_layers", "kernel_size", "stride")),
             (DecoderConfig, ("vocab_size", "dim", "ffn_dim", "num_heads", "num_layers", "max_positions")),
         )
         for field in fields

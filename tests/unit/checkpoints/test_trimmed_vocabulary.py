@@ -18,7 +18,7 @@ from st.checkpoints.vocabularies import VocabularyFiles
 from st.cli import main
 from st.data.config import DataConfig
 from st.errors import CheckpointError
-from st.modules.config import AdaptorConfig, EncoderConfig, ModelConfig
+from st.modules.config import EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece
@@ -65,8 +65,10 @@ def model_for(original, size, labels=9):
         conv_layers=((8, 40, 20),), dim=16, ffn_dim=16, num_heads=2, num_layers=1, pos_conv_kernel=4, pos_conv_groups=2
     )
     torch.manual_seed(1)
-    adaptor = AdaptorConfig(num_layers=1, project=True)
-    return SpeechTranslator(ModelConfig(encoder=encoder, adaptor=adaptor, decoder=decoder, ctc_vocab_size=labels))
+    adaptor = LengthAdaptorConfig(num_layers=1, project=True)
+    return SpeechTranslator(
+        ModelConfig(encoder=encoder, length_adaptor=adaptor, decoder=decoder, heads=ctc_heads(labels))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def trained(original, tree, tmp_path_factory):
         config=model.config,
         state=model.state_dict(),
         text=text,
-        ctc=CtcVocabulary.load(tree / "ctc_vocab.json"),
+        labels={"ctc": CtcVocabulary.load(tree / "ctc_vocab.json")},
         data=DataConfig.load(tree),
     )
     write_fairseq(exported, path)
@@ -203,14 +205,14 @@ def test_inspect_lists_the_names_that_freeze_goes_by(trained, capsys):
 def test_a_head_on_an_inner_layer_is_kept_or_refused_never_lost(trained, tmp_path):
     content = torch.load(trained, weights_only=True)
     bundle = content["task_state"]["st_bundle"]
-    bundle["model_config"]["ctc_layer"] = 1
+    bundle["model_config"]["heads"]["ctc"]["layer"] = 1
     torch.save(content, tmp_path / "inner.pt")
     for to, name in (("hf", "folder"), ("fairseq", "again.pt")):
         convert(tmp_path / "inner.pt", tmp_path / name, to)
         assert load(tmp_path / name).model.config.ctc_layer == 1
     encoder = ModelConfig(
-        encoder=EncoderConfig(num_layers=2, dim=16, num_heads=2), ctc_vocab_size=9, ctc_layer=1, parts=("encoder",)
+        encoder=EncoderConfig(num_layers=2, dim=16, num_heads=2), heads=ctc_heads(9, layer=1), parts=("encoder",)
     )
-    model = Exported(config=encoder, state={}, text=None, ctc=None, data=DataConfig())
+    model = Exported(config=encoder, state={}, text=None, labels={}, data=DataConfig())
     with pytest.raises(CheckpointError, match="no CTC head on layer 1"):
         write_fairseq(model, tmp_path / "encoder.pt")

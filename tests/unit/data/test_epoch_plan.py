@@ -181,7 +181,7 @@ def tree(tmp_path_factory):
 def load(tree, **options):
     text = TextVocabulary.load(tree)
     ctc = CtcVocabulary.load(tree / "ctc_vocab.json")
-    return TranslationDataset.load(tree, "train", None, text, ctc, **options)
+    return TranslationDataset.load(tree, "train", None, text, {"ctc": ctc}, **options)
 
 
 def test_an_english_recording_with_two_targets_is_one_item(tree):
@@ -224,7 +224,7 @@ def test_joined_items_hold_both_waves_and_both_texts(tree):
     for item in joined:
         first, second = (data.utterances[number] for number in data.plan.parts(item))
         assert len(data.waveform(item)) == data.sizes[item] == first.num_samples + second.num_samples
-        assert data.transcript(item) == f"{first.src_text} {second.src_text}"
+        assert data.head_texts(item) == [f"{first.src_text} {second.src_text}"]
         for (_, language, text), (_, _, one), (_, _, other) in zip(
             data.translations(item), first.targets, second.targets, strict=True
         ):

@@ -43,7 +43,7 @@ def tree(tmp_path: Path) -> Path:
 
 def _load(tree: Path, subset: str, directions: list[str] | None, **options: bool) -> TranslationDataset:
     text = TextVocabulary(tree / "spm.model", read_dictionary(tree / "dict.txt"))
-    return TranslationDataset.load(tree, subset, directions, text, CtcVocabulary.build({}), **options)
+    return TranslationDataset.load(tree, subset, directions, text, {"ctc": CtcVocabulary.build({})}, **options)
 
 
 def _targets(dataset: TranslationDataset) -> dict[str, list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ from st.data.config import DataConfig
 from st.decoding.options import BeamOptions
 from st.evaluation.covost2 import CODES
 from st.inference import Translator
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece
@@ -49,11 +49,11 @@ def tiny_config(tree: Path) -> ModelConfig:
             pos_conv_kernel=8,
             pos_conv_groups=2,
         ),
-        adaptor=AdaptorConfig(num_layers=2),
+        length_adaptor=LengthAdaptorConfig(num_layers=2),
         decoder=DecoderConfig(
             vocab_size=len(TextVocabulary.load(tree)), dim=32, ffn_dim=48, num_heads=2, num_layers=2, max_positions=64
         ),
-        ctc_vocab_size=len(CtcVocabulary.load(tree / "ctc_vocab.json")),
+        heads=ctc_heads(len(CtcVocabulary.load(tree / "ctc_vocab.json"))),
     )
 
 
@@ -65,7 +65,7 @@ def tiny_model(tiny_config: ModelConfig) -> SpeechTranslator:
     decoder = model.decoder
     with torch.no_grad():
         model.ctc.proj.weight.mul_(4)
-        for convolution in model.adaptor.layers:
+        for convolution in model.length_adaptor.layers:
             convolution.weight.mul_(10)
         decoder.embed_positions.weight.mul_(8)
         for layer in decoder.layers:

@@ -73,7 +73,7 @@ TRANSLATIONS: dict[str, Callable[[Translator, str, float], Translator]] = {
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("how", TRANSLATIONS)
-@pytest.mark.parametrize("part", ["decoder.embed_tokens.weight", "adaptor.layers.0.weight"])
+@pytest.mark.parametrize("part", ["decoder.embed_tokens.weight", "length_adaptor.layers.0.weight"])
 def test_fault_03_no_translation(
     translator: Translator, waves: list[np.ndarray], part: str, how: str, value: float
 ) -> None:

@@ -248,7 +248,7 @@ def test_transcribing_needs_no_targets(translator: Translator, waves: list[np.nd
 def test_model_without_ctc_head_translates_but_does_not_transcribe(
     translator: Translator, waves: list[np.ndarray]
 ) -> None:
-    config = dataclasses.replace(translator.model.config, ctc_vocab_size=0)
+    config = dataclasses.replace(translator.model.config, heads={})
     bare = Translator(SpeechTranslator(config), translator.text, None, options=BeamOptions(max_len_b=5))
     assert bare.translate(waves[0], to="de").transcript is None
     with pytest.raises(DecodingError, match="no CTC head"):
@@ -262,7 +262,7 @@ def test_model_without_decoder_transcribes_but_does_not_translate(
     recogniser = Translator(SpeechTranslator(config), None, translator.ctc)
     assert recogniser.languages == ()
     assert isinstance(recogniser.transcribe(waves[0]).transcript, str)
-    with pytest.raises(DecodingError, match="no adaptor and no decoder; it cannot translate"):
+    with pytest.raises(DecodingError, match="no length_adaptor and no decoder; it cannot translate"):
         recogniser.translate(waves[0], to="de")
 
 
@@ -355,7 +355,8 @@ def test_a_checkpoint_with_unmasked_padding_still_translates_a_batch_as_one_by_o
     tiny_model: SpeechTranslator, tiny_config: ModelConfig, tree: Path, tmp_path: Path, waves: list[np.ndarray]
 ) -> None:
     origin = dataclasses.replace(
-        tiny_config, adaptor=dataclasses.replace(tiny_config.adaptor, legacy_padding=True, mask_input=False)
+        tiny_config,
+        length_adaptor=dataclasses.replace(tiny_config.length_adaptor, legacy_padding=True, mask_input=False),
     )
     bundle = {"format": 1, "model_config": origin.to_dict(), "files": bundle_files(tree)}
     path = tmp_path / "published.pt"

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from st.modules.config import AdaptorConfig
+from st.modules.config import LengthAdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor
 
 
 def adaptor(**options):
     torch.manual_seed(0)
-    return LengthAdaptor(AdaptorConfig(**options), 8, 8).eval()
+    return LengthAdaptor(LengthAdaptorConfig(**options), 8, 8).eval()
 
 
 def test_t21_length_formula_equals_actual_length():

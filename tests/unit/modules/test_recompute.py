@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.masking import attention_bias
 from st.modules.model import SpeechTranslator
 
@@ -16,12 +16,12 @@ CONFIG = ModelConfig(
         pos_conv_groups=2, dropout=0.1, attention_dropout=0.1, activation_dropout=0.1, mask_time_prob=0.2,
         mask_time_length=2,
     ),
-    adaptor=AdaptorConfig(num_layers=1),
+    length_adaptor=LengthAdaptorConfig(num_layers=1),
     decoder=DecoderConfig(
         vocab_size=30, dim=16, ffn_dim=32, num_heads=2, num_layers=2, max_positions=20, dropout=0.1,
         attention_dropout=0.1, activation_dropout=0.1,
     ),
-    ctc_vocab_size=9,
+    heads=ctc_heads(9),
 )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_recomputed_layers_keep_less_for_the_backward_pass():
 
 
 def test_the_head_reads_the_layer_that_was_asked_for():
-    model = build(ctc_layer=2).eval()
+    model = build(heads=ctc_heads(9, 2)).eval()
     waves, lengths, _ = batch()
     encoded = model.encode(waves, lengths)
     # By hand: the first two layers, then the encoder's layer norm.
@@ -101,13 +101,13 @@ def test_the_head_reads_the_layer_that_was_asked_for():
 
 def test_the_last_layer_is_the_encoders_output():
     waves, lengths, _ = batch()
-    first, second = (build(ctc_layer=layer).eval() for layer in (0, 4))
+    first, second = (build(heads=ctc_heads(9, layer)).eval() for layer in (0, 4))
     found = [model.ctc_logits(model.encode(waves, lengths)) for model in (first, second)]
     torch.testing.assert_close(found[0], found[1], atol=0, rtol=0)
 
 
 def test_layers_above_the_ctc_head_get_no_gradient_from_it():
-    model = build(ctc_layer=2)
+    model = build(heads=ctc_heads(9, 2))
     waves, lengths, _ = batch()
     model.ctc_logits(model.encode(waves, lengths)).sum().backward()
     trained = [layer.fc1.weight.grad is not None for layer in model.encoder.encoder.layers]

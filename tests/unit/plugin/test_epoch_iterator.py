@@ -36,7 +36,7 @@ def tree(tmp_path_factory):
 
 def dataset(tree, subset="train", **options):
     text, ctc = TextVocabulary.load(tree), CtcVocabulary.load(tree / "ctc_vocab.json")
-    inner = TranslationDataset.load(tree, subset, None, text, ctc, **options)
+    inner = TranslationDataset.load(tree, subset, None, text, {"ctc": ctc}, **options)
     return FairseqTranslationDataset(inner, shuffle=subset.startswith("train"), name=subset)
 
 

@@ -12,6 +12,7 @@ import st
 
 st.register_plugins()
 
+from st.data.utterances import Utterance  # noqa: E402
 from st.errors import ConfigError  # noqa: E402
 from st.fairseq_plugin.criterion import (  # noqa: E402
     TranslationCtcConfig,
@@ -21,7 +22,9 @@ from st.fairseq_plugin.criterion import (  # noqa: E402
     symmetric_divergence,
 )
 from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config  # noqa: E402
+from st.modules.config import ctc_heads  # noqa: E402
 from st.modules.ctc_head import ctc_loss, required_frames  # noqa: E402
+from st.modules.heads import HEADS  # noqa: E402
 
 SMALL = {
     "preset": "tiny",
@@ -38,18 +41,22 @@ SMALL = {
     "decoder_num_layers": 1,
 }
 PAD, EOS = 1, 2
-TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=PAD), ctc=types.SimpleNamespace(spell=str.strip))
+TASK = types.SimpleNamespace(
+    text=types.SimpleNamespace(pad=PAD),
+    labels={"ctc": types.SimpleNamespace(spell=lambda text, _language: text.strip())},
+    kinds=HEADS,
+)
 
 
 def make_model(**options):
     torch.manual_seed(0)
     cfg = XlsrMbartConfig(**(SMALL | options))
-    return XlsrMbartModel(model_config(cfg, vocab_size=30, ctc_vocab_size=8)).train()
+    return XlsrMbartModel(model_config(cfg, vocab_size=30, heads=ctc_heads(8))).train()
 
 
 def make_criterion(**weights):
     values = {"label_smoothing": 0.1, "translation_weight": 1.0, "ctc_weight": 0.3} | weights
-    return TranslationCtcCriterion(TASK, **values)
+    return TranslationCtcCriterion(TranslationCtcConfig(**values), TASK)
 
 
 def make_batch(targets, labels, samples=3200, waves=None):
@@ -63,7 +70,7 @@ def make_batch(targets, labels, samples=3200, waves=None):
         "id": torch.arange(rows),
         "nsentences": rows,
         "ntokens": sum(map(len, targets)),
-        "nlabels": sum(map(len, labels)),
+        "nlabels": {"ctc": (sum(map(len, labels)), 0)},
         "net_input": {
             "waveforms": torch.randn(rows, samples) if waves is None else waves,
             "lengths": torch.full((rows,), samples),
@@ -71,8 +78,12 @@ def make_batch(targets, labels, samples=3200, waves=None):
             "prev_output_tokens": torch.cat([torch.full((rows, 1), EOS), target[:, :-1]], 1),
         },
         "target": target,
-        "ctc_targets": torch.tensor([[*row, *[0] * (longest - len(row))] for row in labels]).reshape(rows, longest),
-        "ctc_lengths": torch.tensor([len(row) for row in labels]),
+        "heads": {
+            "ctc": (
+                torch.tensor([[*row, *[0] * (longest - len(row))] for row in labels]).reshape(rows, longest),
+                torch.tensor([len(row) for row in labels]),
+            )
+        },
     }
 
 
@@ -110,7 +121,9 @@ def test_t12_loss_and_gradients_are_finite_on_odd_batches(name, weights):
 def test_t11_the_targets_that_are_too_long_add_up_over_the_batches_of_a_log():
     with metrics.aggregate() as meters:
         for too_long in (3, 0, 1):
-            TranslationCtcCriterion.reduce_metrics([{"sample_size": 1, "ctc_loss": 1.0, "ctc_too_long": too_long}])
+            TranslationCtcCriterion.reduce_metrics(
+                [{"sample_size": 1, "ctc_loss": 1.0, "ctc_labels": 1, "ctc_too_long": too_long}]
+            )
     assert meters.get_smoothed_values()["ctc_too_long"] == 4
 
 
@@ -146,12 +159,15 @@ def test_an_utterance_without_transcript_is_not_learnt_to_be_silence():
     ("transcripts", "message"),
     [
         (["a", "1"], ""),
-        (["a", "", "?!", "b"], "2 of 4 training utterances have no transcript: CTC leaves them out"),
-        (["", " "], "only translation is learnt"),
+        (
+            ["a", "", "?!", "b"],
+            "2 of 4 training utterances have no transcript (src_text in the manifests): the head ctc leaves them out",
+        ),
+        (["", " "], "the head stays untrained"),
     ],
 )
 def test_missing_transcripts_are_said_once(transcripts, message, caplog):
-    utterances = [types.SimpleNamespace(src_text=text) for text in transcripts]
+    utterances = [Utterance("a.flac", 9, text, "de", [(0, "en", "a")]) for text in transcripts]
     subset = types.SimpleNamespace(shuffle=True, dataset=types.SimpleNamespace(utterances=utterances))
     criterion = make_criterion()
     criterion.task = types.SimpleNamespace(**vars(TASK), datasets={"train": subset})
@@ -161,7 +177,7 @@ def test_missing_transcripts_are_said_once(transcripts, message, caplog):
     assert message in caplog.text
     criterion = make_criterion(translation_weight=0.0)
     criterion.task = types.SimpleNamespace(**vars(TASK), datasets={"train": subset})
-    if "only" in message:
+    if "untrained" in message:
         with pytest.raises(ConfigError, match=r"no training utterance has a transcript .* learns from nothing else"):
             criterion(make_model(), make_batch(*USUAL))
 
@@ -219,7 +235,7 @@ def test_rdrop_is_half_of_the_papers_loss_over_both_passes():
     class Fixed(torch.nn.Module):
         def forward(self, *, copies, **_):
             assert copies == 2
-            return {"logits": torch.cat([first, second]), "states": first, "frames": None, "ctc_logits": None}
+            return {"logits": torch.cat([first, second]), "states": first, "frames": None, "heads": {}}
 
     loss, size, log = make_criterion(rdrop_alpha=5.0, ctc_weight=0.0)(Fixed(), sample)
     torch.testing.assert_close(loss, papers / 2)
@@ -243,7 +259,7 @@ def test_rdrop_draws_the_two_passes_apart_and_only_in_training():
     sample = make_batch(*USUAL)
     model = make_model(decoder_dropout=0.3)
     assert float(loss_and_gradient(sample, model, rdrop_alpha=1.0)[2]["rdrop_loss"]) > 0.01
-    validated = sample | {"transcripts": ["", ""], "spoken": ["de", "de"]}
+    validated = sample | {"texts": {"ctc": ["", ""]}, "spoken": ["de", "de"]}
     assert "rdrop_loss" not in make_criterion(rdrop_alpha=1.0)(model.eval(), validated)[2]
 
 

@@ -28,7 +28,7 @@ from st.fairseq_plugin.repairs.torchrun import on_cpus  # noqa: E402
 from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
 from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
 from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
-from st.modules.config import PRESETS  # noqa: E402
+from st.modules.config import PRESETS, ctc_heads  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
 
 
@@ -74,7 +74,7 @@ def test_cached_states_keep_the_type_of_the_encoders(dtype):
 
 def test_options_override_the_preset_and_nothing_else():
     cfg = XlsrMbartConfig(preset="tiny", encoder_num_layers=2, decoder_dropout=0.3)
-    config = model_config(cfg, vocab_size=77, ctc_vocab_size=9)
+    config = model_config(cfg, vocab_size=77, heads=ctc_heads(9))
     assert (config.encoder.num_layers, config.decoder.dropout, config.decoder.vocab_size) == (2, 0.3, 77)
     assert config.encoder.dim == PRESETS["tiny"].encoder.dim
     assert config.ctc_vocab_size == 9
@@ -83,7 +83,7 @@ def test_options_override_the_preset_and_nothing_else():
 def test_presets_have_the_published_numbers_of_parameters():
     cfg = XlsrMbartConfig(preset="300m")
     with torch.device("meta"):
-        model = XlsrMbartModel(model_config(cfg, vocab_size=250054, ctc_vocab_size=0))
+        model = XlsrMbartModel(model_config(cfg, vocab_size=250054, heads={}))
     assert sum(parameter.numel() for parameter in model.parameters()) == 792_989_312
 
 
@@ -100,21 +100,21 @@ def test_t23_bad_betas_name_the_option(text):
 
 
 def test_cached_states_need_a_frozen_encoder():
-    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, heads=ctc_heads(5))
     with pytest.raises(ConfigError, match="needs --freeze-encoder"):
         XlsrMbartModel(config, cache_encoder_states=True)
 
 
 def test_t14_a_frozen_encoder_trains_adaptor_and_decoder_only():
-    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, heads=ctc_heads(5))
     model = XlsrMbartModel(config, freeze_encoder=True)
     trained = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trained == {"adaptor", "decoder"}
+    assert trained == {"length_adaptor", "decoder"}
 
 
 def test_t15_weights_of_another_vocabulary_are_refused_with_both_sizes():
     def model(size):
-        return XlsrMbartModel(model_config(XlsrMbartConfig(preset="tiny"), vocab_size=size, ctc_vocab_size=5))
+        return XlsrMbartModel(model_config(XlsrMbartConfig(preset="tiny"), vocab_size=size, heads=ctc_heads(5)))
 
     with pytest.raises(CheckpointError, match=r"embed_tokens.weight is \(20, 256\) there and \(30, 256\) here"):
         model(30).load_state_dict(model(20).state_dict())
@@ -123,7 +123,7 @@ def test_t15_weights_of_another_vocabulary_are_refused_with_both_sizes():
 def test_t15_weights_of_another_number_of_layers_are_refused_with_their_names():
     def model(layers):
         cfg = XlsrMbartConfig(preset="tiny", encoder_num_layers=layers, decoder_num_layers=1)
-        return XlsrMbartModel(model_config(cfg, vocab_size=20, ctc_vocab_size=5))
+        return XlsrMbartModel(model_config(cfg, vocab_size=20, heads=ctc_heads(5)))
 
     small, large = model(2), model(3)
     listed = r"16 missing there: encoder\.encoder\.layers\.2\.\S+, .* and 6 more\. Give the options"
@@ -279,7 +279,7 @@ def test_a_batch_that_only_keeps_a_process_busy_is_not_decoded():
 
 
 def test_shards_that_fairseq_generate_does_not_know_are_refused():
-    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, ctc_vocab_size=5)
+    config = model_config(XlsrMbartConfig(preset="tiny"), vocab_size=20, heads=ctc_heads(5))
     model = XlsrMbartModel(config)
     given = {"common": Namespace(fp16=False), "generation": Namespace()}
     model.prepare_for_inference_(Namespace(dataset=Namespace(num_shards=1), **given))

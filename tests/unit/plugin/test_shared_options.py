@@ -55,7 +55,7 @@ def test_options_without_a_default_of_their_own_keep_their_type():
 
 def test_what_nobody_sets_is_what_the_configs_say():
     assert augmentation_config(parsed(DataOptions)) == AugmentationConfig()
-    config = model_config(parsed(XlsrMbartConfig, "--preset=300m"), vocab_size=99, ctc_vocab_size=0)
+    config = model_config(parsed(XlsrMbartConfig, "--preset=300m"), vocab_size=99, heads={})
     assert config == replace(PRESETS["300m"], decoder=replace(PRESETS["300m"].decoder, vocab_size=99))
 
 
@@ -63,7 +63,7 @@ def test_what_is_set_arrives():
     changes = augmentation_config(parsed(DataOptions, "--speed-perturb=0.9,1.1", "--noise-snr=1,2", "--band-masks=3"))
     assert changes == AugmentationConfig(speed_perturb=(0.9, 1.1), noise_snr=(1.0, 2.0), band_masks=3)
     cfg = parsed(XlsrMbartConfig, "--encoder-conv-layers=[(512,10,5),(512,3,2)]", "--adaptor-stride=3")
-    config = model_config(cfg, vocab_size=99, ctc_vocab_size=0)
-    assert (config.encoder.conv_layers, config.adaptor.stride) == (XLSR_CONV_LAYERS[:2], 3)
+    config = model_config(cfg, vocab_size=99, heads={})
+    assert (config.encoder.conv_layers, config.length_adaptor.stride) == (XLSR_CONV_LAYERS[:2], 3)
     with pytest.raises(ConfigError, match="--noise-snr is '1'; expected two numbers"):
         augmentation_config(parsed(DataOptions, "--noise-snr=1"))

@@ -14,10 +14,11 @@ import st
 
 st.register_plugins()
 
-from st.fairseq_plugin.criterion import TranslationCtcCriterion  # noqa: E402
+from st.fairseq_plugin.criterion import TranslationCtcConfig, TranslationCtcCriterion  # noqa: E402
 from st.fairseq_plugin.fused_adam import FusedAdamW  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartModel  # noqa: E402
-from st.modules.config import AdaptorConfig, DecoderConfig, EncoderConfig, ModelConfig  # noqa: E402
+from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
+from st.modules.heads import HEADS  # noqa: E402
 
 CONFIG = ModelConfig(
     encoder=EncoderConfig(
@@ -25,12 +26,11 @@ CONFIG = ModelConfig(
         pos_conv_groups=2, dropout=0.1, layerdrop=0.3, feature_grad_mult=0.1, mask_time_prob=0.3, mask_time_length=3,
         mask_channel_prob=0.2, mask_channel_length=4,
     ),
-    adaptor=AdaptorConfig(num_layers=2),
+    length_adaptor=LengthAdaptorConfig(num_layers=2),
     decoder=DecoderConfig(vocab_size=61, dim=32, ffn_dim=64, num_heads=4, num_layers=2, max_positions=64, dropout=0.1),
-    ctc_vocab_size=9,
-    ctc_layer=1,
+    heads=ctc_heads(9, layer=1),
 )  # fmt: skip
-TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=1), datasets={})
+TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=1), datasets={}, labels={"ctc": None}, kinds=HEADS)
 ADAM = {"adam_betas": "(0.9,0.98)", "adam_eps": 1e-3, "weight_decay": 0.01, "lr": [1e-3]}
 ADAM |= {"lr_scale": "encoder=0.5", "max_nonfinite_updates": 10}
 
@@ -50,14 +50,16 @@ def _batch() -> dict:
         "prev_output_tokens": torch.cat([torch.full((5, 1), 2), target[:, :-1]], 1),
     }
     labels = torch.randint(1, 9, (3, 6), generator=generator)
-    counts = {"id": torch.arange(5), "nsentences": 5, "ntokens": int(target.ne(1).sum()), "nlabels": 10}
-    texts = {"target": target, "ctc_targets": labels, "ctc_lengths": torch.tensor([6, 4, 0])}
+    counts = {"id": torch.arange(5), "nsentences": 5, "ntokens": int(target.ne(1).sum()), "nlabels": {"ctc": (10, 0)}}
+    texts = {"target": target, "heads": {"ctc": (labels, torch.tensor([6, 4, 0]))}}
     return counts | {"net_input": inputs} | texts
 
 
 def _moved(value):
     if isinstance(value, dict):
         return {key: _moved(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_moved, value))
     return value.to("cuda:0") if isinstance(value, torch.Tensor) else value
 
 
@@ -70,7 +72,7 @@ def _update(model: XlsrMbartModel, batch: dict, rdrop: float) -> tuple[float, fl
     """Return loss and norm of the gradient."""
     torch.manual_seed(1)
     optimizer = FusedAdamW(OmegaConf.create(ADAM), list(model.parameters()))
-    loss, _, _ = TranslationCtcCriterion(TASK, 0.1, 1.0, 0.3, 0, rdrop)(model.train(), batch)
+    loss, _, _ = TranslationCtcCriterion(TranslationCtcConfig(rdrop_alpha=rdrop), TASK)(model.train(), batch)
     loss.backward()
     norm = optimizer.clip_grad_norm(1.0)
     optimizer.step()

@@ -89,7 +89,8 @@ def test_no_word_error_rate_of_languages_written_without_spaces(spoken, wer):
     ctc = CtcVocabulary({symbol: number for number, symbol in enumerate(symbols)})
     logits = torch.nn.functional.one_hot(torch.tensor([[5, 0, 6, 0]]), 7).float()  # "ab"
     with metrics.aggregate(new_root=True) as meters:
-        reduce_error_rates([ctc_error_counts(logits, torch.tensor([4]), ["aa"], [spoken], ctc)])
+        counts = ctc_error_counts(logits, torch.tensor([4]), ["aa"], [spoken], ctc)
+        reduce_error_rates([{f"ctc_{name}": number for name, number in counts.items()}], ["ctc"])
     found = meters.get_smoothed_values()
     assert found.get("wer") == wer
     assert found["cer"] == 50
