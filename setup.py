@@ -18,6 +18,8 @@ TRAIN = [
 ]
 PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
 SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
+# FFmpeg.
+AUDIO = ["av>=14"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
@@ -87,7 +89,8 @@ setup(
         "prepare": PREPARE,
         "sample": SAMPLE,
         "lm": LM,
-        "dev": TRAIN + PREPARE + SAMPLE + DEV,
+        "audio": AUDIO,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

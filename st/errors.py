@@ -80,6 +80,7 @@ EXTRAS = {
     "httpx2": "prepare",
     "espeakng_loader": "sample",
     "lameenc": "sample",
+    "av": "audio",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

@@ -1,4 +1,4 @@
-"""Sound files as libsndfile reads and writes them, from their beginning to their end.
+"""Sound files from their first sound to their last: libsndfile decodes them, and FFmpeg what libsndfile cannot.
 
 Legend: T samples, C channels.
 """
@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from st.audio.content_file import Content, ContentFile, ContentPart
-from st.audio.joined_file import JoinedFile, recording_starts
-from st.audio.mpeg_frames import MAX_FRAME_BYTES, check_frames, first_frame, frame_count, frames_end, tags_end
-from st.audio.truncation import data_chunk, unfinished_header
+from st.audio.ffmpeg import UNKNOWN_FRAMES, FfmpegFile, open_odd, open_rest
+from st.audio.headers import (
+    check_pages,
+    find_count,
+    following,
+    is_truncated,
+    tags_end,
+    tells_its_length,
+    unfinished_header,
+    wav_end,
+)
 
 Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
 
-_FAR_END = 1 << 40
-_TO_THE_END = b"\xff" * 4
 _MARKS = (b"fLaC", b"OggS", b"RIFF")
 _MOST_BEFORE = 1 << 20
 """Bytes before the first sound of a file, besides tags."""
-_MPEG_SAMPLES = 576
-"""In the smallest of MPEG's frames, and a multiple in the others."""
+_MOST_RECORDINGS = 1000
+"""In one file."""
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -44,111 +48,157 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ha
         return False
 
 
-class UnmeasuredMp3(SequentialFile):
-    """An MP3 that does not say how long it is, decoded to its end.
+class WholeFile:
+    """A file that is read once, from its first sound to its last, all recordings that are joined in it."""
 
-    Its length is worked out of the bit rate of its first frame and the size of the file, and libsndfile decodes no more
-    than that. A recording of variable bit rate that becomes quieter would lose its end, so here the file says that it is
-    larger than any. What follows the last frame, over which the decoder would stumble, is not shown to it.
-    """
+    def __init__(self, source: Handle, content: Content | None, name: str) -> None:
+        """Open it.
 
-    def __init__(self, content: Content) -> None:
-        """Take the bytes of the file."""
-        self.end = frames_end(content)
-        """Where the bytes of the last frame end."""
-        self._bytes = _FarEnd(ContentPart(content, 0, self.end))
-        self._decoded = 0
-        super().__init__(self._bytes)
+        Args:
+            source: Where its bytes are.
+            content: The same bytes; without them no more is read than libsndfile finds, and only what it can open.
+            name: What messages call it.
 
-    def read(self, frames: int, dtype: str = "float32", out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        """Return the next ``(T,)`` or ``(T, C)`` frames, in ``out`` if given; fewer than ``frames`` at the end.
+        Raises:
+            soundfile.LibsndfileError: If it is no sound file.
+            ValueError: If it is one that cannot be decoded, or too much of it is damaged.
+            AudioError: If the extra that could decode it is not installed.
+        """
+        self._name, self._num_recordings, self._truncated = name, 0, False
+        self.ended = False
+        """Whether nothing is left to read."""
+        self.any_scale = False
+        """Whether there are floats in what has been read, which may have any value."""
+        if content is None:
+            self._take(SequentialFile(source, closefd=False), source, None)
+        else:
+            self._open_first(source, content)
+        self.samplerate: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.is_plain = self._file.subtype == "PCM_16" and (content is None or wav_end(content) is None)
+        """Whether all that is read is finite and within [-1, 1]."""
+
+    def _open_first(self, source: Handle, content: Content) -> None:
+        """Open the first recording; what stands before it is passed over."""
+        behind_tags = tags_end(content)
+        # Tags belong to MP3s, and libsndfile passes them over there.
+        if behind_tags and content[behind_tags : behind_tags + 4] in _MARKS:
+            self._open(ContentPart(content, behind_tags, len(content)))
+            return
+        try:
+            self._open(content, source)
+        except soundfile.LibsndfileError as exc:
+            start = _first_sound(content, behind_tags)
+            if start:
+                self._open(ContentPart(content, start, len(content)))
+            else:
+                self._take(open_odd(content, self._name, exc), source, content)
+
+    def _open(self, content: Content, source: Handle | None = None) -> None:
+        """Open the recording that the content begins with, by libsndfile."""
+        if content[:4] == b"OggS":
+            check_pages(content)
+        end = wav_end(content)
+        part = content if end is None else ContentPart(content, 0, end)
+        handle = source if source is not None and end is None else ContentFile(part)
+        file = SequentialFile(handle, closefd=False)
+        start = unfinished_header(part) if file.frames == 0 else None
+        if start is not None and soundfile.check_format("RAW", file.subtype):
+            samples = ContentFile(ContentPart(part, start, len(part)))
+            file = SequentialFile(samples, "r", file.samplerate, file.channels, file.subtype, "LITTLE", "RAW")
+        self._take(file, handle, content)
+
+    def _take(self, file: Any, handle: Handle, content: Content | None) -> None:
+        self._file, self._handle, self._content, self._decoded = file, handle, content, 0
+        self._is_mpeg = file.subtype.startswith("MPEG")
+        self.any_scale = self.any_scale or file.subtype in ("FLOAT", "DOUBLE")
+        self._num_recordings += 1
+
+    def read(self, frames: int, out: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.float32]:
+        """Return the next ``(T,)`` or ``(T, C)`` frames, in ``out`` if given.
+
+        Args:
+            frames: How many at most; there may be fewer where one recording ends.
+            out: Room for them.
 
         Raises:
             soundfile.LibsndfileError: If they cannot be decoded.
+            ValueError: If they cannot be decoded.
+            AudioError: If the extra that could decode what follows is not installed.
         """
-        if out is None:
-            out = np.empty(frames if self.channels == 1 else (frames, self.channels), dtype)
-        count = 0
-        while count < frames:
-            # Whole frames, and as many as are certainly there: those that are decoded together are lost together.
-            sure = max(self._bytes.left // MAX_FRAME_BYTES, 1) * _MPEG_SAMPLES - self._decoded % _MPEG_SAMPLES
-            part = out[count : min(count + sure, frames)]
-            try:
-                read = len(super().read(len(part), dtype=dtype, out=part))
-            except soundfile.LibsndfileError:
-                # A frame that is cut off by the end of the file is passed over, as it is in other MP3s.
-                if self._bytes.left:
-                    raise
-                break
-            count += read
-            self._decoded += read
-            if read < len(part):
-                break
-        return out[:count]
+        # A header may claim any length, and a decoder that is asked for more than that may take the end for damage.
+        wanted = min(frames, self._file.frames - self._decoded)
+        try:
+            block: npt.NDArray[np.float32] = self._file.read(
+                wanted, dtype="float32", out=None if out is None else out[:wanted]
+            )
+        except soundfile.LibsndfileError:
+            if not self._leave_to_ffmpeg():
+                raise
+            return self.read(frames, out)
+        self._decoded += len(block)
+        # Its header tells, where other formats may only guess.
+        if len(block) < wanted and self._file.format == "FLAC" and self._file.frames != UNKNOWN_FRAMES:
+            raise ValueError("ends too early")
+        if len(block) < frames or self._decoded == self._file.frames:
+            self.ended = not self._go_on()
+        return block
 
+    def _go_on(self) -> bool:
+        """Open what follows the recording that has been read; return whether there is something."""
+        content = self._content
+        start = None if content is None or isinstance(self._file, FfmpegFile) else following(content, self._position())
+        if content is None or start is None:
+            return False
+        if self._leave_to_ffmpeg():
+            return True
+        if self._num_recordings == _MOST_RECORDINGS:
+            raise ValueError(f"more than {_MOST_RECORDINGS} recordings are joined in it; take them apart")
+        truncated = self.is_truncated()
+        try:
+            self._open(ContentPart(content, start, len(content)))
+        except soundfile.LibsndfileError:  # No more than the beginning of a header.
+            return False
+        self._truncated = truncated
+        kinds = [(self.samplerate, self.channels), (self._file.samplerate, self._file.channels)]
+        if kinds[0] != kinds[1]:
+            named = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in kinds)
+            raise ValueError(f"recordings of {named} are joined in it; take them apart")
+        return True
 
-class _FinishedWav:
-    """The bytes of a WAV whose header was never completed, with the sizes of what goes on to the end of the file."""
+    def _leave_to_ffmpeg(self) -> bool:
+        """Let FFmpeg decode the rest if this is an MP3 that does not count its frames; return whether it is one.
 
-    def __init__(self, content: Content, start: int) -> None:
-        """Take the bytes and where the samples begin."""
-        self._content = content
-        head = content[:start]
-        self._head = head[:4] + _TO_THE_END + head[8:-4] + _TO_THE_END
+        What libsndfile takes for its length is an estimate, and it reads no more than that, nor what follows the last frame.
+        """
+        content, decoded = self._content, self._decoded
+        if content is None or not self._is_mpeg or tells_its_length(content):
+            return False
+        self._take(open_rest(content, self._name, decoded), self._handle, content)
+        self._decoded = decoded
+        return True
 
-    def __len__(self) -> int:
-        return len(self._content)
+    def _position(self) -> int:
+        """Return how many bytes of the content have been read."""
+        handle = self._handle
+        return os.lseek(handle, 0, os.SEEK_CUR) if isinstance(handle, int) else handle.tell()
 
-    def __getitem__(self, part: slice) -> bytes:
-        start, stop, _ = part.indices(len(self))
-        rest = len(self._head)
-        return self._head[start:stop] + self._content[max(start, rest) : max(stop, rest)]
+    def is_truncated(self) -> bool:
+        """Return whether the file ends before its own header says; to be asked when all has been read."""
+        file, content, declared = self._file, self._content, self._file.frames
+        if isinstance(file, FfmpegFile):
+            return self._truncated or file.is_truncated()
+        if content is None or declared == UNKNOWN_FRAMES:
+            return self._truncated
+        # Only of files that may be short is the format looked up, which takes soundfile a while.
+        short = self._decoded < declared or content[:4] == b"RIFF"
+        return self._truncated or (
+            short and is_truncated(content, container=file.format, declared=declared, decoded=self._decoded)
+        )
 
-
-class _FarEnd(ContentFile):
-    """Bytes that say that they end far away: nothing comes after the last of them."""
-
-    @property
-    def left(self) -> int:
-        """How many bytes are still to be read."""
-        return max(len(self._content) - self._position, 0)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        # What lies before the end, where MP3s have tags, is read as it is.
-        if (offset, whence) != (0, os.SEEK_END):
-            return super().seek(offset, whence)
-        self._position = _FAR_END
-        return self._position
-
-
-SoundFile: TypeAlias = "SequentialFile | JoinedFile"
-
-
-def open_whole(source: Handle, content: Content) -> tuple[SoundFile, Content]:
-    """Open a sound file so that it is read from its first sound to its end, where libsndfile would find less.
-
-    Args:
-        source: Where its bytes are.
-        content: The same bytes.
-
-    Returns:
-        The open file, and its bytes without those that stand before it.
-
-    Raises:
-        soundfile.LibsndfileError: If it cannot be opened.
-        ValueError: If recordings of different kinds, or too many, are joined in it, or too much of it is damaged.
-    """
-    behind_tags = tags_end(content)
-    # Tags belong to MP3s, and libsndfile passes them over there.
-    if behind_tags and content[behind_tags : behind_tags + 4] in _MARKS:
-        return _open_part(content, behind_tags, len(content))
-    try:
-        return _open(source, content)
-    except soundfile.LibsndfileError:
-        start = _first_sound(content, behind_tags)
-        if not start:
-            raise
-        return _open_part(content, start, len(content))
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 def _first_sound(content: Content, start: int) -> int | None:
@@ -157,49 +207,4 @@ def _first_sound(content: Content, start: int) -> int | None:
     zeros = len(data) - len(data.lstrip(b"\0"))
     if start + zeros and data[zeros : zeros + 4] in _MARKS:
         return start + zeros
-    return first_frame(content, start, _MOST_BEFORE)
-
-
-def _open(source: Handle, content: Content) -> tuple[SoundFile, Content]:
-    starts = recording_starts(content)
-    if len(starts) > 1:
-        return _open_joined(content, [*starts, len(content)])
-    file = SequentialFile(source, closefd=False)
-    opened = None
-    if file.subtype.startswith("MPEG"):
-        if (chunk := data_chunk(content)) is not None:
-            file.close()
-            begin, size = chunk[0] + 8, chunk[1]
-            return _open_part(content, begin, min(begin + size, len(content)))
-        first = tags_end(content)
-        count = frame_count(content, first)
-        if count is None:
-            opened = UnmeasuredMp3(content)
-            check_frames(content, opened.end)
-        else:
-            check_frames(content, min(first + (count.num_bytes or 0), len(content)))
-    elif file.frames == 0 and (start := unfinished_header(content)) is not None:
-        opened = SequentialFile(ContentFile(_FinishedWav(content, start)))
-    if opened is None:
-        return file, content
-    file.close()
-    return opened, content
-
-
-def _open_part(content: Content, start: int, stop: int) -> tuple[SoundFile, Content]:
-    part = ContentPart(content, start, stop)
-    return _open(ContentFile(part), part)
-
-
-def _open_joined(content: Content, bounds: Sequence[int]) -> tuple[SoundFile, Content]:
-    """Open the recordings of a file; what has no more than the beginning of a header ends it."""
-    opened: list[tuple[SoundFile, Content]] = []
-    for start, stop in pairwise(bounds):
-        try:
-            opened.append(_open_part(content, start, stop))
-        except soundfile.LibsndfileError:
-            if not opened:
-                raise
-            break
-    files, parts = zip(*opened, strict=True)
-    return JoinedFile(files, parts), content
+    return find_count(content, start, _MOST_BEFORE)

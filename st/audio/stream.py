@@ -21,9 +21,7 @@ import soundfile
 import soxr
 
 from st.audio.content_file import Content
-from st.audio.joined_file import MIXED_SUBTYPES, UNKNOWN_FRAMES, JoinedFile
-from st.audio.sound_file import Handle, SequentialFile, SoundFile, open_whole
-from st.audio.truncation import is_truncated
+from st.audio.sound_file import Handle, SequentialFile, WholeFile
 from st.errors import AudioError, StError
 
 Samples = npt.NDArray[np.float32]
@@ -73,13 +71,9 @@ class AudioStream:
             AudioError: With reason ``undecodable``.
         """
         self._name = name
-        self._content = content
         self._sample_rate = sample_rate
         self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
-        if content is None:
-            self._file: SoundFile = SequentialFile(source, closefd=False)
-        else:
-            self._file, self._content = open_whole(source, content)
+        self._file = WholeFile(source, content, name)
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
@@ -87,10 +81,6 @@ class AudioStream:
                 f"{name}: cannot be decoded: says that it has {rate} samples a second", reason="undecodable"
             )
         self._limit = int(self._max_seconds * self._file.samplerate)
-        # Always finite and within [-1, 1].
-        self._exact = self._file.subtype == "PCM_16"
-        self._any_scale = self._file.subtype in ("FLOAT", "DOUBLE", MIXED_SUBTYPES)
-        self._decoded = 0
 
     def __enter__(self) -> AudioStream:
         return self
@@ -107,7 +97,7 @@ class AudioStream:
             AudioError: As for :meth:`blocks`.
         """
         file = self._file
-        if self._exact and file.samplerate == self._sample_rate and file.channels == 1:
+        if file.is_plain and file.samplerate == self._sample_rate and file.channels == 1:
             # A header may claim any length, so memory is taken only for what is really decoded.
             parts = [block for block, _ in self._decode(_LONG_BLOCK_FRAMES, None)]
         else:
@@ -129,7 +119,7 @@ class AudioStream:
         for block, last in blocks:
             # Whether the rest can be decoded is still to be found out.
             if finite:
-                if self._any_scale:
+                if self._file.any_scale:
                     peak = max(peak, _peak(block))
                 samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
                 if self._file.samplerate != self._sample_rate:
@@ -138,7 +128,7 @@ class AudioStream:
                     else:
                         resampler = resampler or self._resampler()
                         samples = resampler.resample_chunk(samples, last=last)
-                finite = self._exact or _all_finite(samples)
+                finite = self._file.is_plain or _all_finite(samples)
                 produced += len(samples)
                 if finite and peak <= MAX_PEAK:
                     yield _within_full_scale(samples)
@@ -154,37 +144,23 @@ class AudioStream:
 
     def is_truncated(self) -> bool:
         """Return whether the file ends before its own header says."""
-        if isinstance(self._file, JoinedFile):
-            return self._file.is_truncated()
-        declared, content = self._file.frames, self._content
-        if content is None or declared == UNKNOWN_FRAMES:
-            return False
-        # Only of files that may be short is the format looked up, which takes soundfile a while.
-        short = self._decoded < declared or content[:4] == b"RIFF"
-        return short and is_truncated(content, container=self._file.format, declared=declared, decoded=self._decoded)
+        return self._file.is_truncated()
 
     def _resampler(self) -> soxr.ResampleStream:
         return soxr.ResampleStream(self._file.samplerate, self._sample_rate, 1, dtype="float32", quality="HQ")
 
     def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
         """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
-        file, limit = self._file, self._limit
-        wanted = min(file.frames, limit + 1)
-        last = wanted <= 0
-        while not last:
-            count = min(wanted, size)
-            block = file.read(count, dtype="float32", out=None if buffer is None else buffer[:count])
-            self._decoded += len(block)
-            wanted -= len(block)
-            last = len(block) < count or wanted <= 0
-            if self._decoded > limit:
+        file, decoded = self._file, 0
+        while not file.ended:
+            count = min(size, self._limit + 1 - decoded)
+            block = file.read(count, None if buffer is None else buffer[:count])
+            decoded += len(block)
+            if decoded > self._limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
-            # Its header tells, where other formats may only guess.
-            if len(block) < count and file.format == "FLAC" and file.frames != UNKNOWN_FRAMES:
-                raise AudioError(f"{self._name}: cannot be decoded: ends too early", reason="undecodable")
-            if self._decoded:
-                yield block, last
-        if not self._decoded:
+            if len(block) or (decoded and file.ended):
+                yield block, file.ended
+        if not decoded:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
 
 

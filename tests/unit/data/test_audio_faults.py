@@ -14,14 +14,11 @@ import pytest
 import soundfile
 
 from covost.stores.decode import decode_clip
-from st.audio import content_file, sound_file
 from st.audio import reading as audio
+from st.audio import sound_file
 from st.audio import stream as audio_stream
-from st.audio.joined_file import recording_starts
-from st.audio.mpeg_frames import first_frame, frames_end, tags_end
-from st.audio.ogg_pages import ogg_pages
+from st.audio.headers import check_pages, data_chunk, find_count, following, tags_end, tells_its_length, wav_end
 from st.audio.reading import read_audio, read_recording
-from st.audio.truncation import data_chunk
 from st.errors import AudioError
 from st.inference.audio_input import load_waveform
 
@@ -83,7 +80,6 @@ SPOILT = {
 @pytest.mark.parametrize("change", SPOILT.values(), ids=SPOILT)
 def test_fault_10_one_bad_header_costs_one_frame_and_no_recording(change: Callable[[bytes], bytes]) -> None:
     whole, data = len(read_audio(encoded("mp3"))), spoilt(change)
-    assert recording_starts(data) == [0, len(encoded("mp3"))]
     found = read_recording(data)
     assert whole < len(found.samples) <= 2 * whole
     # The decoder takes the reserved version for another one, with other samples per second, and ends there.
@@ -101,7 +97,7 @@ def test_fault_10_a_file_of_bad_headers_is_undecodable(change: Callable[[bytes],
 
 @pytest.mark.parametrize("error", [IndexError("out of range"), ValueError("odd"), RecursionError(), struct.error("x")])
 @pytest.mark.parametrize(
-    "place", [(sound_file, "recording_starts"), (sound_file, "frames_end"), (audio_stream.soxr, "resample")]
+    "place", [(sound_file, "tags_end"), (sound_file, "tells_its_length"), (audio_stream.soxr, "resample")]
 )
 def test_fault_10_whatever_a_decoder_raises_is_an_error_of_the_recording(
     place: tuple[object, str], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,11 +125,11 @@ def test_fault_10_memory_and_the_system_are_errors_of_the_recording_too_ctrl_c_i
         (MemoryError(), "does not fit into memory"),
         (OSError(5, "Input/output error"), "output error"),
     ):
-        monkeypatch.setattr(audio_stream, "open_whole", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(audio_stream, "WholeFile", lambda *_, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(AudioError, match=said) as caught:
             read_audio(encoded("wav"))
         assert caught.value.reason == "unreadable"
-    monkeypatch.setattr(audio_stream, "open_whole", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(audio_stream, "WholeFile", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         read_audio(encoded("wav"))
     with pytest.raises(AudioError, match="name too long"):

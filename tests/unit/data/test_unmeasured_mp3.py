@@ -11,7 +11,6 @@ import pytest
 import soundfile
 
 from covost.stores.decode import decode_clip
-from st.audio.mpeg_frames import frames_end
 from st.audio.reading import read_audio, read_recording
 from st.errors import AudioError
 
@@ -79,22 +78,6 @@ def test_p01_whatever_follows_the_last_frame_is_passed_over(tail: bytes, recordi
         whole, with_tail = read_recording(data), read_recording(data + tail)
         assert np.array_equal(with_tail.samples, whole.samples)
         assert not with_tail.truncated
-
-
-@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 32_000, 44_100])
-def test_the_last_frame_is_found_at_every_rate(rate: int) -> None:
-    samples = 0.3 * np.random.default_rng(0).standard_normal((rate, 2))
-    for mode in ("CONSTANT", "VARIABLE"):
-        sink = io.BytesIO()
-        soundfile.write(sink, samples, rate, format="MP3", bitrate_mode=mode, compression_level=0.5)
-        data = sink.getvalue()
-        for tags in (b"", b"ID3\x03\0\0" + bytes([0, 0, 1, 0]) + bytes(128)):
-            assert frames_end(tags + data) == len(tags + data)
-            assert frames_end(tags + data + bytes(70_000)) == len(tags + data)
-            assert frames_end(tags + data[:-1]) == len(tags + data) - 1
-    assert frames_end(b"") == 0
-    assert frames_end(b"\xff\xfb") == 2
-    assert frames_end(bytes(5000)) == 5000
 
 
 def test_a_header_that_was_never_filled_in_is_none() -> None:

@@ -1,0 +1,233 @@
+"""What libsndfile cannot open, decoded by FFmpeg (PyAV, extra ``audio``): M4A, MP4, WebM, WMA, AMR and others.
+
+FFmpeg has formats that name other files or addresses and open them. So the format is chosen here, by the first bytes, from a
+table of those that hold their sound themselves; FFmpeg is given the bytes, never a name, and what it asks for is refused.
+
+Legend: T samples, C channels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from st.audio.content_file import Content, ContentFile
+from st.audio.headers import tags_end
+from st.errors import EXTRAS, AudioError
+
+UNKNOWN_FRAMES = (1 << 63) - 1
+"""What libsndfile says of a file whose header does not tell, such as FLAC that was written to a pipe."""
+_HEAD_BYTES = 1 << 12
+_MOST_BAD = 100
+"""Packets in a row that cannot be decoded; damage ends a recording then."""
+_SKIPPED_AT_ONCE = 1 << 16
+_TOLERANCE_S = 0.5
+"""Headers round lengths, and the last frame may be shorter than the others."""
+
+
+class Kind(NamedTuple):
+    """A format of FFmpeg's."""
+
+    name: str
+    demuxer: str
+    mark: bytes
+    """Pattern that the first bytes match, behind ID3 tags."""
+    promise: bytes | None = None
+    """What stands among the first bytes if the length in the header is one, no estimate; None for none of the format."""
+
+
+_ODD_MP3 = Kind("an MP3 that does not count its frames", "mp3", b"")
+_KINDS = (
+    Kind("M4A or MP4", "mov", rb"....(?:ftyp|moov|mdat|wide|free|skip|pnot)", b""),
+    Kind("WebM or Matroska", "matroska", rb"\x1a\x45\xdf\xa3", b"\x44\x89"),
+    Kind("WMA", "asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b""),
+    Kind("AMR", "amr", rb"#!AMR"),
+    Kind("AAC", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
+    Kind("AC-3", "ac3", rb"\x0b\x77"),
+    Kind("WAV", "wav", rb"RIFF....WAVE", b""),
+    Kind("AVI", "avi", rb"RIFF....AVI ", b""),
+    Kind("AIFF", "aiff", rb"FORM....AIF[FC]", b""),
+    Kind("CAF", "caf", rb"caff"),
+    Kind("FLV", "flv", rb"FLV\1", b"duration"),
+    Kind("MPEG transport stream", "mpegts", rb"\x47.{187}\x47"),
+    Kind("MPEG", "mpeg", rb"\0\0\1\xba"),
+    Kind("Ogg with video", "ogg", rb"OggS.{24}\x80theora"),
+    Kind("RealAudio", "rm", rb"\.RMF|\.ra\xfd"),
+    Kind("WavPack", "wv", rb"wvpk"),
+    Kind("Monkey's Audio", "ape", rb"MAC "),
+    Kind("True Audio", "tta", rb"TTA[12]"),
+)
+_BARE = {".g722": Kind("G.722", "g722", b"")}
+"""By their endings: nothing in their bytes tells."""
+
+
+def open_odd(content: Content, name: str, error: soundfile.LibsndfileError) -> FfmpegFile:
+    """Open what libsndfile cannot: another format, or an MP3 that begins with other bytes.
+
+    Args:
+        content: The bytes of the file.
+        name: What messages call it; the ending tells a format that its bytes do not.
+        error: What libsndfile says.
+
+    Raises:
+        soundfile.LibsndfileError: If it is no recording.
+        ValueError: If it is one of a known format, and cannot be decoded.
+        AudioError: If the extra is not installed; with reason ``unreadable``, as it may be there the next time.
+    """
+    start = tags_end(content)
+    head = content[start : start + _HEAD_BYTES]
+    found = (kind for kind in _KINDS if re.match(kind.mark, head, re.DOTALL))
+    kind = next(found, None) or _BARE.get(PurePath(name).suffix.lower())
+    if kind is not None:
+        return FfmpegFile(content, kind, name)
+    try:
+        return FfmpegFile(content, _ODD_MP3, name)
+    except (AudioError, ValueError):
+        raise error from None
+
+
+def open_rest(content: Content, name: str, num_decoded: int) -> FfmpegFile:
+    """Open an MP3 behind so many samples, which are decoded once more: others depend on them.
+
+    Raises:
+        ValueError: If it cannot be decoded.
+        AudioError: As for :func:`open_odd`.
+    """
+    file = FfmpegFile(content, _ODD_MP3, name)
+    left = num_decoded
+    while left and (skipped := len(file.read(min(left, _SKIPPED_AT_ONCE)))):
+        left -= skipped
+    return file
+
+
+class FfmpegFile:
+    """A recording that is read once from its beginning to its end, as a ``soundfile.SoundFile`` is; always mono."""
+
+    channels = 1
+    subtype = "FLOAT"
+    frames = UNKNOWN_FRAMES
+    """Never known before the end."""
+
+    def __init__(self, content: Content, kind: Kind, name: str) -> None:
+        """Open a recording and decode its first samples.
+
+        Raises:
+            AudioError: As for :func:`open_odd`.
+            ValueError: If the recording cannot be opened, or nothing in it can be decoded.
+        """
+        try:
+            import av
+        except ImportError:
+            extra = EXTRAS["av"]
+            found = f"{name}: {kind.name} needs the extra `{extra}`: pip install 'xlsr-st[{extra}]'"
+            raise AudioError(found, reason="unreadable") from None
+        self.format = kind.demuxer
+        self._kind, self._content, self._end_s = kind, content, 0.0
+        self._error = av.FFmpegError
+        options: dict[str, Any] = {"metadata_errors": "replace", "io_open": _refuse}
+        try:
+            self._container = av.open(ContentFile(content), "r", format=kind.demuxer, **options)
+        except av.FFmpegError as exc:
+            raise ValueError(f"FFmpeg cannot open this {kind.name}: {exc.strerror}") from exc
+        self._blocks = self._decode()
+        self.samplerate = 0
+        self._rest = next(self._blocks, np.empty(0, dtype=np.float32))
+        if not self.samplerate:
+            self.close()
+            raise ValueError(f"no sound in this {kind.name}")
+
+    def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield mono samples ``(T,)`` of packet after packet; bad ones count only if good ones come before and behind."""
+        stream = self._container.streams.best("audio")
+        if stream is None:
+            return
+        bad = 0
+        for packet in self._packets():
+            if packet.stream.index != stream.index:
+                continue
+            try:
+                frames = packet.decode()
+            except self._error:
+                bad += 1
+                if bad > _MOST_BAD:
+                    return
+                continue
+            if bad and frames and self.samplerate:
+                raise ValueError(f"damaged at second {self._end_s:.1f}")
+            if frames:
+                bad = 0
+            for frame in frames:
+                yield self._mono(frame)
+
+    def _packets(self) -> Iterator[Any]:
+        """Yield the packets of all streams, and note where the last of them ends."""
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._end_s = max(self._end_s, float(end))
+                yield packet
+        except self._error:
+            # The rest of the file is no packet. Of a length that was promised, too little is found then.
+            return
+
+    def _mono(self, frame: Any) -> npt.NDArray[np.float32]:
+        """Return the mean of the channels of a frame, scaled as libsndfile does."""
+        rate = frame.sample_rate
+        if self.samplerate and rate != self.samplerate:
+            raise ValueError(f"changes from {self.samplerate} Hz to {rate} Hz; take it apart")
+        self.samplerate = rate
+        array = frame.to_ndarray()
+        samples = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)  # (T, C)
+        if samples.dtype.kind == "u":
+            samples = samples.astype(np.float32) - 128
+            full_scale = 128.0
+        else:
+            full_scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.dtype.itemsize - 1)
+        floats = samples.astype(np.float32) / np.float32(full_scale)
+        mono: npt.NDArray[np.float32] = floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1, dtype=np.float32)
+        return mono
+
+    def read(self, frames: int, dtype: str = "float32", out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Return the next ``frames`` samples; in ``out``, ``(T,)`` or the same in every channel of ``(T, C)``, if given.
+
+        Raises:
+            ValueError: If they cannot be decoded.
+        """
+        if out is None:
+            out = np.empty(frames, dtype)
+        count = 0
+        while count < frames:
+            if not len(self._rest):
+                block = next(self._blocks, None)
+                if block is None:
+                    break
+                self._rest = block
+            taken = self._rest[: frames - count]
+            part = out[count : count + len(taken)]
+            part[...] = taken if part.ndim == 1 else taken[:, None]
+            self._rest = self._rest[len(taken) :]
+            count += len(taken)
+        return out[:count]
+
+    def is_truncated(self) -> bool:
+        """Return whether the packets end before the header says; to be asked when all have been read."""
+        duration, promise = self._container.duration, self._kind.promise
+        if duration is None or promise is None or promise not in self._content[:_HEAD_BYTES]:
+            return False
+        begin_s = (self._container.start_time or 0) / 1e6
+        return bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
+
+    def close(self) -> None:
+        """Close it."""
+        self._container.close()
+
+
+def _refuse(url: str, *_: Any) -> Any:
+    raise PermissionError(f"a recording names another file, which is not opened: {url}")

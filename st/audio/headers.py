@@ -1,0 +1,172 @@
+"""What the bytes of sound files say of where they begin, how long they are, and whether another one follows."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+
+from st.audio.content_file import Content, positions
+
+_THIRD_BYTES = re.escape(bytes(value for value in range(0x10, 0xF0) if value >> 2 & 3 != 3))
+"""Of headers with a bit rate and a sample rate."""
+_FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][" + _THIRD_BYTES + b"]")
+"""How a frame of an MP3 begins."""
+_COUNT = re.compile(
+    # The side information takes 9, 17 or 32 bytes, and a checksum 2.
+    rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:.{9}|.{11}|.{17}|.{19}|.{32}|.{34})"
+    # The lowest bit of the flags says that a number of frames follows; encoders that write to a pipe leave it 0.
+    rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](?!\0{4})",
+    re.DOTALL,
+)
+"""The first frame of an MP3, if it counts the others."""
+_COUNT_BYTES = 50
+_MANY = 3
+"""Frames of one kind that have to begin close together, for none of them to be there by chance."""
+_CLOSE = 1 << 13
+_BEGINNINGS = {b"fLaC": re.compile(rb"fLaC[\0\x80]\0\0\x22"), b"OggS": re.compile(rb"OggS\0[\2\6]")}
+"""Of a FLAC, with the head of its first block, and of an Ogg stream."""
+_READ_AHEAD = 1 << 14
+"""Bytes that libsndfile may have read of what follows a FLAC or Ogg."""
+_PAGE = re.compile(b"OggS")
+_MOST_CLAIMED = 1 << 26
+_MOST_TAGS = 100
+_HAS_FOOTER = 0x10
+"""Bit of the flags of an ID3v2 tag."""
+_ID3V1_BYTES = 128
+_UNKNOWN_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, *range(0xFFFFFF00, 0x100000000))
+"""What writers put into the header of a WAV that goes to a pipe."""
+_MOST_CHUNKS = 1000
+
+
+def tags_end(content: Content, start: int = 0) -> int:
+    """Return where the ID3v2 tags end that begin at ``start``, of which there may be a hundred."""
+    for _ in range(_MOST_TAGS):
+        head = content[start : start + 10]
+        if head[:3] != b"ID3" or len(head) < 10:
+            break
+        footer = 10 if head[5] & _HAS_FOOTER else 0
+        start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + footer
+    return start
+
+
+def tells_its_length(content: Content) -> bool:
+    """Return whether an MP3 begins with a frame (Xing, Info) that counts the others.
+
+    Without one its length is only an estimate; the decoder takes no notice of VBRI frames.
+    """
+    start = tags_end(content)
+    return _COUNT.match(content[start : start + _COUNT_BYTES]) is not None
+
+
+def find_count(content: Content, start: int, searched: int) -> int | None:
+    """Return where the first frame of an MP3 is that counts the others, among so many bytes from ``start`` on."""
+    found = _COUNT.search(content[start : start + searched])
+    return start + found.start() if found else None
+
+
+def following(content: Content, reached: int) -> int | None:
+    """Return where another recording begins behind the one that the content begins with, as ``cat`` joins them.
+
+    Args:
+        content: The bytes of a file.
+        reached: Where the decoder is that has read the first recording to its end.
+
+    Returns:
+        Where it begins; in an MP3 it may be the rest of the same recording. None if there is none.
+    """
+    head = content[:4]
+    if head == b"RIFF":
+        return wav_end(content)
+    if head in _BEGINNINGS:
+        return next(positions(content, _BEGINNINGS[head], 8, max(4, reached - _READ_AHEAD)), None)
+    if content[reached : reached + 3] == b"TAG":
+        reached += _ID3V1_BYTES
+    return _frames(content, tags_end(content, reached))
+
+
+def _frames(content: Content, start: int) -> int | None:
+    places: dict[tuple[bytes, int], int] = {}
+    seen: Counter[tuple[bytes, int]] = Counter()
+    for frame in _FRAME.finditer(content[start : start + _CLOSE]):
+        kind = frame[0][:2], frame[0][2] >> 2 & 3  # version, layer and sample rate
+        places.setdefault(kind, start + frame.start())
+        seen[kind] += 1
+        if seen[kind] == _MANY:
+            return places[kind]
+    return None
+
+
+def wav_end(content: Content) -> int | None:
+    """Return where another WAV begins behind the one that the content begins with; None if there is none."""
+    if content[:4] != b"RIFF":
+        return None
+    size = int.from_bytes(content[4:8], "little")
+    end = 8 + size + size % 2
+    head = content[end : end + 12]
+    return end if head[:4] == b"RIFF" and head[8:] == b"WAVE" else None
+
+
+def check_pages(content: Content) -> None:
+    """Look whether the pages of an Ogg lie behind each other, or claim the same bytes again and again.
+
+    The decoder reads each of them to its end, and if it is damaged begins again right behind its mark.
+
+    Raises:
+        ValueError: If they claim far more bytes than there are.
+    """
+    left = len(content) + _MOST_CLAIMED
+    for place in positions(content, _PAGE, 4, 0):
+        header = content[place : place + 282]
+        left -= sum(header[27 : 27 + header[26]]) if len(header) > 27 else 0
+        if left < 0:
+            raise ValueError("too many of its pages are damaged")
+
+
+def is_truncated(content: Content, *, container: str, declared: int, decoded: int) -> bool:
+    """Return whether a file ends before its own header says.
+
+    Args:
+        content: The whole file.
+        container: Format name of libsndfile, such as ``"WAV"`` or ``"MP3"``.
+        declared: Frames the decoder expected from the header.
+        decoded: Frames that were really decoded.
+    """
+    if container == "MP3":
+        # Encoders disagree on whether their own header frame counts.
+        return tells_its_length(content) and declared - decoded > 2 * 1152
+    if container in {"WAV", "WAVEX"}:
+        found = data_chunk(content)
+        return found is not None and found[1] not in _UNKNOWN_SIZES and sum(found) > len(content)
+    return decoded < declared
+
+
+def unfinished_header(content: Content) -> int | None:
+    """Return where the samples of a WAV begin whose writer never came back to say how many they are.
+
+    Such a header says that the whole file is no longer than itself; None for other files, those without samples too.
+    """
+    start, size = data_chunk(content) or (0, 1)
+    file_size = int.from_bytes(content[4:8], "little")
+    return start if size == 0 and file_size + 8 <= start < len(content) else None
+
+
+def data_chunk(content: Content) -> tuple[int, int] | None:
+    """Return where the samples of a RIFF file begin, and how many bytes they have.
+
+    Returns:
+        None if their chunk is not among the first thousand.
+    """
+    if content[:4] != b"RIFF":
+        return None
+    position = 12
+    for _ in range(_MOST_CHUNKS):
+        head = content[position : position + 8]
+        if len(head) < 8:
+            break
+        name, size = struct.unpack("<4sI", head)
+        position += 8
+        if name == b"data":
+            return position, size
+        position += size + size % 2
+    return None
