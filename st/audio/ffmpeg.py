@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from st.audio.content_file import Content, ContentFile
-from st.audio.headers import tags_end
+from st.audio.content_file import Content, ContentFile, ContentPart
+from st.audio.headers import MOST_BEFORE, find_frames, tags_end
 from st.errors import EXTRAS, AudioError
 
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -32,7 +32,7 @@ _TOLERANCE_S = 0.5
 
 
 class Kind(NamedTuple):
-    """A format of FFmpeg's."""
+    """A format of FFmpeg's, none that opens other files."""
 
     name: str
     demuxer: str
@@ -42,33 +42,36 @@ class Kind(NamedTuple):
     """What stands among the first bytes if the length in the header is one, no estimate; None for none of the format."""
 
 
-_ODD_MP3 = Kind("an MP3 that does not count its frames", "mp3", b"")
 _KINDS = (
-    Kind("M4A or MP4", "mov", rb"....(?:ftyp|moov|mdat|wide|free|skip|pnot)", b""),
+    Kind("M4A or MP4", "mov", rb"\x00...(?:ftyp|moov|wide|free|skip|pnot)|....mdat", b""),
     Kind("WebM or Matroska", "matroska", rb"\x1a\x45\xdf\xa3", b"\x44\x89"),
     Kind("WMA", "asf", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b""),
     Kind("AMR", "amr", rb"#!AMR"),
     Kind("AAC", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
     Kind("AC-3", "ac3", rb"\x0b\x77"),
-    Kind("WAV", "wav", rb"RIFF....WAVE", b""),
     Kind("AVI", "avi", rb"RIFF....AVI ", b""),
-    Kind("AIFF", "aiff", rb"FORM....AIF[FC]", b""),
-    Kind("CAF", "caf", rb"caff"),
-    Kind("FLV", "flv", rb"FLV\1", b"duration"),
+    Kind("FLV", "flv", rb"FLV\x01", b"duration"),
     Kind("MPEG transport stream", "mpegts", rb"\x47.{187}\x47"),
-    Kind("MPEG", "mpeg", rb"\0\0\1\xba"),
+    Kind("MPEG", "mpeg", rb"\x00\x00\x01\xba"),
     Kind("Ogg with video", "ogg", rb"OggS.{24}\x80theora"),
     Kind("RealAudio", "rm", rb"\.RMF|\.ra\xfd"),
     Kind("WavPack", "wv", rb"wvpk"),
     Kind("Monkey's Audio", "ape", rb"MAC "),
     Kind("True Audio", "tta", rb"TTA[12]"),
 )
-_BARE = {".g722": Kind("G.722", "g722", b"")}
+_UNMARKED = {".g722": Kind("G.722", "g722", b"")}
 """By their endings: nothing in their bytes tells."""
+_ODD_MP3 = Kind("an MP3 that does not count its frames", "mp3", b"")
+_SHARED = (
+    Kind("WAV", "wav", rb"RIFF....WAVE"),
+    Kind("AIFF", "aiff", rb"FORM....AIF[FC]"),
+    Kind("CAF", "caf", rb"caff"),
+)
+"""What libsndfile opens too, but for some codecs."""
 
 
 def open_odd(content: Content, name: str, error: soundfile.LibsndfileError) -> FfmpegFile:
-    """Open what libsndfile cannot: another format, or an MP3 that begins with other bytes.
+    """Open what libsndfile cannot.
 
     Args:
         content: The bytes of the file.
@@ -82,14 +85,26 @@ def open_odd(content: Content, name: str, error: soundfile.LibsndfileError) -> F
     """
     start = tags_end(content)
     head = content[start : start + _HEAD_BYTES]
-    found = (kind for kind in _KINDS if re.match(kind.mark, head, re.DOTALL))
-    kind = next(found, None) or _BARE.get(PurePath(name).suffix.lower())
+    kind = _find(_KINDS, head) or _UNMARKED.get(PurePath(name).suffix.lower())
     if kind is not None:
         return FfmpegFile(content, kind, name)
+    shared = _find(_SHARED, head)
+    place = find_frames(content, start, MOST_BEFORE)
     try:
-        return FfmpegFile(content, _ODD_MP3, name)
-    except (AudioError, ValueError):
-        raise error from None
+        if shared is not None:
+            return FfmpegFile(content, shared, name)
+        if place is not None:
+            return FfmpegFile(ContentPart(content, place, len(content)), _ODD_MP3, name)
+    except ValueError:
+        pass
+    except AudioError:
+        if shared is None:
+            raise
+    raise error
+
+
+def _find(kinds: tuple[Kind, ...], head: bytes) -> Kind | None:
+    return next((kind for kind in kinds if re.match(kind.mark, head, re.DOTALL)), None)
 
 
 def open_rest(content: Content, name: str, num_decoded: int) -> FfmpegFile:
@@ -129,7 +144,7 @@ class FfmpegFile:
             raise AudioError(found, reason="unreadable") from None
         self.format = kind.demuxer
         self._kind, self._content, self._end_s = kind, content, 0.0
-        self._error = av.FFmpegError
+        self._error, self._broken = av.FFmpegError, False
         options: dict[str, Any] = {"metadata_errors": "replace", "io_open": _refuse}
         try:
             self._container = av.open(ContentFile(content), "r", format=kind.demuxer, **options)
@@ -147,6 +162,9 @@ class FfmpegFile:
         stream = self._container.streams.best("audio")
         if stream is None:
             return
+        if self._kind is _ODD_MP3:
+            # What the header says of samples to leave out, libsndfile did not believe.
+            stream.codec_context.options = {"flags2": "+skip_manual"}
         bad = 0
         for packet in self._packets():
             if packet.stream.index != stream.index:
@@ -156,7 +174,7 @@ class FfmpegFile:
             except self._error:
                 bad += 1
                 if bad > _MOST_BAD:
-                    return
+                    break
                 continue
             if bad and frames and self.samplerate:
                 raise ValueError(f"damaged at second {self._end_s:.1f}")
@@ -164,6 +182,8 @@ class FfmpegFile:
                 bad = 0
             for frame in frames:
                 yield self._mono(frame)
+        # What follows the last frame of an MP3 is anything.
+        self._broken = self._broken or (bad > 0 and self._kind is not _ODD_MP3)
 
     def _packets(self) -> Iterator[Any]:
         """Yield the packets of all streams, and note where the last of them ends."""
@@ -174,8 +194,7 @@ class FfmpegFile:
                     self._end_s = max(self._end_s, float(end))
                 yield packet
         except self._error:
-            # The rest of the file is no packet. Of a length that was promised, too little is found then.
-            return
+            self._broken = True
 
     def _mono(self, frame: Any) -> npt.NDArray[np.float32]:
         """Return the mean of the channels of a frame, scaled as libsndfile does."""
@@ -217,12 +236,12 @@ class FfmpegFile:
         return out[:count]
 
     def is_truncated(self) -> bool:
-        """Return whether the packets end before the header says; to be asked when all have been read."""
+        """Return whether it ends with damage, or before the header says; to be asked when all has been read."""
         duration, promise = self._container.duration, self._kind.promise
         if duration is None or promise is None or promise not in self._content[:_HEAD_BYTES]:
-            return False
+            return self._broken
         begin_s = (self._container.start_time or 0) / 1e6
-        return bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
+        return self._broken or bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
 
     def close(self) -> None:
         """Close it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections import Counter
 
 from st.audio.content_file import Content, positions
 
@@ -13,8 +12,8 @@ _THIRD_BYTES = re.escape(bytes(value for value in range(0x10, 0xF0) if value >> 
 _FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][" + _THIRD_BYTES + b"]")
 """How a frame of an MP3 begins."""
 _COUNT = re.compile(
-    # The side information takes 9, 17 or 32 bytes, and a checksum 2.
-    rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]..(?:.{9}|.{11}|.{17}|.{19}|.{32}|.{34})"
+    # Behind its header and a checksum come 9, 17 or 32 bytes of side information, which are zero: it has no sound.
+    _FRAME.pattern + rb".(?:..)?\0{9}(?:\0{8}|\0{23})?"
     # The lowest bit of the flags says that a number of frames follows; encoders that write to a pipe leave it 0.
     rb"(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f](?!\0{4})",
     re.DOTALL,
@@ -24,10 +23,14 @@ _COUNT_BYTES = 50
 _MANY = 3
 """Frames of one kind that have to begin close together, for none of them to be there by chance."""
 _CLOSE = 1 << 13
+MARKS = (b"fLaC", b"OggS", b"RIFF")
+"""First bytes of FLAC, Ogg and WAV."""
 _BEGINNINGS = {b"fLaC": re.compile(rb"fLaC[\0\x80]\0\0\x22"), b"OggS": re.compile(rb"OggS\0[\2\6]")}
 """Of a FLAC, with the head of its first block, and of an Ogg stream."""
 _READ_AHEAD = 1 << 14
 """Bytes that libsndfile may have read of what follows a FLAC or Ogg."""
+MOST_BEFORE = 1 << 20
+"""Bytes before the first sound of a file, besides tags."""
 _PAGE = re.compile(b"OggS")
 _MOST_CLAIMED = 1 << 26
 _MOST_TAGS = 100
@@ -59,9 +62,13 @@ def tells_its_length(content: Content) -> bool:
     return _COUNT.match(content[start : start + _COUNT_BYTES]) is not None
 
 
-def find_count(content: Content, start: int, searched: int) -> int | None:
-    """Return where the first frame of an MP3 is that counts the others, among so many bytes from ``start`` on."""
-    found = _COUNT.search(content[start : start + searched])
+def first_sound(content: Content, start: int) -> int | None:
+    """Return where sound begins behind zeros, or behind anything an MP3 that counts its frames."""
+    data = content[start : start + MOST_BEFORE]
+    zeros = len(data) - len(data.lstrip(b"\0"))
+    if start + zeros and data[zeros : zeros + 4] in MARKS:
+        return start + zeros
+    found = _COUNT.search(data)
     return start + found.start() if found else None
 
 
@@ -77,28 +84,40 @@ def following(content: Content, reached: int) -> int | None:
     """
     head = content[:4]
     if head == b"RIFF":
-        return wav_end(content)
+        return own_end(content)
     if head in _BEGINNINGS:
         return next(positions(content, _BEGINNINGS[head], 8, max(4, reached - _READ_AHEAD)), None)
     if content[reached : reached + 3] == b"TAG":
         reached += _ID3V1_BYTES
-    return _frames(content, tags_end(content, reached))
+    return find_frames(content, tags_end(content, reached))
 
 
-def _frames(content: Content, start: int) -> int | None:
-    places: dict[tuple[bytes, int], int] = {}
-    seen: Counter[tuple[bytes, int]] = Counter()
-    for frame in _FRAME.finditer(content[start : start + _CLOSE]):
-        kind = frame[0][:2], frame[0][2] >> 2 & 3  # version, layer and sample rate
-        places.setdefault(kind, start + frame.start())
-        seen[kind] += 1
-        if seen[kind] == _MANY:
-            return places[kind]
+def find_frames(content: Content, start: int, searched: int = 1) -> int | None:
+    """Return where frames of an MP3 begin that follow each other; None if there are none, or hardly any.
+
+    Args:
+        content: Any bytes.
+        start: Where the search begins.
+        searched: How many bytes they may begin in, rounded up to the next four thousand.
+    """
+    for begin in range(start, min(start + searched, len(content)), _CLOSE // 2):
+        places: dict[tuple[bytes, int], list[int]] = {}
+        for frame in _FRAME.finditer(content[begin : begin + _CLOSE]):
+            kind = frame[0][:2], frame[0][2] >> 2 & 3  # version, layer and sample rate
+            found = places.setdefault(kind, [])
+            found.append(begin + frame.start())
+            if len(found) == _MANY:
+                return found[0]
     return None
 
 
-def wav_end(content: Content) -> int | None:
-    """Return where another WAV begins behind the one that the content begins with; None if there is none."""
+def own_end(content: Content) -> int | None:
+    """Return where another recording begins behind a WAV, or behind a FLAC that does not say how long it is.
+
+    libsndfile cannot open the one, and takes the next beginning in the other for damage.
+    """
+    if content[:4] == b"fLaC" and not int.from_bytes(content[21:26], "big") & (1 << 36) - 1:
+        return next(positions(content, _BEGINNINGS[b"fLaC"], 8, 4), None)
     if content[:4] != b"RIFF":
         return None
     size = int.from_bytes(content[4:8], "little")

@@ -16,22 +16,20 @@ import soundfile
 from st.audio.content_file import Content, ContentFile, ContentPart
 from st.audio.ffmpeg import UNKNOWN_FRAMES, FfmpegFile, open_odd, open_rest
 from st.audio.headers import (
+    MARKS,
     check_pages,
-    find_count,
+    first_sound,
     following,
     is_truncated,
+    own_end,
     tags_end,
     tells_its_length,
     unfinished_header,
-    wav_end,
 )
 
 Handle = int | BinaryIO | io.RawIOBase
 """A file descriptor or a binary file."""
 
-_MARKS = (b"fLaC", b"OggS", b"RIFF")
-_MOST_BEFORE = 1 << 20
-"""Bytes before the first sound of a file, besides tags."""
 _MOST_RECORDINGS = 1000
 """In one file."""
 
@@ -75,20 +73,20 @@ class WholeFile:
             self._open_first(source, content)
         self.samplerate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.is_plain = self._file.subtype == "PCM_16" and (content is None or wav_end(content) is None)
+        self.is_plain = self._file.subtype == "PCM_16" and (content is None or own_end(content) is None)
         """Whether all that is read is finite and within [-1, 1]."""
 
     def _open_first(self, source: Handle, content: Content) -> None:
         """Open the first recording; what stands before it is passed over."""
         behind_tags = tags_end(content)
         # Tags belong to MP3s, and libsndfile passes them over there.
-        if behind_tags and content[behind_tags : behind_tags + 4] in _MARKS:
+        if behind_tags and content[behind_tags : behind_tags + 4] in MARKS:
             self._open(ContentPart(content, behind_tags, len(content)))
             return
         try:
             self._open(content, source)
         except soundfile.LibsndfileError as exc:
-            start = _first_sound(content, behind_tags)
+            start = first_sound(content, behind_tags)
             if start:
                 self._open(ContentPart(content, start, len(content)))
             else:
@@ -98,7 +96,7 @@ class WholeFile:
         """Open the recording that the content begins with, by libsndfile."""
         if content[:4] == b"OggS":
             check_pages(content)
-        end = wav_end(content)
+        end = own_end(content)
         part = content if end is None else ContentPart(content, 0, end)
         handle = source if source is not None and end is None else ContentFile(part)
         file = SequentialFile(handle, closefd=False)
@@ -186,9 +184,12 @@ class WholeFile:
     def is_truncated(self) -> bool:
         """Return whether the file ends before its own header says; to be asked when all has been read."""
         file, content, declared = self._file, self._content, self._file.frames
+        if content is None:
+            return False
         if isinstance(file, FfmpegFile):
-            return self._truncated or file.is_truncated()
-        if content is None or declared == UNKNOWN_FRAMES:
+            wav = is_truncated(content, container="WAV", declared=0, decoded=0)
+            return self._truncated or wav or file.is_truncated()
+        if declared == UNKNOWN_FRAMES:
             return self._truncated
         # Only of files that may be short is the format looked up, which takes soundfile a while.
         short = self._decoded < declared or content[:4] == b"RIFF"
@@ -199,12 +200,3 @@ class WholeFile:
     def close(self) -> None:
         """Close it."""
         self._file.close()
-
-
-def _first_sound(content: Content, start: int) -> int | None:
-    """Return where sound begins behind zeros, or an MP3 behind anything (half a frame, an answer of a server)."""
-    data = content[start : start + _MOST_BEFORE]
-    zeros = len(data) - len(data.lstrip(b"\0"))
-    if start + zeros and data[zeros : zeros + 4] in _MARKS:
-        return start + zeros
-    return find_count(content, start, _MOST_BEFORE)
