@@ -52,6 +52,8 @@ class ContentPart:
 
     def __init__(self, content: Content, start: int, stop: int) -> None:
         """Take the bytes, and where the part begins and ends."""
+        if isinstance(content, ContentPart):  # Of many recordings in one file each would lie in the one before.
+            content, start, stop = content._content, content._start + start, content._start + stop
         self._content, self._start, self._stop = content, start, stop
 
     def __len__(self) -> int:

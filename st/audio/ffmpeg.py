@@ -26,6 +26,8 @@ UNKNOWN_FRAMES = (1 << 63) - 1
 _HEAD_BYTES = 1 << 12
 _MOST_BAD = 100
 """Packets in a row that cannot be decoded; damage ends a recording then."""
+_FEW = 3
+"""Packets that other bytes may happen to look like."""
 _SKIPPED_AT_ONCE = 1 << 16
 _TOLERANCE_S = 0.5
 """Headers round lengths, and the last frame may be shorter than the others."""
@@ -88,18 +90,19 @@ def open_odd(content: Content, name: str, error: soundfile.LibsndfileError) -> F
     kind = _find(_KINDS, head) or _UNMARKED.get(PurePath(name).suffix.lower())
     if kind is not None:
         return FfmpegFile(content, kind, name)
-    shared = _find(_SHARED, head)
     place = find_frames(content, start, MOST_BEFORE)
-    try:
-        if shared is not None:
-            return FfmpegFile(content, shared, name)
-        if place is not None:
-            return FfmpegFile(ContentPart(content, place, len(content)), _ODD_MP3, name)
-    except ValueError:
-        pass
-    except AudioError:
-        if shared is None:
-            raise
+    tries = [] if place is None else [(ContentPart(content, place, len(content)), _ODD_MP3)]
+    shared = _find(_SHARED, head)
+    if shared is not None:
+        tries.insert(0, (content, shared))
+    for part, kind in tries:
+        try:
+            return FfmpegFile(part, kind, name)
+        except ValueError:
+            continue
+        except AudioError:
+            if shared is None:
+                raise
     raise error
 
 
@@ -165,7 +168,7 @@ class FfmpegFile:
         if self._kind is _ODD_MP3:
             # What the header says of samples to leave out, libsndfile did not believe.
             stream.codec_context.options = {"flags2": "+skip_manual"}
-        bad = 0
+        good = bad = 0
         for packet in self._packets():
             if packet.stream.index != stream.index:
                 continue
@@ -173,13 +176,15 @@ class FfmpegFile:
                 frames = packet.decode()
             except self._error:
                 bad += 1
+                if 0 < good < _FEW:
+                    raise ValueError(f"no more than {good} packets of this {self._kind.name} are sound") from None
                 if bad > _MOST_BAD:
                     break
                 continue
-            if bad and frames and self.samplerate:
+            if bad and good and frames:
                 raise ValueError(f"damaged at second {self._end_s:.1f}")
             if frames:
-                bad = 0
+                good, bad = good + 1, 0
             for frame in frames:
                 yield self._mono(frame)
         # What follows the last frame of an MP3 is anything.

@@ -37,7 +37,7 @@ _MOST_TAGS = 100
 _HAS_FOOTER = 0x10
 """Bit of the flags of an ID3v2 tag."""
 _ID3V1_BYTES = 128
-_UNKNOWN_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, *range(0xFFFFFF00, 0x100000000))
+_UNKNOWN_SIZES = frozenset((0, 0x7FFFF000, 0x7FFFFFFF, *range(0xFFFFFF00, 0x100000000)))
 """What writers put into the header of a WAV that goes to a pipe."""
 _MOST_CHUNKS = 1000
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -17,7 +18,16 @@ from covost.stores.decode import decode_clip
 from st.audio import reading as audio
 from st.audio import sound_file
 from st.audio import stream as audio_stream
-from st.audio.headers import check_pages, data_chunk, find_count, following, tags_end, tells_its_length, wav_end
+from st.audio.headers import (
+    check_pages,
+    data_chunk,
+    find_frames,
+    first_sound,
+    following,
+    own_end,
+    tags_end,
+    tells_its_length,
+)
 from st.audio.reading import read_audio, read_recording
 from st.errors import AudioError
 from st.inference.audio_input import load_waveform
@@ -61,6 +71,12 @@ def frames_of(data: bytes) -> list[int]:
     return starts
 
 
+def headers_of(data: bytes) -> list[int]:
+    """Return where the frames of an MP3 begin, by PyAV's packets."""
+    with av.open(io.BytesIO(data), format="mp3") as container:
+        return [packet.pos for packet in container.demux() if packet.size]
+
+
 def spoilt(change: Callable[[bytes], bytes], number: int = 5) -> bytes:
     """Return an MP3 with one of its frames' headers changed, and behind it a whole one."""
     data = encoded("mp3")
@@ -81,9 +97,8 @@ SPOILT = {
 def test_fault_10_one_bad_header_costs_one_frame_and_no_recording(change: Callable[[bytes], bytes]) -> None:
     whole, data = len(read_audio(encoded("mp3"))), spoilt(change)
     found = read_recording(data)
-    assert whole < len(found.samples) <= 2 * whole
-    # The decoder takes the reserved version for another one, with other samples per second, and ends there.
-    assert len(found.samples) >= 2 * whole - 2 * 1152 or found.truncated
+    # The decoder takes the frame that is missing from the next recording, and that one then has the silence of encoders.
+    assert 2 * whole - 2 * 1152 <= len(found.samples) <= 2 * whole + 2 * 1152
 
 
 @pytest.mark.parametrize("change", [SPOILT[name] for name in SPOILT if name != "free-format"])
@@ -97,7 +112,7 @@ def test_fault_10_a_file_of_bad_headers_is_undecodable(change: Callable[[bytes],
 
 @pytest.mark.parametrize("error", [IndexError("out of range"), ValueError("odd"), RecursionError(), struct.error("x")])
 @pytest.mark.parametrize(
-    "place", [(sound_file, "tags_end"), (sound_file, "tells_its_length"), (audio_stream.soxr, "resample")]
+    "place", [(sound_file, "tags_end"), (sound_file, "following"), (audio_stream.soxr, "resample")]
 )
 def test_fault_10_whatever_a_decoder_raises_is_an_error_of_the_recording(
     place: tuple[object, str], error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,18 +173,18 @@ FRONTS = {
 def test_fault_11_what_stands_before_an_mp3_is_passed_over(front: bytes) -> None:
     for data in (encoded("mp3"), encoded("mp3", mode="VARIABLE"), bare(encoded("mp3")), encoded("mp3", 44_100, 2)):
         found, clean = read_recording(front + data), read_recording(data)
-        assert np.array_equal(found.samples, clean.samples)
+        assert len(found.samples) == len(clean.samples)
+        # FFmpeg decodes those that do not count their frames.
+        assert np.abs(found.samples - clean.samples).max() < (1e-5 if data == bare(encoded("mp3")) else 1e-9)
         assert found.truncated == clean.truncated is False
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 def test_fault_11_cut_at_the_front_it_has_the_samples_of_the_frames_that_remain(mode: str) -> None:
     data, samples = encoded("mp3", mode=mode), 576
-    places = [0]
-    while (following := first_frame(data, places[-1] + 1, 3000)) is not None:
-        places.append(following)
-    for cut in (1, 77, places[1] + 1, places[10] - 5, places[20] + 3):
-        left = sum(place >= cut for place in places) + 2  # frames that fewer than two others follow
+    places = [place for place in headers_of(data) if place]
+    for cut in (1, 77, places[0] + 1, places[9] - 5, places[19] + 3):
+        left = sum(place >= cut for place in places)
         assert len(read_audio(data[cut:])) == left * samples
 
 
@@ -195,7 +210,9 @@ def test_fault_11_an_mp3_in_a_wav_is_the_mp3(tag: int) -> None:
     for mp3 in (encoded("mp3"), bare(encoded("mp3"))):
         chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(mp3)) + mp3
         riff = b"RIFF" + struct.pack("<I", len(chunks)) + chunks
-        assert np.array_equal(read_audio(riff), read_audio(mp3))
+        assert len(read_audio(riff)) == len(read_audio(mp3))
+        assert np.abs(read_audio(riff) - read_audio(mp3)).max() < 1e-5
+        assert not read_recording(riff).truncated
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -263,32 +280,44 @@ REPEATED += [
 def test_fault_16_repeated_marks_are_not_read_again_and_again(head: bytes) -> None:
     for mark in REPEATED:
         content = Counted(head + mark * ((1 << 19) // len(mark)))
-        for look in (recording_starts, data_chunk, tags_end, frames_end, lambda data: first_frame(data, 0, 1 << 20)):
+        looks = (
+            data_chunk,
+            tags_end,
+            own_end,
+            tells_its_length,
+            check_pages,
+            lambda data: following(data, 0),
+            lambda data: first_sound(data, 0),
+            lambda data: find_frames(data, 0, 1 << 20),
+        )
+        for look in looks:
             try:
                 look(content)
             except ValueError as error:
-                assert "more than 1000" in str(error)  # noqa: PT017
-        assert content.reads < 15_000, mark
+                assert "too many of its pages" in str(error)  # noqa: PT017
+        # A page of an Ogg is looked at where its mark stands.
+        assert content.reads < 15_000 + content.data.count(b"OggS"), mark
 
 
-@pytest.mark.parametrize("kind", ["ogg", "opus"])
-def test_fault_16_pages_of_an_ogg_are_known_by_their_checksums(kind: str) -> None:
-    data = encoded(kind, 48_000, 2)
-    pages = list(ogg_pages(data))
-    assert [place for place, _ in pages] == [*content_file.positions(data, re.compile(b"OggS"), 4, 0)]
-    assert [begins for _, begins in pages] == [True] + [False] * (len(pages) - 1)
-    damaged = bytearray(data)
-    damaged[pages[2][0] + 40] ^= 1
-    assert list(ogg_pages(bytes(damaged) + b"TAG")) == pages[:2] + pages[3:]
-    with pytest.raises(AudioError, match="more than 1000 of its pages are damaged") as caught:
-        read_audio(data + 1001 * data[pages[2][0] : pages[2][0] + 90])
+def test_fault_16_pages_of_an_ogg_that_claim_the_same_bytes_again_and_again_are_refused() -> None:
+    data = encoded("ogg", 48_000, 2)
+    check_pages(data)
+    start = data.rindex(b"OggS")
+    assert np.array_equal(read_audio(data + 20 * data[start : start + 90]), read_audio(data))
+    claims = data[:start] + 5000 * (b"OggS\0\0" + bytes(20) + 256 * b"\xff")
+    with pytest.raises(AudioError, match="too many of its pages are damaged") as caught:
+        read_audio(claims)
     assert caught.value.reason == "undecodable"
 
 
 @pytest.mark.parametrize("header", [b"\xff\xfb\x90", b"\xff\xe3\x18", b"\xff\xf3\x40\xc0"])
-def test_fault_16_headers_without_frames_are_no_mp3(header: bytes) -> None:
-    with pytest.raises(AudioError, match="no sound in the frames behind byte 0"):
-        read_audio(header * 500_000)
+def test_fault_16_headers_without_frames_take_as_long_as_they_are(header: bytes) -> None:
+    def seconds(count: int) -> float:
+        begin = time.process_time()
+        assert read_recording(header * count).silent
+        return time.process_time() - begin
+
+    assert seconds(160_000) < 4 * 4 * max(seconds(40_000), 0.02)
 
 
 def test_fault_16_of_weeks_of_silence_no_more_than_a_day_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
