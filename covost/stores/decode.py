@@ -96,6 +96,8 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
                     payload = flac.content()
     except AudioError as exc:
         status, message = exc.reason, str(exc)
+        if status == UNREADABLE:  # A package is missing; the next run tries again.
+            num_bytes = crc32 = 0
     except MemoryError:
         raise StError(f"{path}: not enough memory to decode it; try fewer `jobs`") from None
     except OSError as exc:

@@ -52,9 +52,12 @@ class ContentPart:
 
     def __init__(self, content: Content, start: int, stop: int) -> None:
         """Take the bytes, and where the part begins and ends."""
-        if isinstance(content, ContentPart):  # Of many recordings in one file each would lie in the one before.
-            content, start, stop = content._content, content._start + start, content._start + stop
-        self._content, self._start, self._stop = content, start, stop
+        while isinstance(content, ContentPart):  # Of many recordings in one file each would lie in the one before.
+            start, stop = content._start + start, content._start + stop
+            content = content._content
+        self._content: Content = content
+        self._start: int = start
+        self._stop: int = stop
 
     def __len__(self) -> int:
         return self._stop - self._start

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soundfile
 
 from st.audio.content_file import Content, ContentFile, ContentPart
-from st.audio.headers import MOST_BEFORE, find_frames, tags_end
+from st.audio.headers import MOST_BEFORE, find_frames, riff_is_short, tags_end
 from st.errors import EXTRAS, AudioError
 
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -51,7 +51,7 @@ _KINDS = (
     Kind("AMR", "amr", rb"#!AMR"),
     Kind("AAC", "aac", rb"\xff[\xf0\xf1\xf8\xf9]"),
     Kind("AC-3", "ac3", rb"\x0b\x77"),
-    Kind("AVI", "avi", rb"RIFF....AVI ", b""),
+    Kind("AVI", "avi", rb"RIFF....AVI "),
     Kind("FLV", "flv", rb"FLV\x01", b"duration"),
     Kind("MPEG transport stream", "mpegts", rb"\x47.{187}\x47"),
     Kind("MPEG", "mpeg", rb"\x00\x00\x01\xba"),
@@ -91,7 +91,7 @@ def open_odd(content: Content, name: str, error: soundfile.LibsndfileError) -> F
     if kind is not None:
         return FfmpegFile(content, kind, name)
     place = find_frames(content, start, MOST_BEFORE)
-    tries = [] if place is None else [(ContentPart(content, place, len(content)), _ODD_MP3)]
+    tries: list[tuple[Content, Kind]] = [] if place is None else [(ContentPart(content, place, len(content)), _ODD_MP3)]
     shared = _find(_SHARED, head)
     if shared is not None:
         tries.insert(0, (content, shared))
@@ -176,14 +176,14 @@ class FfmpegFile:
                 frames = packet.decode()
             except self._error:
                 bad += 1
-                if 0 < good < _FEW:
-                    raise ValueError(f"no more than {good} packets of this {self._kind.name} are sound") from None
+                if self._kind is _ODD_MP3 and 0 < good < _FEW:
+                    raise ValueError("no MP3: what looks like its frames cannot be decoded") from None
                 if bad > _MOST_BAD:
                     break
                 continue
-            if bad and good and frames:
-                raise ValueError(f"damaged at second {self._end_s:.1f}")
-            if frames:
+            if frames and packet.size:  # The empty packet at the end brings what the decoder still has.
+                if bad and good:
+                    raise ValueError(f"damaged at second {self._end_s:.1f}")
                 good, bad = good + 1, 0
             for frame in frames:
                 yield self._mono(frame)
@@ -243,10 +243,12 @@ class FfmpegFile:
     def is_truncated(self) -> bool:
         """Return whether it ends with damage, or before the header says; to be asked when all has been read."""
         duration, promise = self._container.duration, self._kind.promise
+        if self._broken or riff_is_short(self._content):
+            return True
         if duration is None or promise is None or promise not in self._content[:_HEAD_BYTES]:
-            return self._broken
+            return False
         begin_s = (self._container.start_time or 0) / 1e6
-        return self._broken or bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
+        return bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
 
     def close(self) -> None:
         """Close it."""

@@ -160,6 +160,12 @@ def is_truncated(content: Content, *, container: str, declared: int, decoded: in
     return decoded < declared
 
 
+def riff_is_short(content: Content) -> bool:
+    """Return whether a RIFF file (WAV, AVI) says that it is longer than it is."""
+    size = int.from_bytes(content[4:8], "little")
+    return content[:4] == b"RIFF" and size not in _UNKNOWN_SIZES and 8 + size > len(content)
+
+
 def unfinished_header(content: Content) -> int | None:
     """Return where the samples of a WAV begin whose writer never came back to say how many they are.
 

@@ -187,8 +187,7 @@ class WholeFile:
         if content is None:
             return False
         if isinstance(file, FfmpegFile):
-            wav = is_truncated(content, container="WAV", declared=0, decoded=0)
-            return self._truncated or wav or file.is_truncated()
+            return self._truncated or file.is_truncated()
         if declared == UNKNOWN_FRAMES:
             return self._truncated
         # Only of files that may be short is the format looked up, which takes soundfile a while.

@@ -1,0 +1,400 @@
+"""What FFmpeg decodes, by PyAV, against libsndfile and against what was encoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from covost.stores.decode import decode_clip
+from st.audio.ffmpeg import _KINDS, _SHARED, FfmpegFile, Kind
+from st.audio.reading import read_audio, read_recording
+from st.audio.stream import AudioStream
+from st.errors import AudioError
+
+SECONDS = 3
+
+
+def speech_like(rate: int, channels: int = 1) -> np.ndarray:
+    """Return ``(C, T)`` of low noise that comes and goes, different in every channel."""
+    rng = np.random.default_rng(rate)
+    times = np.arange(SECONDS * rate) / rate
+    noise = [np.convolve(rng.standard_normal(len(times)), np.ones(24) / 24, "same") for _ in range(channels)]
+    return (np.stack(noise) * (0.6 + 0.4 * np.sin(5 * times))).astype(np.float32)
+
+
+def made(
+    container: str, codec: str, rate: int, *, channels: int = 1, video: str = "", options: dict[str, str] | None = None
+) -> bytes:
+    """Return a file that FFmpeg writes, with a film of noise beside the sound if ``video`` names a codec."""
+    layout, samples = ("mono", "stereo")[channels - 1], speech_like(rate, channels)
+    sink = io.BytesIO()
+    with av.open(sink, "w", format=container, options=options or {}) as output:
+        film = output.add_stream(video, rate=5) if video else None
+        sound = output.add_stream(codec, rate=rate, layout=layout)
+        if codec != "g722":
+            sound.bit_rate = 12_200 if codec == "libopencore_amrnb" else 64_000 * channels
+        if film is not None:
+            film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+            for number in range(5 * SECONDS):
+                pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+                picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                picture.pts = number
+                output.mux(film.encode(picture))
+            output.mux(film.encode(None))
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        for part in av.AudioResampler(sound.format.name, layout, rate).resample(frame):
+            output.mux(sound.encode(part))
+        output.mux(sound.encode(None))
+    return sink.getvalue()
+
+
+def likeness(found: np.ndarray, expected: np.ndarray, shift: int = 0) -> float:
+    """Return the correlation of the middle of two recordings, one of them moved."""
+    middle = slice(len(expected) // 4, 3 * len(expected) // 4)
+    return float(np.corrcoef(np.roll(found[: len(expected)], -shift)[middle], expected[middle])[0, 1])
+
+
+FORMATS = {
+    # Ending: container, codec, rate, channels, video, samples of the encoder before the first one, least likeness
+    "m4a": ("ipod", "aac", 44_100, 2, "", 0, 0.95),
+    "mp4": ("mp4", "aac", 48_000, 1, "mpeg4", 0, 0.95),
+    "fragmented.mp4": ("mp4", "aac", 48_000, 1, "", 1024, 0.95),
+    "alac.m4a": ("ipod", "alac", 16_000, 1, "", 0, 0.9999),
+    "mov": ("mov", "pcm_s24le", 16_000, 2, "mpeg4", 0, 0.9999),
+    "webm": ("webm", "libopus", 48_000, 1, "", 0, 0.95),
+    "film.webm": ("webm", "libopus", 48_000, 2, "libvpx", 0, 0.95),
+    "mka": ("matroska", "flac", 16_000, 2, "", 0, 0.9999),
+    "wma": ("asf", "wmav2", 44_100, 1, "", -2048, 0.95),
+    "amr": ("amr", "libopencore_amrnb", 8000, 1, "", 80, 0.45),
+    "3gp": ("3gp", "libopencore_amrnb", 8000, 1, "", 30, 0.45),
+    "g722": ("g722", "g722", 16_000, 1, "", 22, 0.9),
+    "aac": ("adts", "aac", 16_000, 1, "", 1024, 0.9),
+    "ac3": ("ac3", "ac3", 48_000, 1, "", 256, 0.95),
+    "avi": ("avi", "libmp3lame", 44_100, 1, "mpeg4", 1105, 0.9),
+    "flv": ("flv", "aac", 44_100, 1, "flv1", 1024, 0.9),
+    "ts": ("mpegts", "aac", 48_000, 1, "mpeg2video", 1024, 0.9),
+    "mpg": ("mpeg", "mp2", 48_000, 1, "mpeg2video", 481, 0.9),
+    "g722.wav": ("wav", "g722", 16_000, 1, "", 22, 0.9),
+    "wv": ("wv", "wavpack", 44_100, 1, "", 0, 0.999),
+    "tta": ("tta", "tta", 44_100, 1, "", 0, 0.999),
+}
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+
+
+def file_of(name: str) -> bytes:
+    container, codec, rate, channels, video, _, _ = FORMATS[name]
+    options = FRAGMENTS if name.startswith("fragmented") else None
+    return made(container, codec, rate, channels=channels, video=video, options=options)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_is_what_was_encoded(name: str, tmp_path: Path) -> None:
+    _, _, rate, channels, _, shift, least = FORMATS[name]
+    path = tmp_path / f"a.{name}"
+    path.write_bytes(file_of(name))
+    expected = speech_like(rate, channels).mean(axis=0)
+    recording = read_recording(path, sample_rate=rate)
+    assert not recording.truncated
+    assert abs(len(recording.samples) - len(expected)) <= 2 * 2048
+    assert likeness(recording.samples, expected, shift) > least
+    at_16_khz = read_audio(path)
+    assert abs(len(at_16_khz) - len(recording.samples) * 16_000 / rate) <= 1
+
+
+SHARED = {
+    "wav": ("WAV", "PCM_16", 0.0),
+    "24.wav": ("WAV", "PCM_24", 0.0),
+    "32.wav": ("WAV", "PCM_32", 0.0),
+    "8.wav": ("WAV", "PCM_U8", 0.0),
+    "float.wav": ("WAV", "FLOAT", 0.0),
+    "double.wav": ("WAV", "DOUBLE", 0.0),
+    "aiff": ("AIFF", "PCM_16", 0.0),
+    "flac": ("FLAC", "PCM_16", 0.0),
+    "24.flac": ("FLAC", "PCM_24", 0.0),
+    "caf": ("CAF", "ALAC_16", 0.0),
+    "mp3": ("MP3", "MPEG_LAYER_III", 1e-5),
+    "ogg": ("OGG", "VORBIS", 1e-5),
+    "opus": ("OGG", "OPUS", 1e-5),
+}
+DEMUXERS = {"WAV": "wav", "AIFF": "aiff", "FLAC": "flac", "CAF": "caf", "MP3": "mp3", "OGG": "ogg"}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("name", SHARED)
+def test_both_doors_give_the_same_samples(name: str, channels: int) -> None:
+    """Bit by bit if nothing is lost in the format, and else but for rounding."""
+    container, subtype, rounding = SHARED[name]
+    sink = io.BytesIO()
+    soundfile.write(sink, 0.5 * speech_like(48_000, channels).T, 48_000, format=container, subtype=subtype)
+    expected = read_audio(sink.getvalue(), sample_rate=48_000)
+    file = FfmpegFile(sink.getvalue(), Kind(container, DEMUXERS[container], b""), "a")
+    found = file.read(10 * 48_000)
+    file.close()
+    assert file.samplerate == 48_000
+    assert len(found) == len(expected)
+    assert np.abs(found - expected).max() <= rounding
+
+
+def test_blocks_of_any_size_are_the_whole() -> None:
+    data = made("webm", "libopus", 48_000, channels=2)
+    whole = read_audio(data, sample_rate=48_000)
+    file = FfmpegFile(data, Kind("WebM", "matroska", b""), "a")
+    blocks = [file.read(size) for size in (1, 960, 959, 7777, 1 << 20)]
+    assert np.array_equal(np.concatenate(blocks), whole)
+    both = np.empty((100, 2), dtype=np.float32)
+    again = FfmpegFile(data, Kind("WebM", "matroska", b""), "a").read(100, out=both)
+    assert np.array_equal(again, np.stack([whole[:100]] * 2, axis=1))
+
+
+def test_a_long_recording_takes_the_memory_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = made("mp4", "aac", 48_000, video="mpeg4")
+    decoded: list[int] = []
+    mono = FfmpegFile._mono
+    monkeypatch.setattr(FfmpegFile, "_mono", lambda self, frame: decoded.append(frame.samples) or mono(self, frame))
+    with AudioStream(io.BytesIO(data), "a", data) as stream:
+        file = stream._file
+        file.read(2048, np.empty(2048, dtype=np.float32))
+        assert sum(decoded) <= 2048 + 1024
+
+
+@pytest.mark.parametrize("name", ["m4a", "webm", "wma", "avi", "fragmented.mp4", "amr", "g722.wav", "wv", "tta"])
+def test_p01_a_file_that_is_cut_off_is_flagged_or_refused(name: str) -> None:
+    data = file_of(name)
+    try:
+        cut = read_recording(data[: len(data) // 2 - 4])  # Of AMR in the middle of a frame.
+    except AudioError as error:
+        assert error.reason == "undecodable"  # noqa: PT017
+        assert name == "m4a", "its index stands at the end"
+    else:
+        assert cut.truncated
+        assert SECONDS * 4000 < len(cut.samples) < SECONDS * 12_000
+
+
+def test_p01_an_index_at_the_beginning_promises_a_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as output:
+        sound = output.add_stream("aac", rate=44_100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(speech_like(44_100), format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert not read_recording(data).truncated
+    assert read_recording(data[: 2 * len(data) // 3]).truncated
+
+
+def test_damage_in_the_middle_is_an_error() -> None:
+    data = bytearray(made("adts", "aac", 48_000))
+    data[len(data) // 2 : len(data) // 2 + 2000] = np.random.default_rng(0).bytes(2000)
+    with pytest.raises(AudioError, match="damaged at second") as caught:
+        read_audio(bytes(data))
+    assert caught.value.reason == "undecodable"
+
+
+def test_a_film_without_sound_is_undecodable() -> None:
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="mp4") as output:
+        film = output.add_stream("mpeg4", rate=5)
+        film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+        output.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), dtype=np.uint8), format="rgb24")))
+        output.mux(film.encode(None))
+    with pytest.raises(AudioError, match="no sound in this M4A or MP4"):
+        read_audio(sink.getvalue())
+
+
+def test_longest_duration_allowed() -> None:
+    data = file_of("m4a")
+    assert len(read_recording(data, max_seconds=SECONDS + 0.1).samples) > 40_000
+    with pytest.raises(AudioError, match="longer than 1 seconds") as caught:
+        read_recording(data, max_seconds=1)
+    assert caught.value.reason == "too_long"
+
+
+# No other file and no address is opened.
+
+
+def mov_with_reference(target: Path) -> bytes:
+    """Return a MOV whose samples lie in another file, by an absolute path in an alias of its data reference."""
+    data = bytearray(made("mov", "pcm_s16le", 16_000))
+    place = data.index(b"dref")
+    assert data[place + 16 : place + 20] == b"url "
+    path = str(target).encode()
+    alias = bytes(6) + struct.pack(">H", 2) + bytes(122) + bytes(14) + bytes(6)
+    alias += struct.pack(">HH", 2, len(path)) + path + bytes(len(path) % 2) + struct.pack(">hH", -1, 0)
+    entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
+    grown = len(entry) - 12
+    changed = data[: place + 12] + entry + data[place + 24 :]
+    for name in (b"dref", b"dinf", b"minf", b"mdia", b"trak", b"moov"):
+        size = changed.rindex(name, 0, place + 4) - 4
+        changed[size : size + 4] = struct.pack(">I", int.from_bytes(changed[size : size + 4], "big") + grown)
+    return bytes(changed)
+
+
+def naming(target: Path) -> dict[str, bytes]:
+    path = str(target)
+    return {
+        "ffconcat": f"ffconcat version 1.0\nfile {path}\n".encode(),
+        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfile://{path}\n#EXT-X-ENDLIST\n".encode(),
+        "svg": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{path}"/></svg>'.encode(),
+        "sdp": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\na=tool:{path}\nm=audio 5004 RTP/AVP 0\n".encode(),
+        "mpd": f'<?xml version="1.0"?><MPD><Period><AdaptationSet><BaseURL>{path}</BaseURL></AdaptationSet></Period></MPD>'.encode(),
+        "asx": f'<asx version="3.0"><entry><ref href="{path}"/></entry></asx>'.encode(),
+        "mov": mov_with_reference(target),
+    }
+
+
+@pytest.mark.parametrize("ending", ["ffconcat", "m3u8", "svg", "sdp", "mpd", "asx", "mov"])
+@pytest.mark.parametrize("named", ["", ".m4a"])
+def test_no_other_file_is_opened(ending: str, named: str, tmp_path: Path) -> None:
+    target = tmp_path / "secret.raw"
+    target.write_bytes(bytes(200_000))
+    path = tmp_path / f"a.{ending}{named}"
+    path.write_bytes(naming(target)[ending])
+    opened: list[str] = []
+    watching = True
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching and event == "open" else None)
+    before = target.stat().st_atime_ns
+    try:
+        # The samples that the file itself has, or none.
+        recording = read_recording(path, sample_rate=16_000)
+        assert ending == "mov"
+        assert likeness(recording.samples, speech_like(16_000)[0]) > 0.99
+    except AudioError as error:
+        assert error.reason == "undecodable"  # noqa: PT017
+    finally:
+        watching = False
+    assert target.stat().st_atime_ns == before
+    assert str(target) not in opened
+    assert not any("secret" in name for name in opened)
+
+
+def test_the_reference_of_the_mov_above_is_one() -> None:
+    """FFmpeg follows it when it may: the test above would see it."""
+    data = mov_with_reference(Path("/nowhere/secret.raw"))
+    asked: list[str] = []
+
+    def refuse(url: str, *_: object) -> None:
+        asked.append(url)
+        raise FileNotFoundError(url)
+
+    options = {"enable_drefs": "1", "use_absolute_path": "1"}
+    with pytest.raises(FileNotFoundError):
+        av.open(io.BytesIO(data), format="mov", options=options, io_open=refuse)
+    assert any("secret" in url for url in asked)
+
+
+# Rubbish takes seconds.
+
+
+@pytest.mark.parametrize("kind", [*_KINDS, *_SHARED], ids=lambda kind: kind.demuxer)
+@pytest.mark.parametrize("fill", ["noise", "zeros"])
+def test_fault_16_rubbish_behind_a_mark_is_refused_in_a_moment(kind: Kind, fill: str) -> None:
+    marks = {"mov": b"\0\0\0\x20ftypM4A ", "avi": b"RIFF\xff\xff\xff\x7fAVI LIST", "mpegts": b"\x47" + bytes(187) + b"\x47",
+             "ogg": b"OggS\0\2" + bytes(22) + b"\x80theora", "matroska": b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x1f",
+             "wav": b"RIFF\xff\xff\xff\x7fWAVEfmt ", "aiff": b"FORM\0\1\0\0AIFFCOMM", "caf": b"caff\0\1\0\0desc",
+             "asf": bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), "amr": b"#!AMR\n\xff", "aac": b"\xff\xf1\x50\x80",
+             "ac3": b"\x0b\x77\0\0\x10", "flv": b"FLV\1\5\0\0\0\x09", "mpeg": b"\0\0\1\xba\x44", "rm": b".RMF\0\0\0\x12",
+             "wv": b"wvpk", "ape": b"MAC \x96\x0f", "tta": b"TTA1\1\0"}  # fmt: skip
+    size = 1 << 23
+    data = marks[kind.demuxer] + (np.random.default_rng(0).bytes(size) if fill == "noise" else bytes(size))
+    begin = time.process_time()
+    if kind.demuxer == "amr" and fill == "zeros":
+        data = data[: 1 << 16]  # Zeros are frames of AMR.
+        assert len(read_audio(data)) > 0
+    else:
+        with pytest.raises(AudioError) as caught:
+            read_audio(data)
+        assert caught.value.reason == "undecodable"
+    assert time.process_time() - begin < 5
+
+
+# Without the extra.
+
+
+@pytest.fixture
+def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m4a", "M4A or MP4"),
+        ("webm", "WebM or Matroska"),
+        ("wma", "WMA"),
+        ("amr", "AMR"),
+        ("g722", "G.722"),
+        ("aac", "AAC"),
+    ],
+)
+def test_t03_without_the_extra_the_format_is_named(
+    name: str, said: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / f"a.{name}"
+    path.write_bytes(file_of(name))
+    request.getfixturevalue("without_av")
+    with pytest.raises(AudioError) as caught:
+        read_audio(path)
+    assert str(caught.value) == f"{path}: {said} needs the extra `audio`: pip install 'xlsr-st[audio]'"
+    assert caught.value.reason == "unreadable"
+    # What cannot be decoded for want of a package is looked at again by the next run.
+    clip = decode_clip(str(tmp_path), path.name)
+    assert (clip.status, clip.source_bytes) == ("unreadable", 0)
+
+
+def mp3(mode: str) -> bytes:
+    sink = io.BytesIO()
+    options = {"bitrate_mode": mode, "compression_level": 0.5}
+    loud_then_quiet = speech_like(48_000)[0] * np.linspace(1, 0, SECONDS * 48_000) ** 4
+    soundfile.write(sink, loud_then_quiet, 48_000, format="MP3", **options)
+    return sink.getvalue()
+
+
+def test_t03_without_the_extra_plain_recordings_are_read(request: pytest.FixtureRequest) -> None:
+    plain = [mp3("VARIABLE"), mp3("CONSTANT"), mp3("CONSTANT")[mp3("CONSTANT").index(b"\xff\xfb", 4) :]]
+    plain += [b"ICY 200 OK\r\n\r\n" + mp3("VARIABLE"), mp3("CONSTANT") + mp3("CONSTANT")]
+    for container, subtype in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS")):
+        sink = io.BytesIO()
+        soundfile.write(sink, speech_like(48_000)[0], 48_000, format=container, subtype=subtype)
+        plain += [sink.getvalue(), 2 * sink.getvalue()]
+    expected = [read_audio(data) for data in plain]
+    request.getfixturevalue("without_av")
+    for data, samples in zip(plain, expected, strict=True):
+        assert np.array_equal(read_audio(data), samples)
+
+
+@pytest.mark.usefixtures("without_av")
+def test_t03_without_the_extra_odd_mp3s_are_named_and_rubbish_is_none() -> None:
+    whole = mp3("VARIABLE")
+    bare = whole[whole.index(whole[:2], 4) :]
+    for data in (bare, bare[1000:]):
+        with pytest.raises(AudioError, match="an MP3 that does not count its frames needs the extra `audio`") as caught:
+            read_audio(data)
+        assert caught.value.reason == "unreadable"
+    for data in (b"<html>404</html>" * 100, np.random.default_rng(0).bytes(1 << 16), b"RIFF\4\0\0\0WAVE"):
+        with pytest.raises(AudioError) as caught:
+            read_audio(data)
+        assert caught.value.reason == "undecodable"
+
+
+# Preparation.
+
+
+def test_preparing_takes_m4a(tmp_path: Path) -> None:
+    (tmp_path / "a.m4a").write_bytes(file_of("m4a"))
+    clip = decode_clip(str(tmp_path), "a.m4a")
+    assert (clip.status, clip.flags) == ("ok", "")
+    assert clip.n_frames == len(read_audio(tmp_path / "a.m4a"))
+    samples = read_audio(clip.payload)
+    assert np.abs(samples - read_audio(tmp_path / "a.m4a")).max() <= 1 / 32768
