@@ -23,7 +23,7 @@ from st.options import option
 
 Samples = npt.NDArray[np.float32]
 
-NOISE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
+NOISE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 _KEPT_NOISES = 64
 _LIMITS = {
     "noise_prob": 1.0,

@@ -12,7 +12,11 @@ from st.commands.options import check_threads, refuse_existing
 from st.errors import UsageError
 
 STDIN = "-"
-AUDIO_ENDINGS = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus")
+AUDIO_ENDINGS = (
+    *(".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".caf"),
+    # These need the extra `audio`.
+    *(".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".aac", ".webm", ".mka", ".mkv", ".wma", ".amr", ".g722", ".ac3", ".avi"),
+)
 """What is taken from a folder."""
 ENDINGS = {"text": ".txt", "tsv": ".tsv", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 """Formats, and how their files end."""

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
+import av
 import pytest
 
 
@@ -39,6 +41,30 @@ def test_folders_and_patterns_stand_for_their_recordings_in_order(run, talks: Pa
     code, out, err = run("transcribe", str(talks / "empty"))
     assert (code, out) == (2, "")
     assert "no recordings in this folder; expected files .wav" in err
+
+
+def m4a(path: Path, wave: Path) -> None:
+    """Write the sound of a WAV as an M4A."""
+    with av.open(str(wave)) as source, av.open(str(path), "w", format="ipod") as output:
+        sound = output.add_stream("aac", rate=16_000, layout="mono")
+        for frame in source.decode(audio=0):
+            output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+
+
+@pytest.mark.parametrize("command", [["transcribe"], ["translate", "--to", "de"]])
+def test_an_m4a_is_a_recording(
+    run, recordings: Path, talks: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m4a(talks / "day 2" / "phone.m4a", recordings / "a.wav")
+    code, out, err = run(*command, str(talks / "day 2"), "--format", "tsv", "--keep-all")
+    assert code == 0, err
+    assert [Path(line.split("\t")[0]).name for line in out.splitlines()[1:]] == ["a.wav", "phone.m4a"]
+    monkeypatch.setitem(sys.modules, "av", None)
+    code, out, err = run(*command, str(talks / "day 2"), "--format", "tsv", "--keep-all")
+    assert code == 3
+    assert "phone.m4a: M4A or MP4 needs the extra `audio`: pip install 'xlsr-st[audio]'" in err
+    assert "a.wav" in out
 
 
 def test_a_recording_with_the_name_of_a_pattern_is_itself(run, recordings: Path) -> None:
