@@ -19,7 +19,7 @@ TRAIN = [
 PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
 SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 # FFmpeg.
-AUDIO = ["av>=14"]
+AUDIO = ["av>=16"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
 DEV = [

@@ -28,6 +28,9 @@ _MOST_BAD = 100
 """Packets in a row that cannot be decoded; damage ends a recording then."""
 _FEW = 3
 """Packets that other bytes may happen to look like."""
+_MOST_PLANES = 7
+"""Channels of a frame that PyAV counts rightly when each lies by itself; of more it reads addresses that are none."""
+_COUNT_BYTES = 50
 _SKIPPED_AT_ONCE = 1 << 16
 _TOLERANCE_S = 0.5
 """Headers round lengths, and the last frame may be shorter than the others."""
@@ -117,7 +120,11 @@ def open_rest(content: Content, name: str, num_decoded: int) -> FfmpegFile:
         ValueError: If it cannot be decoded.
         AudioError: As for :func:`open_odd`.
     """
-    file = FfmpegFile(content, _ODD_MP3, name)
+    start = tags_end(content)
+    head = content[start : start + _COUNT_BYTES]
+    if b"Xing" in head or b"Info" in head:  # A frame that was to count the others. libsndfile passes it over.
+        start = find_frames(content, start + 1) or start
+    file = FfmpegFile(ContentPart(content, start, len(content)), _ODD_MP3, name)
     left = num_decoded
     while left and (skipped := len(file.read(min(left, _SKIPPED_AT_ONCE)))):
         left -= skipped
@@ -147,7 +154,7 @@ class FfmpegFile:
             raise AudioError(found, reason="unreadable") from None
         self.format = kind.demuxer
         self._kind, self._content, self._end_s = kind, content, 0.0
-        self._error, self._broken = av.FFmpegError, False
+        self._error, self._packer, self._broken = av.FFmpegError, av.AudioResampler, False
         options: dict[str, Any] = {"metadata_errors": "replace", "io_open": _refuse}
         try:
             self._container = av.open(ContentFile(content), "r", format=kind.demuxer, **options)
@@ -165,9 +172,6 @@ class FfmpegFile:
         stream = self._container.streams.best("audio")
         if stream is None:
             return
-        if self._kind is _ODD_MP3:
-            # What the header says of samples to leave out, libsndfile did not believe.
-            stream.codec_context.options = {"flags2": "+skip_manual"}
         good = bad = 0
         for packet in self._packets():
             if packet.stream.index != stream.index:
@@ -207,6 +211,8 @@ class FfmpegFile:
         if self.samplerate and rate != self.samplerate:
             raise ValueError(f"changes from {self.samplerate} Hz to {rate} Hz; take it apart")
         self.samplerate = rate
+        if frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES:
+            [frame] = self._packer(frame.format.packed.name, frame.layout, rate).resample(frame)
         array = frame.to_ndarray()
         samples = array.T if frame.format.is_planar else array.reshape(frame.samples, -1)  # (T, C)
         if samples.dtype.kind == "u":

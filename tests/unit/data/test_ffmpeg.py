@@ -156,6 +156,22 @@ def test_blocks_of_any_size_are_the_whole() -> None:
     assert np.array_equal(again, np.stack([whole[:100]] * 2, axis=1))
 
 
+def test_eight_channels_are_read() -> None:
+    """PyAV crashes if it is asked for the samples of a frame in which each of them lies by itself."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal((48_000, 8)).astype(np.float32)
+    layout = "7.1(wide)"
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="ipod") as output:
+        sound = output.add_stream("alac", rate=48_000, layout=layout)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout=layout)
+        frame.sample_rate = 48_000
+        for part in av.AudioResampler(sound.format.name, layout, 48_000).resample(frame):
+            output.mux(sound.encode(part))
+        output.mux(sound.encode(None))
+    found = read_audio(sink.getvalue(), sample_rate=48_000)
+    assert np.abs(found - samples.mean(axis=1)).max() < 1 / 32768
+
+
 def test_a_long_recording_takes_the_memory_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     data = made("mp4", "aac", 48_000, video="mpeg4")
     decoded: list[int] = []
