@@ -99,6 +99,8 @@ def test_fault_10_one_bad_header_costs_one_frame_and_no_recording(change: Callab
     found = read_recording(data)
     # The decoder takes the frame that is missing from the next recording, and that one then has the silence of encoders.
     assert 2 * whole - 2 * 1152 <= len(found.samples) <= 2 * whole + 2 * 1152
+    # It takes the reserved version for another one, with other samples per second, and ends the first recording there.
+    assert found.truncated == (change is SPOILT["reserved-version"])
 
 
 @pytest.mark.parametrize("change", [SPOILT[name] for name in SPOILT if name != "free-format"])
