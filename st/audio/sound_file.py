@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -73,7 +74,8 @@ class WholeFile:
             self._open_first(source, content)
         self.samplerate: int = self._file.samplerate
         self.channels: int = self._file.channels
-        self.is_plain = self._file.subtype == "PCM_16" and (content is None or own_end(content) is None)
+        rest = self._content
+        self.is_plain = self._file.subtype == "PCM_16" and (rest is None or own_end(rest) is None)
         """Whether all that is read is finite and within [-1, 1]."""
 
     def _open_first(self, source: Handle, content: Content) -> None:
@@ -88,9 +90,10 @@ class WholeFile:
         except soundfile.LibsndfileError as exc:
             start = first_sound(content, behind_tags)
             if start:
-                self._open(ContentPart(content, start, len(content)))
-            else:
-                self._take(open_odd(content, self._name, exc), source, content)
+                with suppress(soundfile.LibsndfileError):
+                    self._open(ContentPart(content, start, len(content)))
+                    return
+            self._take(open_odd(content, self._name, exc), source, content)
 
     def _open(self, content: Content, source: Handle | None = None) -> None:
         """Open the recording that the content begins with, by libsndfile."""

@@ -150,9 +150,14 @@ def test_p09_floats_on_the_scale_of_integers_are_refused(subtype: str) -> None:
     with pytest.raises(AudioError, match=r"audio of .*: its floats reach 16\d*\.?\d*; expected \[-1, 1\]") as caught:
         read_audio(data)
     assert caught.value.reason == "out_of_range"
-    with pytest.raises(AudioError) as joined:
-        read_audio(encoded(np.zeros((100, 2)), 48_000) + data)
-    assert joined.value.reason == "out_of_range"
+    for front in (encoded(np.zeros((100, 2)), 48_000), bytes(700) + encoded(np.zeros((100, 2)), 48_000)):
+        with pytest.raises(AudioError) as joined:
+            read_audio(front + data)
+        assert joined.value.reason == "out_of_range"
+    mono = encoded(source[:, 0], 16_000, subtype=subtype)
+    with pytest.raises(AudioError) as plain:
+        read_audio(bytes(700) + encoded(np.zeros(100), 16_000) + mono)
+    assert plain.value.reason == "out_of_range"
 
 
 @pytest.mark.parametrize(
