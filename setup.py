@@ -61,7 +61,7 @@ setup(
             "report/*.css",
             "report/*.js",
         ],
-        "covost": ["py.typed", "**/*.j2", "sample/*.tsv"],
+        "covost": ["py.typed", "sample/*.tsv"],
     },
     # Relative to the Python environment; docs/training.md says how to name them.
     data_files=[(f"share/xlsr-st/{path.parent.as_posix()}", [path.as_posix()]) for path in RECIPES],

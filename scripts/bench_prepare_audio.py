@@ -19,10 +19,10 @@ from typing import Any
 import soundfile
 import soxr
 
-from covost.stores.build import StorePlan, build_store
-from covost.stores.decode import ClipDecoder, DecodedClip
-from covost.stores.store import StorePaths, StoreRecord
 from st.audio.reading import SAMPLE_RATE, encode_flac, read_audio
+from st.preparation.stores.build import StorePlan, build_store
+from st.preparation.stores.decode import ClipDecoder, DecodedClip
+from st.preparation.stores.store import StorePaths, StoreRecord
 from st.workers import start_worker
 
 Side = Callable[[], float]

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from covost.stores.store import INDEX_HEADER, StoreRecord, local_header, store_size
 from st.evaluation.covost2 import CODES, SIZES, covost_directions
+from st.preparation.stores.store import INDEX_HEADER, StoreRecord, local_header, store_size
 from st.text.languages import language, split_direction
 
 SCRIPTS = {

@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If a table cannot be had or is not the one wanted.
     """
-    from covost.corpus.release_names import find_releases
     from covost.corpus.translations import fetch_tables
     from st.data.manifest import SPLITS
     from st.doors.addresses import quiet_requests
     from st.evaluation.covost2 import covost_directions
+    from st.preparation.archives.release_names import find_releases
     from st.text.languages import source_languages
 
     directions = covost_directions(args.directions)

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         StError: If the options or the shards do not allow it.
     """
     from covost.commands.prepare import exit_code, read_config
-    from covost.prepare import merge
-    from covost.shards import delete_shards
+    from st.preparation.prepare import merge
+    from st.preparation.shards import delete_shards
 
     summary = merge(read_config(args, jobs=1))
     logger.info("%s is ready: %d clips, %d without usable audio", args.out, summary.clips, summary.failed)

@@ -13,7 +13,7 @@ from st.commands.options import add_shard_argument
 from st.cpus import allotted_cpus
 
 if TYPE_CHECKING:
-    from covost.plan import PrepareConfig
+    from covost.plan import CovostConfig
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the input do not allow it.
     """
-    from covost.prepare import prepare, prepare_shard
-    from covost.shards import Shard
+    from st.preparation.prepare import prepare, prepare_shard
+    from st.preparation.shards import Shard
 
     shard = None if args.shard is None else Shard(number=args.shard[0], total=args.shard[1])
     config = read_config(args, args.jobs)
@@ -151,7 +151,7 @@ def exit_code(args: argparse.Namespace, clips: int, failed: int) -> int:
     return 0
 
 
-def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
+def read_config(args: argparse.Namespace, jobs: int) -> CovostConfig:
     """Return what the options ask for.
 
     Raises:
@@ -173,18 +173,18 @@ def read_config(args: argparse.Namespace, jobs: int) -> PrepareConfig:
         if value is not None and not fits(value):
             raise UsageError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
 
-    from covost.corpus.policy import Policy
-    from covost.corpus.releases import ARCHIVES_FOLDER
     from covost.corpus.splits import CorpusLayout
-    from covost.plan import PrepareConfig
-    from covost.tree.vocabularies import VocabularyConfig
+    from covost.plan import CovostConfig
+    from st.preparation.archives.releases import ARCHIVES_FOLDER
+    from st.preparation.rows.policy import Policy
+    from st.preparation.tree.vocabularies import VocabularyConfig
 
     trained = {
         "vocab_type": args.vocab_type,
         "vocab_size": args.vocab_size,
         "max_sentences": args.vocab_sentences,
     }
-    return PrepareConfig(
+    return CovostConfig(
         layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root, work=args.out / ARCHIVES_FOLDER),
         out=args.out,
         directions=directions,

@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import json
 
-    from covost.tree.corpus_index import read_index
-    from covost.tree.stats import corpus_stats, stats_text
+    from st.preparation.tree.corpus_index import read_index
+    from st.preparation.tree.stats import corpus_stats, stats_text
 
     stats = corpus_stats(read_index(args.data))
     print(json.dumps(stats, indent=2, allow_nan=False) if args.json else stats_text(stats), end="\n" * args.json)

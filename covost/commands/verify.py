@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If it is no finished tree.
     """
-    from covost.tree.verify import verify
     from st.errors import UsageError
+    from st.preparation.tree.verify import verify
 
     if args.decode < 0:
         raise UsageError(f"--decode is {args.decode}; expected at least 0")

@@ -16,12 +16,12 @@ from typing import IO
 
 import httpx2
 
-from covost.digests import Digest
 from st.console import progress
 from st.doors.addresses import shown_address, without_secrets
 from st.doors.parsing import parsing
 from st.errors import DownloadError, StError
 from st.files import atomic_write
+from st.preparation.digests import Digest
 
 logger = logging.getLogger(__name__)
 

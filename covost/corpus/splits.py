@@ -11,11 +11,19 @@ from pathlib import Path
 import polars as pl
 
 from covost.corpus.endings import other_endings
-from covost.corpus.release_names import find_releases, is_unpacked
-from covost.corpus.releases import CATALOGUE_FILENAME, clip_names, file_names, is_catalogue, open_releases, tables_of
 from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
 from st.errors import ManifestError
+from st.preparation.archives.release_names import find_releases, is_unpacked
+from st.preparation.archives.releases import (
+    CATALOGUE_FILENAME,
+    clip_names,
+    file_names,
+    is_catalogue,
+    open_releases,
+    tables_of,
+)
+from st.preparation.rows.direction_table import DirectionTable, coverage, first_reason
 from st.text.languages import split_direction
 
 logger = logging.getLogger(__name__)
@@ -175,22 +183,6 @@ def _look_up(sentences: pl.DataFrame, clips: pl.Series, paths: pl.DataFrame) -> 
     return found.with_columns(_join_reason(clips).alias("reason")).sort("clip", "row")
 
 
-@dataclass(frozen=True, slots=True)
-class DirectionTable:
-    """All rows of a direction that belong to a split.
-
-    Attributes:
-        rows: ``line clip id split tgt_text src_text speaker reason``, sorted by clip; ``reason`` says why a row cannot
-            be used at all (``duplicate``, ``unsafe_path``, ``not_in_validated``, ``missing_clip``) and is null else.
-    """
-
-    direction: str
-    path: Path
-    rows: pl.DataFrame
-    unused: int
-    """Rows of splits that version 2 does not use."""
-
-
 def load_direction(layout: CorpusLayout, direction: str, spoken: SpokenLanguage) -> DirectionTable:
     """Read the translations of a direction and join them with the sentences by clip path.
 
@@ -220,11 +212,6 @@ def _join_reason(clips: pl.Series) -> pl.Expr:
             "missing_clip": ~pl.col("clip").is_in(clips.implode()),
         }
     )
-
-
-def first_reason(rules: dict[str, pl.Expr]) -> pl.Expr:
-    """Return the name of the first rule that holds for a row, or null."""
-    return pl.coalesce(*(pl.when(rule).then(pl.lit(name)) for name, rule in rules.items()))
 
 
 def require_coverage(table: DirectionTable, min_coverage: float, example: str) -> None:
@@ -261,11 +248,3 @@ def absence(table: DirectionTable, split: str, example: str) -> str:
         if len(rows):
             return f"{rows['clip'][0]} {what}; the recordings there have names such as {example}"
     return f"no row of {split} is left"
-
-
-def coverage(rows: pl.DataFrame) -> Sequence[tuple[str, int, int]]:
-    """Return split, clips found and clips expected, each clip once, for each split in alphabetical order."""
-    absent = pl.col("reason").is_in(["unsafe_path", "not_in_validated", "missing_clip"]).fill_null(False)
-    counts = rows.filter(pl.col("reason").ne_missing("duplicate"))
-    counts = counts.group_by("split").agg((~absent).sum().alias("found"), pl.len().alias("expected")).sort("split")
-    return [(split, found, expected) for split, found, expected in counts.iter_rows()]

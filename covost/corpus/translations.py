@@ -17,11 +17,9 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.archives import Limits, take_file
 from covost.corpus.downloads import Downloader, below
 from covost.corpus.splits import SPLIT_RULE
 from covost.corpus.tables import read_table
-from covost.digests import Digest
 from st.data.manifest import SPLITS
 from st.doors.addresses import shown_address
 from st.doors.folder_lock import FolderLock
@@ -29,6 +27,8 @@ from st.doors.parsing import parsing
 from st.errors import DownloadError, ManifestError, StError
 from st.evaluation.covost2 import SIZES
 from st.files import remove_leftovers, write_json
+from st.preparation.archives.archives import Limits, take_file
+from st.preparation.digests import Digest
 from st.text.languages import split_direction
 
 logger = logging.getLogger(__name__)

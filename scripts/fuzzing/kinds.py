@@ -8,12 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import st
-from covost.corpus.archives import take_file
-from covost.corpus.releases import clip_names, is_catalogue
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
-from covost.stores.decode import decode_clip
-from covost.stores.spool import fill_spool
-from covost.tree.vocabularies import read_model
 from fuzzing import seeds
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
@@ -23,6 +18,11 @@ from st.data.dataset import TranslationDataset
 from st.decoding.ngram import NgramModel
 from st.evaluation.corpus import load_test_set
 from st.inference.audio_input import load_waveform
+from st.preparation.archives.archives import take_file
+from st.preparation.archives.releases import clip_names, is_catalogue
+from st.preparation.stores.decode import decode_clip
+from st.preparation.stores.spool import fill_spool
+from st.preparation.tree.vocabularies import read_model
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.trimming import TrimmedVocabulary, trim_sentencepiece
 from st.text.vocabulary import TextVocabulary, read_dictionary

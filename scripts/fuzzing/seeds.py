@@ -23,7 +23,6 @@ from training_checkpoints import make_model, save_training
 from covost.cli import main as covost
 from covost.corpus.splits import CorpusLayout
 from covost.sample.config import SampleConfig, claim_folder
-from covost.stores.spool import fill_spool
 from fuzzing.trial import Maker
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported, write_transformers
@@ -37,6 +36,7 @@ from st.evaluation.scoring.hypotheses import HypothesisRow, write_hypotheses
 from st.files import write_json
 from st.modules.config import ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
+from st.preparation.stores.spool import fill_spool
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.trimming import trim_sentencepiece
 from st.text.vocabulary import TextVocabulary

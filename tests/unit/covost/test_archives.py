@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from covost.corpus.archives import COMMON_VOICE_LIMITS, DEFAULT_LIMITS, Limits, read_members, take_file
 from st.errors import ArchiveError
+from st.preparation.archives.archives import COMMON_VOICE_LIMITS, DEFAULT_LIMITS, Limits, read_members, take_file
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "tar": lambda data: data,

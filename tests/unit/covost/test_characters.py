@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covost.corpus.characters import characters_of
+from st.preparation.rows.characters import characters_of
 from st.text.characters import may_change
 from st.text.sentencepiece_training import normalise_as_model
 

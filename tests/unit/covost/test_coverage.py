@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.corpus.coverage import coverage_cell, coverage_report, log_coverage
-from covost.corpus.splits import DirectionTable
 from st.data.manifest import SPLITS
 from st.evaluation.covost2 import DIRECTIONS, SIZES
+from st.preparation.rows.coverage import coverage_cell, coverage_report, log_coverage
+from st.preparation.rows.direction_table import DirectionTable
 
 
 def table(direction: str, *, missing: int = 0, share: float = 1.0) -> DirectionTable:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from covost.corpus.releases import CATALOGUE_FILENAME, read_catalogue, releases_of
 from covost.corpus.tables import read_table
 from covost.corpus.translations import LOCK_FILENAME, _Lock
-from covost.digests import DIGESTS_FILENAME, read_digests
 from covost.sample.config import SETTINGS_FILE, SampleConfig, claim_folder
-from covost.shards import Shard
-from covost.stores.store import INDEX_HEADER, read_records
-from covost.tree.corpus_index import INDEX_FILENAME, read_index
 from st.commands.options import shard_numbers
 from st.data.manifest import COLUMNS, read_manifest
 from st.errors import StError, UsageError
+from st.preparation.archives.releases import CATALOGUE_FILENAME, read_catalogue, releases_of
+from st.preparation.digests import DIGESTS_FILENAME, read_digests
+from st.preparation.shards import Shard
+from st.preparation.stores.store import INDEX_HEADER, read_records
+from st.preparation.tree.corpus_index import INDEX_FILENAME, read_index
 
 HUGE = "9" * 5000
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {

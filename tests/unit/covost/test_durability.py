@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from web_server import serve
 
-from covost.corpus.archives import take_file
 from covost.corpus.downloads import Downloader
-from covost.stores import store as store_module
-from covost.stores.store import StorePaths, StoreRecord, StoreWriter, read_records
 from st.files import write_text
+from st.preparation.archives.archives import take_file
+from st.preparation.stores import store as store_module
+from st.preparation.stores.store import StorePaths, StoreRecord, StoreWriter, read_records
 
 
 @dataclass

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.stores.measures import HISTOGRAM_BINS, duration_histogram, measures
-from covost.tree.corpus_index import SCHEMA, index_bytes, read_index, translation_rows
 from st.audio.reading import read_audio
 from st.data.manifest import SPLITS, read_manifest, subset_files
 from st.errors import ManifestError, UsageError
+from st.preparation.stores.measures import HISTOGRAM_BINS, duration_histogram, measures
+from st.preparation.tree.corpus_index import SCHEMA, index_bytes, read_index, translation_rows
 
 
 def run(*arguments: object) -> int:

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from covost.stores.build import StorePlan, build_store
-from covost.stores.clips import open_clip, place_in_spool
-from covost.stores.decode import ClipDecoder, decode_clip
-from covost.stores.store import StorePaths
 from st.audio.reading import encode_flac, read_audio, read_recording
+from st.preparation.stores.build import StorePlan, build_store
+from st.preparation.stores.clips import open_clip, place_in_spool
+from st.preparation.stores.decode import ClipDecoder, decode_clip
+from st.preparation.stores.store import StorePaths
 
 RATE = 48_000
 MEASURE = """
 import sys
 from pathlib import Path
-from covost.stores.decode import decode_clip
+from st.preparation.stores.decode import decode_clip
 
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1000

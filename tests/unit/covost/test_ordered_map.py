@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from covost.stores.ordered_map import ordered_map
+from st.preparation.stores.ordered_map import ordered_map
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 from covost.commands.prepare import add_arguments
-from covost.corpus.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
-from covost.corpus.scripts import foreign_letters, own_letters, wrong_script_lines
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
-from covost.tree.corpus_index import SCHEMA
 from st.errors import ConfigError
 from st.evaluation.covost2 import CODES
+from st.preparation.rows.policy import REASONS, Policy, apply_audio_policy, apply_text_policy
+from st.preparation.rows.scripts import foreign_letters, own_letters, wrong_script_lines
+from st.preparation.tree.corpus_index import SCHEMA
 from st.text.languages import language
 
 SENTENCES = {

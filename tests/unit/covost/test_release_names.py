@@ -9,8 +9,8 @@ import pytest
 from release_files import files_of, prepare, tree, write_tar
 
 from covost.cli import main
-from covost.corpus.release_names import find_releases
 from st.data.manifest import read_manifest
+from st.preparation.archives.release_names import find_releases
 
 
 def parts(corpus, **groups: range) -> dict[str, dict[str, bytes]]:

@@ -16,15 +16,15 @@ import pytest
 from release_files import files_of, names, prepare, tree, write_tar
 
 from covost.cli import main
-from covost.corpus import releases
-from covost.corpus.release_names import find_releases
-from covost.corpus.releases import CATALOGUE_FILENAME, clip_names, open_releases
-from covost.stores import spool
-from covost.stores.clips import read_clip
-from covost.stores.spool import Spools, fill_spool
-from covost.stores.store import StorePaths, StoreRecord, StoreWriter
 from st.data.manifest import read_manifest
 from st.errors import ManifestError
+from st.preparation.archives import releases
+from st.preparation.archives.release_names import find_releases
+from st.preparation.archives.releases import CATALOGUE_FILENAME, clip_names, open_releases
+from st.preparation.stores import spool
+from st.preparation.stores.clips import read_clip
+from st.preparation.stores.spool import Spools, fill_spool
+from st.preparation.stores.store import StorePaths, StoreRecord, StoreWriter
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from covost.corpus.splits import DirectionTable
-from covost.stores.measures import HISTOGRAM_BINS, duration_histogram
-from covost.tree.histogram import histogram, sparkline
-from covost.tree.report import direction_report, markdown, store_report, transcript_report
-from covost.tree.report_html import html
+from st.preparation.rows.direction_table import DirectionTable
+from st.preparation.stores.measures import HISTOGRAM_BINS, duration_histogram
+from st.preparation.tree.histogram import histogram, sparkline
+from st.preparation.tree.report import direction_report, markdown, store_report, transcript_report
+from st.preparation.tree.report_html import html
 
 
 def rows(split: str, count: int, reason: str | None = None, flag: str | None = None) -> pl.DataFrame:

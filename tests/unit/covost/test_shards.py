@@ -12,9 +12,9 @@ import pytest
 from without_provenance import compared
 
 from covost.cli import main
-from covost.shards import Shard
 from st.commands.options import shard_numbers
 from st.errors import UsageError
+from st.preparation.shards import Shard
 
 OPTIONS = ["--directions", "en_de,en_ca"]
 
@@ -162,9 +162,9 @@ def test_deleted_shards_are_not_asked_for_again(messy_corpus, single: dict[str, 
 def test_an_interrupted_merge_is_resumed(
     messy_corpus, single: dict[str, bytes], two_shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import covost.shards
+    import st.preparation.shards
 
-    read, calls = covost.shards.read_payload, []
+    read, calls = st.preparation.shards.read_payload, []
 
     def stop_after_seven(*args: object) -> bytes:
         calls.append(args)
@@ -172,9 +172,9 @@ def test_an_interrupted_merge_is_resumed(
             raise OSError("disk full")
         return read(*args)
 
-    monkeypatch.setattr(covost.shards, "read_payload", stop_after_seven)
+    monkeypatch.setattr(st.preparation.shards, "read_payload", stop_after_seven)
     assert run("merge", messy_corpus, two_shards, *POLICY) == 1
-    monkeypatch.setattr(covost.shards, "read_payload", lambda *args: calls.append(args) or read(*args))
+    monkeypatch.setattr(st.preparation.shards, "read_payload", lambda *args: calls.append(args) or read(*args))
     assert run("merge", messy_corpus, two_shards, *POLICY) == 0
     assert tree(two_shards) == single
     # 20 clips are in the stores; the one read twice is that at which the first attempt stopped.
@@ -185,7 +185,7 @@ def test_p25_a_killed_shard_is_resumed(messy_corpus, single: dict[str, bytes], t
     out = tmp_path / "data"
     arguments = ["prepare", "--cv-root", str(messy_corpus.root), "--out", str(out), *OPTIONS, *POLICY, "--jobs", "1"]
     # Six clips are brought to disk, and then nothing more happens.
-    stop = "import time; from covost.stores.store import StoreWriter; append = StoreWriter.append\n"
+    stop = "import time; from st.preparation.stores.store import StoreWriter; append = StoreWriter.append\n"
     stop += "def wait(self, *clip):\n append(self, *clip); self.sync(); time.sleep(600 * (len(self.records) > 5))\n"
     stop += "StoreWriter.append = wait\n"
     code = f"{stop}import sys; from covost.cli import main; sys.exit(main({[*arguments, '--shard', '1/2']!r}))"

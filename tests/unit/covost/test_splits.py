@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from covost.cli import main
-from covost.corpus.policy import Policy, apply_audio_policy, apply_text_policy
 from covost.corpus.splits import (
     CorpusLayout,
     DirectionTable,
@@ -16,6 +15,7 @@ from covost.corpus.splits import (
     require_coverage,
 )
 from st.errors import ManifestError
+from st.preparation.rows.policy import Policy, apply_audio_policy, apply_text_policy
 
 
 def load(corpus, direction: str = "fr_en") -> DirectionTable:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covost.stores import store as store_module
-from covost.stores.build import StorePlan, build_store
-from covost.stores.decode import ClipDecoder, DecodedClip, decode_clip
-from covost.stores.store import (
+from st.audio.reading import read_audio
+from st.errors import ManifestError
+from st.preparation.stores import store as store_module
+from st.preparation.stores.build import StorePlan, build_store
+from st.preparation.stores.decode import ClipDecoder, DecodedClip, decode_clip
+from st.preparation.stores.store import (
     StorePaths,
     StoreRecord,
     StoreWriter,
@@ -23,8 +25,6 @@ from covost.stores.store import (
     read_records,
     store_size,
 )
-from st.audio.reading import read_audio
-from st.errors import ManifestError
 
 
 class Interrupted(Exception):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from covost.cli import main
-from covost.stores.decode import ClipDecoder, DecodedClip
-from covost.tree.tree import PreparedTree
 from st.errors import StError
+from st.preparation.stores.decode import ClipDecoder, DecodedClip
+from st.preparation.tree.tree import PreparedTree
 
 
 def prepare(corpus, out: Path, directions: str = "en_de,en_ca") -> int:

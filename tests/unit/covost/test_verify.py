@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from covost.cli import main
-from covost.stores.store import StorePaths, read_records
-from covost.stores.verify_stores import flac_length
-from covost.tree.verify import verify
 from st.audio.reading import encode_flac
+from st.preparation.stores.store import StorePaths, read_records
+from st.preparation.stores.verify_stores import flac_length
+from st.preparation.tree.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_damage_is_found(data: Path, damage: str, capsys: pytest.CaptureFixture[
 
 def record_again(root: Path, *names: str) -> None:
     """Bring the digests up to date, so that only the contents can tell."""
-    from covost.digests import Digest, digests_json, read_digests
+    from st.preparation.digests import Digest, digests_json, read_digests
 
     digests = read_digests(root) | {name: Digest.of_file(root / name) for name in names}
     (root / "digests.json").write_bytes(digests_json(digests))

@@ -8,9 +8,9 @@ import pytest
 import sentencepiece
 
 from covost.cli import main
-from covost.tree.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
 from st.data.manifest import read_manifest
 from st.errors import ConfigError
+from st.preparation.tree.vocabularies import TextCollector, VocabularyConfig, make_vocabularies, sample_sentences
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
 from st.text.normalisation import normalise
 from st.text.sentencepiece_training import mbart50_tags, train_sentencepiece

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from covost.stores.decode import decode_clip
 from st.audio import reading as audio
 from st.audio import sound_file
 from st.audio import stream as audio_stream
@@ -31,6 +30,7 @@ from st.audio.headers import (
 from st.audio.reading import read_audio, read_recording
 from st.errors import AudioError
 from st.inference.audio_input import load_waveform
+from st.preparation.stores.decode import decode_clip
 
 RATE = 16_000
 KINDS = {"mp3": "MPEG_LAYER_III", "flac": "PCM_16", "ogg": "VORBIS", "opus": "OPUS", "wav": "PCM_16"}

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from ffmpeg_files import SECONDS, likeness, made, speech_like
 
-from covost.stores.decode import decode_clip
 from st.audio.ffmpeg import FfmpegFile, Kind
 from st.audio.reading import read_audio, read_recording
 from st.audio.stream import AudioStream
 from st.errors import AudioError
+from st.preparation.stores.decode import decode_clip
 
 FORMATS = {
     # Ending: container, codec, rate, channels, video, samples of the encoder before the first one, least likeness

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from covost.stores.decode import decode_clip
 from st.audio.reading import read_audio, read_recording
 from st.errors import AudioError
+from st.preparation.stores.decode import decode_clip
 
 RATE = 48_000
 ROUNDING = 1e-5

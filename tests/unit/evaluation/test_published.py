@@ -95,4 +95,4 @@ def test_the_table_is_part_of_an_installation(tmp_path: Path) -> None:
         for room in ("st", "covost")
         for path in (root / room).rglob(name)
     }
-    assert {"st/report/page.html.j2", "covost/tree/report.html.j2"} <= wanted <= installed
+    assert {"st/report/page.html.j2", "st/preparation/tree/report.html.j2"} <= wanted <= installed

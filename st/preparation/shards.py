@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from covost.plan import LanguagePlan, store_name
-from covost.stores.build import read_payload, unchanged_records
-from covost.stores.decode import UNREADABLE, DecodedClip
-from covost.stores.store import StorePaths, StoreRecord, read_records
-from covost.tree.tree import PreparedTree
 from st.data.config import CONFIG_FILENAME
 from st.doors.parsing import parsing
 from st.errors import AudioError, ManifestError
+from st.preparation.plan import LanguagePlan, store_name
+from st.preparation.stores.build import read_payload, unchanged_records
+from st.preparation.stores.decode import UNREADABLE, DecodedClip
+from st.preparation.stores.store import StorePaths, StoreRecord, read_records
+from st.preparation.tree.tree import PreparedTree
 
 SHARDS_FOLDER = "shards"
 _DELETED_FOLDER = ".shards.deleted"

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from covost.corpus.transcripts import MANIFEST_PATTERNS
-from covost.digests import DIGESTS_FILENAME, Digest, digests_json
-from covost.stores.store import StorePaths
 from st.data.config import CONFIG_FILENAME
 from st.doors.folder_lock import FolderLock
 from st.errors import StError
 from st.files import atomic_write
+from st.preparation.digests import DIGESTS_FILENAME, Digest, digests_json
+from st.preparation.rows.transcripts import MANIFEST_PATTERNS
+from st.preparation.stores.store import StorePaths
 
 logger = logging.getLogger(__name__)
 

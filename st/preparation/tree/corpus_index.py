@@ -8,12 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.policy import REASONS
 from st.audio.reading import SAMPLE_RATE
 from st.data.manifest import SPLITS
 from st.doors.parsing import parsing
 from st.errors import ManifestError
 from st.evaluation.covost2 import CODES, DIRECTIONS
+from st.preparation.rows.policy import REASONS
 
 INDEX_FILENAME = "index.parquet"
 _ROWS_PER_GROUP = 1 << 16

@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from covost.stores.measures import Counts, kept_and_dropped
-from covost.tree.corpus_index import translation_rows
 from st.data.manifest import SPLITS
 from st.evaluation.covost2 import CODES, DIRECTIONS
+from st.preparation.stores.measures import Counts, kept_and_dropped
+from st.preparation.tree.corpus_index import translation_rows
 
 _SECONDS, _PACE = ("s p5", "median", "p95", "max"), ("chars/s p5", "median", "p95")
 HEADER = ("split", "rows", "kept", "hours", "speakers", *_SECONDS, "characters", *_PACE, "dropped")
@@ -20,11 +20,11 @@ def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]
     """Measure what is kept of each language and direction, by split.
 
     Args:
-        index: Result of :func:`covost.tree.corpus_index.read_index`.
+        index: Result of :func:`st.preparation.tree.corpus_index.read_index`.
 
     Returns:
         ``languages`` (transcripts) and ``directions`` (translations); below, by name and split: ``rows``, ``kept``,
-        ``dropped`` and ``flagged`` by reason, and the :func:`covost.stores.measures.measures` of what is kept.
+        ``dropped`` and ``flagged`` by reason, and the :func:`st.preparation.stores.measures.measures` of what is kept.
     """
     # A clip that several splits have is counted in the one that it takes, as in the report.
     spoken = index.filter(pl.col("asr_reason").ne_missing("duplicate"))

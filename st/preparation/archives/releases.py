@@ -3,7 +3,7 @@
 An archive of a language is read once from end to end, and so are a release and its deltas, archives or not. What is kept
 of them in the work folder of a preparation, ``<out>/.archives/<lang>``, is their ``validated.tsv`` and a catalogue of the
 clips with their sizes and CRC-32, by which a further run knows what changed. The clips themselves are taken out by
-:mod:`covost.stores.spool` when they are decoded.
+:mod:`st.preparation.stores.spool` when they are decoded.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 
 import polars as pl
 
-from covost.corpus.archives import COMMON_VOICE_LIMITS, Member, read_members
 from st.console import progress
 from st.doors.parsing import PARSER_ERRORS, parsing
 from st.errors import ManifestError
 from st.files import atomic_write, write_json
+from st.preparation.archives.archives import COMMON_VOICE_LIMITS, Member, read_members
 
 logger = logging.getLogger(__name__)
 

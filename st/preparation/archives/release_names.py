@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from covost.corpus.archives import SUFFIXES
 from st.errors import ManifestError
+from st.preparation.archives.archives import SUFFIXES
 
 _ENDING = "|".join(map(re.escape, SUFFIXES))
 _COPY_MARK = re.compile(r" ?\(\d+\)")

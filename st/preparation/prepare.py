@@ -1,4 +1,4 @@
-"""Prepare CoVoST 2: audio decoded once per language, manifests per direction, vocabularies, index, report."""
+"""The run of a preparation: audio decoded once per language, manifests per direction, vocabularies, index, report."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 
 import polars as pl
 
-from covost.corpus.policy import UNUSABLE
-from covost.corpus.transcripts import MANIFEST_PREFIX, transcript_rows
-from covost.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, plan_languages, store_name
-from covost.shards import PartReader, Shard, finished_shards, write_shard_record
-from covost.stores.decode import ClipDecoder, Decoder
-from covost.stores.ordered_map import ordered_map
-from covost.stores.spool import Spools
-from covost.tree.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
-from covost.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
-from covost.tree.report import markdown, store_report, transcript_report
-from covost.tree.report_html import html
-from covost.tree.tree import PreparedTree
-from covost.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.data.config import DataConfig
+from st.preparation.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, store_name
+from st.preparation.rows.policy import UNUSABLE
+from st.preparation.rows.transcripts import MANIFEST_PREFIX, transcript_rows
+from st.preparation.shards import PartReader, Shard, finished_shards, write_shard_record
+from st.preparation.stores.decode import ClipDecoder, Decoder
+from st.preparation.stores.ordered_map import ordered_map
+from st.preparation.stores.spool import Spools
+from st.preparation.tree.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
+from st.preparation.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
+from st.preparation.tree.report import markdown, store_report, transcript_report
+from st.preparation.tree.report_html import html
+from st.preparation.tree.tree import PreparedTree
+from st.preparation.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.report.provenance import kept_page, provenance
 from st.text.languages import in_order, split_direction
 
@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
     """
     with PreparedTree(config.out) as tree, Spools(config.out) as spools, _decoder(config, spools) as decoder:
         run = _Run(config, tree)
-        return run.complete(plan_languages(config), lambda plan: spools.decoder(decoder, plan.clips))
+        return run.complete(config.plan(), lambda plan: spools.decoder(decoder, plan.clips))
 
 
 def _decoder(config: PrepareConfig, spools: Spools) -> ClipDecoder:
@@ -77,7 +77,7 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
         Spools(root) as spools,
         _decoder(config, spools) as pool,
     ):
-        plans = plan_languages(config)
+        plans = config.plan()
         indices = []
         for plan in plans:
             decoder = spools.decoder(pool, {split: shard.part(clips) for split, clips in plan.clips.items()})
@@ -99,7 +99,7 @@ def merge(config: PrepareConfig) -> PrepareSummary:
     shards = finished_shards(config.out)
     with PreparedTree(config.out) as tree:
         run = _Run(config, tree)
-        plans = plan_languages(config)
+        plans = config.plan()
         expected = fingerprint(plans)
         for shard in shards:
             shard.require_fingerprint(config.out, expected)

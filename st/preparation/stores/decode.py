@@ -16,11 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from covost.stores.clips import ClipFile, check_clip, open_clip, plain_name, read_clip
-from covost.stores.store import StoreRecord
 from st.audio.memory_file import MemoryFile
 from st.audio.stream import Transcoded, transcode
 from st.errors import AudioError, StError
+from st.preparation.stores.clips import ClipFile, check_clip, open_clip, plain_name, read_clip
+from st.preparation.stores.store import StoreRecord
 from st.workers import start_worker
 
 UNREADABLE = "unreadable"

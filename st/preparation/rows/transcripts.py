@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from covost.corpus.policy import Policy, apply_audio_policy, apply_transcript_policy
-from covost.corpus.splits import DirectionTable
 from st.data.manifest import SPLITS
+from st.preparation.rows.direction_table import DirectionTable
+from st.preparation.rows.policy import Policy, apply_audio_policy, apply_transcript_policy
 
 MANIFEST_PREFIX = "asr_"
 """Manifests of transcripts are called ``asr_train_fr.tsv``: no split's name begins so."""

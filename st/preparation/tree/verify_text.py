@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.transcripts import MANIFEST_PREFIX
-from covost.stores.verify_stores import CheckedStore
-from covost.tree.corpus_index import read_index, translation_rows
 from st.data.config import DataConfig
 from st.data.manifest import COLUMNS
 from st.errors import ManifestError
+from st.preparation.rows.transcripts import MANIFEST_PREFIX
+from st.preparation.stores.verify_stores import CheckedStore
+from st.preparation.tree.corpus_index import read_index, translation_rows
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
 

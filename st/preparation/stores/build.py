@@ -12,14 +12,21 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.releases import is_catalogue, read_catalogue
-from covost.stores.clips import read_clip
-from covost.stores.decode import UNREADABLE, Decoder
-from covost.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records, read_records, store_size
 from st.audio.reading import read_bytes
 from st.console import progress
 from st.errors import AudioError, ManifestError
 from st.files import named_errors
+from st.preparation.archives.releases import is_catalogue, read_catalogue
+from st.preparation.stores.clips import read_clip
+from st.preparation.stores.decode import UNREADABLE, Decoder
+from st.preparation.stores.store import (
+    StorePaths,
+    StoreRecord,
+    StoreWriter,
+    journalled_records,
+    read_records,
+    store_size,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
-from covost.stores.clips import place_in_spool
-from covost.stores.decode import DecodedClip, Decoder
-from covost.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records
 from st.console import progress
 from st.errors import ManifestError
 from st.files import named_errors
+from st.preparation.archives.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
+from st.preparation.stores.clips import place_in_spool
+from st.preparation.stores.decode import DecodedClip, Decoder
+from st.preparation.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records
 
 
 class Spools:
@@ -80,7 +80,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> tuple[Pat
         folder: Where spools lie; those of other languages are removed.
 
     Returns:
-        The spool, and the place of each clip in it, see :func:`covost.stores.clips.place_in_spool`.
+        The spool, and the place of each clip in it, see :func:`st.preparation.stores.clips.place_in_spool`.
 
     Raises:
         ManifestError: If the archive changed since it was listed.

@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from covost.corpus.scripts import wrong_script_lines
-from covost.corpus.splits import DirectionTable, first_reason
 from st.audio.reading import MIN_SAMPLES, SAMPLE_RATE
 from st.errors import ConfigError, ManifestError
+from st.preparation.rows.direction_table import DirectionTable, first_reason
+from st.preparation.rows.scripts import wrong_script_lines
 from st.text.languages import split_direction
 from st.text.normalisation import normalise
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from covost.tree.histogram import histogram, sparkline
-from covost.tree.report import report_tables, summary
+from st.preparation.tree.histogram import histogram, sparkline
+from st.preparation.tree.report import report_tables, summary
 from st.report.page import render_page
 from st.report.tables import TextTable
 from st.text.languages import language

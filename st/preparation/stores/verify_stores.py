@@ -8,9 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from covost.stores.store import StorePaths, StoreRecord, central_directory, local_header, read_records, store_size
 from st.audio.reading import SAMPLE_RATE, read_audio
 from st.errors import AudioError, ManifestError
+from st.preparation.stores.store import (
+    StorePaths,
+    StoreRecord,
+    central_directory,
+    local_header,
+    read_records,
+    store_size,
+)
 
 _STREAMINFO_END = 26
 

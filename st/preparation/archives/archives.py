@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from covost.corpus.archive_formats import Guard, Limits, Member, is_zip, sound, tar_members, zip_members
 from st.errors import ArchiveError
 from st.files import atomic_write
+from st.preparation.archives.archive_formats import Guard, Limits, Member, is_zip, sound, tar_members, zip_members
 
 __all__ = ["COMMON_VOICE_LIMITS", "DEFAULT_LIMITS", "SUFFIXES", "Limits", "Member", "read_members", "take_file"]
 

@@ -8,13 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from covost.corpus.transcripts import MANIFEST_PATTERNS
-from covost.digests import DIGESTS_FILENAME, Digest, read_digests
-from covost.stores.verify_stores import CheckedStore, check_store_content, check_store_size
-from covost.tree.verify_text import VocabularyCheck, check_index, check_manifest, read_manifest_table, slices_table
 from st.console import progress
 from st.data.config import DataConfig
 from st.errors import StError
+from st.preparation.digests import DIGESTS_FILENAME, Digest, read_digests
+from st.preparation.rows.transcripts import MANIFEST_PATTERNS
+from st.preparation.stores.verify_stores import CheckedStore, check_store_content, check_store_size
+from st.preparation.tree.verify_text import (
+    VocabularyCheck,
+    check_index,
+    check_manifest,
+    read_manifest_table,
+    slices_table,
+)
 
 logger = logging.getLogger(__name__)
 

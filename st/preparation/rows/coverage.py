@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from covost.corpus.splits import DirectionTable, coverage
 from st.data.manifest import SPLITS
 from st.evaluation.covost2 import SIZES
+from st.preparation.rows.direction_table import DirectionTable, coverage
 
 logger = logging.getLogger(__name__)
 

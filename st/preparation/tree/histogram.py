@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from covost.stores.measures import HISTOGRAM_BINS
+from st.preparation.stores.measures import HISTOGRAM_BINS
 
 _WIDTH, _TOP, _PLOT, _BOTTOM, _BAR = 280, 20, 72, 18, 9
 _SPARK_BAR, _SPARK_HEIGHT = 3, 18

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from covost.corpus.policy import Policy, apply_audio_policy
-from covost.corpus.splits import DirectionTable
-from covost.tree.report import direction_report
 from st.data.manifest import COLUMNS
+from st.preparation.rows.direction_table import DirectionTable
+from st.preparation.rows.policy import Policy, apply_audio_policy
+from st.preparation.tree.report import direction_report
 from st.text.languages import split_direction
 
 

@@ -1,4 +1,4 @@
-"""The formats behind :mod:`covost.corpus.archives`: how tar and zip are read, and what is refused on the way."""
+"""The formats behind :mod:`st.preparation.archives.archives`: how tar and zip are read, and what is refused on the way."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _MAGIC: dict[bytes, Callable[[Path], io.BufferedIOBase]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What an archive may hold. The defaults suit tables and models; :data:`covost.corpus.archives.COMMON_VOICE_LIMITS` its releases."""
+    """What an archive may hold. The defaults suit tables and models; :data:`st.preparation.archives.archives.COMMON_VOICE_LIMITS` its releases."""
 
     max_members: int = 100_000
     """Files and folders."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.characters import characters_of
 from st.errors import ConfigError
+from st.preparation.rows.characters import characters_of
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import in_order
 from st.text.sentencepiece_training import (

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from covost.corpus.coverage import coverage_cell, coverage_report
-from covost.corpus.splits import DirectionTable, coverage
-from covost.stores.measures import Counts, duration_histogram, kept_and_dropped, tally
 from st.audio.reading import SAMPLE_RATE
 from st.data.manifest import SPLITS
+from st.preparation.rows.coverage import coverage_cell, coverage_report
+from st.preparation.rows.direction_table import DirectionTable, coverage
+from st.preparation.stores.measures import Counts, duration_histogram, kept_and_dropped, tally
 
 
 def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
@@ -23,7 +23,7 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
 
     Returns:
         Coverage of CoVoST 2, and per split: rows in, rows kept (in = kept + all drops), drops and flags by reason, clips
-        expected and found, and the :func:`covost.stores.measures.measures` of what was kept, where characters are those of the
+        expected and found, and the :func:`st.preparation.stores.measures.measures` of what was kept, where characters are those of the
         translations.
     """
     clips = {split: {"found": found, "expected": expected} for split, found, expected in coverage(table.rows)}

@@ -1,0 +1,1 @@
+"""Any corpus to a prepared tree: stores of audio, manifests, vocabularies, index, report."""

@@ -1,0 +1,1 @@
+"""Corpora in archives: read in one pass, under bounds; Common Voice's releases."""
