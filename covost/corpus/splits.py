@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.endings import other_endings
 from covost.corpus.release_names import find_releases, is_unpacked
 from covost.corpus.releases import CATALOGUE_FILENAME, clip_names, file_names, is_catalogue, open_releases, tables_of
 from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
+from st.corpora.endings import other_endings
 from st.errors import ManifestError
 from st.text.languages import split_direction
 

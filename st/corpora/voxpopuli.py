@@ -1,0 +1,93 @@
+"""VoxPopuli's transcribed speech: ``transcribed_data/<language>/asr_{train,dev,test}.tsv`` and ``<year>/<id>.ogg``.
+
+Where only the published ``asr_<language>.tsv.gz`` is there, separated by ``|``, utterances are cut out of the sessions in
+``raw_audios/original/<year>``. Its lists of voice activity are not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from st.corpora.choice import LanguageOptions, chosen
+from st.corpora.rows import Corpus, as_corpus
+from st.corpora.tsv import read_tsv
+from st.options import option
+from st.text.languages import canonical
+
+PATTERNS = ("asr_*.tsv*", "*/asr_*.tsv*", "transcribed_data/*/asr_*.tsv*")
+_SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VoxPopuliOptions(LanguageOptions):
+    """What to take of VoxPopuli."""
+
+    plain: bool = option(False, "transcripts without capital letters and punctuation, as the corpus has them")
+
+
+def read_voxpopuli(folder: Path, options: VoxPopuliOptions) -> Corpus:
+    """Read all languages of a folder, or one if it is that of a language.
+
+    ``raw_text`` is often empty; then ``normalized_text`` is the transcript.
+
+    Raises:
+        ManifestError: If a table is malformed, or as for :func:`st.corpora.rows.as_corpus`.
+    """
+    places = sorted({path.parent for pattern in PATTERNS for path in folder.glob(pattern)})
+    frames = []
+    for place in places:
+        code = canonical(place.resolve().name)
+        if chosen(code, options.languages):
+            frames += [frame.with_columns(src_lang=pl.lit(code)) for frame in _read_language(place, folder, options)]
+    return as_corpus([pl.concat(frames)] if frames else [], folder)
+
+
+def _read_language(place: Path, root: Path, options: VoxPopuliOptions) -> list[pl.DataFrame]:
+    tables = [path for split in _SPLITS if (path := place / f"asr_{split}.tsv").is_file()]
+    if tables:
+        return [_clips(path, root, options) for path in tables]
+    return [_sessions(path, root, options) for path in sorted(place.glob("asr_*.tsv.gz"))]
+
+
+def _clips(path: Path, root: Path, options: VoxPopuliOptions) -> pl.DataFrame:
+    table = read_tsv(path, ["id", "raw_text", "normalized_text", "speaker_id", "split"])
+    place = path.parent.relative_to(root).as_posix()
+    audio = pl.format("{}/{}/{}.ogg", pl.lit(place), pl.col("id").str.head(4), "id")
+    return _frame(table, "id", "raw_text", "normalized_text", audio, options)
+
+
+def _sessions(path: Path, root: Path, options: VoxPopuliOptions) -> pl.DataFrame:
+    columns = ["session_id", "id_", "original_text", "normed_text", "speaker_id", "split", "start_time", "end_time"]
+    table = read_tsv(path, columns, separator="|")
+    above = next((parent for parent in path.parents if (parent / "raw_audios").is_dir()), root)
+    place = (above / "raw_audios" / "original").relative_to(root).as_posix()
+    session = pl.col("session_id")
+    audio = pl.format("{}/{}/{}_original.ogg", pl.lit(place), session.str.head(4), session)
+    table = table.with_columns(id_=pl.format("{}-{}", session, "id_"))
+    return _frame(table, "id_", "original_text", "normed_text", audio, options, start="start_time", end="end_time")
+
+
+def _frame(
+    table: pl.DataFrame,
+    name: str,
+    raw: str,
+    plain: str,
+    audio: pl.Expr,
+    options: VoxPopuliOptions,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+) -> pl.DataFrame:
+    written = pl.when(pl.col(raw).str.strip_chars() != "").then(raw).otherwise(plain)
+    return table.select(
+        id=name,
+        audio=audio,
+        start_s=start or pl.lit(None, pl.String),
+        end_s=end or pl.lit(None, pl.String),
+        split="split",
+        speaker="speaker_id",
+        transcript=plain if options.plain else written,
+    )
