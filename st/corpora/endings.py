@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-ENDINGS = ("wav", "flac", "mp3", "ogg", "opus", "aiff")
+ENDINGS = ("wav", "flac", "mp3", "ogg", "opus", "aiff", "m4a")
 """Of several files of one clip the first of these is taken."""
 
 _AUDIO = rf"(?i)^(.+)\.({'|'.join(ENDINGS)})$"

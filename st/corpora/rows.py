@@ -3,8 +3,8 @@
 The columns are those of :data:`SCHEMA`, then one ``translation_<code>`` for each language that there are translations
 into, in the order of the table of languages.
 
-- ``id``: unique in the frame. It is the corpus's own name of the utterance, or the recording's path in the corpus without
-  its ending, and behind it ``_0``, ``_1`` … by time where a recording has several utterances.
+- ``id``: the corpus's own name of the utterance, or the recording's path in the corpus without its ending, and behind it
+  ``_0``, ``_1`` … by time where a recording has several. Within a split it means one part of one recording.
 - ``audio``: a file that can be opened as it is named; or one within another, ``archive.tar.gz#member``; of a Parquet file
   the number of the row, from 0, whose audio column has the bytes of a file.
 - ``start_s``, ``end_s``: seconds in the recording; null for its beginning and its end. Both null: the whole recording.
@@ -83,8 +83,8 @@ def as_corpus(
         skipped: For :class:`Corpus`.
 
     Raises:
-        ManifestError: If no row is left, a recording's name leads out of the corpus, a time is no number, an id is there
-            twice, or a split or a language is unknown.
+        ManifestError: If no row is left, a recording's name leads out of the corpus, a time is no number, two utterances of a
+            split have one id, or a split or a language is unknown.
     """
     cleaned = [_cleaned(frame, root) for frame in frames if len(frame)]
     if not cleaned:
@@ -93,9 +93,10 @@ def as_corpus(
     rows = _joined(cleaned).sort("audio", "start_s", nulls_last=False, maintain_order=True)
     _require_safe(rows["audio"], root, absolute=absolute)
     rows = rows.with_columns(pl.coalesce("id", _path_id()))
-    repeated = rows.filter(pl.col("id").is_duplicated())["id"]
+    utterances = rows.select("split", "id", "audio", "start_s", "end_s").unique()
+    repeated = utterances.filter(pl.struct("split", "id").is_duplicated())["id"].sort()
     if len(repeated):
-        raise ManifestError(f"{root}: {len(repeated)} rows have the id of another row, such as {shown(repeated[0])}")
+        raise ManifestError(f"{root}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}")
     relative = ~pl.col("audio").str.starts_with("/")
     placed = pl.when(relative).then(pl.lit(f"{root}/") + pl.col("audio")).otherwise("audio")
     order = [TRANSLATION + code for code in in_order(translation_codes(rows))]

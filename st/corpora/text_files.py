@@ -60,7 +60,7 @@ def _rows(folder: Path, options: TextFileOptions) -> Iterator[tuple[dict[str, st
                 "src_lang": options.source or None,
                 "speaker": name.parent.as_posix() if options.speakers else None,
             }
-            yield row | found, found
+            yield {**row, **found}, found
 
 
 def _kind(path: Path) -> tuple[str, str | None]:
