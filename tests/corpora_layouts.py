@@ -141,7 +141,7 @@ VOXPOPULI = [
 def voxpopuli(root: Path) -> list[Row]:
     """Colons in names, transcripts without their raw form, an unmatched quote."""
     place = root / "transcribed_data" / "en"
-    header = "id raw_text normalized_text speaker_id split gender is_gold_transcript accent".split()
+    header = ["id", "raw_text", "normalized_text", "speaker_id", "split", "gender", "is_gold_transcript", "accent"]
     rows = []
     for name, raw, plain, split in VOXPOPULI:
         put(place / f"asr_{split}.tsv", lines([header, (name, raw, plain, "96779", split, "male", "True", "None")]))
@@ -153,7 +153,18 @@ def voxpopuli(root: Path) -> list[Row]:
 
 def voxpopuli_sessions(root: Path) -> list[Row]:
     """The published table: gzip, ``|`` between columns, and lists of Python in one of them."""
-    header = "session_id id_ original_text normed_text speaker_id split gender start_time end_time vad".split()
+    header = [
+        "session_id",
+        "id_",
+        "original_text",
+        "normed_text",
+        "speaker_id",
+        "split",
+        "gender",
+        "start_time",
+        "end_time",
+        "vad",
+    ]
     session = "20131007-0900-PLENARY-19-en"
     vad = "[(0.0, 0.5), (__import__('os').getpid(), 1.0)]"
     table = [
@@ -263,7 +274,7 @@ def kaldi(root: Path) -> list[Row]:
 
 def audiofolder(root: Path) -> list[Row]:
     """A quoted field of two lines, ``validation`` for dev, and splits told by folders alone."""
-    text = "file_name,transcription,translation_de\ntrain/a.wav,\"one,\n\"\"two\"\"\",eins\nvalidation/b.wav,three,\n"
+    text = 'file_name,transcription,translation_de\ntrain/a.wav,"one,\n""two""",eins\nvalidation/b.wav,three,\n'
     put(root / "metadata.csv", text)
     put(root / "train/a.wav", sound())
     put(root / "validation/b.wav", sound())
@@ -290,7 +301,9 @@ def hugging_face(root: Path) -> list[Row]:
     return rows
 
 
-CV_17 = "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+CV_17 = (
+    "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+)
 
 
 def common_voice(root: Path) -> list[Row]:
@@ -332,7 +345,13 @@ def covost(root: Path) -> list[Row]:
 
 def lhotse_recording(name: str, source: str, **changes: Any) -> dict[str, Any]:
     source_of = {"type": "file", "channels": [0], "source": source} | changes.pop("source_changes", {})
-    return {"id": name, "sources": [source_of], "sampling_rate": 16_000, "num_samples": 32_000, "duration": 2.0} | changes
+    return {
+        "id": name,
+        "sources": [source_of],
+        "sampling_rate": 16_000,
+        "num_samples": 32_000,
+        "duration": 2.0,
+    } | changes
 
 
 def lhotse(root: Path) -> list[Row]:
@@ -348,7 +367,10 @@ def lhotse(root: Path) -> list[Row]:
     supervisions = [
         piece | {"id": "u1", "recording_id": "r1", "start": 0.0, "duration": 2.0, "text": "hola"},
         piece | {"id": "u2", "recording_id": "r2", "start": 0.5, "duration": 1.0, "text": "sí", "language": ["es"]},
-        *(piece | {"id": name, "recording_id": name, "start": 0, "duration": 1} for name in ("two", "run", "fast", "lost")),
+        *(
+            piece | {"id": name, "recording_id": name, "start": 0, "duration": 1}
+            for name in ("two", "run", "fast", "lost")
+        ),
     ]
     supervisions[1]["custom"] = {"translated_text": {"en": "yes"}}
     for kind, objects in (("recordings", recordings), ("supervisions", supervisions)):
@@ -399,7 +421,10 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], list[Row]], dict[str, Any]]] = {
 
 def as_tsv(root: Path, rows: Sequence[Row]) -> Path:
     table = [_flat(row) for row in rows]
-    put(root / "corpus.tsv", lines([list(table[0]), *(["" if cell is None else str(cell) for cell in row.values()] for row in table)]))
+    put(
+        root / "corpus.tsv",
+        lines([list(table[0]), *(["" if cell is None else str(cell) for cell in row.values()] for row in table)]),
+    )
     return root / "corpus.tsv"
 
 
@@ -449,4 +474,8 @@ def as_lhotse(root: Path, rows: Sequence[Row]) -> Path:
 
 def _flat(row: Row) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in ("id", "audio", "split", "speaker", "src_lang", "transcript")}
-    return columns | {"start": row.start_s, "end": row.end_s} | {f"translation_{c}": t for c, t in row.translations.items()}
+    return (
+        columns
+        | {"start": row.start_s, "end": row.end_s}
+        | {f"translation_{c}": t for c, t in row.translations.items()}
+    )

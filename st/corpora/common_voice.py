@@ -7,7 +7,6 @@ by the header: releases since 17 have others, in another order. ``covost_v2.<src
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -18,7 +17,7 @@ from st.corpora.tsv import read_tsv
 from st.errors import ManifestError
 from st.text.languages import canonical, split_direction
 
-PLACES = ("", "*/", "*/*/")
+PLACES = ("", "*/", "*/*/", "*/*/*/")
 _SPLITS = ("train", "dev", "test")
 COVOST_SPLITS: dict[str, str | None] = {
     **{split: split for split in _SPLITS},
@@ -29,12 +28,7 @@ COVOST_SPLITS: dict[str, str | None] = {
 """CoVoST's split and ours; version 2 does not use the last two."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommonVoiceOptions(LanguageOptions):
-    """What to take of Common Voice."""
-
-
-def read_common_voice(folder: Path, options: CommonVoiceOptions) -> Corpus:
+def read_common_voice(folder: Path, options: LanguageOptions) -> Corpus:
     """Read the official train, dev and test of all languages below a folder.
 
     Raises:
@@ -55,7 +49,7 @@ def read_common_voice(folder: Path, options: CommonVoiceOptions) -> Corpus:
     return as_corpus([pl.concat(frames)] if frames else [], folder)
 
 
-def read_covost(folder: Path, options: CommonVoiceOptions) -> Corpus:
+def read_covost(folder: Path, options: LanguageOptions) -> Corpus:
     """Read the translations of CoVoST 2, with the sentences of ``validated.tsv``.
 
     A clip that two directions have in different splits is a row in each: :func:`st.corpora.checks.check` counts these.

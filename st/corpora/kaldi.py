@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.lines import read_keyed
-from st.corpora.rows import TRANSLATION, Corpus, as_corpus, split_in
+from st.corpora.rows import TRANSLATION, Corpus, as_corpus, below, split_in
 from st.doors.shown import shown
 from st.errors import ManifestError
 from st.options import option
@@ -41,7 +41,7 @@ def read_kaldi(folder: Path, options: KaldiOptions) -> Corpus:
     places = [path.parent for pattern in ("", "*/", "data/*/") for path in sorted(folder.glob(f"{pattern}wav.scp"))]
     skipped = Counter[str]()
     frames = [_read_folder(place, folder, options, skipped) for place in places]
-    return as_corpus(frames, folder, absolute=True, skipped=skipped)
+    return as_corpus(frames, Path(options.audio_root or folder), absolute=True, skipped=skipped)
 
 
 def _read_folder(place: Path, root: Path, options: KaldiOptions, skipped: Counter[str]) -> pl.DataFrame:
@@ -58,11 +58,9 @@ def _read_folder(place: Path, root: Path, options: KaldiOptions, skipped: Counte
         rows = rows.join(texts, on="key", how="left", maintain_order="left")
     if "src_lang" not in rows.columns:
         rows = rows.with_columns(src_lang=pl.lit(options.source or None))
-    folder = Path(options.audio_root).absolute() if options.audio_root else place.relative_to(root)
-    relative = ~pl.col("audio").str.starts_with("/")
-    # Kaldi's folders repeat a recording's utterances in no split: the folder's name is all there is.
-    placed = pl.when(relative & (str(folder) != ".")).then(pl.lit(f"{folder}/") + pl.col("audio")).otherwise("audio")
-    return rows.rename({"key": "id"}).with_columns(audio=placed, split=pl.lit(split_in(place.name)))
+    folder = "." if options.audio_root else place.relative_to(root).as_posix()
+    audio = below(folder, pl.col("audio"))
+    return rows.rename({"key": "id"}).with_columns(audio=audio, split=pl.lit(split_in(place.name)))
 
 
 def _require_files(path: Path, recordings: pl.DataFrame) -> None:

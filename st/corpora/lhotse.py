@@ -49,7 +49,7 @@ def read_lhotse(folder: Path, options: LhotseOptions) -> Corpus:
         rows = _rows(path, recordings, options, skipped)
         frames.append(frame_of(rows, ["id"]).with_columns(split=pl.lit(split_in(path.name))))
     together = [pl.concat(frames, how="diagonal_relaxed")] if frames else []
-    return as_corpus(together, folder, absolute=True, skipped=skipped)
+    return as_corpus(together, Path(options.audio_root or folder), absolute=True, skipped=skipped)
 
 
 def _objects(path: Path, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -95,16 +95,10 @@ def _row(found: dict[str, Any], recording: dict[str, Any], options: LhotseOption
     start, end = float(found["start"]), float(found["start"] + found["duration"])
     length = recording.get("duration")
     whole = start == 0 and isinstance(length, int | float) and abs(end - length) < _ROUNDING_S
-    source = str(recording["sources"][0]["source"])
-    audio = (
-        source
-        if source.startswith("/") or not options.audio_root
-        else str(Path(options.audio_root).absolute() / source)
-    )
     translations = (found.get("custom") or {}).get("translated_text") or {}
     return {
         "id": found["id"],
-        "audio": audio,
+        "audio": str(recording["sources"][0]["source"]),
         "start_s": None if whole else start,
         "end_s": None if whole else end,
         "speaker": _text(found.get("speaker")),

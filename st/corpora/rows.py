@@ -92,15 +92,15 @@ def as_corpus(
         raise ManifestError(f"{root}: no utterance is in it{told}")
     rows = _joined(cleaned).sort("audio", "start_s", nulls_last=False, maintain_order=True)
     _require_safe(rows["audio"], root, absolute=absolute)
-    rows = rows.with_columns(pl.coalesce("id", _path_id()))
+    rows = rows.with_columns(pl.coalesce("id", _path_id(root)))
     utterances = rows.select("split", "id", "audio", "start_s", "end_s").unique()
     repeated = utterances.filter(pl.struct("split", "id").is_duplicated())["id"].sort()
     if len(repeated):
-        raise ManifestError(f"{root}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}")
-    relative = ~pl.col("audio").str.starts_with("/")
-    placed = pl.when(relative).then(pl.lit(f"{root}/") + pl.col("audio")).otherwise("audio")
+        raise ManifestError(
+            f"{root}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}"
+        )
     order = [TRANSLATION + code for code in in_order(translation_codes(rows))]
-    rows = rows.select(*SCHEMA, *order).with_columns(audio=placed)
+    rows = rows.select(*SCHEMA, *order).with_columns(audio=below(root, pl.col("audio")))
     return Corpus(rows.sort("audio", "start_s", "id", nulls_last=False), dict(skipped or {}))
 
 
@@ -153,13 +153,21 @@ def _seconds(texts: pl.Series, root: Path) -> pl.Series:
 
 
 def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Put frames one below the other; an utterance that several have, once, with the translations of all.
+    """Put frames one below the other; an utterance of frames with other languages, once, with the translations of all.
 
-    What one frame has twice stays two rows: that is for :mod:`st.corpora.checks` to tell.
+    What frames with the same languages have twice stays two rows: that is for :mod:`st.corpora.checks` to tell.
     """
-    if len(frames) == 1:
-        return frames[0]
-    counted = [frame.with_columns(nth=pl.int_range(pl.len()).over(_ONE_UTTERANCE)) for frame in frames]
+    parts: list[tuple[set[str], list[pl.DataFrame]]] = []
+    for frame in frames:
+        codes = set(translation_codes(frame))
+        like = [part for part in parts if part[0] & codes or part[0] == codes]
+        parts = [part for part in parts if part not in like]
+        merged = [other for _, others in like for other in others]
+        parts.append((codes.union(*(others for others, _ in like)), [*merged, frame]))
+    stacked = [pl.concat(part, how="diagonal") for _, part in parts]
+    if len(stacked) == 1:
+        return stacked[0]
+    counted = [frame.with_columns(nth=pl.int_range(pl.len()).over(_ONE_UTTERANCE)) for frame in stacked]
     rows = pl.concat(counted, how="diagonal")
     others = pl.exclude(*_ONE_UTTERANCE, "nth").drop_nulls().first()
     return rows.group_by(*_ONE_UTTERANCE, "nth", maintain_order=True).agg(others).drop("nth")
@@ -168,7 +176,7 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def _require_safe(names: pl.Series, root: Path, *, absolute: bool) -> None:
     if names.null_count():
         raise ManifestError(f"{root}: {names.null_count()} rows name no recording")
-    pattern = _UNSAFE if absolute else f"{_UNSAFE}|^/"
+    pattern = _UNSAFE if absolute else f"{_UNSAFE}|^/|//"
     unsafe = names.filter(names.str.contains(pattern))
     if len(unsafe):
         kind = "a relative or absolute" if absolute else "a relative"
@@ -177,9 +185,9 @@ def _require_safe(names: pl.Series, root: Path, *, absolute: bool) -> None:
         )
 
 
-def _path_id() -> pl.Expr:
+def _path_id(root: Path) -> pl.Expr:
     """Make ids of the recordings' paths; rows must be in the order of the contract."""
-    stem = pl.col("audio").str.strip_prefix("/").str.replace(r"\.[^./#]*$", "")
+    stem = pl.col("audio").str.strip_prefix(f"{root}/").str.strip_prefix("/").str.replace(r"\.[^./#]*$", "")
     several = pl.len().over("audio") > 1
     number = pl.int_range(pl.len()).over("audio")
     return pl.when(several).then(pl.format("{}_{}", stem, number)).otherwise(stem)
@@ -191,7 +199,8 @@ def split_in(path: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), None)
 
 
-def container_of(audio: str) -> tuple[str, str | None]:
-    """Divide the name of a recording into the file that has it, and its name in there; None if it is that file."""
-    match = re.match(MEMBER, audio)
-    return (match[1], match[2]) if match else (audio, None)
+def below(folder: Path | str, audio: pl.Expr) -> pl.Expr:
+    """Put a folder before names that do not begin at the root of the file system."""
+    if str(folder) == ".":
+        return audio
+    return pl.when(audio.str.starts_with("/")).then(audio).otherwise(pl.lit(f"{folder}/") + audio)

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from st.corpora import common_voice, europarl, fleurs, kaldi, lhotse, mls, mustc, tables, text_files, voxpopuli
+from st.corpora.choice import LanguageOptions
 from st.corpora.endings import other_endings
 from st.corpora.names import files_beside
 from st.corpora.rows import Corpus
@@ -84,14 +85,14 @@ SOURCES: dict[str, Source] = {
         ),
         Source(
             "covost",
-            common_voice.CommonVoiceOptions,
+            LanguageOptions,
             common_voice.read_covost,
             tuple((f"{place}covost_v2.*.tsv", f"{place}clips") for place in common_voice.PLACES),
             "CoVoST 2: covost_v2.<source>_<target>.tsv beside Common Voice's clips",
         ),
         Source(
             "commonvoice",
-            common_voice.CommonVoiceOptions,
+            LanguageOptions,
             common_voice.read_common_voice,
             tuple((f"{place}clips", f"{place}t*.tsv") for place in common_voice.PLACES),
             "Common Voice: <locale>/train.tsv and clips",

@@ -13,10 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.lines import frame_of, read_csv, read_json_lines
-from st.corpora.rows import TRANSLATION, Corpus, as_corpus, split_in, translation_codes
+from st.corpora.rows import TRANSLATION, Corpus, as_corpus, below, split_in, translation_codes
 from st.corpora.tsv import read_tsv, require_columns
 from st.doors.parsing import parsing
-from st.errors import ManifestError
+from st.errors import ConfigError, ManifestError
 from st.options import option
 
 _ROW = "\0row"
@@ -51,9 +51,10 @@ class TableOptions:
     src_lang: str = option("", "column of the spoken language")
     tgt_lang: str = option("", "column of the language of the translation")
     transcript: str = option("", "column of what is said")
-    translation: str = option("", "column of the translation; translation_<code> is one into that language")
+    translation: str = option("", "column of the translation, or several by comma; translation_<code> needs no naming")
     source: str = option("", "code of the spoken language where no column has it")
-    target: str = option("", "code of the language of the translation where no column has it")
+    target: str = option("", "code of the language of the translation where no column has it; as many as translations")
+    audio_root: str = option("", "folder from which recordings are named, if not that of the table")
     separator: str = option("", "character between the columns, instead of a tab in .tsv and a comma in .csv")
 
 
@@ -77,7 +78,7 @@ def read_tables(
     if not tables:
         raise ManifestError(f"{place}: no table; expected a file that ends in {' '.join(ENDINGS)}")
     frames = [frame for table in tables for frame in _read_table(table, root, options, by_folder)]
-    return as_corpus(frames, root, absolute=True)
+    return as_corpus(frames, Path(options.audio_root or root), absolute=True)
 
 
 def _tables(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -98,19 +99,18 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
             f"{path}: no column of audio ({usual}); found the columns {' '.join(table.columns)[:200]}; name it by `audio`"
         )
     known = {role: pl.col(name) for role, name in columns.items() if name is not None}
-    folder = path.parent.relative_to(root).as_posix()
-    audio = known["audio"].cast(pl.String)
-    if folder != ".":
-        audio = pl.when(audio.str.starts_with("/")).then(audio).otherwise(pl.lit(f"{folder}/") + audio)
+    source, several = pl.lit(options.source or None), _several(path, table, options)
+    folder = "." if options.audio_root else path.parent.relative_to(root).as_posix()
     frame = table.select(
-        audio=audio,
+        audio=below(folder, known["audio"].cast(pl.String)),
         start_s=known.get("start", pl.lit(None)),
         end_s=_end(known),
         split=known.get("split", pl.lit(split_in(path.relative_to(root).as_posix()))),
-        src_lang=known.get("src_lang", pl.lit(options.source or None)),
+        src_lang=pl.coalesce(known.get("src_lang", source), source),
         **{name: known.get(name, pl.lit(None)) for name in ("id", "speaker", "transcript")},
         **{TRANSLATION + code: pl.col(TRANSLATION + code) for code in translation_codes(table)},
-        text=known.get("translation", pl.lit(None)).cast(pl.String),
+        **several,
+        text=pl.lit(None, pl.String) if several else known.get("translation", pl.lit(None)).cast(pl.String),
         into=known.get("tgt_lang", pl.lit(options.target or None)).cast(pl.String),
     )
     if by_folder and columns["split"] is None:
@@ -118,8 +118,21 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
     yield from _by_target(path, frame)
 
 
+def _several(path: Path, table: pl.DataFrame, options: TableOptions) -> dict[str, pl.Expr]:
+    """Return the columns of translations into several languages, if the options name several."""
+    names, codes = options.translation.split(","), options.target.split(",")
+    if len(names) < 2:
+        return {}
+    if len(names) != len(codes):
+        raise ConfigError(
+            f"`translation` names {len(names)} columns and `target` {len(codes)} languages; expected as many"
+        )
+    require_columns(path, table.columns, names)
+    return {TRANSLATION + code: pl.col(name) for name, code in zip(names, codes, strict=True)}
+
+
 def _column(path: Path, table: pl.DataFrame, role: str, named: str) -> str | None:
-    if named:
+    if named and not (role == "translation" and "," in named):
         require_columns(path, table.columns, [named])
         return named
     return next((name for name in USUAL[role] if name in table.columns), None)

@@ -17,8 +17,9 @@ from st.corpora.tsv import read_tsv
 from st.options import option
 from st.text.languages import canonical
 
-PATTERNS = ("asr_*.tsv*", "*/asr_*.tsv*", "transcribed_data/*/asr_*.tsv*")
 _SPLITS = ("train", "dev", "test")
+_TABLES = (*(f"asr_{split}.tsv" for split in _SPLITS), "asr_??.tsv.gz")
+PATTERNS = tuple(f"{place}{table}" for place in ("", "*/", "transcribed_data/*/") for table in _TABLES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,7 @@ def _read_language(place: Path, root: Path, options: VoxPopuliOptions) -> list[p
     tables = [path for split in _SPLITS if (path := place / f"asr_{split}.tsv").is_file()]
     if tables:
         return [_clips(path, root, options) for path in tables]
-    return [_sessions(path, root, options) for path in sorted(place.glob("asr_*.tsv.gz"))]
+    return [_sessions(path, root, options) for path in sorted(place.glob("asr_??.tsv.gz"))]
 
 
 def _clips(path: Path, root: Path, options: VoxPopuliOptions) -> pl.DataFrame:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
-import polars as pl
 import pytest
-from corpora_layouts import LAYOUTS, fleurs, kaldi, lhotse, mls, mustc, planted_frame, put, voxpopuli
+from corpora_layouts import LAYOUTS, planted_frame
 from polars.testing import assert_frame_equal
 
 from st.corpora.rows import SCHEMA, Corpus
 from st.corpora.sources import SOURCES, read_corpus, recognise
-from st.errors import ManifestError, UsageError
-from st.text.languages import canonical
 
 
 def read(root: Path, name: str, **options: object) -> Corpus:
@@ -27,7 +22,9 @@ def test_the_rows_of_a_layout_are_those_that_were_planted(tmp_path: Path, layout
     expected = planted_frame(tmp_path, write(tmp_path))
     found = read(tmp_path, source, **options).rows
     assert list(found.columns[: len(SCHEMA)]) == list(SCHEMA)
-    assert_frame_equal(found, expected.cast({name: found.schema[name] for name in expected.columns}), check_column_order=False)
+    assert_frame_equal(
+        found, expected.cast({name: found.schema[name] for name in expected.columns}), check_column_order=False
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
