@@ -17,6 +17,8 @@ import numpy as np
 import polars as pl
 import soundfile
 
+from st.text.languages import in_order
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,7 +43,7 @@ def planted_frame(root: Path, rows: Sequence[Row]) -> pl.DataFrame:
             "id": row.id or row.audio.rpartition(".")[0],
             "audio": row.audio if row.audio.startswith("/") else f"{root}/{row.audio}",
             **{name: getattr(row, name) for name in ("start_s", "end_s", "split", "speaker", "src_lang", "transcript")},
-            **{f"translation_{code}": row.translations.get(code) for code in sorted(codes)},
+            **{f"translation_{code}": row.translations.get(code) for code in in_order(codes)},
         }
         for row in rows
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -119,19 +119,17 @@ def _opened(path: Path) -> BinaryIO:
 
 def _checked_lines(path: Path, raw: BinaryIO) -> Iterator[tuple[int, str]]:
     """Yield lines with their numbers and their ends, one at a time, however many there are."""
-    number = 0
-    while True:
-        number += 1
-        with parsing(path, ManifestError, expected="a sound gzip file"):
+    with parsing(path, ManifestError, expected="a sound file of lines"):
+        for number in count(1):
             line = raw.readline(_MAX_LINE_BYTES + 1)
-        if not line:
-            return
-        if len(line) > _MAX_LINE_BYTES:
-            raise ManifestError(
-                f"{path}:{number}: a line has more than {_MAX_LINE_BYTES:,} bytes; is a line end missing?"
-            )
-        check_encoding(path, line, number)
-        yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not line:
+                return
+            if len(line) > _MAX_LINE_BYTES:
+                raise ManifestError(
+                    f"{path}:{number}: a line has more than {_MAX_LINE_BYTES:,} bytes; is an end missing?"
+                )
+            check_encoding(path, line, number)
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> pl.DataFrame:

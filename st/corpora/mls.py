@@ -57,11 +57,12 @@ def read_mls(folder: Path, options: MlsOptions) -> Corpus:
         match = _FOLDER.fullmatch(place.resolve().name)
         if match is None or match[1] not in CODES:
             raise ManifestError(f"{place}: no language of MLS; expected mls_ and one of {' '.join(CODES)}")
-        tables = [_read_split(place / split, folder, options) for split in _SPLITS if (place / split).is_dir()]
+        code, splits = CODES[match[1]], [place / split for split in _SPLITS if (place / split).is_dir()]
         if match[2] and f"mls_{match[1]}" in names:
-            skipped[f"opus recordings that are there as FLAC ({place.name})"] = sum(map(len, tables))
-        elif chosen(CODES[match[1]], options.languages):
-            frames += [table.with_columns(src_lang=pl.lit(CODES[match[1]])) for table in tables]
+            what = f"opus recordings that are there as FLAC ({place.name})"
+            skipped[what] += sum(len(read_lines(split / "transcripts.txt")) for split in splits)
+        elif chosen(code, options.languages):
+            frames += [_read_split(split, folder, options).with_columns(src_lang=pl.lit(code)) for split in splits]
     return as_corpus([pl.concat(frames)] if frames else [], folder, skipped=skipped)
 
 

@@ -18,6 +18,7 @@ from st.corpora.tsv import read_tsv, require_columns
 from st.doors.parsing import parsing
 from st.errors import ConfigError, ManifestError
 from st.options import option
+from st.text.languages import is_code
 
 _ROW = "\0row"
 ENDINGS = ("tsv", "tsv.gz", "csv", "jsonl", "jsonl.gz", "parquet")
@@ -108,7 +109,7 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
         split=known.get("split", pl.lit(split_in(path.relative_to(root).as_posix()))),
         src_lang=pl.coalesce(known.get("src_lang", source), source),
         **{name: known.get(name, pl.lit(None)) for name in ("id", "speaker", "transcript")},
-        **{TRANSLATION + code: pl.col(TRANSLATION + code) for code in translation_codes(table)},
+        **{TRANSLATION + code: pl.col(TRANSLATION + code) for code in translation_codes(table) if is_code(code)},
         **several,
         text=pl.lit(None, pl.String) if several else known.get("translation", pl.lit(None)).cast(pl.String),
         into=known.get("tgt_lang", pl.lit(options.target or None)).cast(pl.String),
@@ -142,7 +143,9 @@ def _end(known: dict[str, pl.Expr]) -> pl.Expr:
     # A length without a beginning is that of the recording.
     if "end" in known or "start" not in known or "duration" not in known:
         return known.get("end", pl.lit(None))
-    return known["start"].cast(pl.Float64).fill_null(0.0) + known["duration"].cast(pl.Float64)
+    start, length = (known[name].cast(pl.Float64, strict=False) for name in ("start", "duration"))
+    # What is no number stays as it is, for the message.
+    return pl.coalesce((start.fill_null(0.0) + length).cast(pl.String), known["duration"].cast(pl.String))
 
 
 def _split_of_folder(audio: pl.Series) -> pl.Series:
@@ -159,8 +162,9 @@ def _by_target(path: Path, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
             f"{path}: nothing tells the language of the translations; name it by `target` or `tgt_lang`"
         )
     codes = texts["into"].unique(maintain_order=True).to_list()
-    if not codes:
-        yield frame.drop("text", "into")
+    others = frame.filter(~pl.col("into").is_in(codes).fill_null(False))
+    if len(others) and len(codes) != 1:
+        yield others.drop("text", "into")
     for code in codes:
         part = frame if len(codes) == 1 else frame.filter(pl.col("into") == code)
         name = TRANSLATION + code
