@@ -7,6 +7,7 @@ by the header: releases since 17 have others, in another order. ``covost_v2.<src
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,13 +15,13 @@ import polars as pl
 from st.corpora.choice import LanguageOptions, chosen
 from st.corpora.rows import TRANSLATION, Corpus, as_corpus
 from st.corpora.tsv import read_tsv
+from st.data.manifest import SPLITS
 from st.errors import ManifestError
 from st.text.languages import canonical, split_direction
 
 PLACES = ("", "*/", "*/*/", "*/*/*/")
-_SPLITS = ("train", "dev", "test")
 COVOST_SPLITS: dict[str, str | None] = {
-    **{split: split for split in _SPLITS},
+    **{split: split for split in SPLITS},
     "train_covost": "train",
     "dev_covost": None,
     "test_covost": None,
@@ -37,7 +38,7 @@ def read_common_voice(folder: Path, options: LanguageOptions) -> Corpus:
     frames = []
     for place in _languages(folder):
         code = canonical(place.resolve().name)
-        tables = [path for split in _SPLITS if (path := place / f"{split}.tsv").is_file()]
+        tables = [path for split in SPLITS if (path := place / f"{split}.tsv").is_file()]
         if not tables:
             raise ManifestError(
                 f"{place}: no train.tsv, dev.tsv or test.tsv beside clips; expected a release of Common Voice"
@@ -57,24 +58,8 @@ def read_covost(folder: Path, options: LanguageOptions) -> Corpus:
     Raises:
         ManifestError: As for :func:`read_common_voice`; if a split is unknown.
     """
-    frames, skipped = [], Counter[str]()
-    for place in _languages(folder):
-        tables = sorted(place.glob("covost_v2.*.tsv"))
-        sentences = (
-            _sentences(place / "validated.tsv", folder).unique("path", keep="first", maintain_order=True)
-            if tables
-            else None
-        )
-        for path in tables:
-            source, target = map(canonical, split_direction(path.name.split(".")[1]))
-            if sentences is not None and chosen(source, options.languages) and chosen(target, options.targets):
-                rows = _translations(path, target, skipped).join(
-                    sentences, on="path", how="left", maintain_order="left"
-                )
-                known = rows.drop_nulls("audio")
-                if len(known) < len(rows):
-                    skipped["clips that validated.tsv does not have"] += len(rows) - len(known)
-                frames.append(known.with_columns(src_lang=pl.lit(source)))
+    skipped = Counter[str]()
+    frames = [frame for place in _languages(folder) for frame in _directions(place, folder, options, skipped)]
     return as_corpus(frames, folder, skipped=skipped)
 
 
@@ -85,6 +70,22 @@ def _languages(folder: Path) -> list[Path]:
         found = f"; unpack {archives[0]} first" if archives else ""
         raise ManifestError(f"{folder}: no folder clips is in it or in a folder of a language{found}")
     return places
+
+
+def _directions(place: Path, root: Path, options: LanguageOptions, skipped: Counter[str]) -> Iterator[pl.DataFrame]:
+    """Yield the rows of each direction of a language."""
+    pairs = {path: split_direction(path.name.split(".")[1]) for path in sorted(place.glob("covost_v2.*.tsv"))}
+    wanted = {
+        path: (canonical(source), canonical(target))
+        for path, (source, target) in pairs.items()
+        if chosen(canonical(source), options.languages) and chosen(canonical(target), options.targets)
+    }
+    if wanted:
+        sentences = _sentences(place / "validated.tsv", root).unique("path", keep="first", maintain_order=True)
+    for path, (source, target) in wanted.items():
+        rows = _translations(path, target, skipped).join(sentences, on="path", how="left", maintain_order="left")
+        _count(skipped, "clips that validated.tsv does not have", rows["audio"].null_count())
+        yield rows.drop_nulls("audio").with_columns(src_lang=pl.lit(source))
 
 
 def _sentences(path: Path, root: Path) -> pl.DataFrame:
@@ -102,12 +103,15 @@ def _translations(path: Path, target: str, skipped: Counter[str]) -> pl.DataFram
     if len(unknown):
         line, found = unknown["line"][0], unknown["split"][0]
         raise ManifestError(f"{path}:{line}: split is {found!r}; expected one of {' '.join(COVOST_SPLITS)}")
-    unused = table.filter(pl.col("split").replace_strict(COVOST_SPLITS, return_dtype=pl.String).is_null())
-    if len(unused):
-        skipped["rows of splits that version 2 does not use"] += len(unused)
-    split = pl.col("split").replace_strict(COVOST_SPLITS, return_dtype=pl.String)
-    return (
-        table.with_columns(split=split)
-        .drop_nulls("split")
-        .select("path", "split", pl.col("translation").alias(TRANSLATION + target))
+    rows = table.select(
+        "path",
+        pl.col("split").replace_strict(COVOST_SPLITS, return_dtype=pl.String),
+        pl.col("translation").alias(TRANSLATION + target),
     )
+    _count(skipped, "rows of splits that version 2 does not use", rows["split"].null_count())
+    return rows.drop_nulls("split")
+
+
+def _count(skipped: Counter[str], what: str, number: int) -> None:
+    if number:
+        skipped[what] += number

@@ -13,14 +13,11 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.choice import LanguageOptions, chosen
-from st.corpora.lines import read_lines
+from st.corpora.lines import read_fields, read_parallel
 from st.corpora.rows import TRANSLATION, Corpus, as_corpus
-from st.doors.shown import shown
-from st.errors import ManifestError
+from st.data.manifest import SPLITS
 from st.options import option
 from st.text.languages import canonical
-
-_SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +41,7 @@ def read_europarl(folder: Path, options: EuroparlOptions) -> Corpus:
         if not (chosen(canonical(source), options.languages) and chosen(canonical(target), options.targets)):
             continue
         frame = _segments(path, source, target, folder)
-        if split in _SPLITS or (split == "train-noisy" and options.noisy):
+        if split in SPLITS or (split == "train-noisy" and options.noisy):
             frames.append(frame.with_columns(split=pl.lit(split.removesuffix("-noisy")), src_lang=pl.lit(source)))
         else:
             skipped[f"segments of {split}"] += len(frame)
@@ -52,25 +49,12 @@ def read_europarl(folder: Path, options: EuroparlOptions) -> Corpus:
 
 
 def _segments(path: Path, source: str, target: str, root: Path) -> pl.DataFrame:
-    lines = read_lines(path)
-    parts = lines.str.extract_groups(r"^(\S+)\s+(\S+)\s+(\S+)\s*$").struct.unnest()
-    wrong = parts["1"].is_null()
-    if wrong.any():
-        number = wrong.arg_max() or 0
-        raise ManifestError(
-            f"{path}:{number + 1}: {shown(lines[number])}; expected a talk, its start and its end in seconds"
-        )
-    texts = [
-        _text(path.with_suffix(f".{source}"), len(lines)).alias("transcript"),
-        _text(path.with_suffix(f".{target}"), len(lines)).alias(TRANSLATION + target),
-    ]
+    rows = read_fields(path, ("talk", "start_s", "end_s"), expected="a talk, its start and its end in seconds")
     audios = (path.parents[2] / "audios").relative_to(root).as_posix()
-    audio = pl.format("{}/{}.m4a", pl.lit(audios), "1")
-    return parts.select(audio=audio, start_s="2", end_s="3").hstack(texts)
-
-
-def _text(path: Path, count: int) -> pl.Series:
-    lines = read_lines(path)
-    if len(lines) != count:
-        raise ManifestError(f"{path}: has {len(lines)} lines; segments.lst has {count}")
-    return lines
+    return rows.select(
+        pl.format("{}/{}.m4a", pl.lit(audios), "talk").alias("audio"),
+        "start_s",
+        "end_s",
+        read_parallel(path.with_suffix(f".{source}"), len(rows), path).alias("transcript"),
+        read_parallel(path.with_suffix(f".{target}"), len(rows), path).alias(TRANSLATION + target),
+    )

@@ -14,12 +14,12 @@ import polars as pl
 from st.corpora.choice import LanguageOptions, chosen
 from st.corpora.rows import TRANSLATION, Corpus, as_corpus
 from st.corpora.tsv import read_tsv
+from st.data.manifest import SPLITS
 from st.errors import ManifestError
 from st.options import option
 from st.text.languages import canonical, is_code
 
 COLUMNS = ("sentence", "file", "raw", "plain", "characters", "samples", "gender")
-_SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ def read_fleurs(folder: Path, options: FleursOptions) -> Corpus:
     Raises:
         ManifestError: If a table is malformed, or as for :func:`st.corpora.rows.as_corpus`.
     """
-    places = [folder] if any((folder / f"{split}.tsv").is_file() for split in _SPLITS) else sorted(folder.iterdir())
+    places = [folder] if any((folder / f"{split}.tsv").is_file() for split in SPLITS) else sorted(folder.iterdir())
     places = [place for place in places if is_code(place.resolve().name.partition("_")[0])]
     tables = {place: _read_language(place, folder, options) for place in places if place.is_dir()}
     tables = {place: table for place, table in tables.items() if len(table)}
@@ -68,7 +68,7 @@ def read_fleurs(folder: Path, options: FleursOptions) -> Corpus:
 
 def _read_language(place: Path, root: Path, options: FleursOptions) -> pl.DataFrame:
     frames = [pl.DataFrame()]
-    for split in _SPLITS:
+    for split in SPLITS:
         path = place / f"{split}.tsv"
         if path.is_file():
             table = read_tsv(path, names=COLUMNS)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from st.corpora.lines import read_keyed
+from st.corpora.lines import read_fields, read_keyed
 from st.corpora.rows import TRANSLATION, Corpus, as_corpus, below, split_in
-from st.doors.shown import shown
 from st.errors import ManifestError
 from st.options import option
 from st.text.languages import is_code
@@ -77,15 +76,8 @@ def _require_files(path: Path, recordings: pl.DataFrame) -> None:
 
 
 def _segments(path: Path, recordings: pl.DataFrame, skipped: Counter[str]) -> pl.DataFrame:
-    table = read_keyed(path, "place")
-    parts = table["place"].str.extract_groups(r"^(\S+)\s+(\S+)\s+(\S+)(?:\s+\S+)?$").struct.unnest()
-    wrong = parts["1"].is_null()
-    if wrong.any():
-        number = wrong.arg_max() or 0
-        raise ManifestError(
-            f"{path}:{number + 1}: {shown(table['place'][number])}; expected a recording, its start and its end"
-        )
-    rows = table.select("key").hstack(parts.rename({"1": "recording", "2": "start_s", "3": "end_s"}))
+    expected = "a name, a recording, its start and its end"
+    rows = read_fields(path, ("key", "recording", "start_s", "end_s"), expected=expected)
     # -1 is Kaldi's way to say: to the end.
     rows = rows.with_columns(end_s=pl.when(pl.col("end_s").cast(pl.Float64, strict=False) != -1).then("end_s"))
     found = rows.join(recordings, left_on="recording", right_on="key", how="inner", maintain_order="left")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -45,7 +45,7 @@ def read_lhotse(folder: Path, options: LhotseOptions) -> Corpus:
     frames, skipped = [], Counter[str]()
     for path in sorted(folder.glob("*supervisions*.jsonl*")):
         other = path.with_name(path.name.replace("supervisions", "recordings"))
-        recordings = {found["id"]: found for found in _objects(other, {"id": str, "sources": list})}
+        recordings = {found["id"]: _recording(other, found) for found in _objects(other, {"id": str, "sources": list})}
         rows = _rows(path, recordings, options, skipped)
         frames.append(frame_of(rows, ["id"]).with_columns(split=pl.lit(split_in(path.name))))
     together = [pl.concat(frames, how="diagonal_relaxed")] if frames else []
@@ -62,8 +62,30 @@ def _objects(path: Path, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield found
 
 
+class _Recording(NamedTuple):
+    audio: str
+    unusable: str
+    """Why it cannot be read; empty if it can."""
+    channels: frozenset[int]
+    duration_s: float | None
+
+
+def _recording(path: Path, found: dict[str, Any]) -> _Recording:
+    with parsing(f"{path}: {found['id']}", ManifestError, expected="a recording of lhotse"):
+        source = found["sources"][0]
+        unusable = ""
+        if len(found["sources"]) > 1 or source["type"] != "file":
+            unusable = "recordings that are not one file"
+        elif found.get("transforms"):
+            unusable = "recordings that are to be changed when they are read"
+        length = found.get("duration")
+        return _Recording(
+            str(source["source"]), unusable, frozenset(source["channels"]), None if length is None else float(length)
+        )
+
+
 def _rows(
-    path: Path, recordings: dict[str, Any], options: LhotseOptions, skipped: Counter[str]
+    path: Path, recordings: dict[str, _Recording], options: LhotseOptions, skipped: Counter[str]
 ) -> Iterator[dict[str, Any]]:
     number = int | float
     for found in _objects(path, {"id": str, "recording_id": str, "start": number, "duration": number}):
@@ -71,40 +93,31 @@ def _rows(
         if recording is None:
             skipped["supervisions of recordings that are not listed"] += 1
             continue
+        channel = found.get("channel", 0)
         with parsing(f"{path}: {found['id']}", ManifestError, expected="a supervision of lhotse"):
-            reason = _unusable(recording, found.get("channel", 0))
-            row = None if reason else _row(found, recording, options)
-        if row is None:
-            skipped[f"supervisions of {reason}"] += 1
+            all_channels = recording.channels == {*(channel if isinstance(channel, list) else [channel])}
+            unusable = recording.unusable or ("" if all_channels else "one channel of several")
+            row = {} if unusable else _row(found, recording, options)
+        if unusable:
+            skipped[f"supervisions of {unusable}"] += 1
         else:
             yield row
 
 
-def _unusable(recording: dict[str, Any], channel: Any) -> str | None:
-    """Return why the audio of a supervision cannot be had from one file as a whole; None if it can."""
-    sources = recording["sources"]
-    if len(sources) != 1 or sources[0]["type"] != "file":
-        return "recordings that are not one file"
-    if recording.get("transforms"):
-        return "recordings that are to be changed when they are read"
-    every = set(sources[0]["channels"])
-    return None if every == {*(channel if isinstance(channel, list) else [channel])} else "one channel of several"
-
-
-def _row(found: dict[str, Any], recording: dict[str, Any], options: LhotseOptions) -> dict[str, Any]:
+def _row(found: dict[str, Any], recording: _Recording, options: LhotseOptions) -> dict[str, Any]:
     start, end = float(found["start"]), float(found["start"] + found["duration"])
-    length = recording.get("duration")
-    whole = start == 0 and isinstance(length, int | float) and abs(end - length) < _ROUNDING_S
+    length = recording.duration_s
+    whole = start == 0 and length is not None and abs(end - length) < _ROUNDING_S
     translations = (found.get("custom") or {}).get("translated_text") or {}
     return {
         "id": found["id"],
-        "audio": str(recording["sources"][0]["source"]),
+        "audio": recording.audio,
         "start_s": None if whole else start,
         "end_s": None if whole else end,
         "speaker": _text(found.get("speaker")),
         "src_lang": options.source or _code(_text(found.get("language")) or ""),
         "transcript": _text(found.get("text")),
-        **{TRANSLATION + str(code): str(text) for code, text in translations.items()},
+        **{TRANSLATION + code: _text(text) for code, text in translations.items()},
     }
 
 

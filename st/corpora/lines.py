@@ -15,6 +15,7 @@ from st.corpora.tsv import check_encoding
 from st.data.manifest import MAX_FIELD_CHARS
 from st.doors.parsing import parsing
 from st.doors.readers import parse_json
+from st.doors.shown import shown
 from st.errors import ManifestError
 
 _MAX_LINE_BYTES = 1 << 20
@@ -58,6 +59,34 @@ def read_keyed(path: Path, value: str) -> pl.DataFrame:
         place = repeated.arg_max() or 0
         raise ManifestError(f"{path}:{place + 1}: {table['key'][place]} is there {repeated.sum()} times; expected once")
     return table
+
+
+def read_fields(path: Path, columns: Sequence[str], *, expected: str) -> pl.DataFrame:
+    """Read lines of words; words behind those of the columns are not read.
+
+    Raises:
+        ManifestError: As for :func:`read_lines`; if a line has fewer words.
+    """
+    lines = read_lines(path)
+    words = r"\s+".join(rf"(?<{name}>\S+)" for name in columns)
+    table = lines.str.extract_groups(rf"^\s*{words}(?:\s|$)").struct.unnest()
+    wrong = table[columns[0]].is_null()
+    if wrong.any():
+        number = wrong.arg_max() or 0
+        raise ManifestError(f"{path}:{number + 1}: {shown(lines[number])}; expected {expected}")
+    return table
+
+
+def read_parallel(path: Path, count: int, other: Path) -> pl.Series:
+    """Read the text that belongs line by line to ``other``, which has ``count`` entries.
+
+    Raises:
+        ManifestError: As for :func:`read_lines`; if it has more or fewer lines.
+    """
+    lines = read_lines(path)
+    if len(lines) != count:
+        raise ManifestError(f"{path}: has {len(lines)} lines; {other.name} has {count} entries")
+    return lines
 
 
 def read_csv(path: Path, separator: str = ",") -> pl.DataFrame:

@@ -16,6 +16,7 @@ from st.corpora.choice import LanguageOptions, chosen
 from st.corpora.lines import read_lines
 from st.corpora.rows import Corpus, as_corpus
 from st.corpora.tsv import read_tsv
+from st.data.manifest import SPLITS
 from st.doors.shown import shown
 from st.errors import ManifestError
 from st.options import option
@@ -30,7 +31,6 @@ CODES = {
     "portuguese": "pt",
     "spanish": "es",
 }
-_SPLITS = ("train", "dev", "test")
 _FOLDER = re.compile(r"mls_([a-z]+)(_opus)?")
 
 
@@ -57,7 +57,7 @@ def read_mls(folder: Path, options: MlsOptions) -> Corpus:
         match = _FOLDER.fullmatch(place.resolve().name)
         if match is None or match[1] not in CODES:
             raise ManifestError(f"{place}: no language of MLS; expected mls_ and one of {' '.join(CODES)}")
-        code, splits = CODES[match[1]], [place / split for split in _SPLITS if (place / split).is_dir()]
+        code, splits = CODES[match[1]], [place / split for split in SPLITS if (place / split).is_dir()]
         if match[2] and f"mls_{match[1]}" in names:
             what = f"opus recordings that are there as FLAC ({place.name})"
             skipped[what] += sum(len(read_lines(split / "transcripts.txt")) for split in splits)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from st.corpora.lines import frame_of, read_lines
+from st.corpora.lines import frame_of, read_parallel
 from st.corpora.rows import SPLIT_NAMES, TRANSLATION, Corpus, as_corpus
 from st.doors.readers import read_yaml_rows
 from st.errors import ManifestError
@@ -83,12 +83,9 @@ def _texts(path: Path, source: str, count: int) -> list[pl.Series]:
     codes = [code for code in codes if (path.parent / f"{path.stem}.{code}").is_file()]
     if codes and source not in codes:
         raise ManifestError(f"{path}: which of {' '.join(codes)} is spoken? Name it by `source`")
-    columns = []
-    for code in codes:
-        lines = read_lines(path.with_suffix(f".{code}"))
-        if len(lines) != count:
-            raise ManifestError(
-                f"{path.with_suffix(f'.{code}')}: has {len(lines)} lines; {path.name} has {count} segments"
-            )
-        columns.append(lines.alias("transcript" if code == source else TRANSLATION + code))
-    return columns
+    return [
+        read_parallel(path.with_suffix(f".{code}"), count, path).alias(
+            "transcript" if code == source else TRANSLATION + code
+        )
+        for code in codes
+    ]

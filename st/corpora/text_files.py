@@ -45,8 +45,7 @@ def _rows(folder: Path, options: TextFileOptions) -> Iterator[tuple[dict[str, st
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     texts: dict[Path, dict[str, Path]] = {}
     for path in files:
-        stem, kind = _kind(path)
-        if kind is not None:
+        for stem, kind in _kinds(path.name):
             texts.setdefault(path.with_name(stem), {})[kind] = path
     for path in files:
         if path.suffix.lower() in AUDIO:
@@ -63,12 +62,13 @@ def _rows(folder: Path, options: TextFileOptions) -> Iterator[tuple[dict[str, st
             yield {**row, **found}, found
 
 
-def _kind(path: Path) -> tuple[str, str | None]:
-    """Return whose text a file is, and in which language: empty for the spoken one, None if it is no text."""
-    stem, _, code = path.name.removesuffix(".txt").rpartition(".")
-    if stem and is_code(code) and f".{code.lower()}" not in AUDIO:
-        return stem, code
-    return path.name.removesuffix(".txt"), "" if path.suffix == ".txt" else None
+def _kinds(name: str) -> Iterator[tuple[str, str]]:
+    """Yield whose text a file can be, and in which language: empty for the spoken one."""
+    if name.endswith(".txt"):
+        yield name.removesuffix(".txt"), ""
+    stem, _, code = name.removesuffix(".txt").rpartition(".")
+    if stem and is_code(code) and f".{code.lower()}" not in AUDIO and code != "txt":
+        yield stem, code
 
 
 def _text(path: Path) -> str:

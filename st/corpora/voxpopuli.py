@@ -14,11 +14,22 @@ import polars as pl
 from st.corpora.choice import LanguageOptions, chosen
 from st.corpora.rows import Corpus, as_corpus
 from st.corpora.tsv import read_tsv
+from st.data.manifest import SPLITS
 from st.options import option
 from st.text.languages import canonical
 
-_SPLITS = ("train", "dev", "test")
-_TABLES = (*(f"asr_{split}.tsv" for split in _SPLITS), "asr_??.tsv.gz")
+_TABLES = (*(f"asr_{split}.tsv" for split in SPLITS), "asr_??.tsv.gz")
+_COLUMNS = ("raw_text", "normalized_text", "speaker_id", "split")
+_OF_SESSIONS = {
+    "id_": "id",
+    "original_text": "raw_text",
+    "normed_text": "normalized_text",
+    "speaker_id": "speaker_id",
+    "split": "split",
+    "start_time": "start_s",
+    "end_time": "end_s",
+}
+"""Columns of the table of sessions, and what they are here."""
 PATTERNS = tuple(f"{place}{table}" for place in ("", "*/", "transcribed_data/*/") for table in _TABLES)
 
 
@@ -47,48 +58,30 @@ def read_voxpopuli(folder: Path, options: VoxPopuliOptions) -> Corpus:
 
 
 def _read_language(place: Path, root: Path, options: VoxPopuliOptions) -> list[pl.DataFrame]:
-    tables = [path for split in _SPLITS if (path := place / f"asr_{split}.tsv").is_file()]
+    tables = [path for split in SPLITS if (path := place / f"asr_{split}.tsv").is_file()]
     if tables:
         return [_clips(path, root, options) for path in tables]
     return [_sessions(path, root, options) for path in sorted(place.glob("asr_??.tsv.gz"))]
 
 
 def _clips(path: Path, root: Path, options: VoxPopuliOptions) -> pl.DataFrame:
-    table = read_tsv(path, ["id", "raw_text", "normalized_text", "speaker_id", "split"])
+    table = read_tsv(path, ["id", *_COLUMNS])
     place = path.parent.relative_to(root).as_posix()
     audio = pl.format("{}/{}/{}.ogg", pl.lit(place), pl.col("id").str.head(4), "id")
-    return _frame(table, "id", "raw_text", "normalized_text", audio, options)
+    return table.select("id", "split", audio=audio, **_texts(options))
 
 
 def _sessions(path: Path, root: Path, options: VoxPopuliOptions) -> pl.DataFrame:
-    columns = ["session_id", "id_", "original_text", "normed_text", "speaker_id", "split", "start_time", "end_time"]
-    table = read_tsv(path, columns, separator="|")
+    table = read_tsv(path, ["session_id", *_OF_SESSIONS], separator="|").rename(_OF_SESSIONS)
     above = next((parent for parent in path.parents if (parent / "raw_audios").is_dir()), root)
     place = (above / "raw_audios" / "original").relative_to(root).as_posix()
     session = pl.col("session_id")
     audio = pl.format("{}/{}/{}_original.ogg", pl.lit(place), session.str.head(4), session)
-    table = table.with_columns(id_=pl.format("{}-{}", session, "id_"))
-    return _frame(table, "id_", "original_text", "normed_text", audio, options, start="start_time", end="end_time")
+    name = pl.format("{}-{}", session, "id")
+    return table.select("split", "start_s", "end_s", id=name, audio=audio, **_texts(options))
 
 
-def _frame(
-    table: pl.DataFrame,
-    name: str,
-    raw: str,
-    plain: str,
-    audio: pl.Expr,
-    options: VoxPopuliOptions,
-    *,
-    start: str | None = None,
-    end: str | None = None,
-) -> pl.DataFrame:
-    written = pl.when(pl.col(raw).str.strip_chars() != "").then(raw).otherwise(plain)
-    return table.select(
-        id=name,
-        audio=audio,
-        start_s=start or pl.lit(None, pl.String),
-        end_s=end or pl.lit(None, pl.String),
-        split="split",
-        speaker="speaker_id",
-        transcript=plain if options.plain else written,
-    )
+def _texts(options: VoxPopuliOptions) -> dict[str, pl.Expr]:
+    plain, written = pl.col("normalized_text"), pl.col("raw_text")
+    chosen_text = plain if options.plain else pl.when(written.str.strip_chars() != "").then(written).otherwise(plain)
+    return {"speaker": pl.col("speaker_id"), "transcript": chosen_text}

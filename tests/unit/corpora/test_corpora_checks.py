@@ -57,7 +57,7 @@ def test_a_row_that_cannot_be_used_goes(tmp_path: Path, row: Row, reason: str) -
     ("row", "reasons"),
     [
         (Row("a.wav", "b", 0.5, 2.0, "train", "s1", "fr", "x"), {"overlap": (1, "b")}),
-        (Row("a.wav", "b", None, None, "train", "s1", "fr", "x"), {"overlap": (1, "a")}),
+        (Row("a.wav", "b", None, None, "train", "s1", "fr", "x"), {"overlap": (1, "b")}),
         (Row("b.wav", "b", None, None, "train", "s1", "fr"), {"no_text": (1, "b")}),
         (Row("b.wav", "b", None, None, "train", "s1", None, "x"), {"no_language": (1, "b")}),
         (Row("b.wav", "b", None, None, "train", "s1", "qx", "x"), {"unknown_language": (1, "qx")}),
