@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from corpora_layouts import Row, lhotse_recording, lines, put
+from corpora_layouts import lhotse_recording
+from corpora_planted import Row, lines, put
 
 
 def as_tsv(root: Path, rows: Sequence[Row]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from corpora_layouts import Row, planted_frame, put
+from corpora_planted import Row, planted_frame, put
 from hypothesis import given
 from hypothesis import strategies as some
 

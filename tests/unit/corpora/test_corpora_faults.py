@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from corpora_layouts import LAYOUTS, fleurs, lhotse, lhotse_recording, mls, mustc, put, voxpopuli
+from corpora_layouts import LAYOUTS, fleurs, lhotse, lhotse_recording, mls, mustc, voxpopuli
+from corpora_planted import put
 
 from st.corpora.fleurs import fleurs_code
 from st.corpora.mls import CODES

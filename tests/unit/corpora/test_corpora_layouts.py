@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from corpora_layouts import LAYOUTS, planted_frame
+from corpora_layouts import LAYOUTS
+from corpora_planted import planted_frame
 from polars.testing import assert_frame_equal
 
 from st.corpora.rows import SCHEMA, Corpus

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from corpora_layouts import Row, mustc, planted_frame, put
+from corpora_layouts import mustc
+from corpora_planted import Row, planted_frame, put
 from corpora_tables import as_csv, as_jsonl, as_lhotse, as_parquet, as_tsv
 from polars.testing import assert_frame_equal
 
