@@ -70,7 +70,7 @@ def measure(table: Path) -> dict[str, float]:
     """Return the seconds of each step, those of all CPUs together, and the peak of this process's memory in GB."""
     source = SOURCES["tables"]
     seconds, start = {}, time.perf_counter()
-    rows = read_corpus(table, source, source.options(source="fr")).rows
+    rows = read_corpus(table, source, source.options(language="fr")).rows
     seconds["read"], start = time.perf_counter() - start, time.perf_counter()
     rows = check(rows).rows
     seconds["check"], start = time.perf_counter() - start, time.perf_counter()

@@ -26,7 +26,7 @@ _COLUMNS = {"text": "transcript", "utt2spk": "speaker", "utt2lang": "src_lang"}
 class KaldiOptions:
     """What the files do not say."""
 
-    source: str = option("", "code of the spoken language where there is no utt2lang")
+    language: str = option("", "code of the spoken language where there is no utt2lang")
     audio_root: str = option("", "folder from which wav.scp names recordings, if not that of wav.scp")
 
 
@@ -49,14 +49,14 @@ def _read_folder(place: Path, root: Path, options: KaldiOptions, skipped: Counte
     rows = recordings.with_columns(start_s=pl.lit(None, pl.String), end_s=pl.lit(None, pl.String))
     if (place / "segments").is_file():
         rows = _segments(place / "segments", recordings, skipped)
-    for path, column in _texts(place, options.source).items():
+    for path, column in _texts(place, options.language).items():
         texts = read_keyed(path, column)
         unheard = len(texts.join(rows, on="key", how="anti"))
         if unheard:
             skipped[f"utterances of {path.name} without a recording"] += unheard
         rows = rows.join(texts, on="key", how="left", maintain_order="left")
     if "src_lang" not in rows.columns:
-        rows = rows.with_columns(src_lang=pl.lit(options.source or None))
+        rows = rows.with_columns(src_lang=pl.lit(options.language or None))
     folder = "." if options.audio_root else place.relative_to(root).as_posix()
     audio = below(folder, pl.col("audio"))
     return rows.rename({"key": "id"}).with_columns(audio=audio, split=pl.lit(split_in(place.name)))

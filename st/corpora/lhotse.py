@@ -29,7 +29,7 @@ _ROUNDING_S = 0.001
 class LhotseOptions:
     """What the manifests do not say."""
 
-    source: str = option("", "code of the spoken language, where supervisions have none or its name in words")
+    language: str = option("", "code of the spoken language, where supervisions have none or its name in words")
     audio_root: str = option("", "folder from which recordings are named, if not that of the manifests")
 
 
@@ -115,7 +115,7 @@ def _row(found: dict[str, Any], recording: _Recording, options: LhotseOptions) -
         "start_s": None if whole else start,
         "end_s": None if whole else end,
         "speaker": _text(found.get("speaker")),
-        "src_lang": options.source or _code(_text(found.get("language")) or ""),
+        "src_lang": options.language or _code(_text(found.get("language")) or ""),
         "transcript": _text(found.get("text")),
         **{TRANSLATION + code: _text(text) for code, text in translations.items()},
     }

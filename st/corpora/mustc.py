@@ -29,7 +29,7 @@ _COLUMNS = ("wav", "offset", "duration", "speaker_id")
 class MustCOptions:
     """What the folders do not say."""
 
-    source: str = option("", "ending of the transcripts, where no folder such as en-de tells the spoken language")
+    language: str = option("", "ending of the transcripts, where no folder such as en-de tells the spoken language")
     test: str = option("tst-COMMON", "the set that is the test, where there are several such as tst-COMMON and tst-HE")
 
 
@@ -74,7 +74,7 @@ def _segments(path: Path) -> pl.DataFrame:
 def _source(path: Path, options: MustCOptions) -> str:
     """Return the ending of the transcripts."""
     pairs = (re.fullmatch(r"([a-z]{2,3})-[a-z]{2,3}", parent.name) for parent in path.parents)
-    return options.source or next((pair[1] for pair in pairs if pair), "")
+    return options.language or next((pair[1] for pair in pairs if pair), "")
 
 
 def _texts(path: Path, source: str, count: int) -> list[pl.Series]:
@@ -82,7 +82,7 @@ def _texts(path: Path, source: str, count: int) -> list[pl.Series]:
     codes = sorted(code for text in path.parent.glob(f"{path.stem}.*") if is_code(code := text.suffix[1:]))
     codes = [code for code in codes if (path.parent / f"{path.stem}.{code}").is_file()]
     if codes and source not in codes:
-        raise ManifestError(f"{path}: which of {' '.join(codes)} is spoken? Name it by `source`")
+        raise ManifestError(f"{path}: which of {' '.join(codes)} is spoken? Name it by `language`")
     return [
         read_parallel(path.with_suffix(f".{code}"), count, path).alias(
             "transcript" if code == source else TRANSLATION + code

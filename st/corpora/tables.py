@@ -53,7 +53,7 @@ class TableOptions:
     tgt_lang: str = option("", "column of the language of the translation")
     transcript: str = option("", "column of what is said")
     translation: str = option("", "column of the translation, or several by comma; translation_<code> needs no naming")
-    source: str = option("", "code of the spoken language where no column has it")
+    language: str = option("", "code of the spoken language where no column has it")
     target: str = option("", "code of the language of the translation where no column has it; as many as translations")
     audio_root: str = option("", "folder from which recordings are named, if not that of the table")
     separator: str = option("", "character between the columns, instead of a tab in .tsv and a comma in .csv")
@@ -100,7 +100,7 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
             f"{path}: no column of audio ({usual}); found the columns {' '.join(table.columns)[:200]}; name it by `audio`"
         )
     known = {role: pl.col(name) for role, name in columns.items() if name is not None}
-    source, several = pl.lit(options.source or None), _several(path, table, options)
+    source, several = pl.lit(options.language or None), _several(path, table, options)
     folder = "." if options.audio_root else path.parent.relative_to(root).as_posix()
     frame = table.select(
         audio=below(folder, known["audio"].cast(pl.String)),

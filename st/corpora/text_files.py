@@ -22,7 +22,7 @@ _MAX_TEXT_BYTES = 1 << 20
 class TextFileOptions:
     """What the files do not say."""
 
-    source: str = option("", "code of the spoken language; a.<code>.txt is the transcript, too")
+    language: str = option("", "code of the spoken language; a.<code>.txt is the transcript, too")
     speakers: bool = option(False, "the folder of a recording is its speaker")
 
 
@@ -50,13 +50,13 @@ def _rows(folder: Path, options: TextFileOptions) -> Iterator[tuple[dict[str, st
     for path in files:
         if path.suffix.lower() in AUDIO:
             name = path.relative_to(folder)
-            names = {"": "transcript", options.source: "transcript"}
+            names = {"": "transcript", options.language: "transcript"}
             files_of_texts = texts.get(path.with_suffix(""), {})
             found = {names.get(kind, TRANSLATION + kind): _text(text) for kind, text in files_of_texts.items()}
             row = {
                 "audio": name.as_posix(),
                 "split": split_in(name.parent.as_posix()),
-                "src_lang": options.source or None,
+                "src_lang": options.language or None,
                 "speaker": name.parent.as_posix() if options.speakers else None,
             }
             yield {**row, **found}, found

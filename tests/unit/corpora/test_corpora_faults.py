@@ -230,7 +230,7 @@ def test_a_tag_of_yaml_makes_no_object(tmp_path: Path) -> None:
 
 def test_iwslt_asks_which_language_is_spoken(tmp_path: Path) -> None:
     LAYOUTS["iwslt"][1](tmp_path)
-    with pytest.raises(ManifestError, match=r"which of que spa is spoken\? Name it by `source`"):
+    with pytest.raises(ManifestError, match=r"which of que spa is spoken\? Name it by `language`"):
         read(tmp_path, "mustc")
 
 
@@ -317,7 +317,7 @@ def test_supervisions_without_their_recordings_are_an_error(tmp_path: Path) -> N
 
 def test_text_files_that_are_wrong_are_refused(tmp_path: Path) -> None:
     LAYOUTS["textfiles"][1](tmp_path)
-    found = read(tmp_path, "textfiles", source="fr", speakers=True)
+    found = read(tmp_path, "textfiles", language="fr", speakers=True)
     assert found.rows["speaker"].to_list() == ["test", "train", "train"]
     (tmp_path / "test/b.txt").write_bytes(b"\xe9")
     with pytest.raises(ManifestError, match=r"b\.txt: byte 0xe9 is not UTF-8"):

@@ -52,7 +52,7 @@ def table(tmp_path: Path, text: str, name: str = "corpus.tsv", **options: str) -
 def test_columns_are_mapped_by_options(tmp_path: Path) -> None:
     text = "file\tsaid\tgerman\tfrench\twho\na.wav\tone\teins\tun\tme\n"
     found = table(
-        tmp_path, text, transcript="said", translation="german,french", target="de,fr", speaker="who", source="en"
+        tmp_path, text, transcript="said", translation="german,french", target="de,fr", speaker="who", language="en"
     )
     row = Row("a.wav", speaker="me", src_lang="en", transcript="one", translations={"de": "eins", "fr": "un"})
     assert_frame_equal(found, planted_frame(tmp_path, [row]).cast(dict(found.schema)), check_column_order=False)
