@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.choice import LanguageOptions, chosen
-from st.corpora.rows import TRANSLATION, Corpus, as_corpus
+from st.corpora.rows import TRANSLATION, Corpus, as_corpus, code_of
 from st.corpora.tsv import read_tsv
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
@@ -37,7 +37,7 @@ def read_common_voice(folder: Path, options: LanguageOptions) -> Corpus:
     """
     frames = []
     for place in _languages(folder):
-        code = canonical(place.resolve().name)
+        code = code_of(place.resolve().name, place)
         tables = [path for split in SPLITS if (path := place / f"{split}.tsv").is_file()]
         if not tables:
             raise ManifestError(

@@ -14,10 +14,9 @@ import polars as pl
 
 from st.corpora.choice import LanguageOptions, chosen
 from st.corpora.lines import read_fields, read_parallel
-from st.corpora.rows import TRANSLATION, Corpus, as_corpus
+from st.corpora.rows import TRANSLATION, Corpus, as_corpus, code_of
 from st.data.manifest import SPLITS
 from st.options import option
-from st.text.languages import canonical
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +37,7 @@ def read_europarl(folder: Path, options: EuroparlOptions) -> Corpus:
     frames, skipped = [], Counter[str]()
     for path in sorted(path for place in spoken for path in place.glob("*/*/segments.lst")):
         source, target, split = path.parents[2].resolve().name, path.parents[1].name, path.parent.name
-        if not (chosen(canonical(source), options.languages) and chosen(canonical(target), options.targets)):
+        if not (chosen(code_of(source, path), options.languages) and chosen(code_of(target, path), options.targets)):
             continue
         frame = _segments(path, source, target, folder)
         if split in SPLITS or (split == "train-noisy" and options.noisy):

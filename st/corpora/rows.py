@@ -106,7 +106,7 @@ def as_corpus(
 
 def _cleaned(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
     """Return the columns of the contract: absent ones null, texts without breaks, times as numbers, codes as we write them."""
-    codes = {code: _canonical(code, root) for code in translation_codes(frame)}
+    codes = {code: code_of(code, root) for code in translation_codes(frame)}
     if len({*codes.values()}) != len(codes):
         raise ManifestError(f"{root}: two columns have translations into one language: {' '.join(codes)}")
     frame = frame.rename({TRANSLATION + code: TRANSLATION + known for code, known in codes.items()})
@@ -119,7 +119,7 @@ def _cleaned(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
     times = {name: _seconds(texts[name], root) for name in ("start_s", "end_s")}
     names = {
         "split": {name: _split(name, root) for name in _values(texts["split"])},
-        "src_lang": {code: _canonical(code, root) for code in _values(texts["src_lang"])},
+        "src_lang": {code: code_of(code, root) for code in _values(texts["src_lang"])},
     }
     return texts.with_columns(**times).with_columns(pl.col(name).replace(known) for name, known in names.items())
 
@@ -128,11 +128,16 @@ def _values(column: pl.Series) -> list[str]:
     return column.drop_nulls().unique().sort().to_list()
 
 
-def _canonical(code: str, root: Path) -> str:
+def code_of(name: str, place: Path) -> str:
+    """Return the code of a language that a corpus calls ``name``.
+
+    Raises:
+        ManifestError: If that is no code; the message begins with ``place``.
+    """
     try:
-        return canonical(code)
+        return canonical(name)
     except UsageError as exc:
-        raise ManifestError(f"{root}: {exc}") from None
+        raise ManifestError(f"{place}: {exc}") from None
 
 
 def _split(name: str, root: Path) -> str:

@@ -37,12 +37,16 @@ class Source:
         return any(all(any(True for _ in folder.glob(sign)) for sign in signs) for signs in self.signs)
 
 
+_SHARDS = ("*-of-*", "*/*-of-*", "*/[0-9][0-9][0-9][0-9]", "*/*/[0-9][0-9][0-9][0-9]")
+"""Names of Parquet files: ``data/train-00000-of-00007``, and ``default/train/0000`` as the hub converts data sets."""
+
+
 def _read_audio_folder(folder: Path, options: tables.TableOptions) -> Corpus:
     return tables.read_tables(folder, options, ("metadata", "*/metadata"), by_folder=True)
 
 
 def _read_parquet_shards(folder: Path, options: tables.TableOptions) -> Corpus:
-    return tables.read_tables(folder, options, ("*-of-*", "*/*-of-*"))
+    return tables.read_tables(folder, options, _SHARDS)
 
 
 SOURCES: dict[str, Source] = {
@@ -122,7 +126,7 @@ SOURCES: dict[str, Source] = {
             "parquet",
             tables.TableOptions,
             _read_parquet_shards,
-            (("*-of-*.parquet",), ("*/*-of-*.parquet",)),
+            tuple((f"{pattern}.parquet",) for pattern in _SHARDS),
             "Hugging Face's Parquet files with a column of audio: data/train-00000-of-00007.parquet",
         ),
         Source(

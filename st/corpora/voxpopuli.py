@@ -12,11 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.choice import LanguageOptions, chosen
-from st.corpora.rows import Corpus, as_corpus
+from st.corpora.rows import Corpus, as_corpus, code_of
 from st.corpora.tsv import read_tsv
 from st.data.manifest import SPLITS
 from st.options import option
-from st.text.languages import canonical
 
 _TABLES = (*(f"asr_{split}.tsv" for split in SPLITS), "asr_??.tsv.gz")
 _COLUMNS = ("raw_text", "normalized_text", "speaker_id", "split")
@@ -51,7 +50,7 @@ def read_voxpopuli(folder: Path, options: VoxPopuliOptions) -> Corpus:
     places = sorted({path.parent for pattern in PATTERNS for path in folder.glob(pattern)})
     frames = []
     for place in places:
-        code = canonical(place.resolve().name)
+        code = code_of(place.resolve().name, place)
         if chosen(code, options.languages):
             frames += [frame.with_columns(src_lang=pl.lit(code)) for frame in _read_language(place, folder, options)]
     return as_corpus([pl.concat(frames)] if frames else [], folder)

@@ -337,6 +337,25 @@ def test_audiofolder_in_folders_of_splits(tmp_path: Path) -> None:
     ]
 
 
+def test_parquet_files_as_the_hub_converts_them(tmp_path: Path) -> None:
+    LAYOUTS["parquet"][1](tmp_path)
+    (tmp_path / "default/test").mkdir(parents=True)
+    (tmp_path / "data/validation-00000-of-00002.parquet").rename(tmp_path / "default/test/0000.parquet")
+    (tmp_path / "data/validation-00001-of-00002.parquet").unlink()
+    assert recognise(tmp_path).name == "parquet"
+    found = read(tmp_path, "parquet").rows
+    assert found.select("id", "split").row(1) == ("default/test/0000.parquet#1", "test")
+
+
+@pytest.mark.parametrize(("layout", "old", "new"), [("voxpopuli", "en", "english"), ("europarl", "fr", "french")])
+def test_a_folder_whose_name_is_no_language_is_named(tmp_path: Path, layout: str, old: str, new: str) -> None:
+    LAYOUTS[layout][1](tmp_path)
+    place = tmp_path / "transcribed_data" if layout == "voxpopuli" else tmp_path
+    (place / old).rename(place / new)
+    with pytest.raises(ManifestError, match=rf"{new}.*: no language '{new}'"):
+        read(tmp_path, layout)
+
+
 def test_every_source_has_options_with_help_and_a_line_of_its_own() -> None:
     for source in SOURCES.values():
         assert options(source.options)
