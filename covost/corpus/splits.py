@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from covost.corpus.endings import other_endings
 from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
+from st.corpora.endings import other_endings
 from st.errors import ManifestError
 from st.preparation.archives.release_names import find_releases, is_unpacked
 from st.preparation.archives.releases import (

@@ -6,7 +6,9 @@ can refer to one list a billion times. None of that has a place here.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from st.errors import StError
 MAX_JSON_BYTES = 16 << 20
 MAX_VOCABULARY_BYTES = 64 << 20
 _MAX_YAML_BYTES = 32 << 10
+MAX_YAML_ROWS_BYTES = 256 << 20
 _MAX_ALIASES = 16
 """So many cannot make a list of more than some hundred items."""
 
@@ -88,3 +91,30 @@ class _PlainLoader(yaml.SafeLoader):
         value = super().construct_scalar(node)
         value.encode("utf-8")
         return value
+
+
+def read_yaml_rows(path: Path, error: type[StError], *, expected: str) -> Iterator[dict[str, str]]:
+    """Yield the entries of a long YAML list of flat mappings, such as the segments of talks, all values as text.
+
+    The document is never built: neither aliases nor tags can make it larger than the file.
+
+    Raises:
+        StError: ``error``, if it is anything else, or has more than :data:`MAX_YAML_ROWS_BYTES`.
+        OSError: If it cannot be read.
+    """
+    content = read_bounded(path, error, expected=expected, most=MAX_YAML_ROWS_BYTES)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with parsing(path, error, expected=expected, advice="mend it", also=(yaml.YAMLError,)):
+        events = yaml.parse(content.decode("utf-8-sig"), Loader=loader)
+        kinds = [type(event) for event in itertools.islice(events, 3)]
+        if kinds != [yaml.StreamStartEvent, yaml.DocumentStartEvent, yaml.SequenceStartEvent]:
+            raise ValueError("it is no list")
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                return
+            inner = list(itertools.takewhile(lambda item: not isinstance(item, yaml.MappingEndEvent), events))
+            values = [item.value for item in inner if isinstance(item, yaml.ScalarEvent)]
+            if not isinstance(event, yaml.MappingStartEvent) or len(values) < len(inner):
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise ValueError(f"line {line} is no mapping of plain values")
+            yield dict(zip(values[::2], values[1::2], strict=True))

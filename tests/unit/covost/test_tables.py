@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from covost.corpus import tables
 from covost.corpus.tables import read_table
+from st.corpora import tsv
 from st.errors import ManifestError
 
 
@@ -36,7 +36,7 @@ def test_p13_ragged_row_names_file_and_line(tmp_path: Path, bad: str) -> None:
 
 
 def test_p13_the_line_is_right_in_a_later_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_CHUNK_BYTES", 50)
+    monkeypatch.setattr(tsv, "_CHUNK_BYTES", 50)
     good = "".join(f"x{n}\ty{n}\n" for n in range(100))
     assert len(read_table(table(tmp_path, f"a\tb\n{good}"), ["a"])) == 100
     with pytest.raises(ManifestError, match=r":102: found 3 columns"):

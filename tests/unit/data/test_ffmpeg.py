@@ -222,7 +222,7 @@ def test_t03_without_the_extra_the_format_is_named(
     assert caught.value.reason == "unreadable"
     # What cannot be decoded for want of a package is looked at again by the next run.
     clip = decode_clip(str(tmp_path), path.name)
-    assert (clip.status, clip.source_bytes) == ("unreadable", 0)
+    assert (clip.record.status, clip.record.source_bytes) == ("unreadable", 0)
 
 
 def mp3(mode: str) -> bytes:
@@ -266,7 +266,7 @@ def test_t03_without_the_extra_odd_mp3s_are_named_and_rubbish_is_none() -> None:
 def test_preparing_takes_m4a(tmp_path: Path) -> None:
     (tmp_path / "a.m4a").write_bytes(file_of("m4a"))
     clip = decode_clip(str(tmp_path), "a.m4a")
-    assert (clip.status, clip.flags) == ("ok", "")
-    assert clip.n_frames == len(read_audio(tmp_path / "a.m4a"))
+    assert (clip.record.status, clip.record.flags) == ("ok", "")
+    assert clip.record.n_frames == len(read_audio(tmp_path / "a.m4a"))
     samples = read_audio(clip.payload)
     assert np.abs(samples - read_audio(tmp_path / "a.m4a")).max() <= 1 / 32768
