@@ -26,10 +26,14 @@ def describe(task: Any, sample: dict[str, Any]) -> str:
     return ", ".join(names[:MAX_LISTED]) + more
 
 
+def zeros_like_log(log: dict[str, Any]) -> dict[str, Any]:
+    """Return zeros in the form of a batch's log."""
+    return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}
+
+
 def without_numbers(log: dict[str, Any]) -> dict[str, Any]:
     """Return the log of a batch with zeros for what it counted, and the batch itself counted under ``nonfinite``."""
-    zeros = {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}
-    return zeros | {"nonfinite": 1}
+    return zeros_like_log(log) | {"nonfinite": 1}
 
 
 def check_loss(loss: torch.Tensor, task: Any, sample: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from st.fairseq_plugin.generator import FairseqGenerator
 from st.fairseq_plugin.iterator import IGNORED, EpochIterator
 from st.fairseq_plugin.learning import refuse_nothing_to_learn
 from st.fairseq_plugin.model_options import rename_former_options
+from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.table import install
@@ -315,7 +316,7 @@ class SpeechTranslationTask(FairseqTask):
         with self._precision(sample):
             loss, sample_size, log = criterion(model, sample)
         if ignore_grad or IGNORED in sample:
-            loss, sample_size, log = loss * 0, 0, _without_weight(log)
+            loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
         refuse_nothing_to_learn(loss, model, criterion)
         optimizer.backward(loss)
         model.note_gradients()
@@ -340,7 +341,7 @@ class SpeechTranslationTask(FairseqTask):
                 texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
                 log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
         if IGNORED in sample:
-            loss, sample_size, log = loss * 0, 0, _without_weight(log)
+            loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
         return loss, sample_size, log
 
     @clear_errors
@@ -358,8 +359,3 @@ class SpeechTranslationTask(FairseqTask):
             return []
         with torch.no_grad(), self._precision(sample):
             return generator.generate(models, sample, prefix_tokens)
-
-
-def _without_weight(log: dict[str, Any]) -> dict[str, Any]:
-    """Return zeros in the form of a batch's log."""
-    return {key: torch.zeros_like(value) if torch.is_tensor(value) else 0 for key, value in log.items()}

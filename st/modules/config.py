@@ -199,7 +199,7 @@ class ModelConfig:
                 isinstance(name, str) and bool(_HEAD_NAME.fullmatch(name)) and name not in _TAKEN_NAMES,
                 f"a head is named {shown(name)}; expected small letters, digits and _, and none of {_TAKEN_NAMES}",
             )
-            setting = "--ctc-layer" if name == CTC else f"heads: {name}: layer"
+            setting = "`ctc_layer`" if name == CTC else f"heads: {name}: layer"
             _require(
                 0 <= head.layer <= self.encoder.num_layers,
                 f"{setting} is {head.layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output",

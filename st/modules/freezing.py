@@ -58,12 +58,12 @@ def frozen_names(names: Iterable[str], rules: str) -> set[str]:
             found = _matching(names, single)
             if not found:
                 raise ConfigError(
-                    f"--freeze: {single!r} matches no parameter of this model; sets: {', '.join((*ALIASES, *SETS))}; "
+                    f"`freeze`: {single!r} matches no parameter of this model; sets: {', '.join((*ALIASES, *SETS))}; "
                     f"names look like {names[0]} (all of them: st inspect CHECKPOINT --names)"
                 )
             frozen |= found
     if len(frozen) == len(names):
-        raise ConfigError(f"--freeze {rules} leaves no parameter to learn")
+        raise ConfigError(f"`freeze` {rules} leaves no parameter to learn")
     return frozen
 
 
@@ -71,5 +71,5 @@ def _matching(names: list[str], rule: str) -> set[str]:
     try:
         pattern = re.compile(SETS.get(rule, rule))
     except re.error as exc:
-        raise ConfigError(f"--freeze: {rule!r} is not a regular expression: {exc}") from None
+        raise ConfigError(f"`freeze`: {rule!r} is not a regular expression: {exc}") from None
     return {name for name in names if pattern.search(name)}

@@ -170,7 +170,7 @@ def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
         ("model__encoder", "nowhere.pt", r"nowhere\.pt"),
         ("model__encoder", "???", r"the config leaves open model\.encoder; add model\.encoder=…"),
         ("task__data", "nowhere", "nowhere"),
-        ("model__freeze", "fc9", "--freeze: 'fc9' matches no parameter"),
+        ("model__freeze", "fc9", "`freeze`: 'fc9' matches no parameter"),
         ("optimizer__lr_scale", "head=2", "--lr-scale: 'head=2'"),
         ("model__cache_encoder_states", True, "--cache-encoder-states needs --freeze-encoder"),
         ("criterion__rdrop_alpha", -1, r"--rdrop-alpha is -1\.0"),

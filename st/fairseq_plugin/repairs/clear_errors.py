@@ -20,7 +20,7 @@ FLAGS = {
         for config in (AugmentationConfig, SamplingOptions)
         for field in dataclasses.fields(config)
     },
-    "sampling_alpha": "sampling_alpha",
+    **{name: name for name in ("sampling_alpha", "freeze", "ctc_layer")},
     "length_penalty": "lenpen",
     "no_repeat_ngram": "no_repeat_ngram_size",
     "unk_penalty": "unkpen",

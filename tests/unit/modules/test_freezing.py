@@ -95,16 +95,16 @@ def test_commas_inside_brackets_belong_to_the_expression():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ("fc3", "--freeze: 'fc3' matches no parameter"),
-        ("(", "--freeze: '\\(' is not a regular expression"),
+        ("fc3", "`freeze`: 'fc3' matches no parameter"),
+        ("(", "`freeze`: '\\(' is not a regular expression"),
         ("encoder,adaptor,decoder,ctc", "leaves no parameter to learn"),
     ],
 )
-def test_t23_a_bad_freeze_names_the_flag(names, rules, message):
+def test_t23_a_bad_freeze_names_the_option(names, rules, message):
     with pytest.raises(ConfigError, match=message):
         frozen_names(names, rules)
 
 
-def test_t23_a_layer_that_the_encoder_lacks_names_the_flag():
-    with pytest.raises(ConfigError, match="--ctc-layer is 5; the encoder has layers 1 to 4"):
+def test_t23_a_layer_that_the_encoder_lacks_names_the_option():
+    with pytest.raises(ConfigError, match="`ctc_layer` is 5; the encoder has layers 1 to 4"):
         ModelConfig(encoder=EncoderConfig(num_layers=4), heads=ctc_heads(7, layer=5))
