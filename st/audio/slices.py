@@ -45,7 +45,7 @@ class SliceReader:
             Exception: As for :class:`st.audio.sound_file.WholeFile`.
         """
         self._source, self._content, self._name = source, content, name
-        self._failure: tuple[float, Exception] = (math.inf, ValueError())
+        self._failure: tuple[int, Exception] | None = None
         """Sample before which a forward pass failed, and how."""
         self._open()
 
@@ -96,9 +96,8 @@ class SliceReader:
             self._guarded(lambda: self.file.seek(start), start)
             self._position = self._read_up_to = start
             return True
-        failed_before, failure = self._failure
-        if stop >= failed_before:
-            raise failure
+        if self._failure is not None and stop >= self._failure[0]:
+            raise self._failure[1]
         if start < self._read_up_to - (0 if self._kept is None else len(self._kept)):
             self.file.close()
             self._open()
@@ -145,7 +144,7 @@ class SliceReader:
             return work()
         except Exception as exc:
             self._is_usable = False
-            if not self.file.is_seekable and stop < self._failure[0]:
+            if not self.file.is_seekable and (self._failure is None or stop < self._failure[0]):
                 self._failure = (stop, exc)
             raise
 

@@ -80,16 +80,17 @@ def _from_zip(path: str, member: str, version: tuple[int, int]) -> bytes:
 @lru_cache(maxsize=4)
 def _parquet_block(path: str, block: int, _: tuple[int, int]) -> tuple[bytes | None, ...]:
     """Return the recordings of some rows of a Parquet file of a given size and time of change."""
-    kinds = pl.read_parquet_schema(path)
+    # As a pattern the name may mean other files.
+    table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     columns = [
         name
-        for name, kind in kinds.items()
+        for name, kind in table.collect_schema().items()
         if isinstance(kind, pl.Struct) and pl.Field("bytes", pl.Binary) in kind.fields
     ]
     if len(columns) != 1:
         found = " ".join(columns) or "none"
         raise ManifestError(f"{path}: columns with the bytes of recordings: {found}; expected one, a struct with bytes")
-    rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).slice(block * _ROWS_AT_ONCE, _ROWS_AT_ONCE)
+    rows = table.slice(block * _ROWS_AT_ONCE, _ROWS_AT_ONCE)
     return tuple(rows.select(pl.col(columns[0]).struct.field("bytes")).collect().to_series())
 
 
