@@ -14,6 +14,7 @@ examples:
   covost sample --out corpus --languages en --targets de --hours 0.5
   python scripts/bench_prepare.py audio corpus/en/clips
   python scripts/bench_prepare.py access corpus/en/clips
+  python scripts/bench_prepare.py slices
   python scripts/bench_prepare.py tables --work /tmp/full     # half an hour for the corpus, then minutes
 
 Results go to stdout, progress to stderr. Run them on a machine that does nothing else.
@@ -47,6 +48,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     audio.add_argument("--targets", type=int, default=15, help="directions that share the audio (default: %(default)s)")
     access.add_argument("--jobs", type=int, default=4, help="processes of the second comparison (default: %(default)s)")
+    slices = commands.add_parser(
+        "slices",
+        help="stores of slices of a two-hour recording",
+        description="Make a store of 1,000 slices of a recording of two hours, and of as many files; WAV, FLAC and MP3.",
+    )
+    slices.add_argument("--rounds", type=int, default=3, help="turns of each side (default: %(default)s)")
+    slices.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     tables = commands.add_parser(
         "tables",
         help="all 36 directions at true size, audio not counted",
@@ -74,6 +82,10 @@ def main() -> int:
             from bench_prepare_audio import run_access
 
             lines = run_access(args.clips, Path(folder), args)
+        elif args.command == "slices":
+            from bench_prepare_audio import run_slices
+
+            lines = run_slices(Path(folder), args)
         else:
             from bench_prepare_tables import run_tables
 

@@ -16,12 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 import soxr
 
 from st.audio.reading import SAMPLE_RATE, encode_flac, read_audio
 from st.preparation.stores.build import StorePlan, build_store
 from st.preparation.stores.decode import ClipDecoder, DecodedClip
+from st.preparation.stores.names import clip_name
 from st.preparation.stores.store import StorePaths, StoreRecord
 from st.workers import start_worker
 
@@ -143,6 +145,44 @@ def _decode_all(paths: Sequence[Path]) -> float:
     for path in paths:
         _decode(path)
     return time.perf_counter() - start
+
+
+SLICED_SECONDS = 7200
+NUM_SLICES = 1000
+_FORMATS = (("wav", "WAV", "PCM_16"), ("flac", "FLAC", "PCM_16"), ("mp3", "MP3", "MPEG_LAYER_III"))
+
+
+def run_slices(work: Path, args: argparse.Namespace) -> list[str]:
+    """Compare stores of the slices of a recording of two hours with those of as many files."""
+    rows = []
+    for ending, container, subtype in _FORMATS:
+        folder = work / "slices" / ending
+        names = _write_talk(folder, ending, container, subtype)
+        with ClipDecoder(args.jobs) as decoder:
+            sides: dict[str, Side] = {
+                side: partial(make_store, decoder, folder, clips, work / "sliced" / side)
+                for side, clips in names.items()
+            }
+            medians = take_turns(sides, args.rounds)
+        rows += [[container, side, f"{t:.2f}", f"{t / medians['files']:.2f}"] for side, t in medians.items()]
+    header = ["recording", "side", "seconds", "of the files"]
+    return [f"{NUM_SLICES} clips of two hours, {args.jobs} processes", "", *table(header, rows)]
+
+
+def _write_talk(folder: Path, ending: str, container: str, subtype: str) -> dict[str, list[str]]:
+    """Write a recording and its slices as files; return the clips of either side."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seconds, rng = SLICED_SECONDS / NUM_SLICES, np.random.default_rng(0)
+    names: dict[str, list[str]] = {"files": [], "slices": []}
+    with soundfile.SoundFile(folder / f"talk.{ending}", "w", SAMPLE_RATE, 1, subtype, format=container) as talk:
+        for number in range(NUM_SLICES):
+            part = rng.uniform(-0.3, 0.3, round(seconds * SAMPLE_RATE)).astype(np.float32)
+            talk.write(part)
+            soundfile.write(folder / f"{number:04}.{ending}", part, SAMPLE_RATE, subtype, format=container)
+            names["files"].append(f"{number:04}.{ending}")
+            begin, end = number * seconds, (number + 1) * seconds
+            names["slices"].append(clip_name(f"talk.{ending}", begin, end))
+    return names
 
 
 def _parts(paths: Sequence[Path]) -> list[str]:

@@ -33,6 +33,9 @@ Handle = int | BinaryIO | io.RawIOBase
 
 _MOST_RECORDINGS = 1000
 """In one file."""
+_SEEKABLE_CONTAINERS = frozenset(("WAV", "WAVEX", "RF64", "W64", "AIFF", "FLAC"))
+_SEEKABLE_CODES = frozenset(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
+"""Formats in which libsndfile finds every sample again."""
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -178,6 +181,32 @@ class WholeFile:
         self._take(open_rest(content, self._name, decoded), self._handle, content)
         self._decoded = decoded
         return True
+
+    @property
+    def frames(self) -> int:
+        """Samples per channel that the header of the recording being read says."""
+        return int(self._file.frames)
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether :meth:`seek` finds every sample: formats that store samples one by one, and a single recording."""
+        file, content = self._file, self._content
+        return (
+            file.format in _SEEKABLE_CONTAINERS
+            and file.subtype in _SEEKABLE_CODES
+            and 0 < file.frames != UNKNOWN_FRAMES
+            and self._num_recordings == 1
+            and (content is None or own_end(content) is None)
+        )
+
+    def seek(self, frame: int) -> None:
+        """Go to a sample of a file that is seekable.
+
+        Raises:
+            soundfile.LibsndfileError: If it is not there, or damaged.
+        """
+        self._file.seek(frame)
+        self._decoded, self.ended = frame, False
 
     def _position(self) -> int:
         """Return how many bytes of the content have been read."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,25 +45,33 @@ _BAD_FILE = 7
 _spare = threading.local()
 
 
+class Frames(Protocol):
+    """Frames as they are in a file: a :class:`st.audio.sound_file.WholeFile`, or a slice of one."""
+
+    samplerate: int
+    channels: int
+    is_plain: bool
+
+    @property
+    def any_scale(self) -> bool: ...  # noqa: D102
+    @property
+    def ended(self) -> bool: ...  # noqa: D102
+    def read(self, frames: int, out: Samples | None = None) -> Samples: ...  # noqa: D102
+    def is_truncated(self) -> bool: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
 class AudioStream:
     """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; see :func:`open_recording`."""
 
     def __init__(
-        self,
-        source: Handle,
-        name: str,
-        content: Content | None = None,
-        *,
-        sample_rate: int = SAMPLE_RATE,
-        max_seconds: float | None = None,
+        self, file: Frames, name: str, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
     ) -> None:
-        """Open a recording.
+        """Take a recording or a slice of one.
 
         Args:
-            source: Where its bytes are.
+            file: It, open; closed in the end.
             name: What messages call it.
-            content: The same bytes, of which only those of headers are looked at; without them it is not found out
-                whether the file is cut off, or its header does not say how long it is.
             sample_rate: Samples per second of the blocks.
             max_seconds: Refuse (reason ``too_long``) what is longer; None is :data:`MAX_SECONDS`.
 
@@ -73,7 +81,7 @@ class AudioStream:
         self._name = name
         self._sample_rate = sample_rate
         self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
-        self._file = WholeFile(source, content, name)
+        self._file = file
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
@@ -169,9 +177,10 @@ def open_recording(source: Handle, name: str, content: Content | None = None, **
     """Lend a recording to be decoded; whatever goes wrong meanwhile is an error of this recording.
 
     Args:
-        source: As for :class:`AudioStream`, with the other arguments.
+        source: Where its bytes are.
         name: What messages call it.
-        content: As for :class:`AudioStream`.
+        content: The same bytes, of which only those of headers are looked at; without them it is not found out
+            whether the file is cut off, or its header does not say how long it is.
         options: Of :class:`AudioStream`.
 
     Raises:
@@ -179,9 +188,19 @@ def open_recording(source: Handle, name: str, content: Content | None = None, **
         OSError: If the file cannot be read.
         MemoryError: If there is not enough.
     """
+    with decoding(name), AudioStream(WholeFile(source, content, name), name, **options) as stream:
+        yield stream
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Make an error of the recording, with reason ``undecodable``, of whatever a decoder raises.
+
+    Raises:
+        AudioError: For everything but errors of the house, of the system and of memory.
+    """
     try:
-        with AudioStream(source, name, content, **options) as stream:
-            yield stream
+        yield
     except (StError, OSError, MemoryError):
         raise
     except Exception as exc:
@@ -247,6 +266,8 @@ class Transcoded:
     """Samples at 16 kHz."""
     truncated: bool
     silent: bool
+    cut_short: bool = False
+    """Of a slice: whether a little of it lies behind the recording's end."""
 
 
 def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Transcoded:
@@ -262,7 +283,22 @@ def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Tran
         AudioError: As for :meth:`AudioStream.blocks`; what is in ``sink`` then is of no use.
         StError: If ``sink`` takes no more.
     """
-    with open_recording(source, name, content) as stream, FlacWriter(sink) as flac:
+    with open_recording(source, name, content) as stream:
+        return write_flac(stream, sink)
+
+
+def write_flac(stream: AudioStream, sink: Handle) -> Transcoded:
+    """Write a stream as FLAC.
+
+    Args:
+        stream: At 16 kHz.
+        sink: As for :func:`transcode`.
+
+    Raises:
+        AudioError: As for :func:`transcode`.
+        StError: As for :func:`transcode`.
+    """
+    with FlacWriter(sink) as flac:
         for block in stream.blocks():
             flac.write(block)
         return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)

@@ -17,8 +17,10 @@ from st.console import progress
 from st.errors import AudioError, ManifestError
 from st.files import named_errors
 from st.preparation.archives.releases import is_catalogue, read_catalogue
-from st.preparation.stores.clips import read_clip
+from st.preparation.stores.clips import crc32_of, open_clip, path_of
 from st.preparation.stores.decode import UNREADABLE, Decoder
+from st.preparation.stores.members import is_readable, refusal
+from st.preparation.stores.names import parse, split_member
 from st.preparation.stores.store import (
     StorePaths,
     StoreRecord,
@@ -65,10 +67,11 @@ def build_store(
         One record per clip of the plan, in its order.
 
     Raises:
-        ManifestError: If the index of an earlier run is malformed.
+        ManifestError: If the index of an earlier run is malformed, or a clip is in an archive that is not read.
         OSError: If the disk is full; the run can be resumed.
     """
     paths = plan.paths
+    _require_readable(plan.clips)
     _complete_renaming(paths)
     finished = read_records(paths.index) if paths.zip.is_file() else []
     fresh = unchanged_records(finished, plan.clips_folder, paths.index)
@@ -93,6 +96,13 @@ def build_store(
         writer.finish()
     logger.info("%s: %d clips, %d of them new", paths.zip, len(plan.clips), num_decoded)
     return writer.records
+
+
+def _require_readable(clips: Sequence[str]) -> None:
+    members = filter(None, (split_member(parse(clip).audio) for clip in clips))
+    refused = next((container for container, _ in members if not is_readable(container)), None)
+    if refused is not None:
+        raise ManifestError(refusal(refused))
 
 
 def _fill(
@@ -187,22 +197,41 @@ def unchanged_records(records: Sequence[StoreRecord], folder: Path, written: Pat
     if is_catalogue(folder):
         return _unchanged_clips(records, folder)
     written_ns = written.stat().st_mtime_ns
-    fresh, prefix = {}, f"{folder}/"
+    fresh: dict[str, StoreRecord] = {}
+    last: tuple[str, int, int, bool] | None = None
+    same = False
     for record in records:
-        path = prefix + record.clip  # A million times: pathlib takes longer than the system does.
-        try:
-            stat = os.stat(path)  # noqa: PTH116
-            same = stat.st_size == record.source_bytes and (
-                max(stat.st_mtime_ns, stat.st_ctime_ns) < written_ns
-                or zlib.crc32(Path(path).read_bytes()) == record.source_crc32
-            )
-        except OSError:
-            same = record.status == UNREADABLE
-        else:
-            same = same or (record.status == UNREADABLE and not _can_be_read(folder, record.clip))
+        audio = parse(record.clip).audio
+        found = (audio, record.source_bytes, record.source_crc32, record.status == UNREADABLE)
+        if found != last:  # Of the slices of a recording one is looked at.
+            last, same = found, _is_unchanged(folder, audio, record, written_ns)
         if same:
             fresh[record.clip] = record
     return fresh
+
+
+def _is_unchanged(folder: Path, audio: str, record: StoreRecord, written_ns: int) -> bool:
+    """Return whether the recording of a clip is as it was; see :func:`unchanged_records`."""
+    container, member = split_member(audio) or (audio, "")
+    unreadable = record.status == UNREADABLE
+    try:
+        stat = os.stat(path_of(folder, container))  # noqa: PTH116
+        is_older = max(stat.st_mtime_ns, stat.st_ctime_ns) < written_ns
+        # The size of a member is not that of its container.
+        has_size = not unreadable if member else stat.st_size == record.source_bytes
+        if has_size and (is_older or _has_content(folder, audio, record)):
+            return True
+    except OSError:
+        return unreadable
+    return unreadable and not _can_be_read(folder, audio)
+
+
+def _has_content(folder: Path, audio: str, record: StoreRecord) -> bool:
+    try:
+        with open_clip(folder, audio) as source:
+            return len(source) == record.source_bytes and crc32_of(source) == record.source_crc32
+    except AudioError:
+        return False
 
 
 def _unchanged_clips(records: Sequence[StoreRecord], catalogue: Path) -> dict[str, StoreRecord]:
@@ -217,9 +246,10 @@ def _unchanged_clips(records: Sequence[StoreRecord], catalogue: Path) -> dict[st
     }
 
 
-def _can_be_read(folder: Path, clip: str) -> bool:
+def _can_be_read(folder: Path, audio: str) -> bool:
     try:
-        read_clip(folder, clip)
-    except OSError:
+        with open_clip(folder, audio) as source:
+            crc32_of(source)
+    except (AudioError, OSError):
         return False
     return True

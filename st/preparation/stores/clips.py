@@ -1,4 +1,4 @@
-"""Where recordings are read from: a folder of files, or the spool of clips taken out of an archive.
+"""Where recordings are read from: a folder of files and containers, or the spool of clips taken out of an archive.
 
 A clip in a spool is named with its place there: clip, offset, bytes and CRC-32, with tabs between. No name has a tab.
 """
@@ -9,7 +9,11 @@ import errno
 import zlib
 from pathlib import Path
 
-from st.audio.content_file import ContentFile, FileContent
+from st.audio.content_file import Content, ContentFile, FileContent
+from st.preparation.stores.members import read_member
+from st.preparation.stores.names import split_member
+
+_READ_AT_ONCE = 1 << 20
 
 
 def place_in_spool(clip: str, offset: int, num_bytes: int, crc32: int) -> str:
@@ -43,26 +47,51 @@ class ClipFile(FileContent):
         return self._handle.fileno() if self._whole else ContentFile(self)
 
 
-def open_clip(folder: str | Path, clip: str) -> ClipFile:
-    """Open a clip as it was recorded.
+class MemberClip(bytes):
+    """A recording out of a container, in memory. Use as a context."""
+
+    def __enter__(self) -> MemberClip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def handle(self) -> ContentFile:
+        """What a decoder reads the clip from."""
+        return ContentFile(self)
+
+
+def open_clip(folder: str | Path, clip: str) -> ClipFile | MemberClip:
+    """Open a recording as it was made.
 
     Args:
         folder: A folder of clips, or a spool.
-        clip: Name of the clip, or its place in the spool.
+        clip: Name of a clip that is no slice, or its place in the spool.
 
     Raises:
+        AudioError: If it is in a container, and cannot be taken out.
         OSError: If it is not there or cannot be read.
     """
     _, *place = clip.split("\t")
-    if not place:
-        return ClipFile(f"{folder}/{clip}", 0, None)  # A million times: pathlib takes longer than the system does.
-    return ClipFile(folder, int(place[0]), int(place[1]))
+    if place:
+        return ClipFile(folder, int(place[0]), int(place[1]))
+    member = split_member(clip)
+    if member is not None:
+        return MemberClip(read_member(path_of(folder, member[0]), member[1]))
+    return ClipFile(path_of(folder, clip), 0, None)
+
+
+def path_of(folder: str | Path, name: str) -> str:
+    """Return the path of a file that may be named from the root; a million times: pathlib takes longer than the system."""
+    return name if name.startswith("/") else f"{folder}/{name}"
 
 
 def read_clip(folder: str | Path, clip: str) -> bytes:
-    """Return the bytes of a clip.
+    """Return the bytes of a recording.
 
     Raises:
+        AudioError: As for :func:`open_clip`.
         OSError: As for :func:`open_clip` and :func:`check_clip`.
     """
     with open_clip(folder, clip) as file:
@@ -80,3 +109,11 @@ def check_clip(folder: str | Path, clip: str, num_bytes: int, crc32: int) -> Non
     name, *place = clip.split("\t")
     if place and place[1:] != [str(num_bytes), str(crc32)]:
         raise OSError(errno.EIO, f"damaged in {folder}; delete that file and run again", name)
+
+
+def crc32_of(content: Content) -> int:
+    """Return the CRC-32 of some bytes, of which a part is read at a time."""
+    crc32 = 0
+    for start in range(0, len(content), _READ_AT_ONCE):
+        crc32 = zlib.crc32(content[start : start + _READ_AT_ONCE], crc32)
+    return crc32

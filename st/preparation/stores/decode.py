@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import tempfile
@@ -10,16 +11,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from st.audio.memory_file import MemoryFile
-from st.audio.stream import Transcoded, transcode
+from st.audio.sound_file import Handle
+from st.audio.stream import AudioStream, Transcoded, decoding, transcode, write_flac
 from st.errors import AudioError, StError
-from st.preparation.stores.clips import ClipFile, check_clip, open_clip, plain_name, read_clip
+from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of, plain_name
+from st.preparation.stores.names import ClipPlace, parse
+from st.preparation.stores.recordings import close_recording, lend_recording
 from st.preparation.stores.store import StoreRecord
 from st.workers import start_worker
 
@@ -29,7 +33,10 @@ UNREADABLE = "unreadable"
 _CLIPS_PER_TASK = 16
 _LONG_BYTES = 1 << 20
 """A recording of more bytes is read from its file, and its FLAC goes to another file."""
-_COPIED_BYTES = 1 << 20
+_LONG_SECONDS = 60.0
+"""The FLAC of a longer slice goes to another file."""
+FLAGS = ("truncated", "cut_short", "silent")
+"""What may be noticed of a clip, as fields of :class:`st.audio.stream.Transcoded`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +68,91 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
 
     Args:
         folder: A folder of clips, or a spool.
-        clip: Name of the clip, or its place in the spool.
+        clip: Name of the clip, see :mod:`st.preparation.stores.names`, or its place in the spool.
         spill: Folder for the FLAC of a long recording; None is the system's for temporary files.
 
     Raises:
         StError: If the FLAC of a long recording cannot be written, or memory does not suffice.
     """
     name = plain_name(clip)
-    path = f"{folder}/{name}"
-    num_bytes = crc32 = 0
+    place = ClipPlace(clip) if name != clip else parse(clip)
+    source = _Source()
     payload: bytes | Path = b""
     facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
     try:
-        with open_clip(folder, clip) as source:
-            num_bytes = len(source)
-            if num_bytes > _LONG_BYTES:
-                crc32 = _crc32(source)
-                check_clip(folder, clip, num_bytes, crc32)
-                facts, payload = _decode_long(source, path, spill)
-            else:
-                data = source[:]
-                num_bytes, crc32 = len(data), zlib.crc32(data)
-                check_clip(folder, clip, num_bytes, crc32)
-                with MemoryFile(data) as memory, MemoryFile() as flac:
-                    facts = transcode(memory.handle, data, flac.handle, path)
-                    payload = flac.content()
+        if place.start_s is None:
+            facts, payload = _decode_whole(folder, clip, source, spill)
+        else:
+            facts, payload = _decode_slice(folder, place, source, spill)
     except AudioError as exc:
         status, message = exc.reason, str(exc)
         if status == UNREADABLE:  # A package is missing; the next run tries again.
-            num_bytes = crc32 = 0
+            source = _Source()
     except MemoryError:
-        raise StError(f"{path}: not enough memory to decode it; try fewer `jobs`") from None
+        raise StError(f"{path_of(folder, name)}: not enough memory to decode it; try fewer `jobs`") from None
     except OSError as exc:
         # Without a size, so that the next run tries again.
-        num_bytes = crc32 = 0
-        status, message = UNREADABLE, f"{path}: {exc.strerror}"
-    flags = ",".join(flag for flag in ("truncated", "silent") if status == "ok" and getattr(facts, flag))
+        source = _Source()
+        status, message = UNREADABLE, f"{path_of(folder, name)}: {exc.strerror}"
+    flags = ",".join(flag for flag in FLAGS if status == "ok" and getattr(facts, flag))
     record = StoreRecord(
-        name, n_frames=facts.n_frames, status=status, flags=flags, source_bytes=num_bytes, source_crc32=crc32
+        name,
+        n_frames=facts.n_frames,
+        status=status,
+        flags=flags,
+        source_bytes=source.num_bytes,
+        source_crc32=source.crc32,
     )
     return DecodedClip(record, payload, message)
 
 
-def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transcoded, Path]:
-    """Write the FLAC of a recording to a file in ``spill``; return what the recording is, and that file."""
+@dataclass(slots=True)
+class _Source:
+    """What is known of the recording of a clip, also if it cannot be decoded."""
+
+    num_bytes: int = 0
+    crc32: int = 0
+
+
+def _decode_whole(folder: str, clip: str, known: _Source, spill: str | None) -> tuple[Transcoded, bytes | Path]:
+    """Decode a recording; return what it is, and its FLAC or the file of that."""
+    path = path_of(folder, plain_name(clip))
+    with open_clip(folder, clip) as source:
+        known.num_bytes = len(source)
+        if known.num_bytes > _LONG_BYTES:
+            known.crc32 = crc32_of(source)
+            check_clip(folder, clip, known.num_bytes, known.crc32)
+            handle, content = source.handle, source
+            return _write_file(lambda sink: transcode(handle, content, sink, path), spill)
+        data = source[:]
+        known.num_bytes, known.crc32 = len(data), zlib.crc32(data)
+        check_clip(folder, clip, known.num_bytes, known.crc32)
+        with MemoryFile(data) as memory, MemoryFile() as flac:
+            facts = transcode(memory.handle, data, flac.handle, path)
+            return facts, flac.content()
+
+
+def _decode_slice(folder: str, place: ClipPlace, known: _Source, spill: str | None) -> tuple[Transcoded, bytes | Path]:
+    """Decode a slice as a recording of its own; return as :func:`_decode_whole`."""
+    recording = lend_recording(folder, place.audio)
+    known.num_bytes, known.crc32 = recording.num_bytes, recording.crc32
+    with decoding(recording.path):
+        part = recording.cut(place.start_s or 0.0, place.end_s)
+        seconds = math.inf if place.end_s is None else place.end_s - (place.start_s or 0.0)
+
+        def write(sink: Handle) -> Transcoded:
+            with AudioStream(part, recording.path) as stream:
+                facts = write_flac(stream, sink)
+            return replace(facts, cut_short=part.num_missing > 0 and not facts.truncated)
+
+        if seconds > _LONG_SECONDS:
+            return _write_file(write, spill)
+        with MemoryFile() as flac:
+            return write(flac.handle), flac.content()
+
+
+def _write_file(write: Callable[[int], Transcoded], spill: str | None) -> tuple[Transcoded, Path]:
+    """Write the FLAC of a long clip to a file in ``spill``; return what the clip is, and that file."""
     try:
         if spill is not None:
             Path(spill).mkdir(parents=True, exist_ok=True)
@@ -112,19 +160,12 @@ def _decode_long(source: ClipFile, name: str, spill: str | None) -> tuple[Transc
     except OSError as exc:
         raise StError(f"{spill}: no room for a long recording's FLAC: {exc.strerror}") from exc
     try:
-        return transcode(source.handle, source, handle, name), Path(target)
+        return write(handle), Path(target)
     except BaseException:
         Path(target).unlink()
         raise
     finally:
         os.close(handle)
-
-
-def _crc32(source: ClipFile) -> int:
-    crc32 = 0
-    for start in range(0, len(source), _COPIED_BYTES):
-        crc32 = zlib.crc32(source[start : start + _COPIED_BYTES], crc32)
-    return crc32
 
 
 def _decode_clips(decode: Decode, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
@@ -151,6 +192,7 @@ class ClipDecoder:
 
     def __exit__(self, *_: object) -> None:
         self._close_pool()
+        close_recording()
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips in order, with no more than a few tasks per process in memory.
@@ -199,10 +241,11 @@ class ClipDecoder:
             try:
                 results += self._submit(folder, [clip]).result()
             except BrokenProcessPool:
-                data = read_clip(folder, clip)
                 name = plain_name(clip)
+                with open_clip(folder, parse(clip).audio) as source:
+                    num_bytes, crc32 = len(source), crc32_of(source)
                 message = f"{Path(folder, name)}: brings the decoding process down"
-                record = StoreRecord(name, status="undecodable", source_bytes=len(data), source_crc32=zlib.crc32(data))
+                record = StoreRecord(name, status="undecodable", source_bytes=num_bytes, source_crc32=crc32)
                 results.append(DecodedClip(record, message=message))
         self._restart_pool(folder)
         return results

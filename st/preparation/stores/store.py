@@ -23,6 +23,7 @@ from typing import BinaryIO, NamedTuple
 from st.doors.parsing import parsing
 from st.doors.shown import shown
 from st.errors import ManifestError
+from st.preparation.stores.names import is_file_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,9 @@ class StoreRecord(NamedTuple):
     status: str = "ok"
     """``ok`` or the reason why there is no audio."""
     flags: str = ""
-    """Findings that a policy may look at: ``truncated``, ``silent``, joined by commas."""
+    """Findings that a policy may look at: ``truncated``, ``cut_short``, ``silent``, joined by commas."""
     source_bytes: int = 0
+    """Of the whole recording, if the clip is a slice of one."""
     source_crc32: int = 0
 
     def to_line(self) -> str:
@@ -231,7 +233,8 @@ class StoreWriter:
 
 def member_name(clip: str) -> bytes:
     """Return the name of a clip inside the zip."""
-    return f"{clip.rpartition('.')[0] or clip}.flac".encode()
+    stem = clip.rpartition(".")[0] if is_file_name(clip) else clip
+    return f"{stem or clip}.flac".encode()
 
 
 def local_header(clip: str, crc32: int, length: int) -> bytes:

@@ -13,7 +13,7 @@ from concurrency import check_at_once
 
 from st.audio import reading as audio
 from st.audio.reading import encode_flac, read_audio, read_recording
-from st.audio.sound_file import SequentialFile
+from st.audio.sound_file import SequentialFile, WholeFile
 from st.audio.stream import AudioStream, FlacWriter, transcode
 from st.errors import AudioError
 
@@ -114,7 +114,7 @@ def test_a_sequential_file_never_seeks(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(speech_like(48_000), 48_000, "MP3")
     monkeypatch.setattr(SequentialFile, "seek", refuse)
     monkeypatch.setattr(SequentialFile, "tell", refuse)
-    with AudioStream(io.BytesIO(data), "a recording") as stream:
+    with AudioStream(WholeFile(io.BytesIO(data), None, "a recording"), "a recording") as stream:
         assert sum(len(block) for block in stream.blocks()) > 16_000 * 12
     with FlacWriter(io.BytesIO()) as flac:
         flac.write(np.zeros(400_000, dtype=np.float32))

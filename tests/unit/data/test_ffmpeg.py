@@ -14,6 +14,7 @@ from ffmpeg_files import SECONDS, likeness, made, speech_like
 
 from st.audio.ffmpeg import FfmpegFile, Kind
 from st.audio.reading import read_audio, read_recording
+from st.audio.sound_file import WholeFile
 from st.audio.stream import AudioStream
 from st.errors import AudioError
 from st.preparation.stores.decode import decode_clip
@@ -131,7 +132,7 @@ def test_a_long_recording_takes_the_memory_of_a_block(monkeypatch: pytest.Monkey
     decoded: list[int] = []
     mono = FfmpegFile._mono
     monkeypatch.setattr(FfmpegFile, "_mono", lambda self, frame: decoded.append(frame.samples) or mono(self, frame))
-    with AudioStream(io.BytesIO(data), "a", data) as stream:
+    with AudioStream(WholeFile(io.BytesIO(data), data, "a"), "a") as stream:
         file = stream._file
         file.read(2048, np.empty(2048, dtype=np.float32))
         assert sum(decoded) <= 2048 + 1024
