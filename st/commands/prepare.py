@@ -102,7 +102,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         sources = ", ".join(source for source, _ in places)
         kind: dict[str, Any] = {"action": "store_true"} if field.default is False else {"type": type(field.default)}
         text = field.metadata["help"].replace("%", "%%")
-        group.add_argument(f"--{name.replace('_', '-')}", **kind, default=argparse.SUPPRESS, help=f"{text} ({sources})")
+        group.add_argument(f"--{name.replace('_', '-')}", **kind, default=None, help=f"{text} ({sources})")
 
 
 def _add_split_options(parser: argparse.ArgumentParser) -> None:
@@ -164,7 +164,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
 
 
 def _source_options(args: argparse.Namespace, source: Source) -> Any:
-    given = {name: getattr(args, name) for name in _source_fields() if name in args}
+    given = {name: getattr(args, name) for name in _source_fields() if getattr(args, name) is not None}
     known = [name for name, places in _source_fields().items() if source.name in [place for place, _ in places]]
     other = [name for name in given if name not in known]
     if other:

@@ -146,6 +146,10 @@ def _plan_language(config: CorpusConfig, rows: pl.DataFrame, code: str, directio
     own = rows.filter(src_lang=code)
     own = own.with_columns(clip=_clip_names(own, folder)).sort("split", "clip")
     own = own.with_columns(line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+    if not config.policy.keep_untranscribed and not own["transcript"].count():
+        raise ManifestError(
+            f"{config.root}: no row of {code} has a transcript; give `keep_untranscribed` to train on translations alone"
+        )
     tables = [_direction_table(config.root, own, name) for name in directions if split_direction(name)[0] == code]
     planned = [(table, apply_text_policy(table, config.policy)) for table in tables]
     transcripts = _transcript_table(config.root, own, code)
