@@ -11,7 +11,7 @@ import polars as pl
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, absence, load_direction, require_coverage
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
-from st.preparation.plan import LanguagePlan, PrepareConfig
+from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig
 from st.preparation.rows.coverage import log_coverage
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import apply_text_policy
@@ -25,13 +25,14 @@ logger = logging.getLogger(__name__)
 class CovostConfig(PrepareConfig):
     """A preparation of Common Voice with CoVoST 2's tables."""
 
+    directions: tuple[str, ...]
     layout: CorpusLayout
     min_coverage: float = 0.9
     """Least share of the clips of a split that must be found."""
 
-    def plan(self) -> list[LanguagePlan]:
+    def plan(self) -> CorpusPlan:
         """Read all tables; see :func:`plan_languages`."""
-        return plan_languages(self)
+        return CorpusPlan(plan_languages(self), self.directions)
 
 
 def plan_languages(config: CovostConfig) -> list[LanguagePlan]:
@@ -57,7 +58,8 @@ def _plan_language(config: CovostConfig, code: str) -> LanguagePlan:
         raise ManifestError(f"{spoken.clips_folder}: no clip is left to decode; {reason}")
     _warn_of_overlap(code, clips)
     by_split = {split: clips.filter(pl.col("split") == split)["clip"].sort().to_list() for split in SPLITS}
-    return LanguagePlan(code, spoken.clips_folder, directions, by_split, spoken.duplicates)
+    told = {"validated_duplicates": spoken.duplicates}
+    return LanguagePlan(code, spoken.clips_folder, directions, by_split, report=told)
 
 
 def _warn_of_overlap(code: str, clips: pl.DataFrame) -> None:

@@ -19,6 +19,10 @@ from st.report.provenance import remember_command
 logger = logging.getLogger(__name__)
 
 COMMANDS: dict[str, str] = {
+    "prepare": "turn a corpus of any kind into audio stores, manifests and vocabularies for training",
+    "merge": "put the shards of st prepare --shard together",
+    "verify": "check a prepared tree, such as a copy of one",
+    "stats": "print hours, speakers, durations and characters of a prepared tree",
     "evaluate": "score a checkpoint on every direction of a prepared data set",
     "score": "score a file of hypotheses against references",
     "compare": "compare systems, with tests of significance",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
-logger = logging.getLogger(__name__)
+from st.commands.preparing import add_merge_arguments, run_merge
 
 EXAMPLE = """\
 example, as an array job of 16 tasks and one job after it:
@@ -24,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLE
     add_common_arguments(parser)
-    parser.add_argument(
-        "--delete-shards", action="store_true", help="remove OUT/shards when the tree is complete (default: keep it)"
-    )
+    add_merge_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,12 +35,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the shards do not allow it.
     """
-    from covost.commands.prepare import exit_code, read_config
-    from st.preparation.prepare import merge
-    from st.preparation.shards import delete_shards
+    from covost.commands.prepare import read_config
 
-    summary = merge(read_config(args, jobs=1))
-    logger.info("%s is ready: %d clips, %d without usable audio", args.out, summary.clips, summary.failed)
-    if args.delete_shards:
-        delete_shards(args.out)
-    return exit_code(args, summary.clips, summary.failed)
+    return run_merge(args, read_config(args, jobs=1))

@@ -14,6 +14,7 @@ from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
 from st.corpora.endings import other_endings
 from st.errors import ManifestError
+from st.evaluation.covost2 import SIZES
 from st.preparation.archives.release_names import find_releases, is_unpacked
 from st.preparation.archives.releases import (
     CATALOGUE_FILENAME,
@@ -200,7 +201,7 @@ def load_direction(layout: CorpusLayout, direction: str, spoken: SpokenLanguage)
     texts = used.select("line", "split", clean_text("translation").alias("tgt_text"))[clips["row"]]
     columns = ["line", "clip", "id", "split", "tgt_text", "src_text", "speaker", "reason"]
     rows = texts.hstack(clips.drop("row")).select(columns)
-    return DirectionTable(direction, path, rows, len(table) - len(used))
+    return DirectionTable(direction, path, rows, len(table) - len(used), SIZES[direction])
 
 
 def _join_reason(clips: pl.Series) -> pl.Expr:

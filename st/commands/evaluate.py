@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("--checkpoint", required=True, type=Path, help="a .pt file of a training, or a model's folder")
     add_ensemble_argument(parser)
-    parser.add_argument("--data", required=True, type=Path, metavar="DATA", help="folder made by `covost prepare`")
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="DATA", help="folder made by `st prepare` or `covost prepare`"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     add_overwrite_argument(parser, "another evaluation in --out")
     parser.add_argument(

@@ -14,13 +14,16 @@ _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 
 FLAGS = {
+    "by": "split_by",
     "data_dir": "data",
+    "dev": "dev_share",
     "dictionary": "dict",
     "length_penalty": "lenpen",
     "max_sentences": "vocab_sentences",
     "model_weight": "lm_weight",
     "num_train_voices": "voices",
     "spm_model": "spm",
+    "test": "test_share",
     "trim": "trim_vocab",
     "weight": "rescore_weight",
 }
@@ -41,8 +44,7 @@ def in_flags(message: str, options: Container[str]) -> str:
     """Write the fields that stand between backquotes in a message as the flags of a command that has these options."""
 
     def flag_of(field: str) -> str | None:
-        name = FLAGS.get(field, field)
-        return name if name in options else None
+        return next((name for name in (FLAGS.get(field, field), field) if name in options), None)
 
     return with_flags(message, flag_of)
 

@@ -148,11 +148,9 @@ class DataConfig:
         try:
             content: Any = read_yaml(path, ConfigError)
         except FileNotFoundError:
-            raise ConfigError(f"{path}: no such file; is this a tree that `covost prepare` finished?") from None
+            raise ConfigError(f"{path}: no such file; is this a tree that a preparation finished?") from None
         if not isinstance(content, dict):
-            raise ConfigError(
-                f"{path}: found {type(content).__name__}; expected the settings of a tree that `covost prepare` made"
-            )
+            raise ConfigError(f"{path}: found {type(content).__name__}; expected the settings of a prepared tree")
         known = [item.name for item in fields(cls)]
         unknown = [key if isinstance(key, str) else shown(key) for key in content if key not in known]
         if unknown:

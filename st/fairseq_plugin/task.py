@@ -52,7 +52,7 @@ TRAINING_SETS = ("train", "asr_train")
 class SpeechTranslationConfig(DataOptions):
     """Options of the task."""
 
-    data: str = option(MISSING, "folder that `covost prepare` wrote")
+    data: str = option(MISSING, "folder that `st prepare` or `covost prepare` wrote")
     directions: str = option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
     max_source_positions: Optional[int] = option(
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
@@ -75,7 +75,7 @@ class SpeechTranslationConfig(DataOptions):
 
 @register_task("speech_translation", dataclass=SpeechTranslationConfig)
 class SpeechTranslationTask(FairseqTask):
-    """Speech translation and recognition on a tree prepared by `covost prepare`."""
+    """Speech translation and recognition on a prepared tree."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)

@@ -54,7 +54,7 @@ def read_digests(data_dir: Path) -> dict[str, Digest]:
     """
     path = data_dir / DIGESTS_FILENAME
     if not path.is_file():
-        raise ManifestError(f"{path}: no such file; is this a tree that `covost prepare` finished?")
+        raise ManifestError(f"{path}: no such file; is this a tree that a preparation finished?")
     with parsing(path, ManifestError, expected="the digests of a tree", advice="copy it again, or prepare it again"):
         table = json.loads(path.read_text(encoding="utf-8"))
         digests = {str(name): Digest(int(entry["bytes"]), str(entry["sha256"])) for name, entry in table.items()}

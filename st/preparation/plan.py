@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,14 +25,13 @@ class PrepareConfig(ABC):
     """Everything a preparation depends on; a kind of corpus adds where it lies, and how its tables are read."""
 
     out: Path
-    directions: tuple[str, ...]
     jobs: int = 1
     """Decoding processes; the result does not depend on it."""
     policy: Policy = field(default_factory=Policy)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
 
     @abstractmethod
-    def plan(self) -> list[LanguagePlan]:
+    def plan(self) -> CorpusPlan:
         """Read all tables: that takes a minute, decoding hours.
 
         Raises:
@@ -49,8 +49,21 @@ class LanguagePlan:
     """Each direction and its rows after the text policy."""
     clips: dict[str, list[str]]
     """Clips to decode, sorted, by split."""
-    duplicates: int
-    """Rows of ``validated.tsv`` that repeat a path."""
+    transcripts: DirectionTable | None = None
+    """All rows of the language, where directions need not have all that are transcribed; None: the directions have."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What the report says of the language before all else."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusPlan:
+    """What the tables of a corpus ask for."""
+
+    languages: list[LanguagePlan]
+    directions: tuple[str, ...]
+    """The directions of the tree; a language that has transcripts alone has one into itself, such as ``fr_fr``."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """What the report says of the corpus before all else."""
 
 
 def fingerprint(plans: list[LanguagePlan]) -> str:

@@ -12,21 +12,21 @@ from typing import Any
 import polars as pl
 
 from st.data.config import DataConfig
-from st.preparation.plan import LanguagePlan, PrepareConfig, build_stores, fingerprint, store_name
+from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig, build_stores, fingerprint, store_name
 from st.preparation.rows.policy import UNUSABLE
 from st.preparation.rows.transcripts import MANIFEST_PREFIX, transcript_rows
 from st.preparation.shards import PartReader, Shard, finished_shards, write_shard_record
 from st.preparation.stores.decode import ClipDecoder, Decoder
 from st.preparation.stores.ordered_map import ordered_map
 from st.preparation.stores.spool import Spools
-from st.preparation.tree.corpus_index import INDEX_FILENAME, LanguageIndex, index_bytes
+from st.preparation.tree.corpus_index import INDEX_FILENAME, IndexKinds, LanguageIndex, index_bytes
 from st.preparation.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
 from st.preparation.tree.report import markdown, store_report, transcript_report
 from st.preparation.tree.report_html import html
 from st.preparation.tree.tree import PreparedTree
 from st.preparation.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
 from st.report.provenance import kept_page, provenance
-from st.text.languages import in_order, split_direction
+from st.text.languages import declared, in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 
@@ -77,7 +77,7 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
         Spools(root) as spools,
         _decoder(config, spools) as pool,
     ):
-        plans = config.plan()
+        plans = config.plan().languages
         indices = []
         for plan in plans:
             decoder = spools.decoder(pool, {split: shard.part(clips) for split, clips in plan.clips.items()})
@@ -99,11 +99,11 @@ def merge(config: PrepareConfig) -> PrepareSummary:
     shards = finished_shards(config.out)
     with PreparedTree(config.out) as tree:
         run = _Run(config, tree)
-        plans = config.plan()
-        expected = fingerprint(plans)
+        plan = config.plan()
+        expected = fingerprint(plan.languages)
         for shard in shards:
             shard.require_fingerprint(config.out, expected)
-        return run.complete(plans, lambda plan: PartReader(config.out, shards, plan))
+        return run.complete(plan, lambda language: PartReader(config.out, shards, language))
 
 
 class _Run:
@@ -122,32 +122,40 @@ class _Run:
         if config.vocabulary.spm_model is not None:
             read_model(config.vocabulary.spm_model)
 
-    def complete(self, plans: list[LanguagePlan], decoder_for: Callable[[LanguagePlan], Decoder]) -> PrepareSummary:
+    def complete(self, corpus: CorpusPlan, decoder_for: Callable[[LanguagePlan], Decoder]) -> PrepareSummary:
         """Do all that is left when the tables are read."""
+        plans = corpus.languages
+        self.report = {**corpus.report, **self.report}
+        self.index_kinds = IndexKinds.of(
+            [plan.code for plan in plans], [t.direction for plan in plans for t, _ in plan.directions]
+        )
+        languages = {plan.code for plan in plans}
         stores = [store_name(plan.code, split) for plan in plans for split, clips in plan.clips.items() if clips]
         while plans:
             # The tables of a language take a gigabyte, so they are let go before the vocabularies are made.
             plan = plans.pop(0)
             self._prepare_language(plan, decoder_for(plan))
             del plan
-        return self._finish(stores)
+        return self._finish(corpus.directions, languages, stores)
 
     def _prepare_language(self, plan: LanguagePlan, decoder: Decoder) -> None:
         """Build the stores of a spoken language, then the manifests of its directions and of its transcripts."""
         stores = build_stores(plan, self.tree.root, decoder, self.tree.invalidate)
-        index = LanguageIndex(plan.code)
+        index = LanguageIndex(plan.code, self.index_kinds)
         finish = partial(finish_direction, stores=stores, policy=self.config.policy, write=self._write_manifest)
         for finished in ordered_map(lambda item: finish(*item), plan.directions):
             index.add(finished.direction, finished.rows)
             self._add_direction(finished)
             del finished
-        tables = (table for table, _ in plan.directions)
+        tables = [plan.transcripts] if plan.transcripts else [table for table, _ in plan.directions]
         transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
         kept = _transcript_manifest(transcripts, plan.code)
         write_manifests(f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
+        if plan.transcripts:
+            self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))
         self.report["languages"][plan.code] = {
-            "validated_duplicates": plan.duplicates,
+            **plan.report,
             "stores": store_report(stores),
             "transcripts": transcript_report(transcripts),
         }
@@ -162,20 +170,29 @@ class _Run:
         self.report["directions"][finished.direction] = finished.report
         logger.info("%s: kept %d of %d rows", finished.direction, finished.kept, len(finished.rows))
 
+    def _add_transcripts(self, plan: LanguagePlan, kept: pl.DataFrame) -> None:
+        """Remember the transcripts of train; where nothing is translated they are what the decoder learns to write."""
+        texts = kept.filter(pl.col("split") == "train")["src_text"]
+        self.source_texts.add(plan.code, texts)
+        if not plan.directions:
+            self.target_texts.add(plan.code, texts)
+        logger.info("%s: kept %d transcripts", plan.code, len(kept))
+
     def _write_manifest(self, name: str, content: bytes) -> None:
         self.manifests.add(name)
         self.tree.write(name, content)
 
-    def _finish(self, stores: list[str]) -> PrepareSummary:
+    def _finish(self, directions: tuple[str, ...], languages: set[str], stores: list[str]) -> PrepareSummary:
         """Make the vocabularies, write index and report, and last of all the config."""
         config = self.config
-        used = {code for direction in config.directions for code in split_direction(direction)}
-        languages = in_order(used)
+        used = languages.union(*map(split_direction, directions))
         index = index_bytes(self.indices)
         self.indices.clear()
-        vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, languages)
+        vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, in_order(used))
         self.report["vocabulary"] = vocabularies.counts
-        data_config = DataConfig(lang_tag_format=vocabularies.lang_tag_format, directions=config.directions)
+        data_config = DataConfig(
+            lang_tag_format=vocabularies.lang_tag_format, directions=directions, languages=declared(used)
+        )
         self.tree.remove_other_manifests(self.manifests)
         self.tree.remove_others(OPTIONAL_FILES, vocabularies.files)
         files = {

@@ -85,7 +85,7 @@ def finished_shards(out: Path) -> list[Shard]:
     if not totals and (out / CONFIG_FILENAME).is_file():
         return []
     if not totals:
-        raise ManifestError(f"{folder}: no shards; prepare them first: covost prepare --shard 1/n …, to n/n")
+        raise ManifestError(f"{folder}: no shards; prepare them first: --shard 1/n …, to n/n")
     if len(totals) > 1:
         raise ManifestError(f"{folder}: shards of {' and of '.join(map(str, totals))}; remove those not to be merged")
     wanted = [Shard(totals[0], number + 1) for number in range(totals[0])]
@@ -95,7 +95,7 @@ def finished_shards(out: Path) -> list[Shard]:
         parts = [f"missing {' '.join(absent)}"] * bool(absent) + [f"unfinished {' '.join(unfinished)}"] * bool(
             unfinished
         )
-        raise ManifestError(f"{folder}: {'; '.join(parts)}; run covost prepare with --shard for each of them")
+        raise ManifestError(f"{folder}: {'; '.join(parts)}; prepare each of them with --shard")
     return wanted
 
 

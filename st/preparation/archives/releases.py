@@ -119,7 +119,7 @@ def clip_names(catalogue: Path) -> pl.Series:
 
 def read_catalogue(catalogue: Path) -> pl.DataFrame:
     """Return ``clip bytes crc32`` of all clips of an archive."""
-    advice = "delete it and run covost prepare again"
+    advice = "delete it and prepare the corpus again"
     with parsing(
         catalogue, ManifestError, expected="a list of clips", advice=advice, also=(pl.exceptions.PolarsError,)
     ):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from st.data.manifest import SPLITS
-from st.evaluation.covost2 import SIZES
 from st.preparation.rows.direction_table import DirectionTable, coverage
 
 logger = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ def coverage_report(table: DirectionTable) -> dict[str, Any]:
     counts = {split: (found, rows) for split, found, rows in coverage(table.rows)}
     splits = {}
     full = True
-    for split, published in zip(SPLITS, SIZES[table.direction], strict=True):
+    for split, published in zip(SPLITS, table.published or (0, 0, 0), strict=True):
         found, rows = counts.get(split, (0, 0))
         full &= rows >= _FULL_TABLE * published
         splits[split] = {"published": published, "found": found, "share": round(found / published, 4)}

@@ -22,7 +22,9 @@ class DirectionTable:
     path: Path
     rows: pl.DataFrame
     unused: int
-    """Rows of splits that version 2 does not use."""
+    """Rows of splits that the corpus does not use."""
+    published: tuple[int, int, int] | None = None
+    """Rows of train, dev and test that the corpus is known to have when it is complete."""
 
 
 def first_reason(rules: dict[str, pl.Expr]) -> pl.Expr:

@@ -44,6 +44,8 @@ class Policy:
     """Whether recordings that end before their header says may stay."""
     keep_silent: bool = False
     """Whether recordings of nothing but zeros may stay."""
+    keep_untranscribed: bool = False
+    """Whether rows with a translation but no transcript may stay; recognition has no use for them."""
     min_chars_per_second: float = 0.1
     """Transcripts with fewer characters per second of audio go."""
     max_chars_per_second: float = 50.0
@@ -90,7 +92,8 @@ class Policy:
             "too_short": pl.col("n_frames") < _num_samples(self.min_seconds),
             "too_long": pl.col("n_frames") > _num_samples(self.max_seconds),
             "silent": flags.list.contains("silent") & pl.lit(not self.keep_silent),
-            "too_few_characters": pace < self.min_chars_per_second,
+            "too_few_characters": (pace < self.min_chars_per_second)
+            & ((pl.col("src_text") != "") | pl.lit(not self.keep_untranscribed)),
             "too_many_characters": pace > self.max_chars_per_second,
         }
 
@@ -110,6 +113,8 @@ def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:
     """
     source, target = split_direction(table.direction)
     rules = policy.target_rules(table.rows, target) | policy.source_rules(table.rows, source)
+    if policy.keep_untranscribed:
+        del rules["empty_source"]
     rows = table.rows.with_columns(first_reason(rules).alias("flag"))
     held_out = pl.col("split") != "train"
     bad = rows.filter(held_out & pl.col("reason").is_null() & (pl.col("flag") == "empty_target"))

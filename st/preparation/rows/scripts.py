@@ -42,8 +42,11 @@ def wrong_script_lines(rows: pl.DataFrame, column: str, code: str, min_share: fl
         min_share: Least share of the letters that must be in the script of the language.
 
     Returns:
-        The lines of texts with a smaller share; texts without letters are never among them.
+        The lines of texts with a smaller share; texts without letters are never among them, nor those of a language
+        whose script is not known.
     """
+    if not language(code).script:
+        return rows["line"].clear()  # Nothing tells what its letters are.
     # Letters are counted only in the few texts that hold a foreign one at all: searching is ten times faster.
     texts = rows.select("line", pl.col(column).alias("text"))
     doubtful = texts.filter(pl.col("text").str.contains(foreign_letters(code)))

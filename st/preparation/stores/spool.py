@@ -106,9 +106,7 @@ def fill_spool(catalogue: Path, clips: Sequence[str], folder: Path) -> tuple[Pat
                 missing -= {record.clip for record in writer.records}
     if missing:
         names = " and ".join(map(str, releases))
-        raise ManifestError(
-            f"{names}: clip {min(missing)} is not in it; did it change just now? run covost prepare again"
-        )
+        raise ManifestError(f"{names}: clip {min(missing)} is not in it; did it change just now? prepare it again")
     return paths.partial, {
         record.clip: place_in_spool(record.clip, record.offset, record.length, record.crc32)
         for record in writer.records
@@ -127,9 +125,7 @@ def _copy_clips(release: Path, code: str, wanted: dict[str, tuple[int, int]], wr
             if clip in wanted:
                 data = member.content.read()
                 if wanted.pop(clip) != (len(data), zlib.crc32(data)):
-                    raise ManifestError(
-                        f"clip {clip} changed in its archive while it was read; run covost prepare again"
-                    )
+                    raise ManifestError(f"clip {clip} changed in its archive while it was read; prepare it again")
                 with named_errors(writer.paths.partial):
                     writer.append(StoreRecord(clip), data)
                 bar.update()

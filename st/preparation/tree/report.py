@@ -32,7 +32,8 @@ def direction_report(table: DirectionTable, rows: pl.DataFrame) -> Counts:
         split: {"input": len(part), **clips.get(split, nothing), **_counts(part, "tgt_text")}
         for split, part in split_parts(rows)
     }
-    return {"splits": splits, "unused_rows": table.unused, "coverage": coverage_report(table)}
+    known = {"coverage": coverage_report(table)} if table.published else {}
+    return {"splits": splits, "unused_rows": table.unused, **known}
 
 
 def transcript_report(rows: pl.DataFrame) -> Counts:
@@ -76,14 +77,17 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """Return heading, column names and cells of each table of the report."""
+    published = any("coverage" in direction for direction in report["directions"].values())
     return [
+        *_findings_table(report),
         (
             "Directions",
-            ["direction", "split", "rows", "found", *_KEPT_HEADER, "found of CoVoST 2"],
+            ["direction", "split", "rows", "found", *_KEPT_HEADER, *["found of CoVoST 2"] * published],
             [
                 [
                     *(name, split, str(counts["input"]), f"{counts['found'] / max(counts['expected'], 1):.1%}"),
-                    *(*_kept_cells(counts), coverage_cell(direction["coverage"], split)),
+                    *_kept_cells(counts),
+                    *(coverage_cell(direction["coverage"], split) for _ in range(published)),
                 ]
                 for name, direction in report["directions"].items()
                 for split, counts in direction["splits"].items()
@@ -110,6 +114,15 @@ def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
     ]
 
 
+def _findings_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return what was found wrong with the rows of a corpus, if it was looked for and there is any."""
+    found = report.get("corpus", {}).get("findings", {})
+    rows = [[name, str(item["rows"]), item["example"], item["meaning"]] for name, item in found.items()]
+    return [(FINDINGS, ["finding", "rows", "such as", "meaning"], rows)] if rows else []
+
+
+FINDINGS = "Findings"
+"""Heading of the table of what was found wrong with the rows of a corpus."""
 _KEPT_HEADER = ["kept", "hours", "speakers", "seconds", "characters", "chars/s", "dropped", "flagged"]
 
 

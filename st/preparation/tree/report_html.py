@@ -39,23 +39,27 @@ def _totals(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     splits = [counts for direction in report["directions"].values() for counts in direction["splits"].values()]
     rows, kept = sum(counts["input"] for counts in splits), sum(counts["kept"] for counts in splits)
     found, expected = sum(counts["found"] for counts in splits), sum(counts["expected"] for counts in splits)
+    covost = "corpus" not in report
     return [
         (f"{sum(counts['hours'] for counts in stores):,.1f}", "hours of audio"),
         (f"{sum(counts['clips'] for counts in stores):,}", "clips"),
         (f"{len(report['languages'])}", "spoken languages"),
         (f"{len(report['directions'])}", "directions"),
         (f"{kept:,}", f"of {rows:,} rows kept"),
-        (f"{found / max(expected, 1):.1%}", "of the clips found in Common Voice"),
+        *[(f"{found / max(expected, 1):.1%}", "of the clips found in Common Voice")] * covost,
     ]
 
 
 def _shapes(report: Mapping[str, Any], heading: str) -> list[str]:
-    """Return one small histogram per row of a table, in the order of its rows."""
-    group, part = {
+    """Return one small histogram per row of a table, in the order of its rows; none for a table without durations."""
+    places = {
         "Directions": ("directions", "splits"),
         "Transcripts": ("languages", "transcripts"),
         "Audio": ("languages", "stores"),
-    }[heading]
+    }
+    if heading not in places:
+        return []
+    group, part = places[heading]
     return [
         sparkline(counts["durations"], f"{name} {split}: durations")
         for name, record in report[group].items()
@@ -64,6 +68,8 @@ def _shapes(report: Mapping[str, Any], heading: str) -> list[str]:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], shapes: Sequence[str]) -> TextTable:
+    if not shapes:
+        return TextTable(title, tuple(header), tuple(map(tuple, rows)), numeric=frozenset(header[1:2]))
     cells = [
         (*row[:2], *(f"{int(cell):,}" if cell.isdigit() else cell for cell in row[2:]), Markup(shape))  # noqa: S704
         for row, shape in zip(rows, shapes, strict=True)

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 
 from st.data.manifest import SPLITS
-from st.evaluation.covost2 import CODES, DIRECTIONS
 from st.preparation.stores.measures import Counts, kept_and_dropped
 from st.preparation.tree.corpus_index import translation_rows
 
@@ -30,15 +29,15 @@ def corpus_stats(index: pl.DataFrame) -> dict[str, dict[str, dict[str, Counts]]]
     spoken = index.filter(pl.col("asr_reason").ne_missing("duplicate"))
     spoken = spoken.rename({"asr_reason": "reason", "asr_flag": "flag"})
     return {
-        "languages": _by_name(spoken, "language", CODES),
-        "directions": _by_name(translation_rows(index), "direction", DIRECTIONS),
+        "languages": _by_name(spoken, "language"),
+        "directions": _by_name(translation_rows(index), "direction"),
     }
 
 
-def _by_name(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, dict[str, Counts]]:
+def _by_name(rows: pl.DataFrame, column: str) -> dict[str, dict[str, Counts]]:
     rows = rows.select(column, "split", "n_frames", "speaker", "characters", "reason", "flag")
     parts = dict(rows.group_by(column, "split", maintain_order=True))
-    held = [name for name in names if any((name, split) in parts for split in SPLITS)]
+    held = [name for name in _names(rows.schema[column]) if any((name, split) in parts for split in SPLITS)]
     return {
         name: {
             split: {"rows": len(part), **kept_and_dropped(part)}
@@ -47,6 +46,10 @@ def _by_name(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str,
         }
         for name in held
     }
+
+
+def _names(kind: pl.DataType) -> list[str]:
+    return kind.categories.to_list() if isinstance(kind, pl.Enum) else []
 
 
 def stats_text(stats: Mapping[str, Mapping[str, Mapping[str, Counts]]]) -> str:

@@ -22,7 +22,7 @@ def table(direction: str, *, missing: int = 0, share: float = 1.0) -> DirectionT
     for split, size in zip(SPLITS, SIZES[direction], strict=True):
         size = round(size * share)
         rows += [(split, "missing_clip" if number < missing else None) for number in range(size)]
-    return DirectionTable(direction, Path(), pl.DataFrame(rows, ("split", "reason"), orient="row"), 0)
+    return DirectionTable(direction, Path(), pl.DataFrame(rows, ("split", "reason"), orient="row"), 0, SIZES[direction])
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_the_report_counts_what_was_found() -> None:
 
 def test_a_split_that_is_absent_counts_as_nothing() -> None:
     whole = table("cy_en")
-    part = DirectionTable("cy_en", Path(), whole.rows.filter(pl.col("split") != "dev"), 0)
+    part = DirectionTable("cy_en", Path(), whole.rows.filter(pl.col("split") != "dev"), 0, SIZES["cy_en"])
     assert coverage_report(part) == {
         "sample": True,
         "splits": {

@@ -178,7 +178,7 @@ def test_stats_prints_tables(data: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_stats_and_index_say_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("stats", tmp_path) == 1
-    assert "index.parquet: no such file; is this a tree that `covost prepare` finished?" in capsys.readouterr().err
+    assert "index.parquet: no such file; is this a tree that a preparation finished?" in capsys.readouterr().err
     (tmp_path / "index.parquet").write_bytes(b"PAR1")
     assert run("stats", tmp_path) == 1
     assert "not a Parquet file" in capsys.readouterr().err
@@ -196,7 +196,7 @@ def test_an_index_of_another_version_is_told_by_the_columns_that_differ(tmp_path
     ]
     for table, message in others:
         table.write_parquet(path)
-        with pytest.raises(ManifestError, match=f"not the columns of this version: {message}.*covost prepare again"):
+        with pytest.raises(ManifestError, match=f"not the columns of this version: {message}.*prepare the tree again"):
             read_index(tmp_path)
 
 

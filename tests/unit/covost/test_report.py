@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from st.evaluation.covost2 import SIZES
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.stores.measures import HISTOGRAM_BINS, duration_histogram
 from st.preparation.tree.histogram import histogram, sparkline
@@ -35,7 +36,7 @@ def report() -> dict[str, Any]:
     table = pl.concat([rows("train", 4), rows("train", 2, "silent", "silent"), rows("test", 3, flag="too<long")])
     stores = table.select("split", "n_frames", pl.lit("ok").alias("status"), pl.lit("").alias("flags"))
     direction = DirectionTable(
-        "fr_en", Path("covost_v2.fr_en.tsv"), table.with_columns(reason=pl.lit(None, pl.String)), 0
+        "fr_en", Path("covost_v2.fr_en.tsv"), table.with_columns(reason=pl.lit(None, pl.String)), 0, SIZES["fr_en"]
     )
     return {
         "vocabulary": {"text": 100, "ctc": 20},

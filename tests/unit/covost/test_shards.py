@@ -86,7 +86,7 @@ def test_merging_refuses_what_is_not_whole_and_names_it(
     assert "missing 2/3; unfinished 3/3" in capsys.readouterr().err
     assert run("prepare", messy_corpus, out, "--shard", "2/3", *POLICY) == 0
     assert run("merge", messy_corpus, out, *POLICY) == 1
-    assert "shards: unfinished 3/3; run covost prepare" in capsys.readouterr().err
+    assert "shards: unfinished 3/3; prepare each of them with --shard" in capsys.readouterr().err
     assert run("prepare", messy_corpus, out, "--shard", "1/2", *POLICY) == 0
     assert run("merge", messy_corpus, out, *POLICY) == 1
     assert "shards of 2 and of 3" in capsys.readouterr().err

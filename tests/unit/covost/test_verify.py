@@ -193,4 +193,4 @@ def test_what_is_no_finished_tree_is_one_sentence(data: Path, capsys: pytest.Cap
     assert "digests.json: not the digests of a tree" in capsys.readouterr().err
     (data / "config.yaml").unlink()
     assert main(["verify", str(data)]) == 1
-    assert "is this a tree that `covost prepare` finished?" in capsys.readouterr().err
+    assert "is this a tree that a preparation finished?" in capsys.readouterr().err

@@ -1,0 +1,195 @@
+"""``st prepare``: a corpus of any kind in, a tree to train on out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from st.commands.preparing import (
+    add_run_arguments,
+    add_tree_arguments,
+    check_arguments,
+    read_policy,
+    read_vocabulary,
+    run_preparation,
+)
+
+if TYPE_CHECKING:
+    from st.corpora.sources import Source
+    from st.preparation.corpus_plan import CorpusConfig
+
+EXAMPLE = """\
+examples:
+  st prepare recordings.tsv --language fr --target en --out data
+  st prepare MuST-C --out data --directions en_de
+  st prepare speech --source audiofolder --language mdw --name-language mdw=Mbosi,Latn --out data
+
+A table has a column audio, and transcript, translation or translation_<code>; speaker, split, start and end if there are
+any. A corpus without splits is divided by speaker. One without translations becomes data for recognition.
+docs/preparation.md tells more.
+
+An interrupted run is resumed by running it again; a finished one is only checked.
+Exit code 3: the tree is complete, but more clips than --max-skipped had no usable audio.
+"""
+
+_SPLITS: dict[str, str] = {"split_by": "by", "dev_share": "dev", "test_share": "test", "split_seed": "seed"}
+"""Options and fields of :class:`st.corpora.splits.SplitOptions`."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_corpus_arguments(parser)
+    add_run_arguments(parser, "st merge")
+    parser.epilog = f"{_sources_text()}\n{EXAMPLE}"
+
+
+def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says which tree to make; merging takes the same."""
+    from st.corpora.sources import SOURCES
+
+    add = parser.add_argument
+    add("corpus", type=Path, metavar="CORPUS", help="folder of the corpus, or a table")
+    add("--out", type=Path, required=True, help="folder of the prepared tree")
+    add("--source", choices=list(SOURCES), metavar="NAME", help="kind of the corpus, see below (default: found out)")
+    add("--directions", default="all", help="comma-separated, such as fr_en,en_de; or x_en, en_x, all (default: all)")
+    add(
+        "--name-language",
+        action="append",
+        default=[],
+        metavar="CODE=NAME[,SCRIPT]",
+        help="name of a language that is not known, such as mdw=Mbosi,Latn; may be given several times",
+    )
+    add(
+        "--languages-file",
+        type=Path,
+        metavar="FILE",
+        help="YAML of such languages: mdw: {name: Mbosi, script: Latn, spaces: true, bleu: 13a}",
+    )
+    add(
+        "--min-found",
+        type=float,
+        default=0.9,
+        help="least share of the rows of a split whose recording is there (default: %(default)s)",
+    )
+    _add_source_options(parser)
+    _add_split_options(parser)
+    add_tree_arguments(parser)
+
+
+def _sources_text() -> str:
+    from st.corpora.sources import SOURCES
+
+    return "kinds of corpora:\n" + "".join(f"  {name:<12} {source.help}\n" for name, source in SOURCES.items())
+
+
+def _source_fields() -> dict[str, list[tuple[str, Any]]]:
+    """Return by name the options of all sources, each with the sources that have it and its field."""
+    from st.corpora.sources import SOURCES
+    from st.options import options
+
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for name, source in SOURCES.items():
+        for field in options(source.options):
+            found.setdefault(field.name, []).append((name, field))
+    return found
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the kind of corpus leaves open")
+    for name, places in _source_fields().items():
+        field = places[0][1]
+        sources = ", ".join(source for source, _ in places)
+        kind: dict[str, Any] = {"action": "store_true"} if field.default is False else {"type": type(field.default)}
+        text = field.metadata["help"].replace("%", "%%")
+        group.add_argument(f"--{name.replace('_', '-')}", **kind, default=None, help=f"{text} ({sources})")
+
+
+def _add_split_options(parser: argparse.ArgumentParser) -> None:
+    from st.corpora.splits import SplitOptions
+    from st.options import options
+
+    group = parser.add_argument_group("splits, where the corpus has none")
+    by_field = {field.name: field for field in options(SplitOptions)}
+    for name, field_name in _SPLITS.items():
+        field = by_field[field_name]
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            help=f"{field.metadata['help']} (default: %(default)s)",
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare a tree, or a shard of one.
+
+    Returns:
+        0, or 3 if more clips than ``--max-skipped`` had no usable audio.
+
+    Raises:
+        StError: If the options or the input do not allow it.
+    """
+    return run_preparation(args, read_config(args, args.jobs))
+
+
+def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
+    """Return what the options ask for.
+
+    Raises:
+        UsageError: If an option is out of range, contradicts another, or is of another kind of corpus.
+    """
+    from st.corpora.sources import SOURCES, recognise
+    from st.corpora.splits import SplitOptions
+    from st.errors import UsageError
+    from st.preparation.corpus_plan import CorpusConfig
+
+    check_arguments(args, jobs)
+    if not 0 <= args.min_found <= 1:
+        raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
+    source = SOURCES[args.source] if args.source else recognise(args.corpus)
+    return CorpusConfig(
+        root=args.corpus,
+        source=source,
+        source_options=_source_options(args, source),
+        directions=args.directions,
+        splits=SplitOptions(**{field: getattr(args, name) for name, field in _SPLITS.items()}),
+        min_found=args.min_found,
+        languages=_languages(args),
+        out=args.out,
+        jobs=jobs,
+        policy=read_policy(args),
+        vocabulary=read_vocabulary(args),
+    )
+
+
+def _source_options(args: argparse.Namespace, source: Source) -> Any:
+    given = {name: getattr(args, name) for name in _source_fields() if getattr(args, name) is not None}
+    known = [name for name, places in _source_fields().items() if source.name in [place for place, _ in places]]
+    other = [name for name in given if name not in known]
+    if other:
+        from st.errors import UsageError
+
+        flags = " ".join(f"--{name.replace('_', '-')}" for name in known) or "none"
+        raise UsageError(f"--{other[0].replace('_', '-')} is no option of the source {source.name}; it has: {flags}")
+    return source.options(**given)
+
+
+def _languages(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options say of languages, by code."""
+    from st.doors.readers import read_yaml
+    from st.errors import ConfigError, UsageError
+
+    found: dict[str, Any] = {}
+    if args.languages_file is not None:
+        content: Any = read_yaml(args.languages_file, ConfigError)
+        if not isinstance(content, dict):
+            raise UsageError(f"{args.languages_file}: expected codes of languages with what is known of each")
+        found = dict(content)
+    for text in args.name_language:
+        code, equals, facts = text.partition("=")
+        name, _, script = facts.partition(",")
+        if not (equals and code and name):
+            raise UsageError(f"--name-language is {text!r}; expected a code and a name, such as mdw=Mbosi,Latn")
+        found[code] = {"name": name, **({"script": script} if script else {})}
+    return found
