@@ -7,7 +7,7 @@ import argparse
 from st.commands.preparing import add_merge_arguments, run_merge
 
 EXAMPLE = """\
-example, as an array job of 16 tasks and one job after it:
+examples: an array job of 16 tasks, and one job after it
   st prepare CORPUS --out DATA --shard $SLURM_ARRAY_TASK_ID/16 --jobs 8
   st merge   CORPUS --out DATA
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 EXAMPLE = """\
-example:
+examples:
   st stats data
   st stats data --json > stats.json
 

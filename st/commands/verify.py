@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 EXAMPLE = """\
-example:
+examples:
   st verify /scratch/data
   st verify /scratch/data --quick
 

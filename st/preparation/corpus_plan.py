@@ -156,9 +156,7 @@ def _plan_language(config: CorpusConfig, rows: pl.DataFrame, code: str, directio
     usable = [table for _, table in planned] + [apply_transcript_policy(transcripts.rows, code, config.policy)]
     clips = pl.concat([table.filter(pl.col("reason").is_null()).select("split", "clip") for table in usable]).unique()
     if not len(clips):
-        raise ManifestError(
-            f"{config.root}: no clip of {code} is left to decode; report.md of an earlier run tells why"
-        )
+        raise ManifestError(f"{config.root}: no clip of {code} is left to decode: no row has a text that can be used")
     by_split = {split: clips.filter(split=split)["clip"].sort().to_list() for split in SPLITS}
     return LanguagePlan(code, folder, planned, by_split, transcripts)
 
