@@ -19,8 +19,10 @@ from st.preparation.tree.corpus_index import read_index
 from st.text import languages
 
 SMALL = ("--vocab-type", "char", "--jobs", "1")
-WHOLE = ("mls", "voxpopuli", "audiofolder", "commonvoice", "covost", "textfiles")
-"""Layouts whose utterances are whole files."""
+PREPARED = (
+    "mls", "voxpopuli", "voxpopuli-sessions", "audiofolder", "commonvoice", "covost", "textfiles", "mustc", "europarl", "kaldi",
+)  # fmt: skip
+"""Layouts whose utterances are long enough for their texts, and whose recordings are not packed."""
 FORMATS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "tsv": as_tsv,
     "csv": as_csv,
@@ -66,7 +68,7 @@ def lines(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
 
 
-@pytest.mark.parametrize("layout", WHOLE)
+@pytest.mark.parametrize("layout", PREPARED)
 def test_a_layout_is_prepared_and_verified(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora_layouts, "sound", long_sound)
     _, write, options = LAYOUTS[layout]
@@ -74,7 +76,7 @@ def test_a_layout_is_prepared_and_verified(tmp_path: Path, layout: str, monkeypa
     flags = [word for name, value in options.items() for word in (f"--{name}", value)]
     assert prepare(tmp_path / "corpus", tmp_path / "data", *flags) == 0
     assert main(["verify", str(tmp_path / "data")]) == 0
-    spoken = {(row.audio, row.split) for row in rows if row.transcript}
+    spoken = {(row.audio, row.start_s, row.split) for row in rows if row.transcript}
     found = [row for path in (tmp_path / "data").glob("asr_*.tsv") for row in lines(path)]
     assert len(found) == len(spoken)
     translations = sorted(text for row in rows for text in row.translations.values() if text and row.transcript)
