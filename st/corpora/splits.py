@@ -40,7 +40,8 @@ def make_splits(rows: pl.DataFrame, options: SplitOptions) -> pl.DataFrame:
     """Deal rows without a split out to train, dev and test.
 
     Rows that have a recording, a speaker or a text in common, even by way of others, form a group. Groups are drawn in an
-    order of which the seed and their ids decide, and go to test, then to dev, while they fit into its share.
+    order of which the seed and their ids decide, and go to test, then to dev, while they fit into its share. Where none fits
+    a split gets the smallest one.
 
     Args:
         rows: As in :mod:`st.corpora.rows`, with no split at all, or with all splits: then nothing is changed.
@@ -91,6 +92,7 @@ def _deal(drawn: pl.DataFrame, total: int, options: SplitOptions) -> pl.Series:
         splits.append(split)
         if split in left:
             left[split] -= size
+    _fill_empty(splits, drawn["rows"].to_list(), [name for name, count in wanted.items() if count], total)
     empty = [name for name, count in wanted.items() if count and name not in splits]
     if empty or "train" not in splits:
         raise ManifestError(
@@ -99,3 +101,16 @@ def _deal(drawn: pl.DataFrame, total: int, options: SplitOptions) -> pl.Series:
             f"choose another `by`, or larger shares `dev` and `test`"
         )
     return pl.Series("split", splits, dtype=pl.String)
+
+
+def _fill_empty(splits: list[str], sizes: list[int], wanted: list[str], total: int) -> None:
+    """Give each split that got nothing the smallest group of train, as long as train keeps half of all rows.
+
+    Of a corpus of a few speakers every one has more rows than a small share.
+    """
+    for name in wanted:
+        places = [place for place, split in enumerate(splits) if split == "train"]
+        left = sum(sizes[place] for place in places)
+        smallest = min(places, key=lambda place: sizes[place], default=None)
+        if name not in splits and smallest is not None and left - sizes[smallest] >= total / 2:
+            splits[smallest] = name

@@ -113,6 +113,14 @@ def test_speakers_that_are_too_few_are_an_error() -> None:
         make_splits(corpus(300, 3, 50), SplitOptions())
 
 
+def test_of_a_few_speakers_each_split_has_one_though_it_is_more_than_the_share() -> None:
+    rows = corpus(160, 10, 50)
+    made = make_splits(rows, SplitOptions())
+    smallest = rows["speaker"].value_counts()["count"].sort()[:2].to_list()
+    assert sorted(sizes(made)[split] for split in ("dev", "test")) == smallest
+    assert "shared_speaker" not in {item.reason for item in leaks(made)}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"by": "length"}, "`by` is 'length'"), ({"dev": 1.0}, "`dev` 1"), ({"dev": 0.5, "test": 0.5}, "a sum below 1")],
