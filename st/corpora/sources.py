@@ -157,7 +157,7 @@ def recognise(place: Path) -> Source:
     if place.is_file():
         return SOURCES["tables"]
     if not place.is_dir():
-        raise UsageError(f"{place}: no such folder; expected a corpus")
+        raise UsageError(f"{place}: no such file or folder; expected a corpus")
     found = next((source for source in SOURCES.values() if source.is_in(place)), None)
     if found is None:
         known = "; ".join(f"{source.name} ({source.help})" for source in SOURCES.values())

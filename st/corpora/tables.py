@@ -174,7 +174,8 @@ def _by_target(path: Path, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _read_tsv(path: Path, separator: str) -> pl.DataFrame:
-    return read_tsv(path, separator=separator or "\t")
+    table = read_tsv(path, separator=separator or "\t")
+    return table.drop("line")  # its number, which other tables do not have
 
 
 def _read_csv(path: Path, separator: str) -> pl.DataFrame:

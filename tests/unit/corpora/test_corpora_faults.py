@@ -364,7 +364,7 @@ def test_every_source_has_options_with_help_and_a_line_of_its_own() -> None:
 
 
 def test_what_is_not_there_or_not_known_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder; expected a corpus"):
+    with pytest.raises(UsageError, match="no such file or folder; expected a corpus"):
         recognise(tmp_path / "none")
     with pytest.raises(UsageError, match=r"not recognised; .*fleurs \(FLEURS: "):
         recognise(tmp_path)

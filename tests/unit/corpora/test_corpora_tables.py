@@ -60,14 +60,12 @@ def test_columns_are_mapped_by_options(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["audio", "translation", "speaker"])
 def test_a_column_that_is_named_and_not_there_is_an_error_that_lists_the_others(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ManifestError, match=r"corpus\.tsv: no column sound; found the columns line audio text"):
+    with pytest.raises(ManifestError, match=r"corpus\.tsv: no column sound; found the columns audio text"):
         table(tmp_path, "audio\ttext\na.wav\tx\n", **{name: "sound"})
 
 
 def test_a_table_without_audio_says_what_it_has(tmp_path: Path) -> None:
-    with pytest.raises(
-        ManifestError, match=r"no column of audio .*found the columns line sound text; name it by `audio`"
-    ):
+    with pytest.raises(ManifestError, match=r"no column of audio .*found the columns sound text; name it by `audio`"):
         table(tmp_path, "sound\ttext\na.wav\tx\n")
 
 
