@@ -161,7 +161,7 @@ def test_the_documentation_lists_every_reason_and_every_column_in_order() -> Non
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     text = (Path(__file__).parents[3] / "docs" / "preparation.md").read_text(encoding="utf-8")
-    policy, index = text.split("## What is dropped")[1].split("## The index")
+    policy, index = (text.split(f"## {heading}")[1].split("\n## ")[0] for heading in ("What is dropped", "The index"))
     assert re.findall(r"^\| `(\w+)` \|", policy, re.MULTILINE) == list(REASONS)
     columns = re.findall(r"^\| (?:… )?`(\w+)` \|", index, re.MULTILINE)
     assert columns == [*SCHEMA, "direction", "characters", "reason", "flag"]
