@@ -12,6 +12,7 @@ import polars as pl
 
 from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
+from st.corpora.common_voice import COVOST_SPLITS
 from st.corpora.endings import other_endings
 from st.errors import ManifestError
 from st.evaluation.covost2 import SIZES
@@ -28,16 +29,6 @@ from st.preparation.rows.direction_table import DirectionTable, coverage, first_
 from st.text.languages import split_direction
 
 logger = logging.getLogger(__name__)
-
-SPLIT_RULE: dict[str, str | None] = {
-    "train": "train",
-    "train_covost": "train",
-    "dev": "dev",
-    "test": "test",
-    "dev_covost": None,
-    "test_covost": None,
-}
-"""CoVoST's split name and ours; ``dev_covost`` and ``test_covost`` are not used in version 2."""
 
 # A clip is a plain file name: no folder, no drive, nothing that looks like a store slice, no hidden file.
 _SAFE_CLIP = r"^[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*$"
@@ -192,11 +183,11 @@ def load_direction(layout: CorpusLayout, direction: str, spoken: SpokenLanguage)
     """
     path = layout.translations(direction)
     table = read_table(path, ["path", "translation", "split"])
-    unknown = table.filter(~pl.col("split").is_in(list(SPLIT_RULE)))
+    unknown = table.filter(~pl.col("split").is_in(list(COVOST_SPLITS)))
     if len(unknown):
         line, split = unknown["line"][0], unknown["split"][0]
-        raise ManifestError(f"{path}:{line}: split is {split!r}; expected one of {' '.join(SPLIT_RULE)}")
-    used = table.with_columns(pl.col("split").replace_strict(SPLIT_RULE, return_dtype=pl.String)).drop_nulls("split")
+        raise ManifestError(f"{path}:{line}: split is {split!r}; expected one of {' '.join(COVOST_SPLITS)}")
+    used = table.with_columns(pl.col("split").replace_strict(COVOST_SPLITS, return_dtype=pl.String)).drop_nulls("split")
     clips = spoken.look_up(used.select("path"))
     texts = used.select("line", "split", clean_text("translation").alias("tgt_text"))[clips["row"]]
     columns = ["line", "clip", "id", "split", "tgt_text", "src_text", "speaker", "reason"]

@@ -18,8 +18,8 @@ from pathlib import Path
 import polars as pl
 
 from covost.corpus.downloads import Downloader, below
-from covost.corpus.splits import SPLIT_RULE
 from covost.corpus.tables import read_table
+from st.corpora.common_voice import COVOST_SPLITS
 from st.data.manifest import SPLITS
 from st.doors.addresses import shown_address
 from st.doors.folder_lock import FolderLock
@@ -162,7 +162,7 @@ def _check_rows(path: Path, direction: str) -> dict[str, int]:
         ManifestError: If it is malformed, or has clearly fewer rows than CoVoST 2.
     """
     table = read_table(path, ["path", "translation", "split"])
-    splits = table["split"].replace_strict(SPLIT_RULE, default=None, return_dtype=pl.String)
+    splits = table["split"].replace_strict(COVOST_SPLITS, default=None, return_dtype=pl.String)
     counts = {split: int((splits == split).sum()) for split in SPLITS}
     for split, published in zip(SPLITS, SIZES[direction], strict=True):
         if counts[split] < _MIN_SHARE * published:

@@ -4,12 +4,12 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from counting_decoder import CountingDecoder, Interrupted
 
 from st.audio.reading import read_audio
 from st.errors import ManifestError
@@ -25,26 +25,6 @@ from st.preparation.stores.store import (
     read_records,
     store_size,
 )
-
-
-class Interrupted(Exception):
-    pass
-
-
-class CountingDecoder(ClipDecoder):
-    """Decodes in this process, remembers what, and may stop in the middle."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        super().__init__(1)
-        self.decoded: list[str] = []
-        self.stop_after = stop_after
-
-    def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
-        for clip in clips:
-            if self.stop_after is not None and len(self.decoded) >= self.stop_after:
-                raise Interrupted
-            self.decoded.append(clip)
-            yield decode_clip(str(folder), clip)
 
 
 @pytest.fixture

@@ -49,5 +49,5 @@ def test_wrong_configs_name_the_file_and_the_key(text: str, message: str, tmp_pa
 
 
 def test_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="prepar"):
+    with pytest.raises(ConfigError, match="no such file; is this a tree that a preparation finished"):
         DataConfig.load(tmp_path)

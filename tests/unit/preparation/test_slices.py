@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from counting_decoder import CountingDecoder, Interrupted
 
 from st.audio import slices as slices_module
 from st.audio.sound_file import WholeFile
@@ -186,26 +187,6 @@ def test_a_forward_pass_that_failed_is_not_made_again(tmp_path: Path, monkeypatc
     assert decode_clip(str(tmp_path), clip_name("talk.ogg", 8, 9.5)).record.status == "ok"
 
 
-class Interrupted(Exception):
-    pass
-
-
-class StoppingDecoder(ClipDecoder):
-    """Decodes in this process, and may stop in the middle."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        super().__init__(1)
-        self.decoded: list[str] = []
-        self.stop_after = stop_after
-
-    def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
-        for clip in clips:
-            if self.stop_after is not None and len(self.decoded) >= self.stop_after:
-                raise Interrupted
-            self.decoded.append(clip)
-            yield decode_clip(str(folder), clip)
-
-
 @pytest.fixture
 def plan(tmp_path: Path) -> StorePlan:
     """Slices of two recordings, one in a folder of its own, one named from the root, and a whole recording."""
@@ -224,7 +205,7 @@ def plan(tmp_path: Path) -> StorePlan:
 def build(plan: StorePlan, decoder: ClipDecoder) -> list[str]:
     with decoder:
         build_store(plan, decoder, before_change=lambda: None, on_clip=lambda: None)
-    return decoder.decoded if isinstance(decoder, StoppingDecoder) else []
+    return decoder.decoded if isinstance(decoder, CountingDecoder) else []
 
 
 def tree(plan: StorePlan) -> dict[str, bytes]:
@@ -237,22 +218,22 @@ def test_p25_a_store_of_slices_resumes_to_the_same_bytes_wherever_it_is_stopped(
     for stop_after in range(len(plan.clips)):
         shutil.rmtree(plan.paths.zip.parent)
         with pytest.raises(Interrupted):
-            build(plan, StoppingDecoder(stop_after))
-        assert build(plan, StoppingDecoder()) == list(plan.clips[stop_after:])
+            build(plan, CountingDecoder(stop_after))
+        assert build(plan, CountingDecoder()) == list(plan.clips[stop_after:])
         assert tree(plan) == expected
 
 
 def test_slices_are_decoded_again_if_their_recording_changed(plan: StorePlan) -> None:
-    build(plan, StoppingDecoder())
-    assert build(plan, StoppingDecoder()) == []
+    build(plan, CountingDecoder())
+    assert build(plan, CountingDecoder()) == []
     (plan.clips_folder / "wav" / "talk.flac").touch()
-    assert build(plan, StoppingDecoder()) == []
+    assert build(plan, CountingDecoder()) == []
     soundfile.write(plan.clips_folder / "wav" / "talk.flac", noise(1, 9)[::-1], RATE)
-    assert build(plan, StoppingDecoder()) == [clip for clip in plan.clips if clip.startswith("wav/")]
+    assert build(plan, CountingDecoder()) == [clip for clip in plan.clips if clip.startswith("wav/")]
 
 
 def test_a_recording_is_looked_at_once(plan: StorePlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(plan, StoppingDecoder())
+    build(plan, CountingDecoder())
     records = build_store(plan, ClipDecoder(1), before_change=lambda: None, on_clip=lambda: None)
     looked: list[str] = []
     stat = os.stat
