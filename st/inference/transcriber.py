@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,4 +185,4 @@ class Transcriber:
 
 def frame_seconds(model: SpeechTranslator) -> float:
     """Return the seconds from one frame of the encoder to the next."""
-    return math.prod(stride for _, _, stride in model.config.encoder.conv_layers) / SAMPLE_RATE
+    return model.encoder.feature_extractor.hop / SAMPLE_RATE

@@ -25,15 +25,17 @@ class Conv1d(nn.Conv1d):
             # Too narrow for a convolution kernel: a matrix product over the windows is faster.
             windows = inputs.squeeze(-1).unfold(1, self.kernel_size[0], stride)  # (N, T', K)
             return F.linear(windows, self.weight.squeeze(1), self.bias)
-        if slow_backward(inputs) and not padding:
+        if slow_backward(inputs) and not padding and self.groups == 1:
             return _ProductsBackward.apply(inputs, self.weight, self.bias, stride)  # type: ignore[no-any-return]
-        return by_torch(inputs, self.weight, self.bias, stride, padding)
+        return by_torch(inputs, self.weight, self.bias, stride, padding, groups=self.groups)
 
 
-def by_torch(inputs: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
-    """Convolve ``(N, T, C)`` with ``(C', C, K)`` to ``(N, T', C')`` as torch does it."""
+def by_torch(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, *, groups: int = 1
+) -> Tensor:
+    """Convolve ``(N, T, C)`` with ``(C', C / groups, K)`` to ``(N, T', C')`` as torch does it."""
     image = inputs.unsqueeze(1).permute(0, 3, 1, 2)  # (N, T, C) -> (N, C, 1, T), channels last
-    output = F.conv2d(image, weight.unsqueeze(2), bias, stride=(1, stride), padding=(0, padding))
+    output = F.conv2d(image, weight.unsqueeze(2), bias, stride=(1, stride), padding=(0, padding), groups=groups)
     return output.permute(0, 2, 3, 1).squeeze(1)  # (N, T', C')
 
 

@@ -26,6 +26,8 @@ WAVE_EPSILONS = {"fairseq": 1e-5, "transformers": 1e-7}
 
 _CONV_NUMBERS = ("channels", "kernel", "stride")
 _MAX_CONV_LAYERS = 64
+_MAX_MEL_BANDS = 100
+"""With more of them some would lie between two frequencies of the Fourier transform."""
 _MAX_SIZE = 1 << 20
 """More than any model has; the number of bytes of three such sizes multiplied is still a number of 64 bits."""
 
@@ -50,6 +52,12 @@ class EncoderConfig:
         XLSR_CONV_LAYERS, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
     )
     conv_bias: bool = option(True, "whether the convolutions have a bias")
+    mel_bands: int = option(
+        0, "bands of a log-mel spectrogram (every 10 ms) that the convolutions read; 0: they read the wave itself"
+    )
+    conv_module_kernel: int = option(
+        0, "width in frames of the Conformer's convolution in each layer, odd; 0: layers have none, as in XLS-R"
+    )
     dim: int = option(1024, "width of the speech encoder")
     ffn_dim: int = option(4096, "inner width of its feed-forward layers")
     num_heads: int = option(16, "attention heads of the encoder")
@@ -64,8 +72,10 @@ class EncoderConfig:
     feature_grad_mult: float = option(1.0, "scale of the gradient into the feature extractor; 0 freezes it")
     mask_time_prob: float = option(0.0, "share of frames masked in training")
     mask_time_length: int = option(10, "frames in a masked span")
-    mask_channel_prob: float = option(0.0, "share of channels masked in training")
-    mask_channel_length: int = option(64, "channels in a masked span")
+    mask_channel_prob: float = option(
+        0.0, "share of channels masked in training, or with --encoder-mel-bands of the bands of the spectrogram"
+    )
+    mask_channel_length: int = option(64, "channels or bands in a masked span")
     wave_epsilon: float = option(
         WAVE_EPSILONS["fairseq"],
         "added to the variance of a recording that is brought to unit variance; transformers adds 1e-7",
@@ -75,6 +85,12 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
+        for name in ("mel_bands", "conv_module_kernel"):
+            if getattr(self, name) != 0:
+                _require_sizes("encoder", {name: getattr(self, name)})
+        kernel = self.conv_module_kernel
+        _require(kernel == 0 or kernel % 2 == 1, f"encoder conv_module_kernel {kernel} is not odd")
+        _require(self.mel_bands <= _MAX_MEL_BANDS, f"encoder has {self.mel_bands} mel_bands; at most {_MAX_MEL_BANDS}")
         _require(len(self.conv_layers) <= _MAX_CONV_LAYERS, f"encoder has {len(self.conv_layers):,} conv_layers")
         for number, layer in enumerate(self.conv_layers):
             _require_sizes(f"encoder conv_layers[{number}]", dict(zip(_CONV_NUMBERS, layer, strict=True)))

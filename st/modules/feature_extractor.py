@@ -1,24 +1,28 @@
-"""Convolutions that turn a wave into frames (wav2vec 2.0, "layer norm" variant of XLS-R).
+"""Convolutions that turn a wave into frames (wav2vec 2.0, "layer norm" variant of XLS-R), or its mel spectrogram.
 
-Legend: N batch, T positions, C channels.
+Legend: N batch, T positions, S frames, C channels.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
+from st.modules.filterbank import HOP, WINDOW, FilterBank, mask_bands
 
 
 class FeatureExtractor(nn.Module):
-    """Stack of [convolution, layer norm, GELU]."""
+    """Stack of [convolution, layer norm, GELU] over the wave, or over ``mel_bands`` bands of its spectrogram."""
 
-    def __init__(self, conv_layers: tuple[tuple[int, int, int], ...], *, bias: bool) -> None:
+    def __init__(self, conv_layers: tuple[tuple[int, int, int], ...], *, bias: bool, mel_bands: int = 0) -> None:
         super().__init__()
         self.shape = conv_layers
+        self.filterbank = FilterBank(mel_bands) if mel_bands else None
         self.conv_layers = nn.ModuleList()
-        channels_in = 1
+        channels_in = mel_bands or 1
         for channels, kernel, stride in conv_layers:
             conv = Conv1d(channels_in, channels, kernel, stride=stride, bias=bias)
             nn.init.kaiming_normal_(conv.weight)
@@ -30,6 +34,8 @@ class FeatureExtractor(nn.Module):
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Return the number of frames for waves of ``lengths`` samples; 0 where a wave is too short for one."""
+        if self.filterbank:
+            lengths = self.filterbank.output_lengths(lengths)
         for _, kernel, stride in self.shape:
             lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
         return lengths.clamp(min=0)
@@ -40,11 +46,25 @@ class FeatureExtractor(nn.Module):
         size = 1
         for _, kernel, stride in reversed(self.shape):
             size = (size - 1) * stride + kernel
-        return size
+        return (size - 1) * HOP + WINDOW if self.filterbank else size
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Turn waves ``(N, T)`` into frames ``(N, S, C)``."""
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return math.prod(stride for _, _, stride in self.shape) * (HOP if self.filterbank else 1)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor, *, band_masks: tuple[float, int] = (0.0, 1)) -> Tensor:
+        """Turn waves ``(N, T)`` of ``lengths`` ``(N,)`` samples into frames ``(N, S, C)``.
+
+        Args:
+            waveforms: Padded waves.
+            lengths: Valid samples; a spectrogram is normalised over them.
+            band_masks: Share of the bands of a spectrogram that are masked, and bands in a masked span.
+        """
         states = waveforms.unsqueeze(-1)
+        if self.filterbank:
+            states = self.filterbank(waveforms, lengths)
+            states = mask_bands(states, *band_masks) if band_masks[0] else states
         for layer in self.conv_layers:
             states = F.gelu(layer(states))  # (N, T, C) -> (N, T', C')
         return states

@@ -1,5 +1,6 @@
 """XLS-R: a pre-layer-norm wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021).
 
+For training from little speech it can read a mel spectrogram, and have the Conformer's convolutions in its layers.
 Parameter names are fairseq's. Legend: N batch, T samples, S frames, M model dim.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from st.kernels.packed_linear import linear_activation
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
+from st.modules.convolution_module import ConvolutionModule
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
 from st.modules.positional_conv import PositionalConv
@@ -38,7 +40,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each behind a layer norm."""
+    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -46,6 +48,8 @@ class EncoderLayer(nn.Module):
         self.activation_dropout = config.activation_dropout
         self.self_attn = MultiheadAttention(config.dim, config.num_heads, dropout=config.attention_dropout)
         self.self_attn_layer_norm = nn.LayerNorm(config.dim)
+        kernel = config.conv_module_kernel
+        self.conv_module = ConvolutionModule(config.dim, kernel) if kernel else None
         self.fc1 = nn.Linear(config.dim, config.ffn_dim)
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
         self.final_layer_norm = nn.LayerNorm(config.dim)
@@ -54,6 +58,8 @@ class EncoderLayer(nn.Module):
         """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
         normed = self.self_attn_layer_norm(states)
         states = states + F.dropout(self.self_attn(normed, normed, mask=mask), self.dropout, self.training)
+        if self.conv_module:
+            states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
         hidden = linear_activation(self.fc1, self.final_layer_norm(states), "gelu")
         hidden = F.dropout(hidden, self.activation_dropout, self.training)
         return states + F.dropout(self.fc2(hidden), self.dropout, self.training)
@@ -101,7 +107,7 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.feature_extractor = FeatureExtractor(config.conv_layers, bias=config.conv_bias)
+        self.feature_extractor = FeatureExtractor(config.conv_layers, bias=config.conv_bias, mel_bands=config.mel_bands)
         self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim)
         self.post_extract_proj = nn.Linear(self.feature_extractor.output_dim, config.dim)
         self.mask_emb = nn.Parameter(torch.empty(config.dim).uniform_())
@@ -135,23 +141,28 @@ class SpeechEncoder(nn.Module):
         if bool((frame_lengths < 1).any()):
             field = self.feature_extractor.receptive_field
             raise ValueError(f"a wave has {int(lengths.min())} samples; the encoder needs at least {field}")
-        states = self._extract(waveforms)
+        states = self._extract(waveforms, lengths)
         states = self.post_extract_proj(self.layer_norm(states))
         states = F.dropout(states, self.config.dropout, self.training)
         states = self._mask(states, frame_lengths)
         states, taps = self.encoder(states, frame_lengths, layers=layers)
         return states, frame_lengths, taps
 
-    def _extract(self, waveforms: Tensor) -> Tensor:
-        scale = self.config.feature_grad_mult
+    def _extract(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        config = self.config
+        scale = config.feature_grad_mult
+        masks = (config.mask_channel_prob if self.training else 0.0, config.mask_channel_length)
         with torch.set_grad_enabled(torch.is_grad_enabled() and scale > 0):
-            states: Tensor = self.feature_extractor(waveforms)
+            states: Tensor = self.feature_extractor(waveforms, lengths, band_masks=masks)
         if scale not in (0.0, 1.0) and states.requires_grad:
             states = _ScaleGradient.apply(states, scale)
         return states
 
     def _mask(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Replace random spans of frames by a learned vector and zero random spans of channels (training only)."""
+        """Replace random spans of frames by a learned vector and zero random spans of channels (training only).
+
+        Of a spectrogram the bands have been masked already, not the channels.
+        """
         config = self.config
         if not self.training:
             return states
@@ -164,7 +175,7 @@ class SpeechEncoder(nn.Module):
                 min_spans=MIN_TIME_SPANS,
             )
             states = torch.where(mask.unsqueeze(-1), self.mask_emb.to(states.dtype), states)
-        if config.mask_channel_prob > 0:
+        if config.mask_channel_prob > 0 and not config.mel_bands:
             channels = torch.full_like(lengths, states.size(2))
             shape = (states.size(0), states.size(2))
             mask = span_mask(shape, channels, config.mask_channel_prob, config.mask_channel_length)

@@ -11,6 +11,7 @@ from typing import Any
 from st.doors import readers as foreign_files
 from st.doors.shown import shown
 from st.errors import CheckpointError
+from st.modules.config import EncoderConfig
 
 _MAX_CONV_LAYERS = 64
 _MAX_CONV_CHARS = 10_000
@@ -115,3 +116,16 @@ def require(settings: Mapping[str, Any], wanted: Iterable[tuple[str, object, str
     ]
     if wrong:
         raise CheckpointError(f"{source}: not an architecture of this project: {'; '.join(wrong)}")
+
+
+def require_wav2vec2(encoder: EncoderConfig, theirs: str) -> None:
+    """Refuse an encoder for little speech, which no format of others can hold.
+
+    Raises:
+        CheckpointError: If it reads a spectrogram or has the Conformer's convolutions.
+    """
+    for name in ("mel_bands", "conv_module_kernel"):
+        if getattr(encoder, name):
+            raise CheckpointError(
+                f"{theirs} has no encoder with {name} {getattr(encoder, name)}; use the training checkpoint as it is"
+            )

@@ -15,6 +15,7 @@ from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
+from st.checkpoints.formats.settings import require_wav2vec2
 from st.checkpoints.formats.to_transformers import DICT_FILENAME, Exported, notes, require_ctc_alone
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import CONFIG_FILENAME
@@ -125,6 +126,7 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
+    require_wav2vec2(config.encoder, "fairseq's wav2vec2")
     conv_layers = str([tuple(layer) for layer in config.encoder.conv_layers])
     return fields.to_fairseq("encoder", config.encoder) | {"_name": "wav2vec2", "conv_feature_layers": conv_layers}
 

@@ -18,6 +18,7 @@ from st.checkpoints.formats.generation import GENERATION_FILENAME, longest_trans
 from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
+from st.checkpoints.formats.settings import require_wav2vec2
 from st.checkpoints.formats.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
 from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FILENAME
 from st.checkpoints.formats.transformers_names import KEYMAPS
@@ -205,6 +206,7 @@ def _write_translator(model: Exported, folder: Path, dtype: torch.dtype | None) 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     """Return the ``Wav2Vec2Config`` of the encoder and the adaptor."""
     encoder: EncoderConfig = config.encoder
+    require_wav2vec2(encoder, "transformers' Wav2Vec2Model")
     settings: dict[str, Any] = {"model_type": "wav2vec2", **fields.to_transformers("encoder", encoder)}
     columns = zip(fields.FIELDS["convolutions"], zip(*encoder.conv_layers, strict=True), strict=True)
     settings |= {theirs: list(column) for (_, _, theirs, _), column in columns}

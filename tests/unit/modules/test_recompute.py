@@ -84,7 +84,7 @@ def test_the_head_reads_the_layer_that_was_asked_for():
     encoded = model.encode(waves, lengths)
     # By hand: the first two layers, then the encoder's layer norm.
     encoder = model.encoder
-    states = encoder.post_extract_proj(encoder.layer_norm(encoder.feature_extractor(waves)))
+    states = encoder.post_extract_proj(encoder.layer_norm(encoder.feature_extractor(waves, lengths)))
     frames = encoder.output_lengths(lengths)
     inside = (torch.arange(states.size(1)) < frames[:, None]).unsqueeze(-1)
     states = torch.where(inside, states, 0.0)
