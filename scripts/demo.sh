@@ -10,22 +10,11 @@ out=${1:-$root/demo}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 . "$root/scripts/environment.sh"
+. "$root/scripts/stages.sh"
 own_environment=${VIRTUAL_ENV:-}
 use_environment train,prepare,sample
 
 directions=de_en,es_en,id_en,en_de,en_zh-CN,en_ja
-say() { printf '\n\033[1m%s\033[0m  (%d:%02d since the start)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)) >&2; }
-quoted() { printf "'%s'" "${1//\'/\\\'}"; } # a path as Hydra reads it, whatever letters are in it
-train() { # CONFIG RUN OVERRIDES…: train by a config; what was trained already is not trained again
-    local config=$1 run=$out/$2
-    shift 2
-    mkdir -p "$run"
-    fairseq-hydra-train --config-dir "$root/configs" --config-name "$config" \
-        common.user_dir="$(quoted "$root/st")" task.data="$(quoted "$out/data")" \
-        checkpoint.save_dir="$(quoted "$run")" hydra.run.dir="$(quoted "$run/hydra")" "$@" 2>&1 | tee -a "$run/train.log" |
-        { grep --line-buffered -oE '\[(train_inner|dev)\].*' || true; } || { tail -n 20 "$run/train.log" >&2; return 1; }
-}
-
 say "1/6  a corpus: 3 hours of speech in four languages, by many voices"
 covost sample --out "$out/corpus" --languages en,de,es,id --targets zh-CN,ja --hours 3 --seed 1
 
@@ -33,10 +22,10 @@ say "2/6  preparation for $directions"
 covost prepare --cv-root "$out/corpus" --directions "$directions" --out "$out/data"
 
 say "3/6  training, stage 1: the encoder learns to transcribe"
-train demo_ctc ctc
+train demo_ctc ctc "$out/data"
 
 say "4/6  training, stage 2: the decoder learns to translate"
-train demo_translation translation checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_best.pt")"
+train demo_translation translation "$out/data" checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_best.pt")"
 
 say "5/6  BLEU of every direction on the test set"
 st evaluate --overwrite --checkpoint "$out/translation/checkpoint_best.pt" --data "$out/data" --directions "$directions" \

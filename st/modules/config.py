@@ -297,6 +297,22 @@ PRESETS: dict[str, ModelConfig] = {
         length_adaptor=LengthAdaptorConfig(num_layers=1),
         decoder=DecoderConfig(vocab_size=1000, dim=256, ffn_dim=1024, num_heads=4, num_layers=3, max_positions=256),
     ),
+    # For training from random weights on 1 to 20 hours of speech: nothing of the front end need be learned.
+    "small": ModelConfig(
+        encoder=EncoderConfig(
+            mel_bands=80,
+            conv_layers=((192, 3, 2), (192, 3, 2)),
+            conv_module_kernel=15,
+            dim=192,
+            ffn_dim=768,
+            num_heads=4,
+            num_layers=6,
+            pos_conv_kernel=32,
+            pos_conv_groups=8,
+        ),
+        length_adaptor=LengthAdaptorConfig(num_layers=1),
+        decoder=DecoderConfig(vocab_size=1000, dim=192, ffn_dim=768, num_heads=4, num_layers=3, max_positions=256),
+    ),
     "300m": _xlsr(1024, 4096, 24),
     "1b": _xlsr(1280, 5120, 48),
     "2b": _xlsr(1920, 7680, 48),

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# From a prepared tree of little speech (1 to 20 hours) to a scored model, from random weights on two CPU cores: the encoder
+# learns to transcribe, then all of it to translate too; the last checkpoints are averaged; both are scored on the test set.
+#   scripts/low_resource.sh DATA OUT [MINUTES] [OVERRIDE…]     MINUTES of training, default: 150
+# DATA is what `st prepare` wrote. An OVERRIDE is an option of both stages, such as common.seed=2.
+# Stopped half-way, it goes on where it was when started again.
+set -euo pipefail
+case "${1:-}" in -h | --help | "") sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+data=$(cd "$1" && pwd)
+mkdir -p "${2:?the folder to write to}"
+out=$(cd "$2" && pwd)
+minutes=${3:-150}
+shift $(($# < 3 ? $# : 3))
+. "$root/scripts/environment.sh"
+. "$root/scripts/stages.sh"
+use_environment train,prepare
+hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.5f", minutes * share / 60 }'; }
+
+say "1/4  stage 1: the encoder learns to transcribe"
+train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.4)" "$@"
+
+say "2/4  stage 2: the whole model learns to translate"
+# The time of stage 1 counts on.
+train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 1)" \
+    checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "$@"
+
+say "3/4  the average of the last checkpoints"
+shopt -s nullglob
+checkpoints=("$out"/translation/checkpoint_*_*.pt)
+[ ${#checkpoints[@]} -gt 0 ] || checkpoints=("$out/translation/checkpoint_last.pt") # a short run has no others
+st average --overwrite "${checkpoints[@]}" --out "$out/model.pt"
+
+say "4/4  BLEU, chrF, WER and CER on the test set"
+st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report" \
+    --train-log "$out/ctc/train.log" "$out/translation/train.log"
+say "done: open $out/report/report.html; the model is $out/model.pt"
