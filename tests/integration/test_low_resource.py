@@ -1,0 +1,34 @@
+"""scripts/low_resource.sh from a tree to a scored model, and again after it has ended."""
+
+import json
+
+import pytest
+from conftest_integration import ROOT, run
+from tone_tree import make_tree
+
+from st.checkpoints.loading import load
+
+
+@pytest.mark.slow
+def test_the_recipe_for_little_speech_trains_averages_and_scores(tmp_path):
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    make_tree(tree, train=8, dev=2, directions=("de_en",))
+    command = [
+        *(ROOT / "scripts" / "low_resource.sh", tree, out, "1", "task.threads=1", "optimization.max_update=3"),
+        *("checkpoint.save_interval_updates=1", "dataset.max_tokens=64000"),
+    ]
+
+    run(*command)
+
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["directions"][0]["direction"] == "de_en"
+    model = load(out / "model.pt").config
+    assert (model.encoder.mel_bands, model.encoder.conv_module_kernel) == (80, 15)
+    written = [(path, path.stat().st_mtime_ns) for path in (out / "ctc").glob("*.pt")]
+    refused = run("st", "convert", out / "model.pt", tmp_path / "hf", "--to", "hf", check=False)
+    assert refused.returncode == 1
+    assert "no encoder with mel_bands 80" in refused.stderr
+
+    run(*command)
+
+    assert [(path, path.stat().st_mtime_ns) for path in (out / "ctc").glob("*.pt")] == written
