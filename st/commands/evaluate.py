@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from st.commands.options import (
     add_compute_arguments,
+    add_convention_argument,
     add_overwrite_argument,
     add_shard_argument,
     check_threads,
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help="recordings per batch at most (default: as --batch-seconds allows)"
     )
     add_shard_argument(parser, "decode only the i-th of n parts; the last part to finish writes the results")
+    add_convention_argument(parser)
     parser.add_argument(
         "--published",
         default="auto",
@@ -122,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
     from st.evaluation.corpus import choose_directions
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.report.tables import terminal_summary
+    from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE
     from st.evaluation.shards import choose_shard, connection
     from st.inference.precision import choose_device
     from st.kernels.settings import numerics, tune
@@ -144,6 +147,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         settings=_settings(args),
         numerics=numerics(choose_device(own_device(args.device, os.environ))),
+        convention=CONVENTIONS[args.convention or TRUE_CASE.name],
         published=args.published,
         clip_megabytes=args.clip_megabytes,
         comet=args.comet,

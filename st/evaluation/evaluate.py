@@ -18,6 +18,7 @@ from st.evaluation.report.examples import MAX_MEGABYTES, Examples, choose_exampl
 from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
+from st.evaluation.scoring.conventions import TRUE_CASE, Convention
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record, warn_of_unknown
 from st.evaluation.scoring.flags import LanguageGuesser, count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
@@ -69,6 +70,8 @@ class EvaluationConfig:
     """Recorded in the report, and compared with that of other parts of the run: see :func:`st.kernels.settings.numerics`."""
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
+    convention: Convention = TRUE_CASE
+    """What of translations and references is compared."""
     published: str = "auto"
     """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.beside_published`."""
     clip_megabytes: float = MAX_MEGABYTES
@@ -117,11 +120,11 @@ def evaluate(
     provenance()  # nor must a wrong SOURCE_DATE_EPOCH
     test_set = load_test_set(data_dir, directions, config.subset)
     for name, rows in test_set.rows.items():
-        check_references([row.tgt_text for row in rows], where=name)
+        check_references(config.convention.prepare(row.tgt_text for row in rows), where=name)
         metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
     warn_of_unknown(code for name in directions for code in split_direction(name))
     run = run_key(config.settings, test_set.utterances)
-    key = report_key(run, config.subset, test_set.rows)
+    key = report_key(run, config.subset, test_set.rows, config.convention.name)
     written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")
     if written not in (None, key):
         if not config.overwrite:
@@ -203,8 +206,8 @@ def _score_and_write(
     results, examples, flags = {}, {}, {}
     for name, rows in progress(translations.items(), desc="scoring", unit="direction"):
         flags[name] = flag_hypotheses(name, rows, guesser)
-        results[name], examples[name] = _score_direction(name, rows, flags[name])
-    notes = {"intervals": METHOD}
+        results[name], examples[name] = _score_direction(name, rows, flags[name], config.convention)
+    notes = {"intervals": METHOD, "compared": config.convention.description}
     if config.numerics:
         notes["numerics"] = ", ".join(f"{name} {value}" for name, value in config.numerics.items())
     if config.comet:
@@ -215,7 +218,7 @@ def _score_and_write(
         subset=config.subset,
         directions=results,
         asr=asr,
-        settings=config.settings,
+        settings={**config.settings, "convention": config.convention.name},
         notes=notes | _missing_rates(asr),
         run=key,
         provenance=provenance(),
@@ -277,10 +280,11 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
 
 
 def _score_direction(
-    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
+    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]], convention: Convention
 ) -> tuple[DirectionResult, Examples]:
-    hypotheses, references = [row.hypothesis for row in table], [row.reference for row in table]
-    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references)
+    hypotheses = convention.prepare(row.hypothesis for row in table)
+    references = convention.prepare(row.reference for row in table)
+    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references, convention)
     result = replace(summarise(statistics, hypotheses, references), flags=count_flags(flags))
     return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 

@@ -60,16 +60,17 @@ def run_key(settings: Mapping[str, JsonValue], utterances: Iterable[Utterance]) 
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def report_key(run: str, subset: str, rows: Mapping[str, Sequence[ManifestRow]]) -> str:
+def report_key(run: str, subset: str, rows: Mapping[str, Sequence[ManifestRow]], convention: str) -> str:
     """Return the digest of everything that decides the scores, whatever parts the run was divided into.
 
     Args:
         run: From :func:`run_key`.
         subset: What is evaluated.
         rows: Manifest rows by direction.
+        convention: Name of what is compared, see :mod:`st.evaluation.scoring.conventions`.
     """
     texts = {name: [[row.id, row.src_text, row.tgt_text] for row in found] for name, found in rows.items()}
-    text = json.dumps([run, subset, texts], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([run, subset, texts, convention], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
