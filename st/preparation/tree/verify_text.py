@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from st.data.config import CTC, DataConfig
-from st.data.manifest import COLUMNS
+from st.data.manifest import COLUMNS, TRANSCRIPTS
 from st.errors import ManifestError
-from st.preparation.rows.transcripts import MANIFEST_PREFIX
 from st.preparation.stores.verify_stores import CheckedStore
 from st.preparation.tree.corpus_index import read_index, translation_rows
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -46,8 +45,8 @@ def read_manifest_table(path: Path, more: Sequence[str] = ()) -> pl.DataFrame:
 
 def manifest_key(name: str) -> tuple[str, str, str]:
     """Return split, source and target that a manifest's name says; the target of transcripts is their language."""
-    split, languages = name.removeprefix(MANIFEST_PREFIX).removesuffix(".tsv").split("_", 1)
-    if name.startswith(MANIFEST_PREFIX):
+    split, languages = name.removeprefix(TRANSCRIPTS).removesuffix(".tsv").split("_", 1)
+    if name.startswith(TRANSCRIPTS):
         return split, languages, languages
     source, target = languages.split("_")
     return split, source, target
@@ -97,7 +96,7 @@ def check_index(root: Path, num_rows: Mapping[str, int]) -> Iterator[str]:
     expected = {
         f"{split}_{name}.tsv": count for name, split, count in kept.group_by("direction", "split").len().iter_rows()
     } | {
-        f"{MANIFEST_PREFIX}{split}_{name}.tsv": count
+        f"{TRANSCRIPTS}{split}_{name}.tsv": count
         for name, split, count in spoken.group_by("language", "split").len().iter_rows()
     }
     for name in sorted(expected.keys() | num_rows.keys()):
@@ -116,7 +115,7 @@ class VocabularyCheck:
             ConfigError: If one is missing or malformed.
         """
         self.config = DataConfig.load(root)
-        self.text = TextVocabulary.load(root)
+        self.text = TextVocabulary.load_if_any(root)
         # Heads of kind ctc spell; read without the table of heads, which loads torch.
         self.spelling = {
             name: CtcVocabulary.load(root / head.vocab_filename)
@@ -129,16 +128,16 @@ class VocabularyCheck:
     def check(self, name: str, table: pl.DataFrame) -> Iterator[str]:
         """Check one manifest."""
         split, *languages = manifest_key(name)
-        untagged = sorted(set(languages) - set(self.text.languages))
+        untagged = sorted(set(languages) - set(self.text.languages)) if self.text is not None else []
         if untagged:
             yield f"{self.config.vocab_filename}: no language tag for {' '.join(untagged)} of {name}"
         if split != "train":
             return
         for head in self.spelling:
             # Of transcripts, those of their own manifests count: they hold every clip.
-            if head != CTC or name.startswith(MANIFEST_PREFIX):
+            if head != CTC or name.startswith(TRANSCRIPTS):
                 yield from self._check_labels(name, table, languages[0], head)
-        if self.complete and not name.startswith(MANIFEST_PREFIX):
+        if self.text is not None and self.complete and not name.startswith(TRANSCRIPTS):
             for sentence in table["tgt_text"].gather_every(max(1, len(table) // _SAMPLED_TEXTS)):
                 if self.text.unk in self.text.encode(sentence):
                     yield f"{self.config.vocab_filename}: cannot write {sentence!r} of {name}"
