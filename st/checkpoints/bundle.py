@@ -58,8 +58,8 @@ def bundle_files(data_dir: Path | str) -> dict[str, bytes]:
     data_dir = Path(data_dir)
     config = DataConfig.load(data_dir)
     files = {CONFIG_FILENAME: (data_dir / CONFIG_FILENAME).read_bytes()}
-    required = (config.bpe_tokenizer["sentencepiece_model"], config.vocab_filename)
-    for name in (*required, *(head.vocab_filename for head in config.head_data.values())):
+    text = config.text_files if any((data_dir / name).exists() for name in config.text_files) else ()
+    for name in (*text, *(head.vocab_filename for head in config.head_data.values())):
         file = data_dir / name
         if file.is_file():
             files[name] = file.read_bytes()

@@ -112,8 +112,12 @@ def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+def unpacked(files: Mapping[str, bytes], *, text: bool = False) -> Iterator[Path]:
     """Lay out the files that a training checkpoint carries in a folder that lasts as long as the block.
+
+    Args:
+        files: Content by name.
+        text: Whether the decoder's vocabulary must be among them.
 
     Raises:
         CheckpointError: If a name leads out of the folder, or the config among them is malformed, or names a file that is
@@ -138,7 +142,7 @@ def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
             # The CTC head's vocabulary may be missing; those of other heads may not.
             _, *others = config.head_data.values()
             heads = [head.vocab_filename for head in others]
-            for name in (config.vocab_filename, config.bpe_tokenizer["sentencepiece_model"], *heads):
+            for name in (*(config.text_files[::-1] if text else ()), *heads):
                 if name not in files:
                     raise CheckpointError(
                         f"the checkpoint's {CONFIG_FILENAME} names {shown(name)}, which it does not carry"

@@ -65,9 +65,15 @@ class SlottedVocabulary(TextVocabulary):
         return self.slots.get(known, super()._find_tag(code))
 
 
-def _of_tree(folder: Path, slots: Mapping[str, int]) -> tuple[SlottedVocabulary, DataConfig]:
-    """Return the vocabulary and the config of a prepared tree; raises as :meth:`TextVocabulary.load`."""
+def _of_tree(folder: Path, slots: Mapping[str, int], contents: Contents) -> tuple[SlottedVocabulary | None, DataConfig]:
+    """Return the vocabulary of the model's decoder, if it has one, and the config of a prepared tree.
+
+    Raises:
+        ConfigError: As :meth:`TextVocabulary.load`.
+    """
     config = DataConfig.load(folder)
+    if "decoder" not in contents.config.parts:
+        return None, config
     symbols = read_dictionary(folder / config.vocab_filename)
     model = folder / config.bpe_tokenizer["sentencepiece_model"]
     return SlottedVocabulary(model, symbols, config.lang_tag_format, slots), config
@@ -82,15 +88,15 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
     """
     slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
-        text, data = _of_tree(wanted.data_dir, slots)
+        text, data = _of_tree(wanted.data_dir, slots, contents)
         if (
             contents.format != OWN_TRAINING
         ):  # whether waves are standardised is the checkpoint's, which learned from such
             data = dataclasses.replace(data, standardize_audio=_data_config(contents).standardize_audio)
         return text, data
     if contents.format == OWN_TRAINING:
-        with unpacked(contents.files) as folder:
-            return _of_tree(folder, slots)
+        with unpacked(contents.files, text="decoder" in contents.config.parts) as folder:
+            return _of_tree(folder, slots, contents)
     data = _data_config(contents)
     if "decoder" not in contents.config.parts:
         return None, data

@@ -8,6 +8,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from st.commands.options import add_convention_argument
+
 DESCRIPTION = """\
 Compare the hypotheses of two or more evaluations, direction by direction, with the first one as the baseline: scores
 with 95 % intervals, differences, and p-values of the paired bootstrap and of approximate randomisation.
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add published systems; their figures are of the whole CoVoST 2 test sets (default: only yours)",
     )
+    add_convention_argument(parser, "what the evaluations were scored by, if it is the same for all")
     parser.add_argument("--published-only", action="store_true", help="print the published figures and compare nothing")
     parser.add_argument(
         "--directions",
@@ -64,8 +67,10 @@ def run(args: argparse.Namespace) -> int:
     if args.published_only:
         if args.systems:
             raise UsageError("--published-only takes no systems; leave it out to compare yours with --published")
-        if args.published or args.metrics is not None:
-            raise UsageError("--published-only prints published BLEU alone; leave out --published and --metrics")
+        if args.published or args.metrics is not None or args.convention is not None:
+            raise UsageError(
+                "--published-only prints published BLEU alone; leave out --published, --metrics and --convention"
+            )
         sys.stdout.write(_published(args.directions, args.format))
         return 0
     default = "bleu" if args.format in ("latex", "csv") else "bleu,chrf"
@@ -77,12 +82,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Namespace) -> str:
-    from st.evaluation.report.comparison import comparison_grids, comparison_text, to_csv, to_latex
-    from st.evaluation.report.published import other_test_sets, published_json
+    from st.evaluation.report.comparison import (
+        caveats,
+        comparison_grids,
+        comparison_text,
+        convention_text,
+        to_csv,
+        to_latex,
+    )
+    from st.evaluation.report.published import published_json
     from st.evaluation.scoring.compare import compare, read_system
 
-    comparison = compare([read_system(text) for text in systems], metrics, args.directions)
-    caveat = other_test_sets(comparison.sizes) if args.published else None
+    comparison = compare([read_system(text) for text in systems], metrics, args.directions, args.convention)
+    caveat = caveats(comparison) if args.published else None
     if args.format == "json":
         record = comparison.to_json()
         if args.published:
@@ -91,7 +103,7 @@ def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Nam
         return json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     if args.format in ("text", "markdown"):
         return comparison_text(comparison, published=args.published, markdown=args.format == "markdown")
-    notes = [caveat] if caveat else []
+    notes = [*filter(None, [convention_text(comparison), caveat])]
     if comparison.left_out:
         notes.append(f"left out, because not every system has them: {' '.join(comparison.left_out)}")
     for note in notes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from st.commands.options import (
     add_compute_arguments,
+    add_convention_argument,
     add_overwrite_argument,
     add_shard_argument,
     check_threads,
@@ -30,7 +31,7 @@ DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
 CER for every spoken language, of the CTC head or, with --joint-ctc-weight, of decoder and CTC head together. Each
 recording is encoded once for all its target languages. An interrupted evaluation goes on where it stopped when the same
-command is given again.
+command is given again. What holds transcripts alone, data or model, is scored by WER and CER alone.
 
 The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
 on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte,
@@ -66,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as fr_en,en_de, or all, x_en, en_x of those that DATA holds (default: all)",
     )
     parser.add_argument(
-        "--subset", default="test", help="test, dev or train, or one manifest such as dev_fr_en (default: test)"
+        "--subset",
+        default="test",
+        help="test, dev or train, or one manifest such as dev_fr_en; asr_test: its transcripts alone (default: test)",
     )
     parser.add_argument("--beam", type=int, default=5, metavar="N", help="hypotheses kept; 1 is greedy (default: 5)")
     parser.add_argument(
@@ -87,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help="recordings per batch at most (default: as --batch-seconds allows)"
     )
     add_shard_argument(parser, "decode only the i-th of n parts; the last part to finish writes the results")
+    add_convention_argument(parser)
     parser.add_argument(
         "--published",
         default="auto",
@@ -118,10 +122,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from st.data.manifest import subset_files
-    from st.evaluation.corpus import choose_directions
+    from st.evaluation.corpus import are_transcripts, choose_directions, find_manifests
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.report.tables import terminal_summary
+    from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE
     from st.evaluation.shards import choose_shard, connection
     from st.inference.precision import choose_device
     from st.kernels.settings import numerics, tune
@@ -130,27 +134,33 @@ def run(args: argparse.Namespace) -> int:
 
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
-    subset_files(args.data, args.subset, directions)
+    manifests = find_manifests(args.data, directions, args.subset)
     check_threads(args.threads)
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
     tune(args.threads)
+    translate = _translates(args.checkpoint)
+    translated = [name for name, path in manifests.items() if translate and not are_transcripts(path)]
     config = EvaluationConfig(
         normalise=normalise,
         subset=args.subset,
+        translate=translate,
         batch_seconds=args.batch_seconds,
         batch_size=args.batch_size,
         shard=shard,
         overwrite=args.overwrite,
         settings=_settings(args),
         numerics=numerics(choose_device(own_device(args.device, os.environ))),
+        convention=CONVENTIONS[args.convention or TRUE_CASE.name],
         published=args.published,
         clip_megabytes=args.clip_megabytes,
         comet=args.comet,
         train_logs=args.train_log or find_logs(args.checkpoint),
     )
     with connection(shard):
-        report = evaluate(_LateDecoder(args, directions, options), args.data, directions, args.out, config)
+        report = evaluate(
+            _LateDecoder(args, list(manifests), translated, options), args.data, directions, args.out, config
+        )
     if report is None:
         return 0
     sys.stdout.write(terminal_summary(report) + "\n")
@@ -183,8 +193,10 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
 class _LateDecoder:
     """Loads the model when the first batch is there: bringing shards together needs none."""
 
-    def __init__(self, args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> None:
-        self._args, self._directions, self._options = args, directions, options
+    def __init__(
+        self, args: argparse.Namespace, directions: Sequence[str], translated: Sequence[str], options: BeamOptions
+    ) -> None:
+        self._args, self._directions, self._translated, self._options = args, directions, translated, options
         self._decoder: Decoder | None = None
 
     def decode_batch(
@@ -192,7 +204,7 @@ class _LateDecoder:
     ) -> Sequence[Decoded]:
         """Decode a batch with the model of the command line."""
         if self._decoder is None:
-            self._decoder = _load(self._args, self._directions, self._options)
+            self._decoder = _load(self._args, self._directions, self._translated, self._options)
         return self._decoder.decode_batch(waveforms, target_languages, spoken)
 
 
@@ -202,13 +214,31 @@ def _beam_options(args: argparse.Namespace) -> BeamOptions:
     return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
 
 
-def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOptions) -> Decoder:
+def _translates(checkpoint: Path) -> bool:
+    """Return whether a checkpoint has all that translates; a recogniser, such as one of transformers, has not."""
+    from st.checkpoints.loading import read_contents
+    from st.errors import StError
+    from st.modules.config import PARTS
+
+    try:
+        found = set(PARTS) <= {*read_contents(checkpoint, verify=False).config.parts}
+    except (StError, OSError):
+        return True  # Loading it will say what is wrong with it.
+    if not found:
+        logger.info("%s cannot translate; recordings are transcribed only", checkpoint)
+    return found
+
+
+def _load(
+    args: argparse.Namespace, directions: Sequence[str], translated: Sequence[str], options: BeamOptions
+) -> Decoder:
     from st.inference import TranscriptOptions, load_translator
     from st.text.languages import split_direction
 
     translator = load_translator(
         args.checkpoint,
-        data_dir=args.data,
+        # A recogniser has its own letters, and a tree of transcripts alone needs no vocabulary of a decoder.
+        data_dir=args.data if translated else None,
         device=own_device(args.device, os.environ),
         dtype=args.dtype,
         options=options,
@@ -216,11 +246,12 @@ def _load(args: argparse.Namespace, directions: Sequence[str], options: BeamOpti
         transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options),
         keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
     )
-    if args.joint_ctc_weight is not None:
+    if args.joint_ctc_weight is not None or not translated:
         translator.check_transcribes()
+    if args.joint_ctc_weight is not None:
         translator.check_languages([split_direction(direction)[0] for direction in directions])
     # A target that the model has no tag for must not come up after an hour of the other directions.
-    targets = [split_direction(direction)[1] for direction in directions]
+    targets = [split_direction(direction)[1] for direction in translated]
     translator.check_languages(targets)
     warn_untrained(translator, targets)
     return translator

@@ -93,6 +93,19 @@ def check_threads(threads: int | None) -> None:
         raise UsageError(f"--threads is {threads}; expected at least 1")
 
 
+def add_convention_argument(parser: argparse.ArgumentParser, default: str = "tc") -> None:
+    """Declare ``--convention``, for commands that score translations; None stands for the default, which the help names."""
+    from st.evaluation.scoring.conventions import CONVENTIONS
+
+    names = "; ".join(f"{name}: {convention.description}" for name, convention in CONVENTIONS.items())
+    parser.add_argument(
+        "--convention",
+        choices=tuple(CONVENTIONS),
+        help=f"what of translations and references is compared; {names}. Scores of another one than tc are not those of "
+        f"CoVoST 2's papers, and their signatures say so (default: {default})",
+    )
+
+
 def add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the vocabularies of a checkpoint come from that has none itself."""
     parser.add_argument("--data", type=Path, metavar="DIR", help="prepared tree to take the vocabularies from")

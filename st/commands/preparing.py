@@ -33,8 +33,9 @@ def add_tree_arguments(parser: argparse.ArgumentParser) -> None:
     group(
         "--vocab-type",
         "--spm-type",
-        choices=["unigram", "bpe", "char"],
-        help="how SentencePiece cuts words, trained on the train rows of all directions (default: unigram)",
+        choices=["unigram", "bpe", "char", "none"],
+        help="how SentencePiece cuts words, trained on the train rows of all directions; none: no vocabulary, for "
+        "recognition by a model without a decoder (default: unigram)",
     )
     group(
         "--vocab-size",
@@ -157,6 +158,8 @@ def check_arguments(args: argparse.Namespace, jobs: int) -> None:
         raise UsageError(f"--spm brings its own vocabulary; leave out --{own[0].replace('_', '-')}")
     if args.vocab_type == "char" and args.vocab_size is not None:
         raise UsageError("--vocab-type char has a piece for every character; leave out --vocab-size")
+    if args.vocab_type == "none" and (args.vocab_size is not None or args.vocab_sentences is not None):
+        raise UsageError("--vocab-type none makes no vocabulary; leave out --vocab-size and --vocab-sentences")
     for name, fits, expected in RANGES:
         value = getattr(args, name)
         if value is not None and not fits(value):

@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.options import add_convention_argument
+
 if TYPE_CHECKING:
+    from st.evaluation.scoring.conventions import Convention
     from st.evaluation.scoring.hypotheses import Pair
     from st.evaluation.scoring.results import DirectionResult
     from st.evaluation.scoring.segment_formats import Segments
@@ -59,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LANG",
         help="language of the texts (en, zh-CN, tr_TR, tur, mr …); what a tree or report beside the files says of it counts",
     )
+    add_convention_argument(parser)
     parser.add_argument(
         "--transcripts",
         action="store_true",
@@ -97,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     warn_of_unknown([args.target])
     if args.latency is not None:
         return _run_latency(args)
+    from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE
     from st.evaluation.scoring.scores import score_translations
     from st.evaluation.scoring.segments import pair_segments, read_both
 
@@ -110,12 +115,14 @@ def run(args: argparse.Namespace) -> int:
     if args.transcripts:
         return _run_transcripts(args, pairs)
     said, expected = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
-    result = score_translations(args.target, said, expected, where=references.path)
+    convention = CONVENTIONS[args.convention or TRUE_CASE.name]
+    result = score_translations(args.target, said, expected, where=references.path, convention=convention)
     comet = None
     if args.comet:
         found, comet = _comet(args.comet, pairs, hypotheses, references)
         result = replace(result, comet=found)
-    _print(args, result.to_json() | ({"comet_model": comet} if comet else {}), _table(result, comet))
+    record = result.to_json() | {"convention": convention.name} | ({"comet_model": comet} if comet else {})
+    _print(args, record, _table(result, convention, comet))
     broken = result.not_finite()
     if broken:
         logger.error("not a number: %s; there is null in the JSON", ", ".join(broken))
@@ -132,11 +139,16 @@ def _check_options(args: argparse.Namespace) -> None:
         "--ref-format": args.ref_format != "auto",
         "--hyp-format": args.hyp_format != "auto",
         "--comet": args.comet is not None,
+        "--convention": args.convention is not None,
         "--transcripts": args.transcripts,
     }
     kinds = {
         "--latency": (args.latency is not None, tuple(given), "the log has everything that it scores"),
-        "--transcripts": (args.transcripts, ("--comet",), "COMET is of translations"),
+        "--transcripts": (
+            args.transcripts,
+            ("--comet", "--convention"),
+            "COMET and conventions are of translations; transcripts have a normalisation of their own",
+        ),
     }
     for kind, (chosen, refused, reason) in kinds.items():
         idle = [option for option in refused if given[option]]
@@ -155,7 +167,7 @@ def _print(args: argparse.Namespace, record: Mapping[str, object], lines: Sequen
     sys.stdout.write(text + "\n")
 
 
-def _table(result: DirectionResult, comet: str | None) -> list[str]:
+def _table(result: DirectionResult, convention: Convention, comet: str | None) -> list[str]:
     from st.evaluation.report.tables import interval_text, score_text
     from st.evaluation.scoring.resampling import METHOD
 
@@ -167,7 +179,8 @@ def _table(result: DirectionResult, comet: str | None) -> list[str]:
     ]
     if comet:
         lines.append(f"{'COMET':<14} {score_text(result.comet):>6}  {'':<15}  {comet}")
-    return [*lines, f"{'segments':<14} {result.n:>6}", f"intervals: {METHOD}"]
+    lines += [f"{'segments':<14} {result.n:>6}", f"convention: {convention.name}, {convention.description}"]
+    return [*lines, f"intervals: {METHOD}"]
 
 
 def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: Segments) -> tuple[float | None, str]:

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="decode about N clips, evenly chosen (default: %(default)s)",
     )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="after columns of heads were added: take config, manifests and vocabularies as they are for what the tree must "
+        "be, if all else is sound",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,13 +49,22 @@ def run(args: argparse.Namespace) -> int:
         StError: If it is no finished tree.
     """
     from st.errors import UsageError
-    from st.preparation.tree.verify import verify
+    from st.preparation.tree.verify import record, verify
 
     if args.decode < 0:
         raise UsageError(f"--decode is {args.decode}; expected at least 0")
-    problems = verify(args.data, quick=args.quick, decode=args.decode)
+    if args.record and args.quick:
+        raise UsageError("--record reads everything; leave out --quick")
+    if args.record:
+        changed, problems = record(args.data, decode=args.decode)
+    else:
+        changed, problems = [], verify(args.data, quick=args.quick, decode=args.decode)
     for problem in problems:
         print(problem)
-    if not problems:
+    if problems and args.record:
+        print(f"{args.data}: nothing is recorded")
+    elif args.record:
+        print(f"{args.data}: recorded anew: {' '.join(changed) or 'nothing, everything is as it was'}")
+    elif not problems:
         print(f"{args.data}: {'sizes and offsets are' if args.quick else 'everything is'} as recorded")
     return 1 if problems else 0

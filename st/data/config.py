@@ -132,6 +132,11 @@ class DataConfig:
                 raise ConfigError(f"heads: {shown(name)}: {exc}") from None
         return found
 
+    @property
+    def text_files(self) -> tuple[str, str]:
+        """The files of the decoder's vocabulary. A tree of recognition alone has neither."""
+        return self.bpe_tokenizer["sentencepiece_model"], self.vocab_filename
+
     @classmethod
     def load(cls, path: Path | str) -> DataConfig:
         """Read a data config.

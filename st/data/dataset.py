@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from st.audio.augmentation import AugmentationConfig, augment, change_speed
 from st.audio.reading import read_audio
 from st.data.config import DataConfig
 from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
-from st.data.manifest import ManifestRow, read_manifest, subset_files
+from st.data.manifest import TRANSCRIPTS, ManifestRow, read_manifest, subset_files
 from st.data.utterances import group_rows
 from st.errors import AudioError, ManifestError
 from st.text.labels import Labels
 from st.text.languages import join_sentences
-from st.text.vocabulary import TextVocabulary
+from st.text.vocabulary import EOS, PAD, TextVocabulary
 
 PCM_SCALE = 32768.0
 WAVE_MULTIPLE = 3200
@@ -81,7 +82,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self,
         data_dir: Path | str,
         rows: Sequence[ManifestRow],
-        text: TextVocabulary,
+        text: TextVocabulary | None,
         labels: Mapping[str, Labels],
         *,
         empty_targets: bool = True,
@@ -98,15 +99,18 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.augmentation = augmentation or AugmentationConfig()
         self.standardize_audio = standardize_audio
         self.wave_epsilon = wave_epsilon
+        if text is None:
+            rows = [replace(row, tgt_text="", tgt_lang="") for row in rows]
         self.utterances = group_rows(rows, empty_targets=empty_targets)
         self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
             self.targets.counts,
         )
-        pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
         self._longest_targets = np.zeros(len(self.utterances), dtype=np.int64)
-        np.maximum.at(self._longest_targets, self.targets.owners, pieces + 2)
+        if text is not None:
+            pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
+            np.maximum.at(self._longest_targets, self.targets.owners, pieces + 2)
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
@@ -174,7 +178,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         data_dir: Path | str,
         subset: str,
         directions: Sequence[str] | None,
-        text: TextVocabulary,
+        text: TextVocabulary | None,
         labels: Mapping[str, Labels],
         *,
         data: DataConfig | None = None,
@@ -187,7 +191,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             data_dir: A prepared tree.
             subset: As for :func:`subset_files`.
             directions: As for :func:`subset_files`.
-            text: Vocabulary of the targets.
+            text: Vocabulary of the targets; None for a model without a decoder: then no row is a target.
             labels: Vocabularies of heads.
             data: What the tree says of the columns of those heads; needed for others than ``ctc``.
             add_transcripts: Whether to read the subset's transcripts, too: each is one more target of its recording, in
@@ -201,7 +205,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         files = subset_files(data_dir, subset, directions)
         if add_transcripts:
             split, _, direction = subset.partition("_")
-            files += subset_files(data_dir, f"asr_{split}", [direction] if direction else directions)
+            files += subset_files(data_dir, f"{TRANSCRIPTS}{split}", [direction] if direction else directions)
         heads = (data or DataConfig()).head_data
         columns = [heads[name].column for name in labels][1:]
         rows = [row for file in files for row in read_manifest(file, columns)]
@@ -313,14 +317,14 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def _tokens(self, targets: Sequence[tuple[str, str]], net_input: dict[str, Tensor]) -> dict[str, Any]:
         """Return what :meth:`collate` says of the tokens of targets, each (language, text)."""
-        eos, pad = self.text.eos, self.text.pad
-        tokens = [[self.text.language_id(lang), *self.text.encode(text), eos] for lang, text in targets]
-        read = [[eos, *row[:-1]] for row in tokens]
-        previous = pad_rows(read or [[pad]], pad, torch.long, multiple=TARGET_MULTIPLE)
+        known = self.text
+        tokens = [[known.language_id(lang), *known.encode(text), EOS] for lang, text in targets] if known else []
+        read = [[EOS, *row[:-1]] for row in tokens]
+        previous = pad_rows(read or [[PAD]], PAD, torch.long, multiple=TARGET_MULTIPLE)
         return {
             "ntokens": sum(map(len, tokens)),
             "net_input": net_input | {"prev_output_tokens": previous},
-            "target": pad_rows(tokens or [[pad]], pad, torch.long, multiple=TARGET_MULTIPLE),
+            "target": pad_rows(tokens or [[PAD]], PAD, torch.long, multiple=TARGET_MULTIPLE),
         }
 
     def _labels(self, items: Sequence[int], spoken: Sequence[str], translated: set[int]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from st.files import atomic_write
 
 COLUMNS = ("id", "audio", "n_frames", "tgt_text", "speaker", "src_text", "src_lang", "tgt_lang")
 SPLITS = ("train", "dev", "test")
+TRANSCRIPTS = "asr_"
+"""How the names of manifests of transcripts begin, as in ``asr_train_fr.tsv``; no split's name does."""
 MAX_FIELD_CHARS = 131_072
 """The longest field that Python's csv module, and so fairseq's reader, accepts."""
 LINE_BREAKS = "\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
@@ -139,7 +141,7 @@ def subset_files(data_dir: Path | str, subset: str, directions: Sequence[str] | 
         UsageError: If there is no such subset in the tree; the message lists those that exist.
     """
     data_dir = Path(data_dir)
-    groups = [*SPLITS, *(f"asr_{split}" for split in SPLITS)]
+    groups = [*SPLITS, *(f"{TRANSCRIPTS}{split}" for split in SPLITS)]
     existing = {path.stem: path for group in groups for path in sorted(data_dir.glob(f"{group}_*.tsv"))}
     names = [name for name in existing if name.startswith(f"{subset}_")] if subset in groups else [subset]
     if directions is not None:

@@ -10,10 +10,10 @@ import numpy as np
 
 from st.data import batching
 from st.data.config import DataConfig
-from st.data.manifest import ManifestRow, read_manifest, subset_files
+from st.data.manifest import TRANSCRIPTS, ManifestRow, read_manifest, subset_files
 from st.errors import EvaluationError, ManifestError, UsageError
 from st.evaluation.covost2 import ordered
-from st.text.languages import match_directions
+from st.text.languages import match_directions, split_direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Utterance:
     text: str
     """What was said."""
     targets: tuple[str, ...]
-    """Target languages, in the order of the directions."""
+    """Target languages, in the order of the directions; none of a recording that is transcribed only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class TestSet:
     __test__ = False  # Not a test class, whatever pytest makes of its name.
 
     rows: Mapping[str, Sequence[ManifestRow]]
-    """Manifest rows by direction, in manifest order."""
+    """Manifest rows by direction, in manifest order; of directions that are translated, and rows with a translation."""
     utterances: Sequence[Utterance]
     """Every recording once, in order of first appearance."""
 
@@ -51,7 +51,8 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
     Args:
         data_dir: The tree, with its ``config.yaml``.
         names: As for :func:`st.text.languages.match_directions`; a direction named itself must be there.
-        subset: If one manifest such as ``dev_fr_en``, the choice is narrowed to its direction.
+        subset: If one manifest such as ``dev_fr_en``, the choice is narrowed to its direction; by one of transcripts such
+            as ``asr_dev_fr`` to the directions out of its language.
 
     Raises:
         UsageError: If a name is malformed, a direction named is not in the tree, or none is left.
@@ -61,8 +62,9 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
     chosen, absent = match_directions(names, held)
     if absent:
         raise UsageError(f"{data_dir}: no direction {' '.join(absent)}; this tree holds: {' '.join(held) or 'none'}")
-    only = subset.partition("_")[2]
-    chosen = tuple(name for name in chosen if only in ("", name))
+    only = subset.removeprefix(TRANSCRIPTS).partition("_")[2]
+    spoken = subset.startswith(TRANSCRIPTS)
+    chosen = tuple(name for name in chosen if only in ("", split_direction(name)[0] if spoken else name))
     if not chosen:
         raise UsageError(
             f"{data_dir}: subset {subset!r} holds none of the directions {names}; this tree holds: "
@@ -71,22 +73,78 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
     return chosen
 
 
-def load_test_set(data_dir: Path | str, directions: Sequence[str], subset: str) -> TestSet:
+def find_manifests(data_dir: Path | str, directions: Sequence[str], subset: str) -> dict[str, Path]:
+    """Return the manifest of each direction; the transcripts of a language stand for it into itself, as ``fr_fr``.
+
+    Args:
+        data_dir: A prepared tree.
+        directions: Some of its directions.
+        subset: ``train``, ``dev``, ``test``, or one manifest. A direction such as ``fr_fr`` has no manifest of its own in
+            a tree of transcripts alone: theirs is taken. ``asr_test`` is transcripts alone, whatever else there is.
+
+    Raises:
+        UsageError: If the tree has no such subset.
+        ManifestError: If it has no manifest of a direction.
+    """
+    split = subset.removeprefix(TRANSCRIPTS).partition("_")[0]
+    alone = [name for name in directions if _is_alone(Path(data_dir), split, name) or subset.startswith(TRANSCRIPTS)]
+    found: dict[str, Path] = {}
+    wanted = [name for name in directions if name not in alone]
+    if wanted:
+        found = {path.stem.partition("_")[2]: path for path in subset_files(data_dir, subset, wanted)}
+    if alone:
+        paths = {path.stem: path for path in subset_files(data_dir, f"{TRANSCRIPTS}{split}", alone)}
+        for code in dict.fromkeys(split_direction(name)[0] for name in alone):
+            wanted.append(f"{code}_{code}")
+            if path := paths.get(f"{TRANSCRIPTS}{split}_{code}"):
+                found[f"{code}_{code}"] = path
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ManifestError(f"{data_dir}: subset {subset!r} has no manifest of {' '.join(missing)}; prepare it again")
+    return {name: found[name] for name in wanted}
+
+
+def _is_alone(data_dir: Path, split: str, direction: str) -> bool:
+    """Return whether a direction has transcripts in the place of translations."""
+    source, target = split_direction(direction)
+    return source == target and not (data_dir / f"{split}_{direction}.tsv").is_file()
+
+
+def are_transcripts(manifest: Path) -> bool:
+    """Return whether a manifest is one of transcripts, whose targets are what was said."""
+    return manifest.name.startswith(TRANSCRIPTS)
+
+
+def load_test_set(data_dir: Path | str, directions: Sequence[str], subset: str, *, translate: bool = True) -> TestSet:
     """Read the manifests of a subset and gather the directions of each recording.
+
+    Args:
+        data_dir: A prepared tree.
+        directions: As for :func:`find_manifests`.
+        subset: As for :func:`find_manifests`.
+        translate: Whether recordings are translated; if not, all are transcribed only.
 
     Raises:
         UsageError: If the tree has no such subset.
         ManifestError: If a manifest is missing, malformed, holds another language pair than its name says, or repeats
             an id.
-        EvaluationError: If a manifest is empty, or two of them disagree about what one recording says.
+        EvaluationError: If a manifest is empty, two of them disagree about what one recording says, or there is neither a
+            translation nor a transcript.
     """
-    files = subset_files(data_dir, subset, directions)
-    by_direction = {path.stem.partition("_")[2]: path for path in files}
-    missing = [name for name in directions if name not in by_direction]
-    if missing:
-        raise ManifestError(f"{data_dir}: subset {subset!r} has no manifest of {' '.join(missing)}; prepare it again")
-    rows = {name: _read_direction(by_direction[name], name) for name in directions}
-    return TestSet(rows, _gather(rows))
+    manifests = find_manifests(data_dir, directions, subset)
+    rows = {name: _read_direction(path, name) for name, path in manifests.items()}
+    translated = {
+        name: found
+        for name, path in manifests.items()
+        if translate and not are_transcripts(path) and (found := [row for row in rows[name] if row.tgt_lang])
+    }
+    utterances = _gather(rows, translated)
+    if not translated and not any(item.text.strip() for item in utterances):
+        raise EvaluationError(
+            f"{data_dir}: subset {subset!r} has no transcript (src_text) and nothing to translate into, so that there is "
+            "nothing to score"
+        )
+    return TestSet(translated, utterances)
 
 
 def _read_direction(path: Path, direction: str) -> list[ManifestRow]:
@@ -95,7 +153,8 @@ def _read_direction(path: Path, direction: str) -> list[ManifestRow]:
         raise EvaluationError(f"{path}: no rows; there is nothing to evaluate")
     seen: set[str] = set()
     for number, row in enumerate(rows, start=2):
-        if f"{row.src_lang}_{row.tgt_lang}" != direction:
+        # Without a target language it is a recording that has no translation.
+        if f"{row.src_lang}_{row.tgt_lang or split_direction(direction)[1]}" != direction:
             raise ManifestError(f"{path}:{number}: row is {row.src_lang}_{row.tgt_lang}; expected {direction}")
         if row.id in seen:
             raise ManifestError(f"{path}:{number}: id {row.id!r} is there already; every id must be unique")
@@ -103,10 +162,14 @@ def _read_direction(path: Path, direction: str) -> list[ManifestRow]:
     return rows
 
 
-def _gather(rows: Mapping[str, Sequence[ManifestRow]]) -> list[Utterance]:
+def _gather(
+    rows: Mapping[str, Sequence[ManifestRow]], translated: Mapping[str, Sequence[ManifestRow]]
+) -> list[Utterance]:
+    """Return every recording once, with the directions of those rows that are translated."""
     first: dict[str, ManifestRow] = {}
     targets: dict[str, list[str]] = {}
     for direction, direction_rows in rows.items():
+        seen: set[str] = set()
         for row in direction_rows:
             known = first.setdefault(row.audio, row)
             if (known.id, known.src_text, known.src_lang) != (row.id, row.src_text, row.src_lang):
@@ -114,10 +177,10 @@ def _gather(rows: Mapping[str, Sequence[ManifestRow]]) -> list[Utterance]:
                     f"{direction}: recording {row.audio} is {row.id!r} {row.src_text!r}, but {known.id!r} "
                     f"{known.src_text!r} in {known.src_lang}_{known.tgt_lang}; prepare the data again"
                 )
-            found = targets.setdefault(row.audio, [])
-            if row.tgt_lang in found:
+            if row.audio in seen:
                 raise EvaluationError(f"{direction}: recording {row.audio} occurs twice")
-            found.append(row.tgt_lang)
+            seen.add(row.audio)
+            targets.setdefault(row.audio, []).extend([row.tgt_lang] if row.tgt_lang and direction in translated else [])
     return [
         Utterance(row.id, audio, row.n_frames, row.src_lang, row.src_text, tuple(targets[audio]))
         for audio, row in first.items()

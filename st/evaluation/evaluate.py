@@ -18,6 +18,7 @@ from st.evaluation.report.examples import MAX_MEGABYTES, Examples, choose_exampl
 from st.evaluation.report.published import beside_published
 from st.evaluation.report.write import write_report, written_folders
 from st.evaluation.scoring.comet import comet_scores
+from st.evaluation.scoring.conventions import TRUE_CASE, Convention
 from st.evaluation.scoring.declarations import REPORT_FILENAME, read_record, warn_of_unknown
 from st.evaluation.scoring.flags import LanguageGuesser, count_flags, flag_hypotheses
 from st.evaluation.scoring.hypotheses import HypothesisRow
@@ -54,6 +55,8 @@ class EvaluationConfig:
     """Applied to transcripts and references, told their language, before WER and CER."""
     subset: str = "test"
     """``test``, ``dev`` or ``train``, or one manifest such as ``dev_fr_en``."""
+    translate: bool = True
+    """Whether recordings are translated; if not, they are only transcribed, whatever the data hold."""
     batch_seconds: float = 120.0
     """Most seconds of audio in a batch, padding counted."""
     batch_size: int | None = None
@@ -69,6 +72,8 @@ class EvaluationConfig:
     """Recorded in the report, and compared with that of other parts of the run: see :func:`st.kernels.settings.numerics`."""
     train_logs: Sequence[Path] = ()
     """Logs of the training, stage by stage, for the curves."""
+    convention: Convention = TRUE_CASE
+    """What of translations and references is compared."""
     published: str = "auto"
     """Whether published figures stand beside ours, see :func:`st.evaluation.report.published.beside_published`."""
     clip_megabytes: float = MAX_MEGABYTES
@@ -100,7 +105,7 @@ def evaluate(
     Args:
         decoder: The model; each recording is given to it once, with all its targets.
         data_dir: Prepared tree.
-        directions: Directions of the tree, such as ``("fr_en", "en_de")``.
+        directions: Directions of the tree, such as ``("fr_en", "en_de")``; ``fr_fr`` in a tree of transcripts alone.
         out_dir: Gets ``hypotheses/<direction>.tsv``, ``transcripts/<language>.tsv``, ``report.json``, ``report.md`` and
             ``report.html``; existing ones are replaced, each as a whole.
         config: Subset, normalisation and what to record.
@@ -115,13 +120,13 @@ def evaluate(
     for log in config.train_logs:
         log.stat()  # a missing one must not come up after hours of decoding
     provenance()  # nor must a wrong SOURCE_DATE_EPOCH
-    test_set = load_test_set(data_dir, directions, config.subset)
+    test_set = load_test_set(data_dir, directions, config.subset, translate=config.translate)
     for name, rows in test_set.rows.items():
-        check_references([row.tgt_text for row in rows], where=name)
+        check_references(config.convention.prepare(row.tgt_text for row in rows), where=name)
         metrics_for(split_direction(name)[1])  # nor must a missing tokenizer
-    warn_of_unknown(code for name in directions for code in split_direction(name))
+    warn_of_unknown(_languages(test_set))
     run = run_key(config.settings, test_set.utterances)
-    key = report_key(run, config.subset, test_set.rows)
+    key = report_key(run, config.subset, test_set, config.convention.name)
     written = read_record(Path(out_dir) / REPORT_FILENAME).get("run")
     if written not in (None, key):
         if not config.overwrite:
@@ -198,13 +203,15 @@ def _score_and_write(
 ) -> Report:
     curves = read_curves(config.train_logs) if config.train_logs else TrainingCurves()
     translations, transcripts = translation_tables(test_set, decoded), transcript_tables(test_set, decoded)
-    logger.info("scoring %d directions", len(translations))
+    if not translations and not transcripts:
+        raise EvaluationError("the model gave no transcripts, and there is nothing to translate into: nothing to score")
+    logger.info("scoring %d directions, transcripts of %d languages", len(translations), len(transcripts))
     guesser = LanguageGuesser(_texts(translations))
     results, examples, flags = {}, {}, {}
     for name, rows in progress(translations.items(), desc="scoring", unit="direction"):
         flags[name] = flag_hypotheses(name, rows, guesser)
-        results[name], examples[name] = _score_direction(name, rows, flags[name])
-    notes = {"intervals": METHOD}
+        results[name], examples[name] = _score_direction(name, rows, flags[name], config.convention)
+    notes = {"intervals": METHOD, "compared": config.convention.description} if translations else {}
     if config.numerics:
         notes["numerics"] = ", ".join(f"{name} {value}" for name, value in config.numerics.items())
     if config.comet:
@@ -215,11 +222,11 @@ def _score_and_write(
         subset=config.subset,
         directions=results,
         asr=asr,
-        settings=config.settings,
+        settings={**config.settings, **({"convention": config.convention.name} if translations else {})},
         notes=notes | _missing_rates(asr),
         run=key,
         provenance=provenance(),
-        languages=declared(code for name in results for code in split_direction(name)),
+        languages=declared(_languages(test_set)),
     )
     report = beside_published(report, config.published)
     recordings = {(name, row.id): row.audio for name, rows in test_set.rows.items() for row in rows}
@@ -235,6 +242,12 @@ def _score_and_write(
         clips=clips,
     )
     return report
+
+
+def _languages(test_set: TestSet) -> list[str]:
+    """Return what is spoken and written in a test set, each language once."""
+    found = [code for name in test_set.rows for code in split_direction(name)]
+    return list(dict.fromkeys([*found, *(item.language for item in test_set.utterances)]))
 
 
 def _texts(translations: Mapping[str, Sequence[HypothesisRow]]) -> dict[str, list[str]]:
@@ -277,10 +290,11 @@ def transcript_tables(test_set: TestSet, decoded: Mapping[str, Decoded]) -> Tabl
 
 
 def _score_direction(
-    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]]
+    direction: str, table: Sequence[HypothesisRow], flags: Sequence[tuple[str, ...]], convention: Convention
 ) -> tuple[DirectionResult, Examples]:
-    hypotheses, references = [row.hypothesis for row in table], [row.reference for row in table]
-    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references)
+    hypotheses = convention.prepare(row.hypothesis for row in table)
+    references = convention.prepare(row.reference for row in table)
+    statistics = translation_statistics(split_direction(direction)[1], hypotheses, references, convention)
     result = replace(summarise(statistics, hypotheses, references), flags=count_flags(flags))
     return result, choose_examples(table, chrf=statistics["chrf"].segments(), flags=flags)
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from st.checkpoints.door import sha256_of
-from st.data.manifest import ManifestRow
 from st.errors import CheckpointError
-from st.evaluation.corpus import Utterance
+from st.evaluation.corpus import TestSet, Utterance
 from st.evaluation.decoder import Decoded
 from st.evaluation.scoring.results import JsonValue
 from st.files import named_errors, write_text
@@ -60,16 +59,18 @@ def run_key(settings: Mapping[str, JsonValue], utterances: Iterable[Utterance]) 
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def report_key(run: str, subset: str, rows: Mapping[str, Sequence[ManifestRow]]) -> str:
+def report_key(run: str, subset: str, test_set: TestSet, convention: str) -> str:
     """Return the digest of everything that decides the scores, whatever parts the run was divided into.
 
     Args:
         run: From :func:`run_key`.
         subset: What is evaluated.
-        rows: Manifest rows by direction.
+        test_set: Its translations and transcripts.
+        convention: Name of what is compared, see :mod:`st.evaluation.scoring.conventions`.
     """
-    texts = {name: [[row.id, row.src_text, row.tgt_text] for row in found] for name, found in rows.items()}
-    text = json.dumps([run, subset, texts], sort_keys=True, ensure_ascii=False)
+    translated = {name: [[row.id, row.src_text, row.tgt_text] for row in rows] for name, rows in test_set.rows.items()}
+    transcribed = [[item.id, item.text] for item in test_set.utterances if not item.targets]
+    text = json.dumps([run, subset, translated, transcribed, convention], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

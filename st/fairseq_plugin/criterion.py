@@ -25,6 +25,7 @@ from st.fairseq_plugin.validation import ctc_error_counts, reduce_bleu, reduce_e
 from st.kernels.cross_entropy import smoothed_cross_entropy
 from st.modules.config import CTC
 from st.options import option
+from st.text.vocabulary import PAD
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,12 @@ class TranslationCtcCriterion(FairseqCriterion):
     def build_criterion(cls, cfg: Any, task: Any) -> "TranslationCtcCriterion":
         """Build from options; called by fairseq."""
         check_weights(cfg, task.labels)
+        if cfg.translation_weight > 0 and task.text is None:
+            raise ConfigError(
+                f"--translation-weight is {cfg.translation_weight:g}, and the data have no "
+                f"{' and no '.join(task.data_config.text_files)} for a decoder; train the heads alone with "
+                "--translation-weight 0, or prepare the data with a text vocabulary"
+            )
         return cls(cfg, task)
 
     @property
@@ -170,15 +177,14 @@ class TranslationCtcCriterion(FairseqCriterion):
         that, so that the loss keeps the scale of a single pass.
         """
         target = sample["target"]
-        pad = self.task.text.pad
-        smoothed, nll = smoothed_cross_entropy(logits, target.repeat(copies, 1), self.label_smoothing, pad)
-        correct = logits[: len(target)].argmax(-1).eq(target) & target.ne(pad)
+        smoothed, nll = smoothed_cross_entropy(logits, target.repeat(copies, 1), self.label_smoothing, PAD)
+        correct = logits[: len(target)].argmax(-1).eq(target) & target.ne(PAD)
         log |= {"translation_loss": smoothed.detach() / copies, "nll_loss": nll.detach() / copies}
         log["correct"] = correct.sum()
         loss = smoothed / copies
         if copies == 2:
             first, second = logits.chunk(2)
-            divergence = symmetric_divergence(first, second, target.ne(pad))
+            divergence = symmetric_divergence(first, second, target.ne(PAD))
             log["rdrop_loss"] = divergence.detach()
             loss = loss + 0.5 * self.rdrop_alpha * divergence
         return loss

@@ -31,7 +31,8 @@ def refuse_unused_parameters(model: Any, criterion: Any) -> None:
         "--encoder-layerdrop": encoder.layerdrop > 0,
         "--freeze-finetune-updates": inner.freeze_finetune_updates > 0,
         **{option: _learns(inner.translator.get_submodule(name)) for name, option in criterion.resting_heads.items()},
-        "--translation-weight 0": criterion.translation_weight == 0 and _learns(inner.translator.decoder),
+        "--translation-weight 0": criterion.translation_weight == 0
+        and _learns(getattr(inner.translator, "decoder", nn.Module())),
         "--encoder-mask-time-prob 0": encoder.mask_time_prob == 0 and inner.translator.encoder.mask_emb.requires_grad,
     }
     found = [name for name, holds in reasons.items() if holds]

@@ -68,7 +68,12 @@ class XlsrMbartModel(BaseFairseqModel):
     def build_model(cls, cfg: Any, task: Any) -> "XlsrMbartModel":
         """Build for a task's vocabularies; start from checkpoints where the config names them."""
         heads = head_configs(task.data_config, task.labels)
-        config = model_config(cfg, vocab_size=len(task.text), heads=heads)
+        config = model_config(cfg, vocab_size=None if task.text is None else len(task.text), heads=heads)
+        if cfg.decoder and task.text is None:
+            raise ConfigError(
+                f"--decoder {cfg.decoder}: the data have no {' and no '.join(task.data_config.text_files)}, so that the "
+                "model has no decoder; leave --decoder out, or prepare the data with a text vocabulary"
+            )
         model = cls(
             config,
             freeze_encoder=cfg.freeze_encoder,
@@ -85,7 +90,8 @@ class XlsrMbartModel(BaseFairseqModel):
                 load_decoder(model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None))
         recompute = str(cfg.checkpoint_activations)
         model.translator.encoder.encoder.recompute = recompute in ("encoder", "all")
-        model.translator.decoder.recompute = recompute in ("decoder", "all")
+        if "decoder" in config.parts:
+            model.translator.decoder.recompute = recompute in ("decoder", "all")
         if cfg.compile:
             compile_layers(model.translator)
         model.log_parameters()
@@ -259,7 +265,8 @@ def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_stat
 
 def compile_layers(translator: SpeechTranslator) -> None:
     """Compile every layer in place; names of parameters stay as they are."""
-    for layer in (*translator.encoder.encoder.layers, *translator.decoder.layers):
+    decoder = translator.decoder.layers if "decoder" in translator.config.parts else ()
+    for layer in (*translator.encoder.encoder.layers, *decoder):
         layer.compile(dynamic=True)
 
 

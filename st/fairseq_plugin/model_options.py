@@ -14,6 +14,7 @@ from st.errors import ConfigError
 from st.fairseq_plugin.options import with_options_of
 from st.modules.config import (
     CTC,
+    PARTS,
     PRESETS,
     DecoderConfig,
     EncoderConfig,
@@ -83,12 +84,12 @@ def rename_former_options(cfg: DictConfig) -> None:
                 cfg[now + str(name).removeprefix(before)] = cfg.pop(name)
 
 
-def model_config(cfg: Any, *, vocab_size: int, heads: Mapping[str, HeadConfig]) -> ModelConfig:
+def model_config(cfg: Any, *, vocab_size: int | None, heads: Mapping[str, HeadConfig]) -> ModelConfig:
     """Return the shape that the options ask for.
 
     Args:
         cfg: The options.
-        vocab_size: Symbols of the decoder.
+        vocab_size: Symbols of the decoder; None for a model without one, which has an encoder and heads alone.
         heads: Heads by name; ``--ctc-layer`` is the layer of ``ctc``.
 
     Raises:
@@ -103,7 +104,8 @@ def model_config(cfg: Any, *, vocab_size: int, heads: Mapping[str, HeadConfig]) 
         }
         for part, config in _SHAPE.items()
     }
-    changes["decoder"]["vocab_size"] = vocab_size
+    if vocab_size is not None:
+        changes["decoder"]["vocab_size"] = vocab_size
     if "conv_layers" in changes["encoder"]:
         changes["encoder"]["conv_layers"] = parse_conv_layers(changes["encoder"]["conv_layers"])
     parts: dict[str, Any] = {
@@ -115,7 +117,7 @@ def model_config(cfg: Any, *, vocab_size: int, heads: Mapping[str, HeadConfig]) 
     heads = dict(heads)
     if CTC in heads:
         heads[CTC] = dataclasses.replace(heads[CTC], layer=getattr(cfg, "ctc_layer", 0))
-    return ModelConfig(**parts, heads=heads)
+    return ModelConfig(**parts, heads=heads, parts=PARTS if vocab_size is not None else ("encoder",))
 
 
 def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:

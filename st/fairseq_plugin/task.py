@@ -83,7 +83,10 @@ class SpeechTranslationTask(FairseqTask):
         agree_on_products()
         data_dir = Path(cfg.data)
         self.data_config = DataConfig.load(data_dir)
-        self.text = TextVocabulary.load(data_dir)
+        self.text = TextVocabulary.load_if_any(data_dir)
+        if self.text is None:
+            files = " and no ".join(self.data_config.text_files)
+            logger.info("%s: no %s: the model has no decoder and learns to transcribe alone", data_dir, files)
         self.labels = load_labels(data_dir, self.data_config)
         self.kinds = {name: head_kind(head.kind) for name, head in self.data_config.head_data.items()}
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
@@ -215,9 +218,22 @@ class SpeechTranslationTask(FairseqTask):
         return None
 
     @property
-    def target_dictionary(self) -> FairseqDictionary:
-        """The target vocabulary, as much of fairseq's dictionary as its commands ask for."""
-        return FairseqDictionary(self.text)
+    def target_dictionary(self) -> FairseqDictionary | None:
+        """The target vocabulary, as much of fairseq's dictionary as its commands ask for; None without a decoder."""
+        return None if self.text is None else FairseqDictionary(self.text)
+
+    def _decoders_text(self, what: str) -> TextVocabulary:
+        """Return the decoder's vocabulary.
+
+        Raises:
+            ConfigError: If there is none; ``what`` asked for it.
+        """
+        if self.text is None:
+            raise ConfigError(
+                f"{what} needs a decoder, and {self.cfg.data} has no {' and no '.join(self.data_config.text_files)}; use st "
+                "evaluate or st transcribe, or prepare the data with a text vocabulary"
+            )
+        return self.text
 
     # -- model and checkpoints ----------------------------------------------------------------------------------
 
@@ -261,9 +277,10 @@ class SpeechTranslationTask(FairseqTask):
         heads = self.data_config.head_data.values()
         for name in (self.data_config.vocab_filename, *(head.vocab_filename for head in heads)):
             if name in other and other[name] != own.get(name):
+                here = f"has {len(own[name].splitlines())}" if name in own else "is missing"
                 raise CheckpointError(
                     f"the checkpoint was trained with another {name} ({len(other[name].splitlines())} lines; "
-                    f"{self.cfg.data}/{name} has {len(own[name].splitlines())}); "
+                    f"{self.cfg.data}/{name} {here}); "
                     "prepare the data with the checkpoint's vocabularies or start anew"
                 )
         self._trained_config = bundled_config(state_dict["st_bundle"], "the checkpoint")
@@ -338,7 +355,8 @@ class SpeechTranslationTask(FairseqTask):
                     options = Namespace(beam=self.cfg.eval_bleu_beam, max_len_a=0, max_len_b=self.cfg.eval_bleu_max_len)
                     self._validator = self.build_generator([model], options)
                 hypotheses = self._validator.generate([model], sample) if sample["nsentences"] else []
-                texts = [self.text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
+                text = self._decoders_text("--eval-bleu")
+                texts = [text.decode(best[0]["tokens"].tolist()) for best in hypotheses]
                 log |= bleu_counts(texts, sample["references"], sample["directions"], self._scored)
         if IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
@@ -347,7 +365,7 @@ class SpeechTranslationTask(FairseqTask):
     @clear_errors
     def build_generator(self, models: Any, args: Any, **kwargs: Any) -> FairseqGenerator:
         """Return this project's searches behind the interface of fairseq's generators."""
-        return FairseqGenerator.from_namespace(self.text, args)
+        return FairseqGenerator.from_namespace(self._decoders_text("decoding with fairseq"), args)
 
     def inference_step(
         self, generator: Any, models: Any, sample: Any, prefix_tokens: Any = None, constraints: Any = None

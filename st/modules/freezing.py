@@ -25,6 +25,10 @@ ALIASES = {"lna": ("lna-encoder", "lna-decoder"), "adaptor": ("length-adaptor",)
 """``adaptor`` is what the length adaptor was called before."""
 
 
+OF_DECODER = ("length-adaptor", "decoder", "embeddings", "lna-decoder")
+"""Sets that a model without a decoder has nothing of, so that recipes that freeze it fit such a model, too."""
+
+
 def split_rules(text: str) -> list[str]:
     """Split at commas, but not at those inside brackets: ``"ctc,fc(1|2),x{1,2}"`` has three rules."""
     rules = [""]
@@ -53,10 +57,11 @@ def frozen_names(names: Iterable[str], rules: str) -> set[str]:
     """
     names = list(names)
     frozen: set[str] = set()
+    decodes = any(name.startswith("decoder.") for name in names)
     for rule in split_rules(rules):
         for single in ALIASES.get(rule, (rule,)):
             found = _matching(names, single)
-            if not found:
+            if not found and (decodes or single not in OF_DECODER):
                 raise ConfigError(
                     f"`freeze`: {single!r} matches no parameter of this model; sets: {', '.join((*ALIASES, *SETS))}; "
                     f"names look like {names[0]} (all of them: st inspect CHECKPOINT --names)"

@@ -12,9 +12,10 @@ from typing import Any
 import polars as pl
 
 from st.data.config import DataConfig
+from st.data.manifest import TRANSCRIPTS
 from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig, build_stores, fingerprint, store_name
 from st.preparation.rows.policy import UNUSABLE
-from st.preparation.rows.transcripts import MANIFEST_PREFIX, transcript_rows
+from st.preparation.rows.transcripts import transcript_rows
 from st.preparation.shards import PartReader, Shard, finished_shards, write_shard_record
 from st.preparation.stores.decode import ClipDecoder, Decoder
 from st.preparation.stores.ordered_map import ordered_map
@@ -150,7 +151,7 @@ class _Run:
         tables = [plan.transcripts] if plan.transcripts else [table for table, _ in plan.directions]
         transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
         kept = _transcript_manifest(transcripts, plan.code)
-        write_manifests(f"{MANIFEST_PREFIX}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
+        write_manifests(f"{TRANSCRIPTS}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
         if plan.transcripts:
             self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))

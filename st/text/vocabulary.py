@@ -85,6 +85,17 @@ class TextVocabulary:
         symbols = read_dictionary(data_dir / config.vocab_filename)
         return cls(data_dir / config.bpe_tokenizer["sentencepiece_model"], symbols, config.lang_tag_format)
 
+    @classmethod
+    def load_if_any(cls, data_dir: Path | str) -> TextVocabulary | None:
+        """Read the vocabulary of a prepared tree; None if it has none of the files, as one of recognition alone.
+
+        Raises:
+            ConfigError: If one of the files is missing, or one is malformed.
+        """
+        config = DataConfig.load(data_dir)
+        there = [(Path(data_dir) / name).exists() for name in config.text_files]
+        return cls.load(data_dir) if any(there) else None
+
     def __len__(self) -> int:
         return len(self.symbols)
 

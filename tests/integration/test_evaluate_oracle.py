@@ -25,6 +25,7 @@ from st.data.manifest import read_manifest, write_manifest
 from st.errors import AudioError, EvaluationError, ManifestError, UsageError
 from st.evaluation.corpus import choose_directions, load_test_set, make_batches
 from st.evaluation.evaluate import evaluate
+from st.evaluation.scoring.conventions import CONVENTIONS
 from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.evaluation.shards import WHOLE, Shard
 
@@ -42,6 +43,26 @@ def test_a_perfect_model_has_perfect_scores_and_encodes_each_recording_once(data
     lengths = [length for _, _, length in seen]
     assert lengths == sorted(lengths, reverse=True)
     assert all(len(batch) * batch[0][2] <= 8000 for batch in oracle.batches)
+
+
+def test_a_report_tells_its_convention_and_is_another_evaluation_than_that_of_another(
+    data: Path, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, convention=CONVENTIONS["lc.rm"])
+    report = evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", config)
+    written = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert written["settings"] == {"beam": 5, "convention": "lc.rm"}
+    found = [report.directions["en_zh-CN"], report.directions["fr_en"]]
+    for score in (
+        *found[0].other_bleu.values(),
+        *(getattr(each, m) for each in found for m in ("bleu", "chrf", "ter")),
+    ):
+        assert score.signature.endswith("|convention:lc.rm")
+        assert "|case:lc|" in score.signature
+    assert "lower case, without punctuation" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(UsageError, match="holds another evaluation"):
+        evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", replace(CONFIG, overwrite=False))
+    evaluate(Oracle(), data, DIRECTIONS, tmp_path / "out", replace(config, overwrite=False))
 
 
 def test_fault_02_an_evaluation_decodes_what_nobody_hears_and_says_so(data: Path, tmp_path: Path, caplog) -> None:

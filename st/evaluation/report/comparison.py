@@ -8,10 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from st.evaluation.covost2 import SIZES
-from st.evaluation.report.published import other_test_sets, published_systems
+from st.evaluation.report.published import other_convention, other_test_sets, published_systems
 from st.evaluation.report.tables import GROUP_NAMES, direction_name, interval_text, score_text
 from st.evaluation.scoring.averages import average_members, mean
 from st.evaluation.scoring.compare import METRICS, SIGNIFICANT, Comparison, Outcome
+from st.evaluation.scoring.conventions import TRUE_CASE
 from st.evaluation.scoring.resampling import NUM_RESAMPLES, NUM_TRIALS, SEED
 from st.evaluation.scoring.results import number
 from st.report.tables import TextTable, to_markdown, to_text
@@ -58,11 +59,24 @@ def comparison_text(comparison: Comparison, *, published: bool, markdown: bool) 
         }
         for table in comparison_tables(scores, tuple(comparison.outcomes)):
             parts += [heading.format(table.title), layout(table)]
-        parts += filter(None, [other_test_sets(comparison.sizes)])
+        parts += filter(None, [caveats(comparison)])
     if comparison.left_out:
         parts.append(f"Left out, because not every system has them: {' '.join(comparison.left_out)}")
+    parts += filter(None, [convention_text(comparison)])
     parts.append(EXPLANATION)
     return "\n\n".join(parts) + "\n"
+
+
+def caveats(comparison: Comparison) -> str | None:
+    """Say why published figures mean nothing beside those of a comparison; None where they do."""
+    found = [other_test_sets(comparison.sizes), other_convention(comparison.convention.name)]
+    return ". ".join(filter(None, found)) or None
+
+
+def convention_text(comparison: Comparison) -> str | None:
+    """Say what was compared, where it is not what the papers compare."""
+    convention = comparison.convention
+    return None if convention == TRUE_CASE else f"Scored by the convention {convention.name}: {convention.description}"
 
 
 def metric_table(comparison: Comparison, metric: str) -> TextTable:

@@ -43,13 +43,11 @@ def render_html(
         examples: Best, worst and suspicious segments by direction.
         clips: Recordings of some of them.
     """
-    segments = sum(result.n for result in report.directions.values())
-    directions = _count(report.averages["all"].n, "direction")
     return render_page(
         _FOLDER / "report.html.j2",
         made=report.provenance,
-        title=f"Speech translation, {report.subset}",
-        lead=f"{directions}, {_count(segments, 'segment')} of subset {report.subset}",
+        title=f"{_heading(report)}, {report.subset}",
+        lead=_lead(report),
         figures=_tiles(report),
         clips=clips,
         flag_labels=FLAG_LABELS,
@@ -82,14 +80,15 @@ def _contents(
     ours = {name: report.directions[name].bleu.value for name in report.comparable}
     return {
         "report": report,
+        "heading": _heading(report),
         "bleu": bleu,
         "training": training,
         "examples": examples,
-        "translation": translation_table(report),
-        "averages": averages_table(report),
+        "translation": translation_table(report) if report.directions else None,
+        "averages": averages_table(report) if report.directions else None,
         "published": comparison_tables({"this model": ours}, report.comparable) if ours else [],
         "recognition": asr_table(report) if report.recognition else None,
-        "suspicious": flags_table(report),
+        "suspicious": flags_table(report) if report.directions else None,
         "methods": methods(report),
         "flags": FLAGS,
         "direction_name": direction_name,
@@ -97,15 +96,29 @@ def _contents(
     }
 
 
+def _heading(report: Report) -> str:
+    return "Speech translation" if report.directions else "Speech recognition"
+
+
+def _lead(report: Report) -> str:
+    """Return how much was evaluated."""
+    results = report.directions or report.asr
+    counted = _count(len(results), "direction" if report.directions else "language")
+    return f"{counted}, {_count(sum(result.n for result in results.values()), 'segment')} of subset {report.subset}"
+
+
 def _tiles(report: Report) -> list[tuple[str, str]]:
     """Return the figures that lead the page, and what each is."""
+    rates = _error_rate_tiles(report) if report.recognition else []
+    if not report.directions:
+        return rates
     average = report.averages["all"]
     tiles = [(score_text(report.average_bleu), f"BLEU, mean of {average.n} of {average.of} directions")]
     for group, label in (("x_en", "BLEU into English"), ("en_x", "BLEU out of English")):
         part = report.averages[group]
         if part.n and part.n < average.n:
             tiles.append((score_text(part.value), f"{label}, {part.n} of {part.of}"))
-    return tiles + _error_rate_tiles(report) if report.recognition else tiles
+    return tiles + rates
 
 
 def _error_rate_tiles(report: Report) -> list[tuple[str, str]]:

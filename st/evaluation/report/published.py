@@ -14,6 +14,7 @@ from pathlib import Path
 from st.errors import EvaluationError
 from st.evaluation.covost2 import DIRECTIONS, SIZES
 from st.evaluation.scoring.averages import mean
+from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE
 from st.evaluation.scoring.hypotheses import read_table
 from st.evaluation.scoring.results import JsonValue, Report, number
 
@@ -70,15 +71,23 @@ def beside_published(report: Report, choice: str = "auto") -> Report:
 
     Args:
         report: An evaluation.
-        choice: ``auto``: beside directions whose whole CoVoST 2 test set was scored; ``always``: all; ``never``: none.
+        choice: ``auto``: beside directions whose whole CoVoST 2 test set was scored, as the papers score it; ``always``:
+            all; ``never``: none.
     """
+    convention = str(report.settings.get("convention", TRUE_CASE.name))
     names = tuple(
         name
         for name, result in report.directions.items()
         if name in DIRECTIONS
-        and {"always": True, "never": False}.get(choice, _is_published(name, result.n, report.subset))
+        and {"always": True, "never": False}.get(
+            choice, convention == TRUE_CASE.name and _is_published(name, result.n, report.subset)
+        )
     )
-    caveat = other_test_sets({name: report.directions[name].n for name in names}, report.subset)
+    caveats = [
+        other_test_sets({name: report.directions[name].n for name in names}, report.subset),
+        other_convention(convention) if names else None,
+    ]
+    caveat = ". ".join(filter(None, caveats))
     notes = {**report.notes, "published": caveat} if caveat else report.notes
     return replace(report, comparable=names, published=published_json(names), notes=notes)
 
@@ -105,6 +114,16 @@ def other_test_sets(sizes: Mapping[str, int], subset: str = "test") -> str | Non
     return (
         "The published figures are of the whole CoVoST 2 test sets. By their name or size these are not, so that scores "
         f"of yours and published ones cannot be compared: {', '.join(other)}"
+    )
+
+
+def other_convention(name: str) -> str | None:
+    """Say that published figures mean nothing beside scores of another convention; None where they do."""
+    if name == TRUE_CASE.name:
+        return None
+    return (
+        f"The published figures are of {TRUE_CASE.description}, yours of {CONVENTIONS[name].description} ({name}), so that "
+        "they cannot be compared"
     )
 
 

@@ -143,7 +143,7 @@ def _setting_text(value: object) -> str:
 
 def terminal_summary(report: Report) -> str:
     """Return the whole outcome as the terminal shows it."""
-    parts = [to_text(translation_table(report)), to_text(averages_table(report))]
+    parts = [to_text(translation_table(report)), to_text(averages_table(report))] if report.directions else []
     if report.recognition:
         parts.append(to_text(asr_table(report)))
     return "\n\n".join(parts)

@@ -11,7 +11,8 @@ from st.console import progress
 from st.errors import EvaluationError, UsageError
 from st.evaluation.covost2 import ordered
 from st.evaluation.scoring.averages import Average, average_groups
-from st.evaluation.scoring.declarations import declare_beside
+from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE, Convention
+from st.evaluation.scoring.declarations import REPORT_FILENAME, declare_beside, read_record
 from st.evaluation.scoring.hypotheses import HypothesisRow, pair_by_id, read_hypotheses
 from st.evaluation.scoring.resampling import approximate_randomisation, confidence_intervals, paired_bootstrap
 from st.evaluation.scoring.results import Interval, JsonValue, MetricScore, number
@@ -33,6 +34,8 @@ class System:
     name: str
     tables: Mapping[str, Sequence[HypothesisRow]]
     """By direction."""
+    convention: str | None = None
+    """What the report beside them was scored by; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +82,8 @@ class Comparison:
     """Segments by direction."""
     outcomes: Mapping[str, Mapping[str, Mapping[str, Outcome]]]
     """By direction, system and metric."""
+    convention: Convention = TRUE_CASE
+    """What was compared."""
     left_out: tuple[str, ...] = field(default=())
     """Directions asked for that only some of the systems have."""
 
@@ -106,6 +111,7 @@ class Comparison:
         return {
             "baseline": self.systems[0],
             "systems": list(self.systems),
+            "convention": self.convention.name,
             "directions": {
                 direction: {
                     "n": self.sizes[direction],
@@ -151,11 +157,42 @@ def read_system(text: str) -> System:
             f"{', '.join(strange) or 'none'}"
         )
     tables = {direction: read_hypotheses(found[direction]) for direction in ordered(found)}
-    return System(name or (path.stem if path.is_file() else path.resolve().name), tables)
+    return System(name or (path.stem if path.is_file() else path.resolve().name), tables, _reported_convention(path))
+
+
+def _reported_convention(path: Path) -> str | None:
+    """Return the convention that the report of an evaluation was scored by; None for tables without a report."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    for name in (folder / REPORT_FILENAME, folder.parent / REPORT_FILENAME):
+        report = read_record(name)
+        if "directions" in report:
+            settings = report.get("settings")
+            return str(settings.get("convention", TRUE_CASE.name)) if isinstance(settings, dict) else TRUE_CASE.name
+    return None
+
+
+def _agreed_convention(systems: Sequence[System], wanted: str | None) -> Convention:
+    """Return the convention to compare by: the one asked for, or that of all reports.
+
+    Raises:
+        UsageError: If the reports differ, or one names a convention that is not known here.
+    """
+    told = {system.name: system.convention for system in systems if system.convention is not None}
+    found = {wanted} if wanted else {*told.values()} or {TRUE_CASE.name}
+    if len(found) == 1 and found <= CONVENTIONS.keys():
+        return CONVENTIONS[found.pop()]
+    reports = ", ".join(f"{name}: {convention}" for name, convention in told.items())
+    raise UsageError(
+        f"these were not scored by one convention that is known ({reports}); their figures cannot be compared. Give "
+        f"`convention` to score all anew: {', '.join(CONVENTIONS)}"
+    )
 
 
 def compare(
-    systems: Sequence[System], metrics: Sequence[str] = ("bleu", "chrf"), directions: str = "all"
+    systems: Sequence[System],
+    metrics: Sequence[str] = ("bleu", "chrf"),
+    directions: str = "all",
+    convention: str | None = None,
 ) -> Comparison:
     """Compare systems with the first one in the directions that they have in common.
 
@@ -164,10 +201,12 @@ def compare(
         metrics: Some of :data:`METRICS`.
         directions: Where to compare, as for :func:`st.text.languages.match_directions`; a direction named itself must be one that
             the systems have in common.
+        convention: What to compare, a name of :data:`st.evaluation.scoring.conventions.CONVENTIONS`; None for what the
+            reports of all systems were scored by.
 
     Raises:
-        UsageError: If there are fewer than two systems, two of one name, an unknown metric or direction, or a direction
-            named that not all of them have.
+        UsageError: If there are fewer than two systems, two of one name, an unknown metric or direction, a direction
+            named that not all of them have, or no convention that their reports agree on.
         EvaluationError: If they have no direction in common, or a direction's ids or references differ.
     """
     names = [system.name for system in systems]
@@ -186,8 +225,9 @@ def compare(
             f"{', '.join(names)} have no direction in common in {directions}; all that they share: "
             f"{' '.join(shared) or 'nothing'}"
         )
+    agreed = _agreed_convention(systems, convention)
     outcomes = {
-        direction: _compare_direction(direction, systems, metrics)
+        direction: _compare_direction(direction, systems, metrics, agreed)
         for direction in progress(common, desc="comparing", unit="direction")
     }
     return Comparison(
@@ -195,12 +235,13 @@ def compare(
         metrics=tuple(metrics),
         sizes={name: len(systems[0].tables[name]) for name in common},
         outcomes=outcomes,
+        convention=agreed,
         left_out=tuple(name for name in match_directions(directions, anywhere)[0] if name not in common),
     )
 
 
 def _compare_direction(
-    direction: str, systems: Sequence[System], metrics: Sequence[str]
+    direction: str, systems: Sequence[System], metrics: Sequence[str], convention: Convention
 ) -> dict[str, dict[str, Outcome]]:
     references = [(row.id, row.reference) for row in systems[0].tables[direction]]
     texts = [text for _, text in references]
@@ -208,7 +249,7 @@ def _compare_direction(
     baseline: list[Statistics] = []
     for system in systems:
         hypotheses = _aligned(direction, system, systems[0])
-        statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts)
+        statistics = translation_statistics(split_direction(direction)[1], hypotheses, texts, convention)
         ours = [statistics[metric] for metric in metrics]
         intervals = confidence_intervals(ours)
         results = [Outcome(score=item.corpus(), interval=i) for item, i in zip(ours, intervals, strict=True)]

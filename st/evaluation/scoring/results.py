@@ -153,16 +153,19 @@ class Report:
     def averages(self) -> dict[str, Average]:
         """Return macro averages of BLEU by group (``all x_en en_x`` …), missing directions of CoVoST 2 named.
 
+        None where nothing was translated.
+
         Raises:
             EvaluationError: If the directions of a group were scored with different settings.
         """
         bleu = {name: (result.bleu.value, result.bleu.signature) for name, result in self.directions.items()}
-        return average_groups(bleu)
+        return average_groups(bleu) if bleu else {}
 
     @property
     def average_bleu(self) -> float | None:
         """Return BLEU averaged over the directions evaluated, or None without any."""
-        return self.averages["all"].value
+        averages = self.averages
+        return averages["all"].value if averages else None
 
     @property
     def average_wer(self) -> float | None:

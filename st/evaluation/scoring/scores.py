@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import jiwer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from st.data.manifest import clean_field
 from st.errors import EvaluationError
+from st.evaluation.scoring.conventions import TRUE_CASE, Convention
 from st.evaluation.scoring.resampling import confidence_intervals
 from st.evaluation.scoring.results import MAIN_METRICS, AsrResult, DirectionResult
 from st.evaluation.scoring.statistics import Metric, Statistics, extract
@@ -26,7 +28,12 @@ NO_TRANSCRIPTS = "no error rates of {}: the column src_text has no text there, o
 
 
 def score_translations(
-    target: str, hypotheses: Sequence[str], references: Sequence[str], *, where: str = "the corpus"
+    target: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    where: str = "the corpus",
+    convention: Convention = TRUE_CASE,
 ) -> DirectionResult:
     """Score one direction against one reference per segment.
 
@@ -35,13 +42,15 @@ def score_translations(
         hypotheses: Detokenised translations, one per segment; empty ones are kept.
         references: References in the same order.
         where: What is being scored, for messages.
+        convention: What is compared.
 
     Raises:
         EvaluationError: If nothing is given, the counts differ, an argument is not a flat list of texts, all references
             are empty, or a tokenizer's package is missing.
         UsageError: If ``target`` is not the code of a language.
     """
-    statistics = translation_statistics(target, hypotheses, references)
+    statistics = translation_statistics(target, hypotheses, references, convention)
+    hypotheses, references = convention.prepare(hypotheses), convention.prepare(references)
     check_references(references, where=where)
     return summarise(statistics, hypotheses, references)
 
@@ -64,21 +73,32 @@ def check_references(references: Sequence[str], *, where: str) -> None:
         )
 
 
-def translation_statistics(target: str, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Statistics]:
+def translation_statistics(
+    target: str, hypotheses: Sequence[str], references: Sequence[str], convention: Convention = TRUE_CASE
+) -> dict[str, Statistics]:
     """Extract the statistics of all metrics of a target language: ``bleu chrf ter``, then further tokenizers.
+
+    Both sides are prepared as the convention says.
 
     Raises:
         EvaluationError: As for :func:`score_translations`.
         UsageError: As for :func:`score_translations`.
     """
-    hypotheses, references = checked_segments(hypotheses, references)
-    return {name: extract(metric, hypotheses, references) for name, metric in metrics_for(target).items()}
+    hypotheses, references = map(convention.prepare, checked_segments(hypotheses, references))
+    found = {name: extract(metric, hypotheses, references) for name, metric in metrics_for(target, convention).items()}
+    return {name: replace(item, signature=convention.sign(item.signature)) for name, item in found.items()}
 
 
 def summarise(
     statistics: Mapping[str, Statistics], hypotheses: Sequence[str], references: Sequence[str]
 ) -> DirectionResult:
-    """Turn the statistics of a direction into its scores, with their confidence intervals."""
+    """Turn the statistics of a direction into its scores, with their confidence intervals.
+
+    Args:
+        statistics: From :func:`translation_statistics`.
+        hypotheses: As they were compared, see :meth:`st.evaluation.scoring.conventions.Convention.prepare`.
+        references: As they were compared.
+    """
     scores = {name: item.corpus() for name, item in statistics.items()}
     intervals = confidence_intervals(list(statistics.values()))
     return DirectionResult(
@@ -94,7 +114,7 @@ def summarise(
     )
 
 
-def metrics_for(target: str) -> dict[str, Metric]:
+def metrics_for(target: str, convention: Convention = TRUE_CASE) -> dict[str, Metric]:
     """Return the metrics of a target language: ``bleu chrf ter``, then BLEU with further tokenizers by their names.
 
     Raises:
@@ -102,23 +122,24 @@ def metrics_for(target: str) -> dict[str, Metric]:
         UsageError: If ``target`` is not the code of a language.
     """
     known = language(target)
+    small = convention.lowercase
     return {
-        "bleu": bleu_metric(known.bleu_tokenizer),
-        "chrf": CHRF(word_order=2),
+        "bleu": bleu_metric(known.bleu_tokenizer, lowercase=small),
+        "chrf": CHRF(word_order=2, lowercase=small),
         # Scripts written without spaces are split into characters first, as the signature says.
         "ter": TER(normalized=not known.spaced, asian_support=not known.spaced),
-        **{name: bleu_metric(name) for name in OTHER_TOKENIZERS.get(known.code, ())},
+        **{name: bleu_metric(name, lowercase=small) for name in OTHER_TOKENIZERS.get(known.code, ())},
     }
 
 
-def bleu_metric(tokenizer: str) -> BLEU:
-    """Return cased corpus BLEU with one of sacreBLEU's tokenizers.
+def bleu_metric(tokenizer: str, *, lowercase: bool = False) -> BLEU:
+    """Return corpus BLEU with one of sacreBLEU's tokenizers, cased unless asked otherwise.
 
     Raises:
         EvaluationError: If the tokenizer is unknown or its package is not installed.
     """
     try:
-        return BLEU(tokenize=tokenizer)
+        return BLEU(tokenize=tokenizer, lowercase=lowercase)
     except (ImportError, RuntimeError, AssertionError, ValueError) as error:
         raise EvaluationError(
             f"sacreBLEU's tokenizer {tokenizer!r} is not available ({error}); install it with: pip install 'sacrebleu[ja]'"

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from st.data.manifest import SPLITS
+from st.data.manifest import SPLITS, TRANSCRIPTS
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import Policy, apply_audio_policy, apply_transcript_policy
 
-MANIFEST_PREFIX = "asr_"
-"""Manifests of transcripts are called ``asr_train_fr.tsv``: no split's name begins so."""
-MANIFEST_PATTERNS = tuple(f"{prefix}{split}_*.tsv" for prefix in ("", MANIFEST_PREFIX) for split in SPLITS)
+MANIFEST_PATTERNS = tuple(f"{prefix}{split}_*.tsv" for prefix in ("", TRANSCRIPTS) for split in SPLITS)
 """Names of all manifests, for a glob."""
 
 

@@ -135,8 +135,9 @@ def _kept_cells(counts: Counts) -> list[str]:
 
 def summary(vocabulary: Mapping[str, Any]) -> str:
     """Return what a reader must know before the tables."""
+    text = f"{vocabulary['text']} symbols" if vocabulary["text"] else "none"
     return (
-        f"Text vocabulary: {vocabulary['text']} symbols. CTC vocabulary: {vocabulary['ctc']} symbols. Train rows are "
+        f"Text vocabulary: {text}. CTC vocabulary: {vocabulary['ctc']} symbols. Train rows are "
         f"dropped by policy; dev and test rows are dropped only when there is no audio, and flagged otherwise. "
         f"Seconds and characters per second: 5 % of the kept rows lie below the first number, half below the second, "
         f"95 % below the third. Characters of directions are those of the translations."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.preparation.rows.characters import characters_of
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 CTC_FILENAME = "ctc_vocab.json"
 LANGUAGE_CTC_PATTERN = "ctc_vocab_*.json"
-OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN)
+TEXT_FILES = ("spm.model", "dict.txt")
+OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN, *TEXT_FILES)
 """What a tree need not have, so that an earlier run may have left one that does not belong to it."""
 
 
@@ -40,7 +42,7 @@ class VocabularyConfig:
     """Which text vocabulary to make."""
 
     vocab_type: str = "unigram"
-    """``unigram``, ``bpe`` or ``char``."""
+    """``unigram``, ``bpe`` or ``char``; ``none`` for data of models without a decoder."""
     vocab_size: int | None = None
     """Pieces, specials included; None chooses by the size of the corpus."""
     spm_model: Path | None = None
@@ -139,11 +141,12 @@ def make_vocabularies(
         ConfigError: If the model file is missing or unfit, or the texts do not support the size asked for.
     """
     target_texts, source_texts = targets.series(), sources.series()
-    made = (
-        _train(config, target_texts, source_texts, languages)
-        if config.spm_model is None
-        else _take_mbart50(config, read_model(config.spm_model), target_texts, source_texts)
-    )
+    if config.spm_model is not None:
+        made = _take_mbart50(config, read_model(config.spm_model), target_texts, source_texts)
+    elif config.vocab_type == "none":
+        made = Vocabularies({}, DataConfig().lang_tag_format, {"text": 0, "ctc": 0})
+    else:
+        made = _train(config, target_texts, source_texts, languages)
     by_language = {code: CtcVocabulary.build({code: texts}) for code, texts in source_texts.items()}
     ctc = CtcVocabulary.join(by_language.values())
     made.files[CTC_FILENAME] = ctc.to_json().encode()
@@ -156,7 +159,7 @@ def make_vocabularies(
 def _text_vocabulary(model: bytes, tags: Sequence[str], lang_tag_format: str) -> Vocabularies:
     """Return what the decoder needs: a model, and the dictionary of its pieces and the tags. The CTC head's come later."""
     pieces = model_pieces(model)
-    files = {"spm.model": model, "dict.txt": dictionary_text(pieces, tags).encode()}
+    files = dict(zip(TEXT_FILES, (model, dictionary_text(pieces, tags).encode()), strict=True))
     return Vocabularies(files, lang_tag_format, {"text": len(pieces) + len(tags) + 4, "ctc": 0})
 
 

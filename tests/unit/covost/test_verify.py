@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from head_trees import declare_heads, edit_manifests, without_translation
 
 from covost.cli import main
 from st.audio.reading import encode_flac
@@ -72,6 +73,13 @@ def cut(name: str) -> Callable[[Path], None]:
 
 def remove(name: str) -> Callable[[Path], None]:
     return lambda root: (root / name).unlink()
+
+
+def add_phones(root: Path) -> None:
+    """Give every manifest a column for a head, which is the transcript again."""
+    edit_manifests(root, lambda row: row | {"phones": row["src_text"]})
+    shutil.copy(root / "ctc_vocab.json", root / "phones.json")
+    declare_heads(root, phones={"kind": "ctc", "vocab_filename": "phones.json", "column": "phones"})
 
 
 STORE = "audio/en/train.zip"
@@ -194,3 +202,54 @@ def test_what_is_no_finished_tree_is_one_sentence(data: Path, capsys: pytest.Cap
     (data / "config.yaml").unlink()
     assert main(["verify", str(data)]) == 1
     assert "is this a tree that a preparation finished?" in capsys.readouterr().err
+
+
+# -- columns and heads that were added afterwards -------------------------------------------------------------------
+
+
+def test_manifests_with_columns_of_heads_are_recorded_and_verified(data: Path, capsys) -> None:
+    add_phones(data)
+    capsys.readouterr()
+    assert main(["verify", str(data)]) == 1
+    problems = capsys.readouterr().out.splitlines()
+    assert {problem.partition(": ")[2].split()[0] for problem in problems} == {"found"}, "digests alone differ"
+    assert main(["verify", str(data), "--record"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("config.yaml", "phones.json", "train_en_de.tsv", "asr_test_en.tsv"))
+    assert "index" not in told
+    assert main(["verify", str(data)]) == 0
+    (data / "phones.json").unlink()
+    assert main(["verify", str(data)]) == 1
+    assert "phones.json: missing" in capsys.readouterr().out
+
+
+def test_a_column_of_a_head_must_be_there_and_its_letters_known(data: Path) -> None:
+    add_phones(data)
+    texts = ["config.yaml", "phones.json", *(path.name for path in data.glob("*.tsv"))]
+    edit_manifests(data, lambda row: row | {"phones": row["phones"] + " ж"}, "asr_train_en.tsv")
+    edit_manifests(data, lambda row: {key: row[key] for key in row if key != "phones"}, "dev_en_ca.tsv")
+    record_again(data, *texts)
+    columns = "id audio n_frames tgt_text speaker src_text src_lang tgt_lang phones"
+    expected = {f"dev_en_ca.tsv: no column phones; expected {columns}", "phones.json: lacks ж of asr_train_en.tsv"}
+    assert {*verify(data)} == expected
+
+
+def test_columns_may_stand_in_any_order_and_a_row_without_a_translation_is_one(data: Path) -> None:
+    edit_manifests(data, lambda row: {"mine": "x"} | dict(reversed(row.items())), "test_en_de.tsv")
+    record_again(data, "test_en_de.tsv")
+    assert verify(data) == []
+    edit_manifests(data, without_translation, "test_en_de.tsv")
+    record_again(data, "test_en_de.tsv")
+    assert verify(data) == []
+
+
+def test_nothing_is_recorded_of_a_tree_that_is_broken_otherwise(data: Path, capsys) -> None:
+    before = (data / "digests.json").read_bytes()
+    swap_first("train_en_de.tsv", 2, b"17")(data)
+    capsys.readouterr()
+    assert main(["verify", str(data), "--record"]) == 1
+    told = capsys.readouterr().out
+    assert "n_frames differs" in told
+    assert "nothing is recorded" in told
+    assert (data / "digests.json").read_bytes() == before
+    assert main(["verify", str(data), "--record", "--quick"]) == 2

@@ -144,7 +144,7 @@ def test_published_figures_alone(capsys) -> None:
     assert main(["compare", "a", "--published-only"]) == 2
     assert main(["compare", "--published-only", "--metrics", "bleu"]) == 2
     assert main(["compare", "--published-only", "--published"]) == 2
-    assert "leave out --published and --metrics" in capsys.readouterr().err
+    assert "leave out --published, --metrics and --convention" in capsys.readouterr().err
     assert main(["compare"]) == 2
     assert main(["compare", "a", "b", "--published", "--metrics", "ter"]) == 2
 
