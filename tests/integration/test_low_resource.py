@@ -22,7 +22,7 @@ def test_the_recipe_for_little_speech_trains_averages_and_scores(tmp_path):
 
     report = json.loads((out / "report" / "report.json").read_text())
     assert list(report["directions"]) == ["de_en"]
-    model = load(out / "model.pt").config
+    model = load(out / "model.pt").model.config
     assert (model.encoder.mel_bands, model.encoder.conv_module_kernel) == (80, 15)
     written = [(path, path.stat().st_mtime_ns) for path in (out / "ctc").glob("*.pt")]
     refused = run("st", "convert", out / "model.pt", tmp_path / "hf", "--to", "hf", check=False)
