@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.door import check_sha256
+from st.checkpoints.formats.peft import ADAPTER_FILENAME
 from st.checkpoints.formats.transformers import CTC_FOLDER
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
@@ -123,7 +124,8 @@ def _patterns(names: Iterable[str]) -> list[str]:
     for patterns in _WEIGHTS:
         if any(Path(name).match(pattern) and "/" not in name for name in names for pattern in patterns):
             return [*_SMALL_FILES, *patterns]
-    raise ValueError("it has no weights (model.safetensors, pytorch_model.bin or *.pt)")
+    adapter = ", but an adapter of peft for another model" if ADAPTER_FILENAME in names else ""
+    raise ValueError(f"it has no weights (model.safetensors, pytorch_model.bin or *.pt){adapter}")
 
 
 def _check_digests(folder: Path, siblings: Iterable[Any]) -> None:

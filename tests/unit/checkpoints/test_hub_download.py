@@ -206,6 +206,12 @@ def test_repository_without_weights_says_so(hub):
         load("someone/model")
 
 
+def test_an_adapter_of_peft_on_the_hub_is_called_one(hub):
+    hub.commits = {NEW: {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}}
+    with pytest.raises(CheckpointError, match=r"it has no weights .*, but an adapter of peft for another model"):
+        load("someone/model")
+
+
 def test_a_pinned_commit_that_was_fetched_before_opens_without_the_hub(hub, models, monkeypatch):
     hub.commits = models
     first = load("someone/model", revision=OLD)
