@@ -120,7 +120,7 @@ def _kept(name: str, wanted: str) -> Path | None:
     if _COMMIT.fullmatch(wanted) is None:
         return None
     for weights in _WEIGHTS:
-        patterns = [*_SMALL_FILES, *weights, _FORMER_HEAD]
+        patterns = [*_SMALL_FILES, *weights]
         try:
             folder = Path(snapshot_download(name, revision=wanted, allow_patterns=patterns, local_files_only=True))
         except LocalEntryNotFoundError:

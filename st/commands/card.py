@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the card."""
-    from st.publishing.card import CARD_FILENAME, CardOptions, check_options, write_card
+    from st.checkpoints.formats.to_transformers import CARD_FILENAME
+    from st.publishing.card import CardOptions, check_options, write_card
 
     options = CardOptions(
         title=args.title, licence=args.license, base=args.base, datasets=args.dataset, scores=args.scores

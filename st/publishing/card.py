@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.settings import read_json_if_any
+from st.checkpoints.formats.to_transformers import CARD_FILENAME, CARD_MARK
 from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER, OWN_FILENAME
 from st.checkpoints.loading import read_contents
 from st.checkpoints.origins import origins_of
@@ -21,15 +22,15 @@ from st.errors import UsageError
 from st.files import write_text
 from st.modules.config import WAVE_EPSILONS
 from st.publishing.origins import Origin, find_licence, find_origin
-from st.publishing.scores import METRICS, RATES, Scores, read_scores
 from st.report.page import render_page
 from st.report.tables import markdown_text, to_markdown
 from st.text.languages import in_order, language, split_direction, subtags
 
+if TYPE_CHECKING:
+    from st.publishing.scores import Scores
+
 logger = logging.getLogger(__name__)
 
-CARD_FILENAME = "README.md"
-MARK = "<!-- Written by st, which replaces this file. Take this line away to keep your own changes. -->"
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _MOST_NAMED = 6
 """Languages that a title names."""
@@ -75,10 +76,13 @@ def write_card(
         EvaluationError: If scores cannot be read or are of another model.
     """
     present = (place or folder) / CARD_FILENAME
-    if present.is_file() and not overwrite and MARK not in present.read_text(encoding="utf-8", errors="replace"):
+    if present.is_file() and not overwrite and CARD_MARK not in present.read_text(encoding="utf-8", errors="replace"):
         logger.warning("%s: is not of this program and stays as it is; `overwrite` of st card replaces it", present)
         return False
-    write_text(folder / CARD_FILENAME, card_text(folder, options))
+    text = card_text(folder, options)
+    if place is None and "\nlicense:" not in text:
+        logger.warning("%s: its card names no licence; give one as `license`", folder)
+    write_text(folder / CARD_FILENAME, text)
     return True
 
 
@@ -87,13 +91,10 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
     contents = read_contents(folder, verify=False)
     own = read_json_if_any(folder / OWN_FILENAME)
     source = own.get("source")
-    source = source if isinstance(source, dict) else {}
-    scores = [read_scores(path, folder, source) for path in options.scores]
+    scores = _scores(options.scores, folder, source if isinstance(source, dict) else {})
     names = tuple(options.base) or origins_of(contents, folder.name)
     origins = None if names is None else [find_origin(name) for name in names]
     licence = find_licence(origins or (), options.licence)
-    if not licence:
-        logger.warning("%s: its card names no licence; give one as `license`", folder)
     kind, spoken, written = _kind(contents), *_languages(contents)
     title = options.title or _title(kind, spoken, written)
     values: dict[str, Any] = {
@@ -116,11 +117,19 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
     return render_page(
         _TEMPLATE,
         metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
-        mark=MARK,
+        mark=CARD_MARK,
         table=to_markdown,
         text=markdown_text,
         **values,
     )
+
+
+def _scores(paths: Sequence[Path], folder: Path, source: dict[str, str]) -> list[Scores]:
+    if not paths:
+        return []
+    from st.publishing.scores import read_scores  # not for every conversion: it brings the tools of an evaluation
+
+    return [read_scores(path, folder, source) for path in paths]
 
 
 def _kind(contents: Contents) -> str:
@@ -178,6 +187,10 @@ def _metadata(values: dict[str, Any], codes: Sequence[str], scores: Sequence[Sco
 
 def _results(title: str, datasets: Sequence[str], scores: Sequence[Scores]) -> list[dict[str, Any]]:
     """Return the scores in the form of the hub's model-index."""
+    if not scores:
+        return []
+    from st.publishing.scores import METRICS, RATES
+
     labels = RATES | {metric: name for metric, (name, _) in METRICS.items()}
     data = {"name": ", ".join(datasets) or "not named", "type": next(filter(_is_hub_id, datasets), "other")}
     places = [(found, where) for found in scores for where in dict.fromkeys(name for name, _, _ in found.values)]
@@ -193,7 +206,7 @@ def _results(title: str, datasets: Sequence[str], scores: Sequence[Scores]) -> l
         }
         for found, where in places
     ]
-    return [{"name": title, "results": results}] if results else []
+    return [{"name": title, "results": results}]
 
 
 def _is_hub_id(name: str) -> bool:

@@ -24,7 +24,7 @@ from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces
 
-CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+CLOSE = {"atol": 5e-5, "rtol": 0}  # of logits around 10
 LENGTHS = [9000, 4000, 6001]
 
 

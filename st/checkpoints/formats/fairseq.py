@@ -142,12 +142,10 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -
 
 
 def _asked_for(settings: Any) -> list[str] | None:
-    """Return the files that the options of a training name; None if there are no options."""
+    """Return the files that the options of a training name; None if there are none, which need not mean random weights."""
     model, checkpoint = _section(settings, "model"), _section(settings, "checkpoint")
-    if not model:
-        return None
     asked = (model.get("encoder"), model.get("decoder"), checkpoint.get("finetune_from_model"))
-    return [file_name(name) for name in asked if isinstance(name, str) and name]
+    return [file_name(name) for name in asked if isinstance(name, str) and name] or None
 
 
 def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:

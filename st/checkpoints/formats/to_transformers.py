@@ -42,6 +42,8 @@ from st.text.vocabulary import SPECIALS, TextVocabulary
 
 DICT_FILENAME = "dict.txt"
 SPM_FILENAME = "sentencepiece.bpe.model"
+CARD_FILENAME = "README.md"
+CARD_MARK = "<!-- Written by st, which replaces this file. Take this line away to keep your own changes. -->"
 
 _MODEL_FILES = (
     "*config.json",
@@ -114,8 +116,10 @@ def clear_broken_off(folder: Path) -> None:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the files of a folder by which this project or transformers would open a model."""
-    return sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)})
+    """Return the files of a folder by which this project or transformers would open a model, and the card that we wrote."""
+    card = folder / CARD_FILENAME
+    own = {card} if card.is_file() and CARD_MARK in card.read_text(encoding="utf-8", errors="replace") else set()
+    return sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)} | own)
 
 
 def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
