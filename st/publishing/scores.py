@@ -14,7 +14,7 @@ from st.errors import EvaluationError
 from st.evaluation.partial import digest_of
 from st.evaluation.report.tables import direction_name, score_text
 from st.evaluation.scoring.declarations import REPORT_FILENAME
-from st.report.tables import TextTable
+from st.report.tables import TextTable, markdown_text
 from st.text.languages import is_code, is_direction, language
 
 METRICS = {"bleu": ("BLEU", "signature"), "chrf": ("chrF++", "chrf_signature"), "ter": ("TER", "ter_signature")}
@@ -130,4 +130,4 @@ def _settings(settings: Mapping[str, Any], recognition: bool) -> list[str]:
         said.append(
             f"WER and CER: both texts normalised ({settings['asr_normalisation']}), jiwer {settings.get('jiwer')}"
         )
-    return said
+    return [markdown_text(sentence) for sentence in said]
