@@ -138,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
     def create(self, body: bytes) -> object:
         self.hub.created = json.loads(body)
         self.hub.commits, self.hub.names = {OLD: {".gitattributes": b""}}, {"main": OLD}
-        return {"url": "http://localhost/someone/model", "name": "someone/model", "id": "1"}
+        return {"url": f"http://{self.headers['Host']}/someone/model", "name": "someone/model", "id": "1"}
 
     def branch(self, _body: bytes) -> object:
         self.hub.names.setdefault(self.path.rpartition("/")[2], self.hub.names["main"])
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
         sha = hashlib.sha1(body).hexdigest()
         self.hub.commits[sha], self.hub.names[branch] = files, sha
-        return {"commitUrl": f"http://localhost/someone/model/commit/{sha}", "commitOid": sha}
+        return {"commitUrl": f"http://{self.headers['Host']}/someone/model/commit/{sha}", "commitOid": sha}
 
 
 @contextmanager
