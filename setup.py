@@ -57,6 +57,7 @@ setup(
             "checkpoints/formats/*.json",
             "evaluation/*.tsv",
             "evaluation/report/*.tsv",
+            "publishing/*.tsv",
             "**/*.j2",
             "report/*.css",
             "report/*.js",

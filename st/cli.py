@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "transcribe": "write down recordings",
     "inspect": "tell what a model file is",
     "convert": "write a model in another format",
+    "card": "write the card of a model: languages, data, scores, licence",
+    "push": "send a model to the Hugging Face hub",
     "average": "average the weights of several checkpoints",
     "plot": "draw the curves of trainings",
 }

@@ -61,6 +61,10 @@ class DownloadError(StError):
     """A file cannot be fetched, or what came is not what was promised."""
 
 
+class UploadError(StError):
+    """A model cannot be sent to the hub, or what the hub has is not what was sent."""
+
+
 def with_flags(message: str, flag_of: Callable[[str], str | None]) -> str:
     """Write the fields that stand between backquotes in a message as flags.
 

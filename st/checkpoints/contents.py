@@ -19,6 +19,9 @@ from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
 
+_SAYS_NOTHING = ("model.pt", "model.safetensors", "pytorch_model.bin")
+"""Names of files in a release, whose folder has the name that tells."""
+
 
 @dataclass
 class Contents:
@@ -45,6 +48,8 @@ class Contents:
     """Ids of language tags by code, where they are not those of the vocabulary."""
     decoder_trained: bool = True
     """Whether the training that wrote it taught the decoder; true if it does not say."""
+    origins: tuple[str, ...] | None = None
+    """Published models that its weights come from, see :mod:`st.checkpoints.origins`; None if it does not say."""
 
     @property
     def folder(self) -> Path:
@@ -97,10 +102,10 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
-    """Take over what a file of ours says beside shape and vocabularies: moved languages, whether the decoder learnt.
+    """Take over what a file of ours says beside shape and vocabularies: moved languages, whether the decoder learnt, origins.
 
     Raises:
-        CheckpointError: If the ids of languages are no table of codes and numbers.
+        CheckpointError: If the ids of languages are no table of codes and numbers, or the origins no names.
     """
     ids = notes.get("language_ids", {})
     if not isinstance(ids, dict) or any(type(key) is not str or type(ids[key]) is not int for key in ids):
@@ -109,6 +114,21 @@ def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
         )
     contents.language_ids = dict(ids)
     contents.decoder_trained = notes.get("decoder_trained") is not False
+    origins = notes.get("origins")
+    if origins is not None:
+        if not isinstance(origins, list | tuple) or not all(isinstance(name, str) for name in origins):
+            raise CheckpointError(f"{contents.path}: origins is {shown(origins)}; expected a list of names")
+        contents.origins = tuple(dict.fromkeys(origins))
+
+
+def file_name(path: Path | str) -> str:
+    """Return what a checkpoint is called, wherever it lies: the name of the file, or of its folder where all are called so.
+
+    A hub id stays whole, without its revision: nothing tells it from a path of two names, and no third one is kept.
+    """
+    path = Path(str(path).partition("@")[0])
+    parts = path.parts[:-1] if path.name in _SAYS_NOTHING and path.parent.name else path.parts
+    return "/".join(parts) if len(parts) == 2 and not path.is_absolute() and not path.suffix else parts[-1]
 
 
 @contextmanager

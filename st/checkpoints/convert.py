@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -10,12 +12,15 @@ import torch
 from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
+from st.checkpoints.door import sha256_of
+from st.checkpoints.formats.exported import Exported, ctc_part
 from st.checkpoints.formats.new_folder import visible
 from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.formats.to_transformers import Exported, clear_broken_off, write_transformers
+from st.checkpoints.formats.to_transformers import clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import read_contents, resolve, with_padding
+from st.checkpoints.origins import origins_of
 from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
 from st.files import remove_leftovers
@@ -23,7 +28,11 @@ from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
-TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
+TARGETS = ("hf", "fairseq")
+PARTS = ("whole", "ctc")
+"""What of a model is written: all that it has, or the encoder with its CTC head."""
+
+logger = logging.getLogger(__name__)
 
 
 def convert(
@@ -38,6 +47,8 @@ def convert(
     dtype: torch.dtype | str | None = None,
     overwrite: bool = False,
     full_vocab: Path | str | None = None,
+    parts: str | None = None,
+    finish: Callable[[Path], None] | None = None,
 ) -> str:
     """Write a checkpoint in another format.
 
@@ -53,24 +64,44 @@ def convert(
         overwrite: Whether ``out`` may exist.
         full_vocab: For a model with a trimmed vocabulary: the checkpoint whose decoder it began with, to put the rows
             that were cut away back.
+        parts: A name of :data:`PARTS`; None for the whole model, but for ``hf`` for the recogniser alone where no
+            training has taught the decoder.
+        finish: Adds further files to a folder for ``hf`` before it takes its place.
 
     Returns:
         What the source was found to be.
 
     Raises:
         CheckpointError: If the source cannot be read or the target format has no such model.
-        UsageError: If there is no such target, or ``out`` exists.
+        UsageError: If there is no such target, ``out`` exists, or arguments contradict each other.
     """
-    if to not in TARGETS:
-        raise UsageError(f"`to` is {to!r}; expected one of {', '.join(TARGETS)}")
+    for argument, value, known in (("to", to, TARGETS), ("parts", parts, (*PARTS, None))):
+        if value not in known:
+            raise UsageError(f"`{argument}` is {value!r}; expected one of {', '.join(filter(None, known))}")
+    if full_vocab and parts == "ctc":
+        raise UsageError("`full_vocab` is of the decoder, which `parts` ctc leaves behind; give one of the two")
     out, text = Path(out), None
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
+    record = {"name": path.name, "sha256": sha256_of(path)} if path.is_file() else None
     if full_vocab:
         text = restore_vocabulary(contents, full_vocab, files)
-        files = dataclasses.replace(files, language_ids=None)
-    write(contents, out, to, name=name, files=files, padding=padding, dtype=dtype, text=text, overwrite=overwrite)
+        files, parts = dataclasses.replace(files, language_ids=None), "whole"
+    write(
+        contents,
+        out,
+        to,
+        name=name,
+        files=files,
+        padding=padding,
+        dtype=dtype,
+        text=text,
+        overwrite=overwrite,
+        parts=parts,
+        finish=finish,
+        source=record,
+    )
     return contents.format
 
 
@@ -105,13 +136,33 @@ def write(
     dtype: torch.dtype | str | None = None,
     text: TextVocabulary | None = None,
     overwrite: bool = False,
+    parts: str | None = None,
+    finish: Callable[[Path], None] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> None:
-    """Write what a checkpoint holds in another format; arguments as for :func:`convert`, ``text`` a given vocabulary.
+    """Write what a checkpoint holds in another format.
+
+    Arguments as for :func:`convert`; ``text`` is a given vocabulary, ``source`` the name and digest of a file.
 
     Raises:
         CheckpointError: If tensors or a vocabulary are missing, a tensor is not finite, or too large for ``dtype``, or the
             target format has no such model.
     """
+    exported = dataclasses.replace(_exported(contents, name, files, padding, text), source=source)
+    if (parts or _usual_parts(exported, to)) == "ctc":
+        exported = ctc_part(exported)
+    written = None if dtype is None else parse_dtype(dtype)
+    require_finite(exported.state, source=name, label=contents.keymap.theirs, dtype=written)
+    if to == "hf":
+        write_transformers(exported, out, dtype=written, overwrite=overwrite, finish=finish)
+    else:
+        write_fairseq(exported, out, dtype=written, overwrite=overwrite)
+
+
+def _exported(
+    contents: Contents, name: str, files: VocabularyFiles, padding: str | None, text: TextVocabulary | None
+) -> Exported:
+    """Return all that a checkpoint holds, checked to fit together; arguments as for :func:`write`."""
     found, data = find_text(contents, files)
     text = text or found
     labels = find_labels(contents, data_dir=files.data_dir, given=files.ctc_vocab)
@@ -120,7 +171,7 @@ def write(
     model = fitting_blueprint(config, contents.state, source=name, label=contents.keymap.theirs)
     if config.ctc_vocab_size and CTC not in labels:
         raise CheckpointError(f"{name}: a CTC head without its vocabulary cannot be converted; give it as `ctc_vocab`")
-    exported = Exported(
+    return Exported(
         config=config,
         state={key: contents.state[key] for key, _ in model.named_parameters()},
         text=text,
@@ -128,8 +179,15 @@ def write(
         data=data,
         trim=contents.files.get(TRIM_FILENAME),
         decoder_trained=contents.decoder_trained,
+        origins=origins_of(contents, name),
         mapped=contents.mapped,
     )
-    written = None if dtype is None else parse_dtype(dtype)
-    require_finite(exported.state, source=name, label=contents.keymap.theirs, dtype=written)
-    TARGETS[to](exported, out, dtype=written, overwrite=overwrite)
+
+
+def _usual_parts(model: Exported, to: str) -> str:
+    """Return what is written of a model if nobody says; a decoder that was never taught is of no use to others."""
+    config = model.config
+    if to != "hf" or model.decoder_trained or "decoder" not in config.parts or not config.ctc_vocab_size:
+        return "whole"
+    logger.info("no training has taught the decoder: it stays behind (`parts` whole keeps it)")
+    return "ctc"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.door import check_sha256
-from st.checkpoints.formats.transformers import CTC_FOLDER
+from st.checkpoints.formats.peft import ADAPTER_FILENAME
+from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 
@@ -23,8 +24,9 @@ _FILE_ENDINGS = re.compile(
     re.IGNORECASE,
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# Of weights below the top folder only the CTC head of a folder of ours.
-_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.safetensors")
+_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", HEAD_FILENAME)
+_FORMER_HEAD = f"{CTC_FOLDER}/model.safetensors"
+"""The CTC head of a folder of an earlier version; where the head is a file of its own, a whole model, which nobody needs."""
 # Preferred first: of several kinds of weights only the first that a repository has is fetched.
 _WEIGHTS = (("model*.safetensors",), ("pytorch_model*.bin",), ("*.pt",))
 
@@ -72,11 +74,7 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
     """
     name, _, pinned = source.partition("@")
     wanted = revision or pinned or "main"
-    endpoint = os.environ.get("HF_ENDPOINT")
-    if endpoint and shown_address(endpoint).endswith("…"):
-        raise CheckpointError(
-            f"{source}: HF_ENDPOINT is {shown_address(endpoint)}, not an address; expected one such as https://hub.example.org"
-        )
+    endpoint = require_endpoint(source)
     from huggingface_hub import HfApi, snapshot_download  # which fails where HF_ENDPOINT is no address
 
     quiet_requests()
@@ -98,6 +96,20 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
         logger.warning("%s: revision %s is %s now; pin it as %s@%s", name, wanted, commit, name, commit)
     _check_digests(folder, info.siblings or ())
     return folder, commit
+
+
+def require_endpoint(source: str) -> str | None:
+    """Return the address of another hub, if the environment names one.
+
+    Raises:
+        CheckpointError: If it is no address.
+    """
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint and shown_address(endpoint).endswith("…"):
+        raise CheckpointError(
+            f"{source}: HF_ENDPOINT is {shown_address(endpoint)}, not an address; expected one such as https://hub.example.org"
+        )
+    return endpoint
 
 
 def _kept(name: str, wanted: str) -> Path | None:
@@ -122,8 +134,9 @@ def _patterns(names: Iterable[str]) -> list[str]:
     names = list(names)
     for patterns in _WEIGHTS:
         if any(Path(name).match(pattern) and "/" not in name for name in names for pattern in patterns):
-            return [*_SMALL_FILES, *patterns]
-    raise ValueError("it has no weights (model.safetensors, pytorch_model.bin or *.pt)")
+            return [*_SMALL_FILES, *patterns, *(() if HEAD_FILENAME in names else (_FORMER_HEAD,))]
+    adapter = ", but an adapter of peft for another model" if ADAPTER_FILENAME in names else ""
+    raise ValueError(f"it has no weights (model.safetensors, pytorch_model.bin or *.pt){adapter}")
 
 
 def _check_digests(folder: Path, siblings: Iterable[Any]) -> None:

@@ -16,6 +16,7 @@ from st.checkpoints.assemble import check_names, give_back, listed, require_fini
 from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
+from st.checkpoints.origins import origin_name, origins_of
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig
@@ -30,12 +31,15 @@ EMBEDDINGS = "embed_tokens.weight"
 POSITIONS = "embed_positions.weight"
 
 
-def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
+def load_encoder(model: SpeechTranslator, source: Path | str) -> tuple[str, ...]:
     """Copy the speech encoder of any checkpoint into a model.
 
     Args:
         model: Its encoder is overwritten; nothing else is touched.
         source: Anything that :func:`st.load` opens and that has a speech encoder.
+
+    Returns:
+        Names of what the weights come from, see :mod:`st.checkpoints.origins`.
 
     Raises:
         CheckpointError: If the file has no encoder, or any of its tensors is missing, unexpected or of another shape;
@@ -52,6 +56,7 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> None:
         raise CheckpointError(f"{name}: does not fit the model's encoder: {'; '.join(wrong)}")
     _copy(model, "encoder", state, name, contents)
     logger.info("%s: encoder of %s, %d tensors", name, contents.format, len(state))
+    return _origins(contents, name)
 
 
 def load_decoder(
@@ -61,7 +66,7 @@ def load_decoder(
     *,
     spm: Path | None = None,
     trim: TrimmedVocabulary | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Copy the text decoder of any checkpoint into a model, with the embeddings that the model's vocabulary needs.
 
     The activation and the embedding scale of the checkpoint become the model's. A vocabulary that is smaller than the
@@ -75,6 +80,9 @@ def load_decoder(
         spm: SentencePiece model of the checkpoint, if it has none beside it.
         trim: Which rows of an original vocabulary ``text`` has, if it was trimmed; used where the checkpoint has that
             many, so that no other file is needed.
+
+    Returns:
+        Names of what the weights come from, see :mod:`st.checkpoints.origins`.
 
     Raises:
         CheckpointError: If the file has no decoder, a tensor does not fit, or its vocabulary lacks symbols of ``text``;
@@ -91,6 +99,13 @@ def load_decoder(
     _adopt(model, activation=theirs.activation, scale_embedding=theirs.scale_embedding)
     sizes = f"{len(text)} of {theirs.vocab_size} symbols, {theirs.activation}"
     logger.info("%s: decoder of %s, %s", name, contents.format, sizes)
+    return _origins(contents, name)
+
+
+def _origins(contents: Contents, name: str) -> tuple[str, ...]:
+    """Return the origins of a checkpoint; one of ours that does not say is called by its own name."""
+    found = origins_of(contents, name)
+    return (origin_name(name),) if found is None else found
 
 
 def _read(source: Path | str, part: str) -> tuple[Contents, str, dict[str, Tensor]]:

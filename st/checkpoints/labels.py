@@ -13,7 +13,7 @@ from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.settings import read_json, read_json_if_any
-from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FOLDER
+from st.checkpoints.formats.transformers import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import CTC
@@ -94,7 +94,8 @@ def _own_vocabularies(contents: Contents, data_dir: Path | None, given: Path | N
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
             return _of_tree(contents, folder, ctc_required=False)
-    return {CTC: CtcVocabulary.load(given or contents.path / CTC_FOLDER / "vocab.json")}
+    folder = contents.path / CTC_FOLDER if "decoder" in contents.config.parts else contents.path
+    return {CTC: CtcVocabulary.load(given or folder / CTC_VOCAB_FILENAME)}
 
 
 def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[str, Labels]:

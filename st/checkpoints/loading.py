@@ -14,6 +14,7 @@ from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import is_mapped, read_pickled
 from st.checkpoints.formats.fairseq import read_fairseq
+from st.checkpoints.formats.peft import refuse_adapter
 from st.checkpoints.formats.transformers import WEIGHT_FILES, read_transformers
 from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
@@ -107,6 +108,7 @@ def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True)
     """
     if path.is_file() and path.parent.joinpath("config.json").is_file() and path.name in WEIGHT_FILES:
         path = path.parent
+    refuse_adapter(path)
     if path.is_dir() and (path / "config.json").is_file():
         with parsing(path, CheckpointError, expected=_EXPECTED):
             return read_transformers(path, sha256=sha256, verify=verify)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
 
 DESCRIPTION = """\
-Write a model in another format. hf: a folder that transformers loads (SpeechEncoderDecoderModel, with the CTC head and
-its vocabulary under ctc/; Wav2Vec2ForCTC or Wav2Vec2Model for models without a decoder). fairseq: a .pt file that
-fairseq loads with --user-dir st, and stock fairseq too if the model is an encoder.
+Write a model in another format.
+
+hf: a folder that transformers loads, as what the model is. A recogniser, also one of a training that taught only the CTC
+head, becomes a Wav2Vec2ForCTC, which pipeline("automatic-speech-recognition", OUT) opens. A translation model becomes a
+SpeechEncoderDecoderModel; if it has a CTC head, OUT/ctc is a Wav2Vec2ForCTC of its own. An encoder becomes a Wav2Vec2Model.
+OUT has a card, README.md, with what the model knows of itself; st card adds scores and more, st push sends it to the hub.
+A language model in the folder that is converted goes along, or --lm gives one.
+
+fairseq: a .pt file that fairseq loads with --user-dir st, and stock fairseq too if it is an encoder or a recogniser.
 """
 
 EXAMPLES = """\
 examples:
   st convert checkpoint_best.pt my-model --to hf
+  st convert checkpoint_best.pt recogniser --to hf --parts ctc
+  st convert checkpoint_best.pt recogniser --to hf --lm 4gram.arpa --alpha 0.6 --beta 1.0
   st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
   st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
   st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
@@ -30,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="IN", help="file, folder or hub id")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf, file for fairseq")
     parser.add_argument("--to", required=True, choices=("hf", "fairseq"), help="format to write")
+    parser.add_argument(
+        "--parts",
+        choices=("whole", "ctc"),
+        help="what to write: the whole model, or its encoder and CTC head (default: whole; with --to hf, ctc if no training "
+        "has taught the decoder)",
+    )
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="number type to write (default: that of IN)"
     )
@@ -52,6 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for a model trained on a trimmed vocabulary: the checkpoint that its decoder began with, from which the "
         "rows that were cut away are put back (default: keep the trimmed one)",
     )
+    parser.add_argument(
+        "--lm",
+        type=Path,
+        metavar="FILE",
+        help="with --to hf: n-gram language model of words (ARPA or KenLM binary) for the recogniser, which transformers uses "
+        "where pyctcdecode and kenlm are installed",
+    )
+    parser.add_argument("--alpha", type=float, metavar="X", help="its weight in pyctcdecode (default: 0.5)")
+    parser.add_argument("--beta", type=float, metavar="X", help="what pyctcdecode adds for each word (default: 1.5)")
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
     add_overwrite_argument(parser, "OUT")
@@ -59,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert and say what was found."""
+    from st.errors import UsageError
+
+    for name in ("lm", "alpha", "beta"):
+        if getattr(args, name) is not None and (args.to != "hf" or args.lm is None):
+            raise UsageError(f"--{name} needs {'--lm' if args.to == 'hf' else '--to hf'}")
     from st.checkpoints.convert import convert
     from st.checkpoints.vocabularies import VocabularyFiles
 
@@ -80,9 +109,27 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         overwrite=args.overwrite,
         full_vocab=args.full_vocab,
+        parts=args.parts,
+        finish=_finish(args) if args.to == "hf" else None,
     )
     sys.stdout.write(f"{args.checkpoint}: {found}; written to {args.out} for {args.to}\n")
     return 0
+
+
+def _finish(args: argparse.Namespace) -> Callable[[Path], None]:
+    """Return what adds a language model, if there is one, and the card to a folder."""
+    from st.publishing.card import write_card
+    from st.publishing.language_model import given_language_model, language_model_of, write_language_model
+
+    weights = {"alpha": args.alpha, "beta": args.beta}
+    model = language_model_of(args.checkpoint) if args.lm is None else given_language_model(args.lm, **weights)
+
+    def finish(folder: Path) -> None:
+        if model is not None:
+            write_language_model(model, folder)
+        write_card(folder, place=args.out)
+
+    return finish
 
 
 def _language_ids(pairs: list[str]) -> dict[str, int]:

@@ -25,6 +25,8 @@ from st.kernels.settings import changed_numerics
 logger = logging.getLogger(__name__)
 
 PATTERN = "partial*.jsonl"
+_CARD = "README.md"
+"""What people read about a model, such as its scores, is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def digest_of(path: Path | str) -> str:
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such checkpoint; give a .pt file of a training or the folder of a model")
     whole = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+    for file in sorted(item for item in path.rglob("*") if item.is_file() and item != path / _CARD):
         whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
     return whole.hexdigest()
 

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 class XlsrMbartModel(BaseFairseqModel):
     """XLS-R encoder, length adaptor, mBART decoder, heads; checkpoints carry fairseq's parameter names."""
 
+    origins: tuple[str, ...] = ()
+    """Published models that it was started from, by name."""
+
     def __init__(
         self,
         config: ModelConfig,
@@ -85,9 +88,11 @@ class XlsrMbartModel(BaseFairseqModel):
             from st.checkpoints.initialise import load_decoder, load_encoder
 
             if cfg.encoder:
-                load_encoder(model.translator, cfg.encoder)
+                model.origins += load_encoder(model.translator, cfg.encoder)
             if cfg.decoder:
-                load_decoder(model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None))
+                model.origins += load_decoder(
+                    model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None)
+                )
         recompute = str(cfg.checkpoint_activations)
         model.translator.encoder.encoder.recompute = recompute in ("encoder", "all")
         if "decoder" in config.parts:

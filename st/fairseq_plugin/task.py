@@ -92,6 +92,7 @@ class SpeechTranslationTask(FairseqTask):
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._model_config: ModelConfig | None = None
+        self._origins: tuple[str, ...] | None = None
         self._trained_config: ModelConfig | None = None
         """Of the checkpoint whose task state was loaded, if it says."""
         self._min_samples = 1
@@ -249,16 +250,19 @@ class SpeechTranslationTask(FairseqTask):
         cfg.decoder_activation, cfg.decoder_scale_embedding = config.decoder.activation, config.decoder.scale_embedding
         if from_checkpoint:
             self.require_same_function()
+        else:
+            self._origins = tuple(dict.fromkeys(model.origins))
         self._min_samples = model.translator.encoder.feature_extractor.receptive_field
         return model
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what makes a checkpoint usable alone: shape, vocabularies, data config."""
+        """Return what makes a checkpoint usable alone: shape, vocabularies, data config; and what it began with."""
         from st.checkpoints.bundle import bundle_files
 
         files = bundle_files(self.cfg.data)
         config = self._model_config.to_dict() if self._model_config is not None else {}
-        return {"st_bundle": {"format": 1, "model_config": config, "files": files}}
+        known = {} if self._origins is None else {"origins": list(self._origins)}
+        return {"st_bundle": {"format": 1, "model_config": config, "files": files, **known}}
 
     @clear_errors
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -284,6 +288,9 @@ class SpeechTranslationTask(FairseqTask):
                     "prepare the data with the checkpoint's vocabularies or start anew"
                 )
         self._trained_config = bundled_config(state_dict["st_bundle"], "the checkpoint")
+        # All weights are the checkpoint's now; one of an earlier version does not say where it got them.
+        known = state_dict["st_bundle"].get("origins")
+        self._origins = tuple(known) if known is not None else self._origins or None
 
     @clear_errors
     def require_same_function(self) -> None:

@@ -11,6 +11,8 @@ import torch
 from conftest_integration import ROOT, run, training
 from training_server import free_port
 
+from st.checkpoints.convert import convert
+
 NO_EXTRA = ("--no-epoch-checkpoints", "--no-last-checkpoints")
 
 
@@ -196,6 +198,9 @@ def test_hydra_train_runs_every_stage_of_the_demo_from_any_directory(server, dat
     ctc = run(*stage("demo_ctc", "ctc"), cwd=tmp_path)
     assert "dev_cer" in logged(ctc.stdout + ctc.stderr, "dev")[-1]
     before = weights(tmp_path / "ctc" / "checkpoint_best.pt")
+    convert(tmp_path / "ctc" / "checkpoint_best.pt", tmp_path / "recogniser", "hf")
+    settings = json.loads((tmp_path / "recogniser" / "config.json").read_text())
+    assert settings["architectures"] == ["Wav2Vec2ForCTC"]
     start = f"checkpoint.finetune_from_model={tmp_path / 'ctc' / 'checkpoint_best.pt'}"
     translation = server.run(stage("demo_translation", "st", start), tmp_path)
     assert "dev_bleu" in logged(translation.text(), "dev")[-1]

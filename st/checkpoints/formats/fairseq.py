@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, take_names, take_notes
+from st.checkpoints.contents import Contents, file_name, take_names, take_notes
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
@@ -137,8 +137,15 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -
         raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
     untaught = _section(settings, "criterion").get("translation_weight") == 0
-    take_notes(contents, {"decoder_trained": not untaught} | bundle)
+    take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
     return contents
+
+
+def _asked_for(settings: Any) -> list[str] | None:
+    """Return the files that the options of a training name; None if there are none, which need not mean random weights."""
+    model, checkpoint = _section(settings, "model"), _section(settings, "checkpoint")
+    asked = (model.get("encoder"), model.get("decoder"), checkpoint.get("finetune_from_model"))
+    return [file_name(name) for name in asked if isinstance(name, str) and name] or None
 
 
 def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:

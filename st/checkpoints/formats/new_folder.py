@@ -46,7 +46,7 @@ def move_up(new: Path, replaced: Iterable[Path], last: str) -> None:
     files = [path for path in sorted(new.rglob("*")) if path.is_file() and path.name != _MOVING]
     for path in sorted(files, key=lambda path: path.name == last):
         target = new.parent / path.relative_to(new)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
 
 

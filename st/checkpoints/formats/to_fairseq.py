@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
 from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
 from st.checkpoints.formats.settings import require_wav2vec2
-from st.checkpoints.formats.to_transformers import DICT_FILENAME, Exported, notes, require_ctc_alone
+from st.checkpoints.formats.to_transformers import DICT_FILENAME
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.data.config import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
@@ -107,11 +108,11 @@ def plugin_settings(config: ModelConfig) -> dict[str, Any]:
 
 
 def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
+    require_ctc_alone(model.config, "fairseq's wav2vec_ctc")
+    if model.config.ctc_vocab_size:
+        model = ctc_part(model)
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
-    require_ctc_alone(model.config, "fairseq's wav2vec_ctc")
-    if model.config.ctc_layer:
-        raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
     if not model.config.ctc_vocab_size:
         content = _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
     else:

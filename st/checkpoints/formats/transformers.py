@@ -26,6 +26,12 @@ OWN_FOLDER = "model folder of this project"
 OWN_FILENAME = "st.json"
 """What transformers has no place for; its presence makes a folder ours."""
 CTC_FOLDER = "ctc"
+"""Below the folder of a translation model: the recogniser that its encoder and its CTC head make."""
+CTC_VOCAB_FILENAME = "vocab.json"
+LM_FOLDER, ALPHABET_FILENAME = "language_model", "alphabet.json"
+"""Language model of a recogniser, and the symbols of its head as the library pyctcdecode writes them."""
+HEAD_FILENAME = "ctc_head.safetensors"
+"""The CTC head of a translation model alone; in folders of earlier versions it is the only tensor file of ``ctc/``."""
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -186,9 +192,9 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
     take_notes(contents, own)
     if (table := contents.path / TRIM_FILENAME).is_file():
         contents.files[TRIM_FILENAME] = table.read_bytes()
-    head = contents.path / CTC_FOLDER / "model.safetensors"
-    if contents.config.ctc_vocab_size:
-        weights = read_safetensors(head)[0]
+    if contents.config.ctc_vocab_size and "decoder" in contents.config.parts:
+        head = contents.path / HEAD_FILENAME
+        weights = read_safetensors(head if head.is_file() else contents.path / CTC_FOLDER / "model.safetensors")[0]
         contents.state |= {name.replace("lm_head.", "ctc.proj."): tensor for name, tensor in weights.items()}
 
 

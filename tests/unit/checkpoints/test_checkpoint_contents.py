@@ -292,7 +292,7 @@ def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight
     assert load(path).decoder_trained is (weight > 0)
     for number, target in enumerate(way):
         source, path = path, tmp_path / f"{number}.{target}"
-        convert(source, path, target)
+        convert(source, path, target, parts="whole")
         assert load(path).decoder_trained is (weight > 0)
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 import reference_models as ref
 import torch
+from hub_server import NEW, OLD, serving
 
 from st import load
 from st.checkpoints.convert import convert
@@ -25,105 +21,11 @@ from st.errors import CheckpointError
 from st.inference import load_translator
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 
-OLD, NEW = "a" * 40, "b" * 40
-
-
-class Hub:
-    """Repositories by name, their revisions, and what was asked for."""
-
-    def __init__(self) -> None:
-        self.commits: dict[str, dict[str, bytes]] = {}
-        self.names: dict[str, str] = {"main": NEW}
-        self.asked: list[str] = []
-        self.lie_about: dict[str, bytes] = {}
-
-    def files(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
-        commit = self.names.get(revision, revision)
-        return (commit, self.commits[commit]) if commit in self.commits else None
-
-
-def is_large(name: str) -> bool:
-    return name.endswith((".safetensors", ".bin", ".model", ".pt"))
-
-
-class Handler(BaseHTTPRequestHandler):
-    hub: Hub
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(path)
-        if "/tree/" in path:
-            return self.tree(path.partition("/tree/")[2])
-        if path.startswith("/api/models/someone/model"):
-            return self.model(path.partition("/revision/")[2] or "main")
-        prefix = "/someone/model/resolve/"
-        if path.startswith(prefix):
-            revision, _, name = path.removeprefix(prefix).partition("/")
-            return self.file(revision, name)
-        return self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound", "Content-Type": "application/json"})
-
-    def model(self, revision: str) -> None:
-        found = self.hub.files(revision)
-        if found is None:
-            return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound", "Content-Type": "application/json"})
-        commit, files = found
-        siblings = []
-        for name, content in files.items():
-            entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": "0" * 40}
-            if is_large(name):
-                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-            siblings.append(entry)
-        answer = {"_id": "1", "id": "someone/model", "sha": commit, "private": False, "tags": [], "siblings": siblings}
-        return self.answer(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
-
-    def tree(self, revision: str) -> None:
-        _, files = self.hub.files(revision)
-        entries = []
-        for name, content in files.items():
-            entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
-            if is_large(name):
-                digest = hashlib.sha256(content).hexdigest()
-                entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 130}
-            entries.append(entry)
-        return self.answer(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
-
-    def file(self, revision: str, name: str) -> None:
-        found = self.hub.files(revision)
-        if found is None or name not in found[1]:
-            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
-        content = self.hub.lie_about.get(name, found[1][name])
-        digest = hashlib.sha256(found[1][name]).hexdigest()
-        return self.answer(200, content, {"ETag": f'"{digest}"', "X-Repo-Commit": found[0]})
-
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    state = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": state}))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(monkeypatch, tmp_path / "cache") as state:
+        yield state
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +91,9 @@ def test_a_folder_of_ours_comes_with_its_ctc_head(hub, training, tmp_path, monke
     hub.commits = {NEW: {str(file.relative_to(tmp_path / "out")): file.read_bytes() for file in files}}
     head = model.ctc.proj.weight
     assert torch.equal(load("someone/model", revision=NEW).model.ctc.proj.weight, head)
+    asked = [path.partition(NEW)[2] for path in hub.asked if "/resolve/" in path]
+    assert "/ctc_head.safetensors" in asked
+    assert "/ctc/model.safetensors" not in asked  # the recogniser, whose encoder is the model's own
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert torch.equal(load("someone/model", revision=NEW).model.ctc.proj.weight, head)
 
@@ -203,6 +108,12 @@ def test_unknown_repository_or_revision_is_one_sentence(hub, models, source, rev
 def test_repository_without_weights_says_so(hub):
     hub.commits = {NEW: {"README.md": b"# x"}}
     with pytest.raises(CheckpointError, match="it has no weights"):
+        load("someone/model")
+
+
+def test_an_adapter_of_peft_on_the_hub_is_called_one(hub):
+    hub.commits = {NEW: {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}}
+    with pytest.raises(CheckpointError, match=r"it has no weights .*, but an adapter of peft for another model"):
         load("someone/model")
 
 

@@ -1,0 +1,89 @@
+"""What is written of a model, whatever the format: its shape, its weights under our names, its vocabularies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from st.checkpoints.assemble import blueprint
+from st.checkpoints.bundle import ctc_labels
+from st.data.config import DataConfig
+from st.errors import CheckpointError
+from st.modules.config import CTC, ModelConfig
+from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.labels import Labels
+from st.text.languages import in_order
+from st.text.vocabulary import TextVocabulary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What is written: shape, weights under our names, vocabularies."""
+
+    config: ModelConfig
+    state: Mapping[str, Tensor]
+    text: TextVocabulary | None
+    labels: Mapping[str, Labels]
+    """Vocabularies of the heads by name."""
+    data: DataConfig
+    trim: bytes | None = None
+    """Table of the rows that a trimmed vocabulary kept, as ``trim.json`` has it."""
+    decoder_trained: bool = True
+    """Whether a training has taught the decoder."""
+    origins: tuple[str, ...] | None = None
+    """Published models that the weights come from; None if nobody knows."""
+    source: Mapping[str, str] | None = None
+    """Name and ``sha256`` of the file that it was read from, by which scores of that file are known to be its own."""
+    mapped: bool = False
+    """Whether the tensors are mapped from a file, whose pages may go once they are written."""
+
+    @property
+    def ctc(self) -> CtcVocabulary | None:
+        """Vocabulary of the head ``ctc``; None for a model without one."""
+        return ctc_labels(self.labels)
+
+
+def ctc_part(model: Exported) -> Exported:
+    """Return the recogniser that is in a model: its CTC head, and the encoder up to the layer that the head reads.
+
+    What a layer puts out goes through the encoder's last layer norm before a head reads it. So an encoder of that many
+    layers, whose output the head reads, is the same function.
+
+    Raises:
+        CheckpointError: If the model has no CTC head, or others beside it.
+    """
+    config = model.config
+    if not config.ctc_vocab_size:
+        raise CheckpointError("this model has no CTC head, which a model of that kind is made of")
+    require_ctc_alone(config, "a CTC model")
+    encoder = dataclasses.replace(config.encoder, num_layers=config.ctc_layer or config.encoder.num_layers)
+    heads = {CTC: dataclasses.replace(config.heads[CTC], layer=0)}
+    shape = ModelConfig(encoder=encoder, heads=heads, parts=("encoder",))
+    state = {name: model.state[name] for name, _ in blueprint(shape).named_parameters()}
+    return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, decoder_trained=True)
+
+
+def require_ctc_alone(config: ModelConfig, theirs: str) -> None:
+    """Refuse heads that a format has no place for.
+
+    Raises:
+        CheckpointError: If there is one beside ``ctc``, or that one is of another kind.
+    """
+    others = [name for name, head in config.heads.items() if name != CTC or head.kind != "ctc"]
+    if others:
+        raise CheckpointError(
+            f"{theirs} has no place for the head {', '.join(others)}: keep the .pt, which carries all heads of a model"
+        )
+
+
+def notes(model: Exported) -> dict[str, Any]:
+    """Return what a file of ours says beside shape and vocabularies, which both formats carry."""
+    slots = getattr(model.text, "slots", {})
+    ids = {code: slots[code] for code in in_order(slots)}
+    known = {"origins": None if model.origins is None else list(model.origins), "source": model.source}
+    return {"language_ids": ids, "decoder_trained": model.decoder_trained} | {
+        name: value for name, value in known.items() if value is not None
+    }

@@ -1,0 +1,215 @@
+"""The card of a model says what the model knows, what its user says, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+
+from st import load
+from st.checkpoints.contents import file_name
+from st.checkpoints.convert import convert
+from st.checkpoints.door import sha256_of
+from st.checkpoints.origins import origin_name
+from st.cli import main
+from st.evaluation.partial import digest_of
+from st.publishing.origins import TABLE, find_licence, find_origin
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "training_v1.pt"
+SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
+
+
+def checkpoint(path, *, origins=None, encoder=None, taught=True):
+    """Write the golden checkpoint with other notes."""
+    content = torch.load(GOLDEN, weights_only=True)
+    if origins is not None:
+        content["task_state"]["st_bundle"]["origins"] = origins
+    content["cfg"] = {"model": {"encoder": encoder}, "criterion": {"translation_weight": float(taught)}}
+    torch.save(content, path)
+    return path
+
+
+def report(folder, digest, **changes):
+    """Write the report of an evaluation, with what a card reads."""
+    row = {"bleu": 21.456, "signature": SIGNATURE, "chrf": 44.04, "chrf_signature": "chrF2++|x", "ter": None,
+           "ter_signature": "TER|y", "n": 7}  # fmt: skip
+    content = {
+        "subset": "test",
+        "settings": {
+            "checkpoint": "best.pt",
+            "checkpoint_sha256": digest,
+            "beam": 5,
+            "asr_normalisation": "NFC_x",
+            "jiwer": "4",
+        },
+        "directions": {"en_de": row, "de_en": row | {"signature": "tok:char"}},
+        "asr": {"de": {"wer": 12.34, "cer": 3.21, "n": 9}},
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(content | changes))
+    return folder
+
+
+def read(folder):
+    """Return the metadata of a card, as the hub's own library reads it, and its text."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8")
+    assert ModelCard(text, ignore_metadata_errors=False).data.to_dict() is not None
+    return yaml.safe_load(text.split("---\n")[1]), text
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = checkpoint(tmp_path / "best.pt", origins=["xlsr2_300m.pt"])
+    assert main(["convert", str(path), str(tmp_path / "out"), "--to", "hf"]) == 0
+    return tmp_path / "out"
+
+
+def test_a_converted_model_has_a_card_with_languages_licence_and_origin(folder, tmp_path):
+    metadata, text = read(folder)
+    assert metadata == {
+        "language": ["en", "de"], "license": "apache-2.0", "library_name": "transformers",
+        "pipeline_tag": "automatic-speech-recognition", "tags": ["speech-translation"],
+        "base_model": ["facebook/wav2vec2-xls-r-300m"],
+    }  # fmt: skip
+    assert "65,198 parameters, numbers in float16" in text
+    assert "xlsr2\\_300m.pt ([facebook/wav2vec2-xls-r-300m]" in text
+    assert "Not measured." in text
+    assert str(tmp_path) not in text
+    assert all(str(tmp_path).encode() not in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_scores_stand_there_with_their_signatures(folder, tmp_path):
+    results = report(tmp_path / "results", sha256_of(tmp_path / "best.pt"))
+    command = ["card", str(folder), "--scores", str(results), "--dataset", "owner/data", "--dataset", "Radio | talks"]
+    assert main([*command, "--title", "Of <b>radio</b>", "--license", "cc0-1.0"]) == 0
+    metadata, text = read(folder)
+    assert "| English → German | 21.5 | 44.0 | – | 7 |" in text
+    assert "| German | 12.3 | 3.2 | 9 |" in text
+    assert f"- BLEU (en_de): `{SIGNATURE}`" in text
+    assert "- BLEU (de_en): `tok:char`" in text
+    assert "- chrF++: `chrF2++|x`" in text
+    assert "normalised (NFC\\_x), jiwer 4" in text
+    assert "Radio \\| talks" in text
+    assert "# Of &lt;b&gt;radio&lt;/b&gt;" in text
+    assert (metadata["license"], metadata["datasets"]) == ("cc0-1.0", ["owner/data"])
+    assert metadata["metrics"] == ["bleu", "chrf", "wer", "cer"]
+    (model,) = metadata["model-index"]
+    assert [(row["dataset"]["config"], row["metrics"][0]["value"]) for row in model["results"]] == [
+        ("en_de", 21.46), ("de_en", 21.46), ("de", 12.34),
+    ]  # fmt: skip
+
+
+def test_scores_of_the_folder_itself_count_whatever_its_card_says(folder, tmp_path):
+    results = report(tmp_path / "results", digest_of(folder))
+    for title in ("One", "Two"):
+        assert main(["card", str(folder), "--scores", str(results), "--title", title]) == 0
+    assert "# Two" in read(folder)[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"checkpoint": "x.pt", "checkpoint_sha256": "0" * 64}}, "which is neither"),
+        ({"asr": []}, r"asr is \[\], expected a table"),
+        (None, "no such report"),
+    ],
+)
+def test_scores_of_another_model_or_none_are_refused(folder, tmp_path, capsys, changes, message):
+    before = (folder / "README.md").read_text()
+    if changes is not None:
+        report(tmp_path / "results", sha256_of(tmp_path / "best.pt"), **changes)
+    assert main(["card", str(folder), "--scores", str(tmp_path / "results")]) == 1
+    assert message.replace("\\", "") in capsys.readouterr().err
+    assert (folder / "README.md").read_text() == before
+
+
+def test_a_card_of_ones_own_is_replaced_only_if_asked_for(folder, tmp_path, capsys):
+    own = "# Mine\n"
+    (folder / "README.md").write_text(own)
+    assert main(["card", str(folder)]) == 1
+    assert main(["convert", str(tmp_path / "best.pt"), str(folder), "--to", "hf", "--overwrite"]) == 0
+    assert (folder / "README.md").read_text() == own
+    assert "is not of this program and stays as it is" in capsys.readouterr().err
+    assert main(["card", str(folder), "--overwrite"]) == 0
+    assert "# Speech translation: English, German" in read(folder)[1]
+    assert main(["convert", str(tmp_path / "best.pt"), str(folder), "--to", "hf", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("origins", "encoder", "said"),
+    [
+        ([], None, "Random weights."),
+        (None, None, "Not recorded."),
+        (None, "/data/models/xlsr_53_56k.pt", "wav2vec2-large-xlsr-53"),
+        (None, "/secret/run/checkpoint_best.pt", "checkpoint\\_best.pt: its licence is not known"),
+        (["facebook/mms-300m"], None, "facebook/mms-300m: licence cc-by-nc-4.0"),
+    ],
+)
+def test_what_it_was_started_from_is_said_as_far_as_it_is_known(tmp_path, origins, encoder, said):
+    path = checkpoint(tmp_path / "x.pt", origins=origins, encoder=encoder, taught=False)
+    convert(path, tmp_path / "again", "hf")  # notes stay on the way
+    assert main(["convert", str(tmp_path / "again"), str(tmp_path / "out"), "--to", "hf"]) == 0
+    _, text = read(tmp_path / "out")
+    assert said in text
+    assert "secret" not in text
+    assert 'pipeline("automatic-speech-recognition", MODEL)' in text
+
+
+def test_a_licence_that_allows_commerce_is_refused_where_an_origin_does_not(tmp_path, capsys):
+    path = checkpoint(tmp_path / "x.pt", origins=["mms-1b-all"])
+    assert main(["convert", str(path), str(tmp_path / "out"), "--to", "hf"]) == 0
+    assert main(["card", str(tmp_path / "out"), "--license", "mit"]) == 2
+    assert "--license is mit, but the model was started from mms-1b-all" in capsys.readouterr().err
+    assert main(["card", str(tmp_path / "out"), "--license", "cc-by-nc-sa-4.0"]) == 0
+
+
+def test_one_licence_of_all_origins_is_the_models_and_several_are_none():
+    xlsr, mbart = find_origin("XLSR2_300M.pt"), find_origin("mbart50.ft.nn")
+    assert find_licence([xlsr, find_origin("facebook/wav2vec2-large-xlsr-53")], None) == "apache-2.0"
+    assert find_licence([xlsr, mbart], None) == ""
+    assert find_licence([xlsr, find_origin("somebody/else")], None) == ""
+    assert find_licence([], None) == ""
+    assert find_licence([xlsr, mbart], "mit") == "mit"
+
+
+def test_every_name_of_the_table_is_found_once():
+    rows = [line.split("\t") for line in TABLE.read_text().splitlines()[1:]]
+    names = [name for row in rows for name in (*row[0].split(), row[1])]
+    assert len(names) == len(set(names))
+    assert all(find_origin(name).hub_id == row[1] for row in rows for name in row[0].split())
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("facebook/wav2vec2-xls-r-300m@abc", "facebook/wav2vec2-xls-r-300m"),
+        ("/data/mbart50.ft.nn/model.pt", "mbart50.ft.nn"),
+        ("/home/somebody/run/checkpoint_best.pt", "checkpoint_best.pt"),
+        ("models/mbart50.ft.nn", "mbart50.ft.nn"),
+    ],
+)
+def test_names_say_nothing_of_where_a_file_lies(source, name):
+    assert file_name(source) == name
+
+
+def test_a_folder_here_is_no_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/best").mkdir(parents=True)
+    assert origin_name("runs/best") == "best"
+    assert origin_name("owner/best@main") == "owner/best"
+
+
+@pytest.mark.parametrize("origins", ["x", [1], {"a": 1}])
+def test_origins_that_are_no_names_are_refused(tmp_path, origins):
+    with pytest.raises(Exception, match=r"origins is .*; expected a list of names"):
+        load(checkpoint(tmp_path / "x.pt", origins=origins))
+
+
+def test_a_title_of_several_lines_is_refused(folder, capsys):
+    assert main(["card", str(folder), "--title", "a\nlicense: mit"]) == 2
+    assert "expected one line of text" in capsys.readouterr().err
