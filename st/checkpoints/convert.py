@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import torch
@@ -15,13 +16,15 @@ from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported, clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
-from st.checkpoints.loading import read_contents, resolve, with_padding
+from st.checkpoints.loading import own_lm, read_contents, resolve, with_padding
 from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
 from st.files import remove_leftovers
 from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
+
+logger = logging.getLogger(__name__)
 
 TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
 
@@ -70,6 +73,10 @@ def convert(
     if full_vocab:
         text = restore_vocabulary(contents, full_vocab, files)
         files = dataclasses.replace(files, language_ids=None)
+    if (lm := own_lm(contents)) is not None:
+        logger.warning(
+            "%s: its language model is not converted; st transcribe takes it from there with --lm %s", name, lm
+        )
     write(contents, out, to, name=name, files=files, padding=padding, dtype=dtype, text=text, overwrite=overwrite)
     return contents.format
 

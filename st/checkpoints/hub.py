@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.door import check_sha256
-from st.checkpoints.formats.transformers import CTC_FOLDER
+from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 
@@ -23,8 +23,8 @@ _FILE_ENDINGS = re.compile(
     re.IGNORECASE,
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# Of weights below the top folder only the CTC head of a folder of ours.
-_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.safetensors")
+# Of weights below the top folder only the CTC head of a folder of ours, and the language model of a CTC head.
+_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", f"{CTC_FOLDER}/model.safetensors", f"{LM_FOLDER}/*")
 # Preferred first: of several kinds of weights only the first that a repository has is fetched.
 _WEIGHTS = (("model*.safetensors",), ("pytorch_model*.bin",), ("*.pt",))
 

@@ -26,6 +26,8 @@ OWN_FOLDER = "model folder of this project"
 OWN_FILENAME = "st.json"
 """What transformers has no place for; its presence makes a folder ours."""
 CTC_FOLDER = "ctc"
+LM_FOLDER = "language_model"
+"""Where pyctcdecode, and so transformers, keeps the language model of a model."""
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
