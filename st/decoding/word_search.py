@@ -1,8 +1,8 @@
 """Beam search over a CTC head by words, as pyctcdecode 0.5.0 does it: the same results from the same scores.
 
 A hypothesis is what pyctcdecode tells apart: the words that are whole, the letters of the one that is not, and the last
-label. At the end a text's paths come together; if the best of them ends in a space, the text is scored with an empty word
-behind it, as pyctcdecode does.
+label. At the end a text's paths come together. If the worst of them within the beam ends in a space, the text is scored with
+an empty, unknown word behind it: so does pyctcdecode, and its results cannot be had without.
 
 Legend: S frames, C labels.
 """
@@ -189,12 +189,12 @@ def _extend(beams: dict[_Key, float], tried: Sequence[tuple[str, float]], scores
 
 
 def _together(beams: dict[_Key, float]) -> dict[str, tuple[tuple[str, str], float]]:
-    """Add up the paths of each whole text; its last word is that of the best of them."""
+    """Add up the paths of each whole text; its last word is that of the worst of them, which come last."""
     whole: dict[str, tuple[tuple[str, str], float]] = {}
     for (text, part, _), total in beams.items():
         joined = _joined(text, part)
-        parts, before = whole.get(joined, ((text, part), -math.inf))
-        whole[joined] = (parts, _add(before, total))
+        before = whole[joined][1] if joined in whole else -math.inf
+        whole[joined] = ((text, part), _add(total, before))
     return whole
 
 
@@ -203,7 +203,7 @@ def _joined(text: str, word: str) -> str:
 
 
 def _add(one: float, other: float) -> float:
-    """Return log(exp(one) + exp(other)), ``other`` being finite."""
+    """Return log(exp(one) + exp(other)), ``one`` being finite."""
     if one < other:
         one, other = other, one
     return one + math.log1p(math.exp(other - one))

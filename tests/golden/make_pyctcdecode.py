@@ -29,7 +29,6 @@ def sentences() -> dict[str, Any]:
     import random
 
     from covost.sample.draw import SentenceDrawer
-
     from st.text.normalisation import normalise
 
     found = {}
