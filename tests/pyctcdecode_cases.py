@@ -22,7 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "strong model": {"alpha": 1.3, "beta": 0.2},
     "mild unknown words": {"unk_score_offset": -2.0, "score_boundary": False},
     "without unigrams": {"unigrams": False},
-    "hotwords": {"hotwords": ["norway", "pesos", "thursday night"], "hotword_weight": 8.0},
+    "hotwords": {"hotwords": ["6", "years ago", "indonesian"], "hotword_weight": 9.0},
     "hotwords alone": {"model": False, "hotwords": ["monday"]},
     "narrow": {"beam": 7, "beam_floor": -5.0, "label_floor": -3.0},
     "random": {"random": True},

@@ -45,6 +45,7 @@ _LM_OPTIONS = {
     "word_bonus": ("FOLDER",),
     "hotword": ("FOLDER",),
     "hotword_weight": ("FOLDER",),
+    "no_empty_word": ("FOLDER",),
 }
 """Options of a language model, and what ``--lm`` may be."""
 _HOT = ("hotword", "hotword_weight")
@@ -92,6 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="WORD",
         help="a word that is preferred, whatever the language model knows of it; give it again for more",
+    )
+    parser.add_argument(
+        "--no-empty-word",
+        action="store_true",
+        help="do not score an empty word at the end of some texts, as pyctcdecode does by mistake: results are better then, "
+        "but not always the same",
     )
     parser.add_argument(
         "--hotword-weight", type=float, metavar="X", help="added for each of them that is found (default: 10)"
@@ -203,4 +210,5 @@ def _word_options(args: argparse.Namespace) -> WordOptions:
         model_weight=args.lm_weight,
         word_bonus=args.word_bonus,
         hotwords=tuple(args.hotword),
+        empty_word=not args.no_empty_word,
     )

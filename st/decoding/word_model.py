@@ -97,6 +97,11 @@ class WordModel:
             value += self._model.finish(after)
         return scoring.alpha * value * LN10 + scoring.beta, after
 
+    def finish(self, state: State) -> float:
+        """Return what the end of a text adds, after its last word."""
+        scoring = self.scoring
+        return scoring.alpha * LN10 * self._model.finish(state) if scoring.score_boundary else 0.0
+
     def score_part(self, part: str) -> float:
         """Return what the beginning of a word adds as long as the word is not finished; it is never empty."""
         place = bisect_left(self._known, part)

@@ -1,8 +1,7 @@
 """Beam search over a CTC head by words, as pyctcdecode 0.5.0 does it: the same results from the same scores.
 
 A hypothesis is what pyctcdecode tells apart: the words that are whole, the letters of the one that is not, and the last
-label. At the end a text's paths come together. If the worst of them within the beam ends in a space, the text is scored with
-an empty, unknown word behind it: so does pyctcdecode, and its results cannot be had without.
+label. At the end a text's paths come together.
 
 Legend: S frames, C labels.
 """
@@ -52,6 +51,9 @@ class WordOptions:
     """Words that are preferred."""
     hotword_weight: float = 10.0
     """Added for each of them."""
+    empty_word: bool = True
+    """Whether a text is scored with an empty, unknown word behind it, if the worst of its paths within the beam ends in a
+    space. pyctcdecode does so, by mistake; only with it the results are the same, and without it they are better."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -94,8 +96,8 @@ class WordHypothesis:
 class _Scores:
     """What texts add to the scores of their paths, remembered within one utterance."""
 
-    def __init__(self, model: WordModel | None, hotwords: Hotwords) -> None:
-        self._model, self._hotwords = model, hotwords
+    def __init__(self, model: WordModel | None, hotwords: Hotwords, *, empty_word: bool) -> None:
+        self._model, self._hotwords, self._empty_word = model, hotwords, empty_word
         start = None if model is None else model.start()
         # Of each text what the language model adds, that with the hotwords, and the model's state.
         self._texts: dict[str, tuple[float, float, State]] = {"": (0.0, 0.0, start)}
@@ -124,9 +126,11 @@ class _Scores:
         return self._texts[key[0]][1] + self._parts[part]
 
     def finish(self, text: str, word: str) -> float:
-        """Return what a whole text adds, ``word`` being its last; an empty one counts as a word."""
+        """Return what a whole text adds, ``word`` being its last, or empty if ``text`` is all."""
         value, _, state = self._texts[text]
-        if self._model is not None:
+        if self._model is not None and not word and not self._empty_word:
+            value += self._model.finish(state)
+        elif self._model is not None:
             value += self._model.score(state, word, last=True)[0]
         return value + self._hotwords.score(_joined(text, word))
 
@@ -151,7 +155,7 @@ def word_search(
     Returns:
         Up to ``options.nbest`` hypotheses, best first.
     """
-    scores = _Scores(model, hotwords or Hotwords())
+    scores = _Scores(model, hotwords or Hotwords(), empty_word=options.empty_word)
     beams: dict[_Key, float] = {("", "", None): 0.0}
     for frame in np.maximum(log_probs, LEAST_LOG_PROB):
         best = int(frame.argmax())

@@ -64,7 +64,7 @@ def _write(folder: Path, text: str) -> Path:
 
 
 def _oracle(
-    frames: np.ndarray, lm: Arpa | None, unigrams: list[str], scoring: WordScoring, hot: dict
+    frames: np.ndarray, lm: Arpa | None, unigrams: list[str], scoring: WordScoring, hot: dict, *, empty_word: bool
 ) -> dict[str, float]:
     """The score of every text: all paths listed, pyctcdecode's formula written down."""
     ends: dict[tuple[str, bool, str], float] = defaultdict(float)
@@ -108,10 +108,13 @@ def _oracle(
         worst[text] = closed
         found[text] = found.get(text, 0.0) + ends[text, closed, last]
     # A text whose worst paths end between words has an empty word behind it.
-    return {
-        text: math.log(total) + whole([*text.split(), *([""] if worst[text] else [])], True)
-        for text, total in found.items()
-    }
+    scores = {}
+    for text, total in found.items():
+        words = [*text.split(), *([""] if worst[text] and empty_word else [])]
+        scores[text] = math.log(total) + whole(words, True)
+        if not words and lm is not None and scoring.score_boundary:
+            scores[text] += scoring.alpha * math.log(10) * lm.log10(("<s>",), "</s>")
+    return scores
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -120,6 +123,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no boundary": {"scoring": WordScoring(unk_score_offset=-3.0, score_boundary=False)},
     "fewer unigrams than words": {"unigrams": ["ab", "bb"]},
     "no unigrams": {"unigrams": []},
+    "no empty word": {"empty_word": False},
     "hotwords": {"hotwords": ["aab", "b ba"], "weight": 2.0},
     "hotwords alone": {"hotwords": ["bb"], "weight": 3.0, "model": False},
     "neither": {"model": False},
@@ -140,9 +144,11 @@ def test_i18_every_text_has_the_score_of_pyctcdecodes_formula(tmp_path: Path, na
     for seed in range(3):
         logits = 1.5 * torch.randn(5, len(LABELS), generator=torch.Generator().manual_seed(seed))
         frames = logits.log_softmax(-1).numpy()
-        expected = _oracle(frames, Arpa(path) if model else None, unigrams, scoring, hot)
+        empty_word = case.get("empty_word", True)
+        expected = _oracle(frames, Arpa(path) if model else None, unigrams, scoring, hot, empty_word=empty_word)
         hotwords = Hotwords(case.get("hotwords", ()), hot["weight"])
-        found = word_search(frames, LABELS, WordOptions(**EVERYTHING), model=model, hotwords=hotwords)
+        options = WordOptions(**EVERYTHING, empty_word=empty_word)
+        found = word_search(frames, LABELS, options, model=model, hotwords=hotwords)
         assert {one.text: one.score for one in found} == pytest.approx(expected, abs=1e-4)
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
