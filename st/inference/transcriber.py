@@ -143,7 +143,7 @@ class Transcriber:
         except ConfigError as error:
             if folder is None or options.lm is not None:
                 raise
-            raise ConfigError(f"{error}; `no_lm` transcribes without the language model of the model") from None
+            raise ConfigError(f"{error}; no_lm (--no-lm) transcribes without it") from None
 
     def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[DecodedUtterance]:
         """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
