@@ -333,7 +333,7 @@ def test_words_and_segments_on_the_command_line(run) -> None:
 def test_searches_on_the_command_line(run) -> None:
     assert run("a.wav", "--lang", "fr")[0] == 0
     assert run("a.wav", "--beam", "4")[0] == 0
-    assert run("a.wav", "--hotword", "zwei Satz")[0] == 0
+    assert run("a.wav", "--hotword", "Satz")[0] == 0
     code, out, err = run("a.wav", "--lang", "fr", "--joint-ctc-weight", "0.5", "--beam", "2", "--times", "word")
     assert code == 0, err
     assert out
