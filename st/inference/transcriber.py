@@ -21,6 +21,7 @@ from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
 from st.decoding.parts import decode_rows
+from st.decoding.word_folder import ALPHABET, check_alphabet
 from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
@@ -139,6 +140,8 @@ class Transcriber:
         if folder is None and not words.hotwords and not words.needs_model:
             return None
         try:
+            if folder is not None and options.lm is None:
+                check_alphabet(folder / ALPHABET, self.ctc.symbols)
             return WordDecoder(self.ctc, words, folder=folder, possible=possible, language=options.language)
         except ConfigError as error:
             if folder is None or options.lm is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from st.decoding.hotwords import Hotwords
-from st.decoding.word_folder import ALPHABET, UNKNOWN_LETTER, check_alphabet, read_word_folder
+from st.decoding.word_folder import UNKNOWN_LETTER, read_word_folder
 from st.decoding.word_model import WordModel
 from st.decoding.word_search import BLANK_LABEL, SPACE, WordOptions, word_search
 from st.errors import ConfigError
@@ -63,8 +63,6 @@ class WordDecoder:
         self, folder: Path, ctc: CtcVocabulary, possible: Sequence[bool] | None, language: str | None
     ) -> WordModel:
         files = read_word_folder(folder)
-        alphabets = (folder / ALPHABET, folder.parent / ALPHABET)
-        check_alphabet(next((path for path in alphabets if path.is_file()), alphabets[0]), ctc.symbols)
         scoring = self.options.weights(files.scoring)
         letters = [
             "" if symbol in SPECIALS or not (possible is None or possible[label]) else symbol
