@@ -39,7 +39,7 @@ def words_of(texts: Iterable[str]) -> list[str]:
 
 
 def arpa(texts: Sequence[str], order: int = 3) -> str:
-    """A back-off model of words after Witten and Bell, which leaves out the words that come once every third time."""
+    """A back-off model of words after Witten and Bell, without every seventh word, so that some are unknown."""
     rare = {word for number, word in enumerate(words_of(texts)) if number % 7 == 3}
     counts: list[Counter[tuple[str, ...]]] = [Counter() for _ in range(order)]
     for text in texts:
