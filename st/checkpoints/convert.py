@@ -19,7 +19,7 @@ from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
-from st.checkpoints.loading import read_contents, resolve, with_padding
+from st.checkpoints.loading import own_lm, read_contents, resolve, with_padding
 from st.checkpoints.origins import origins_of
 from st.checkpoints.vocabularies import NO_FILES, VocabularyFiles, find_text
 from st.errors import CheckpointError, UsageError
@@ -85,6 +85,10 @@ def convert(
     path, name = resolve(source, revision)
     contents = read_contents(path, sha256=sha256)
     record = {"name": path.name, "sha256": sha256_of(path)} if path.is_file() else None
+    if to == "fairseq" and (lm := own_lm(contents)) is not None:
+        logger.warning(
+            "%s: its language model is not converted; st transcribe takes it from there with --lm %s", name, lm
+        )
     if full_vocab:
         text = restore_vocabulary(contents, full_vocab, files)
         files, parts = dataclasses.replace(files, language_ids=None), "whole"

@@ -11,7 +11,7 @@ from typing import Any
 
 from st.checkpoints.door import check_sha256
 from st.checkpoints.formats.peft import ADAPTER_FILENAME
-from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME
+from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME, LM_FOLDER
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 
@@ -24,7 +24,8 @@ _FILE_ENDINGS = re.compile(
     re.IGNORECASE,
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", HEAD_FILENAME)
+# Of folders below the top one only the language model of the CTC head.
+_SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", HEAD_FILENAME, f"{LM_FOLDER}/*", f"{CTC_FOLDER}/{LM_FOLDER}/*")
 _FORMER_HEAD = f"{CTC_FOLDER}/model.safetensors"
 """The CTC head of a folder of an earlier version; where the head is a file of its own, a whole model, which nobody needs."""
 # Preferred first: of several kinds of weights only the first that a repository has is fetched.

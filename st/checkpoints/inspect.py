@@ -12,8 +12,9 @@ from st.checkpoints.assemble import fitting_blueprint, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
+from st.checkpoints.formats.transformers import LM_FOLDER
 from st.checkpoints.labels import find_labels
-from st.checkpoints.loading import PADDINGS, read_contents, resolve
+from st.checkpoints.loading import PADDINGS, own_lm, read_contents, resolve
 from st.checkpoints.vocabularies import NO_FILES, find_text
 from st.errors import StError
 from st.modules.config import CTC
@@ -54,6 +55,7 @@ def inspect(
         "padding": _padding(contents) if "length_adaptor" in config.parts else None,
         "files": {file.name: file.stat().st_size for file in files},
         **_vocabularies(contents, name, problems),
+        "language_model": LM_FOLDER if own_lm(contents) else None,
         "problems": problems,
     }
     if digest:

@@ -15,7 +15,7 @@ from st.checkpoints.contents import Contents
 from st.checkpoints.door import is_mapped, read_pickled
 from st.checkpoints.formats.fairseq import read_fairseq
 from st.checkpoints.formats.peft import refuse_adapter
-from st.checkpoints.formats.transformers import WEIGHT_FILES, read_transformers
+from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER, WEIGHT_FILES, read_transformers
 from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions
@@ -97,7 +97,16 @@ def load(
     )
     logger.info("%s: %s", name, contents.format)
     trained = trained_directions(contents)
-    return ModelBundle(model, text, labels, data, name, contents.format, trained, contents.decoder_trained)
+    lm = own_lm(contents)
+    return ModelBundle(model, text, labels, data, name, contents.format, trained, contents.decoder_trained, lm)
+
+
+def own_lm(contents: Contents) -> Path | None:
+    """Return the folder of a model that brings a language model for its CTC head along; None if it has none."""
+    if not (contents.path.is_dir() and contents.config.ctc_vocab_size):
+        return None
+    folders = (contents.path, contents.path / CTC_FOLDER)
+    return next((folder for folder in folders if (folder / LM_FOLDER).is_dir()), None)
 
 
 def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:

@@ -118,11 +118,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _finish(args: argparse.Namespace) -> Callable[[Path], None]:
     """Return what adds a language model, if there is one, and the card to a folder."""
+    from st.checkpoints.loading import resolve
     from st.publishing.card import write_card
     from st.publishing.language_model import given_language_model, language_model_of, write_language_model
 
     weights = {"alpha": args.alpha, "beta": args.beta}
-    model = language_model_of(args.checkpoint) if args.lm is None else given_language_model(args.lm, **weights)
+    if args.lm is None:
+        model = language_model_of(resolve(args.checkpoint, args.revision)[0])
+    else:
+        model = given_language_model(args.lm, **weights)
 
     def finish(folder: Path) -> None:
         if model is not None:

@@ -243,7 +243,8 @@ def _load(
         dtype=args.dtype,
         options=options,
         ensemble=args.ensemble,
-        transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options),
+        # The settings of a report do not tell a language model.
+        transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options, no_lm=True),
         keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
     )
     if args.joint_ctc_weight is not None or not translated:

@@ -18,6 +18,7 @@ FLAGS = {
     "data_dir": "data",
     "dev": "dev_share",
     "dictionary": "dict",
+    "hotwords": "hotword",
     "length_penalty": "lenpen",
     "max_sentences": "vocab_sentences",
     "model_weight": "lm_weight",

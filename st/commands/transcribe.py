@@ -12,12 +12,13 @@ from st.commands.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, run_recordings
 
 if TYPE_CHECKING:
+    from st.decoding.word_search import WordOptions
     from st.inference import TranscriptOptions
 
 DESCRIPTION = """\
-Write down what is said in recordings of up to 30 seconds: by the model's CTC head; with --lm helped by an n-gram language
-model; with --joint-ctc-weight by the decoder and the CTC head together, if the decoder was trained to transcribe
-(--add-transcripts). Results go to standard output (or --out), everything else to standard error. A recording that cannot
+Write down what is said in recordings of up to 30 seconds: by the model's CTC head, helped by the language model that came
+with the model, if any, or by that of --lm; with --joint-ctc-weight by the decoder and the CTC head together, if the decoder
+was trained to transcribe (--add-transcripts). Results go to standard output (or --out), everything else to standard error. A recording that cannot
 be used is skipped and listed; the exit code is then 3.
 """
 
@@ -29,25 +30,45 @@ examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --out clip.srt
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
+  st transcribe clip.mp3 --checkpoint xlsr-french-with-lm --hotword Guadalquivir
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
 
 SUBTITLES = ("srt", "vtt")
 """Formats that cannot tell recordings apart."""
 FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
-LM_BEAM, DECODER_BEAM = 32, 5
+LM_BEAM, DECODER_BEAM, WORDS_BEAM = 32, 5, 100
 LM_WEIGHT = 0.5
+_LM_OPTIONS = {
+    "lm_weight": ("FILE", "FOLDER"),
+    "label_bonus": ("FILE",),
+    "word_bonus": ("FOLDER",),
+    "hotword": ("FOLDER",),
+    "hotword_weight": ("FOLDER",),
+    "no_empty_word": ("FOLDER",),
+}
+"""Options of a language model, and what ``--lm`` may be."""
+_HOT = ("hotword", "hotword_weight")
+"""Those that need no language model."""
 LABEL_FLOOR = -12.0
 """Letters less probable than e^-12 at a frame are not tried there: the search is several times faster."""
 
-BEAM_HELP = f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)"
+BEAM_HELP = (
+    f"hypotheses kept (default: 1, the best path; {WORDS_BEAM} with the folder of a language model or --hotword, {LM_BEAM} with "
+    f"an --lm file, {DECODER_BEAM} with the decoder)"
+)
+LM_HELP = (
+    "n-gram language model: a file, ARPA or KenLM binary; or a folder of pyctcdecode's, or of a model that has one, which is "
+    "scored as pyctcdecode does (default: the one in the folder of the model, if any)"
+)
 JOINT_HELP = "let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang"
 SEARCH: tuple[Option, ...] = (
     ("--lang", str, "CODE", None, "language that is spoken, such as fr: letters of other scripts are left out"),
     ("--beam", int, "N", None, BEAM_HELP),
-    ("--lm", Path, "FILE", None, "n-gram language model, ARPA or KenLM binary"),
-    ("--lm-weight", float, "X", None, f"its weight (default: {LM_WEIGHT})"),
-    ("--label-bonus", float, "X", None, "added per letter, with --lm (default: 0)"),
+    ("--lm", Path, "PATH", None, LM_HELP),
+    ("--lm-weight", float, "X", None, f"weight of the language model (default: {LM_WEIGHT}, or what its folder says)"),
+    ("--label-bonus", float, "X", None, "added per letter, with an --lm file (default: 0)"),
+    ("--word-bonus", float, "X", None, "added per word, with the folder of a language model (default: what it says)"),
     ("--joint-ctc-weight", float, "W", None, JOINT_HELP),
 )
 
@@ -65,6 +86,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model is of it",
     )
     add_options(parser, SEARCH)
+    parser.add_argument("--no-lm", action="store_true", help="leave out the language model that came with the model")
+    parser.add_argument(
+        "--hotword",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="a word that is preferred, whatever the language model knows of it; give it again for more",
+    )
+    parser.add_argument(
+        "--no-empty-word",
+        action="store_true",
+        help="do not score an empty word at the end of some texts, as pyctcdecode does by mistake: results are better then, "
+        "but not always the same",
+    )
+    parser.add_argument(
+        "--hotword-weight", type=float, metavar="X", help="added for each of them that is found (default: 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,13 +129,44 @@ def _check_usage(args: argparse.Namespace) -> None:
         args.lang = canonical(args.lang)
     if args.joint_ctc_weight is not None and args.lang is None:
         raise UsageError("--joint-ctc-weight needs --lang: the decoder is told which language it writes")
-    if args.joint_ctc_weight is not None and args.lm is not None:
-        raise UsageError("--lm and --joint-ctc-weight do not go together; choose one")
-    for name in ("lm_weight", "label_bonus"):
-        if getattr(args, name) is not None and args.lm is None:
-            raise UsageError(f"--{name.replace('_', '-')} needs --lm")
-    if args.lm is not None and not args.lm.is_file():
-        raise UsageError(f"--lm {args.lm}: no such file")
+    _check_lm(args)
+
+
+def _check_lm(args: argparse.Namespace) -> None:
+    from st.errors import UsageError
+
+    given = {name: getattr(args, name) not in (None, False, []) for name in (*_LM_OPTIONS, "lm", "no_lm")}
+    if args.joint_ctc_weight is not None and any(given.values()):
+        first = next(name for name in ("lm", *given) if given[name])
+        raise UsageError(f"{_flag(first)} and --joint-ctc-weight do not go together; choose one")
+    if args.lm is not None and not args.lm.exists():
+        raise UsageError(f"--lm {args.lm}: no such file or folder")
+    if args.lm is not None and args.no_lm:
+        raise UsageError("--lm and --no-lm contradict each other; choose one")
+    kind = "FOLDER" if _by_words(args) else "FILE"
+    for name, fits in _LM_OPTIONS.items():
+        if given[name] and kind not in fits:
+            found = "" if args.lm is None else f"; {args.lm} is a {kind.lower()}"
+            raise UsageError(f"{_flag(name)} needs --lm {' or '.join(fits)}{found}")
+        if given[name] and name not in _HOT and args.lm is None and (args.no_lm or not _may_have_lm(args.checkpoint)):
+            raise UsageError(f"{_flag(name)} needs --lm")
+    if args.hotword_weight is not None and not args.hotword:
+        raise UsageError("--hotword-weight needs --hotword")
+
+
+def _by_words(args: argparse.Namespace) -> bool:
+    return args.lm is None or args.lm.is_dir()
+
+
+def _may_have_lm(checkpoint: str) -> bool:
+    """Return whether a model may bring a language model: its folder does, or it is not on this machine yet."""
+    from st.checkpoints.formats.transformers import LM_FOLDER
+
+    return not Path(checkpoint).exists() or (Path(checkpoint) / LM_FOLDER).is_dir()
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _options(args: argparse.Namespace) -> TranscriptOptions:
@@ -105,12 +174,14 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
     from st.decoding.options import BeamOptions
     from st.inference import TranscriptOptions
 
-    search = decoder = None
+    search = decoder = words = None
     if args.joint_ctc_weight is not None:
         decoder = BeamOptions(
             beam=DECODER_BEAM if args.beam is None else args.beam, joint_ctc_weight=args.joint_ctc_weight
         )
-    elif args.lm is not None or args.beam not in (None, 1):
+    elif _by_words(args):
+        words = _word_options(args)
+    if decoder is None and (words is None or (args.lm is None and args.beam not in (None, 1))):
         weight = LM_WEIGHT if args.lm_weight is None else args.lm_weight
         search = PrefixOptions(
             beam=args.beam if args.beam is not None else LM_BEAM,
@@ -122,7 +193,22 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
         language=args.lang,
         times=args.times is not None,
         search=search,
+        words=words,
         lm=args.lm,
+        no_lm=args.no_lm,
         decoder=decoder,
         data_dir=args.data,
+    )
+
+
+def _word_options(args: argparse.Namespace) -> WordOptions:
+    from st.decoding.word_search import WordOptions
+
+    given = {"beam": args.beam, "hotword_weight": args.hotword_weight}
+    return WordOptions(
+        **{name: value for name, value in given.items() if value is not None},
+        model_weight=args.lm_weight,
+        word_bonus=args.word_bonus,
+        hotwords=tuple(args.hotword),
+        empty_word=not args.no_empty_word,
     )

@@ -73,6 +73,7 @@ def load_translator(
         decoder_trained=bundle.decoder_trained,
         transcripts=transcripts,
         keep_all=keep_all,
+        lm=bundle.lm,
     )
     for path in others:
         translator.join(

@@ -21,9 +21,12 @@ from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
 from st.decoding.parts import decode_rows
+from st.decoding.word_folder import ALPHABET, check_alphabet
+from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
 from st.inference.results import DecodedUtterance
+from st.inference.word_decoder import WordDecoder
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -48,8 +51,13 @@ class TranscriptOptions:
     """Whether to find out when each word was said."""
     search: PrefixOptions | None = None
     """Prefix beam search over the CTC head instead of the best path."""
+    words: WordOptions | None = None
+    """pyctcdecode's search, for hotwords and the language model of a folder; where there is neither, ``search`` counts."""
     lm: Path | None = None
-    """n-gram language model for the search (ARPA or KenLM binary)."""
+    """n-gram language model for ``search`` (ARPA or KenLM binary), or the folder of one for ``words``."""
+    no_lm: bool = False
+    """Whether to leave out the language model that comes with a model. Otherwise it is used, unless ``lm`` is another, the
+    decoder writes, or ``search`` is given without ``words``."""
     decoder: BeamOptions | None = None
     """Let the decoder write, with the CTC head's part in ``joint_ctc_weight``; for models that were trained to. Without
     ``language``, whoever transcribes has to say what is spoken in each recording."""
@@ -62,10 +70,28 @@ class TranscriptOptions:
         Raises:
             ConfigError: If two contradict each other.
         """
-        if self.decoder is not None and (self.search is not None or self.lm is not None):
+        searches = (self.search, self.words, self.lm)
+        if self.decoder is not None and any(one is not None for one in searches):
             raise ConfigError("the decoder does not go together with a search over the CTC head alone")
-        if self.lm is not None and self.search is None:
+        if self.lm is None:
+            return
+        if self.lm.is_dir() and self.search is not None and self.words is None:
+            raise ConfigError(f"{self.lm}: a folder of a language model needs the search `words`, not `search`")
+        if not self.lm.is_dir() and self.words is not None:
+            raise ConfigError(f"{self.lm}: the search `words` needs the folder of a language model, not a file")
+        if not self.lm.is_dir() and self.search is None:
             raise ConfigError("a language model needs a search; the best path does not ask it")
+
+    def word_folder(self, own: Path | None) -> Path | None:
+        """Return the folder of the language model to search with by words; None for none.
+
+        Args:
+            own: Folder of a model that has a language model of its own.
+        """
+        if self.lm is not None:
+            return self.lm if self.lm.is_dir() else None
+        unused = self.no_lm or self.decoder is not None or (self.search is not None and self.words is None)
+        return None if unused else own
 
 
 class Transcriber:
@@ -78,7 +104,12 @@ class Transcriber:
     """
 
     def __init__(
-        self, model: SpeechTranslator, ctc: CtcVocabulary, text: TextVocabulary | None, options: TranscriptOptions
+        self,
+        model: SpeechTranslator,
+        ctc: CtcVocabulary,
+        text: TextVocabulary | None,
+        options: TranscriptOptions,
+        own_lm: Path | None = None,
     ) -> None:
         self.model, self.ctc, self.text, self.options = model, ctc, text, options
         self._frame_s = frame_seconds(model)
@@ -91,8 +122,9 @@ class Transcriber:
                     "the CTC head has no letters that %s is written in; expect transcripts of no worth",
                     options.language,
                 )
-        if options.lm is not None:
-            possible = [True] * len(ctc) if self._impossible is None else (~self._impossible).tolist()
+        possible = [True] * len(ctc) if self._impossible is None else (~self._impossible).tolist()
+        self._words = self._word_decoder(own_lm, possible)
+        if options.lm is not None and self._words is None:
             symbols = [symbol if may else "" for symbol, may in zip(ctc.symbols, possible, strict=True)]
             self._lm = NgramModel(options.lm, symbols, ctc.delimiter, options.language)
         if options.decoder is not None:
@@ -100,6 +132,21 @@ class Transcriber:
                 raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")
             if options.language is not None:
                 text.language_id(options.language)
+
+    def _word_decoder(self, own_lm: Path | None, possible: Sequence[bool]) -> WordDecoder | None:
+        """Return what decodes by words; None if there is neither a language model's folder nor a hotword."""
+        options = self.options
+        folder, words = options.word_folder(own_lm), options.words or WordOptions()
+        if folder is None and not words.hotwords and not words.needs_model:
+            return None
+        try:
+            if folder is not None and options.lm is None:
+                check_alphabet(folder / ALPHABET, self.ctc.symbols)
+            return WordDecoder(self.ctc, words, folder=folder, possible=possible, language=options.language)
+        except ConfigError as error:
+            if folder is None or options.lm is not None:
+                raise
+            raise ConfigError(f"{error}; no_lm (--no-lm) transcribes without it") from None
 
     def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[DecodedUtterance]:
         """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
@@ -134,6 +181,8 @@ class Transcriber:
             if spoken is None:
                 raise DecodingError("the decoder needs to know the language that is spoken")
             return self._written(encoded, logits, spoken, options.decoder)
+        if self._words is not None:
+            return [(text, False) for text in self._words(logits, encoded.lengths)]
         if options.search is not None:
             found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
             labels: list[Sequence[int]] = [hypotheses[0].labels for hypotheses in found]

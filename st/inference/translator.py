@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,6 +55,8 @@ class Translator:
         decoder_trained: Whether that training taught the decoder.
         keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
 
+    ``lm`` is the folder of a language model that comes with the model; see :class:`TranscriptOptions`.
+
     Raises:
         DecodingError: On construction, if the model has no speech encoder.
     """
@@ -71,6 +74,7 @@ class Translator:
         decoder_trained: bool = True,
         transcripts: TranscriptOptions | None = None,
         keep_all: bool = False,
+        lm: Path | None = None,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -89,7 +93,7 @@ class Translator:
         self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None
         if model.config.ctc_vocab_size and ctc is not None:
-            self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions())
+            self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions(), lm)
 
     def translate(
         self, audio: AudioLike, to: str | Sequence[str], *, sample_rate: int = SAMPLE_RATE

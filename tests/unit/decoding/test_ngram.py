@@ -15,7 +15,8 @@ from decoding_models import collapse
 from ngram_oracle import Arpa, stand_in
 
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
-from st.decoding.ngram import NgramModel, read_words
+from st.decoding.kenlm import read_words
+from st.decoding.ngram import NgramModel
 from st.errors import ConfigError
 
 SYMBOLS, DELIMITER = ("<pad>", "a", "b", "|"), 3

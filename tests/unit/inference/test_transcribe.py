@@ -333,6 +333,7 @@ def test_words_and_segments_on_the_command_line(run) -> None:
 def test_searches_on_the_command_line(run) -> None:
     assert run("a.wav", "--lang", "fr")[0] == 0
     assert run("a.wav", "--beam", "4")[0] == 0
+    assert run("a.wav", "--hotword", "Satz")[0] == 0
     code, out, err = run("a.wav", "--lang", "fr", "--joint-ctc-weight", "0.5", "--beam", "2", "--times", "word")
     assert code == 0, err
     assert out
@@ -350,7 +351,18 @@ def test_searches_on_the_command_line(run) -> None:
         (["a.wav", "--lm", "page.mp3"], 1, "neither an ARPA file nor a KenLM binary"),
         (["a.wav", "--beam", "0"], 2, "--beam is 0"),
         (["a.wav", "--lm-weight", "0.7"], 2, "--lm-weight needs --lm"),
-        (["a.wav", "--label-bonus", "1"], 2, "--label-bonus needs --lm"),
+        (["a.wav", "--label-bonus", "1"], 2, "--label-bonus needs --lm FILE"),
+        (["a.wav", "--word-bonus", "1"], 2, "--word-bonus needs --lm"),
+        (["a.wav", "--no-empty-word"], 2, "--no-empty-word needs --lm"),
+        (["a.wav", "--hotword-weight", "1"], 2, "--hotword-weight needs --hotword"),
+        (["a.wav", "--lm", __file__, "--hotword", "eins"], 2, "--hotword needs --lm FOLDER"),
+        (["a.wav", "--lm", __file__, "--no-lm"], 2, "--lm and --no-lm contradict each other"),
+        (["a.wav", "--lm", str(Path(__file__).parent)], 1, "has 0 n-gram files; expected one"),
+        (
+            ["a.wav", "--lang", "fr", "--joint-ctc-weight", "0.3", "--hotword", "un"],
+            2,
+            "--hotword and --joint-ctc-weight",
+        ),
         (["a.wav", "--lm", __file__, "--lm-weight", "nan"], 2, "--lm-weight is nan; expected a finite number"),
         (["a.wav", "--lm", __file__, "--label-bonus", "inf"], 2, "--label-bonus is inf; expected a finite number"),
         (["a.wav", "--times", "minute"], 2, "--times"),
