@@ -49,7 +49,7 @@ STAR_HELP = (
 )
 PRICES: tuple[Option, ...] = (
     ("--lang", str, "CODE", None, "language of the text, such as tr: its own capitals and apostrophes"),
-    ("--star-price", float, "X", 2.0, "nats for each frame of a letter that is not in the text (default: 2)"),
+    ("--star-price", float, "X", 4.0, "nats for each frame of a letter that is not in the text (default: 4)"),
     ("--skip-price", float, "X", 3.0, "nats for each letter of the text that was not said (default: 3)"),
 )
 MAX_TEXT_BYTES = 64 << 20

@@ -30,7 +30,7 @@ class AlignOptions:
     """Where speech may be that is not in the text; one of :data:`STARS`."""
     all_words: bool = False
     """Whether every word has to be found, rather than passed over where that is more probable."""
-    star_price: float = 2.0
+    star_price: float = 4.0
     """Nats for each frame of a letter that is not in the text."""
     skip_price: float = 3.0
     """Nats for each letter that was not said."""
