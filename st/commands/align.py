@@ -49,8 +49,8 @@ STAR_HELP = (
 )
 PRICES: tuple[Option, ...] = (
     ("--lang", str, "CODE", None, "language of the text, such as tr: its own capitals and apostrophes"),
-    ("--star-price", float, "X", 4.0, "nats for each frame of a letter that is not in the text (default: 4)"),
-    ("--skip-price", float, "X", 3.0, "nats for each letter of the text that was not said (default: 3)"),
+    ("--star-price", float, "X", 3.0, "nats for each letter that is said and not in the text (default: 3)"),
+    ("--skip-price", float, "X", 2.5, "nats for each letter of the text that was not said (default: 2.5)"),
 )
 MAX_TEXT_BYTES = 64 << 20
 MANY_MISSING = 0.5

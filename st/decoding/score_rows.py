@@ -27,6 +27,9 @@ BLANK_COLUMN, GAP_COLUMN, WILD_COLUMN, TOP_COLUMN = range(4)
 label, by which the others become log-probabilities again."""
 FIRST_LABEL = 4
 """Column of the first label."""
+HELD_SHARE = 0.125
+"""What a further frame of a letter costs in those, as a share of its first: little, so that a price is one of letters
+however long a head holds them, and enough for the last letter of a word to keep its frames."""
 NO_COLUMN = -1
 """Stands for a label that has no column."""
 IMPOSSIBLE = -60_000.0
@@ -45,7 +48,7 @@ class ScoreColumns:
             labels: Those that need a column; the blank and the delimiter are added.
             size: How many the head has (V).
             delimiter: What the head writes between words.
-            star_price: What a frame with a label costs in :data:`GAP_COLUMN`, in nats.
+            star_price: What a letter costs in :data:`GAP_COLUMN`, in nats.
             wild_price: What it costs in :data:`WILD_COLUMN`.
 
         Raises:
@@ -68,11 +71,12 @@ class ScoreColumns:
         """Return the columns of labels; :data:`NO_COLUMN` where there is none."""
         return self._columns[np.asarray(labels, dtype=np.int64)]
 
-    def rows(self, logits: Tensor) -> tuple[Rows, npt.NDArray[np.int32]]:
+    def rows(self, logits: Tensor, before: int = BLANK) -> tuple[Rows, npt.NDArray[np.int32]]:
         """Return the columns of some frames and the best label of each.
 
         Args:
             logits: Of the head ``(S, V)``.
+            before: Best label of the frame before the first.
 
         Returns:
             Rows ``(S, C)`` and labels ``(S,)``.
@@ -91,8 +95,10 @@ class ScoreColumns:
         said = others.amax(dim=-1, keepdim=True)
         kept = relative[:, torch.tensor(self._labels, device=logits.device)]
         space = kept[:, self.delimiter - FIRST_LABEL : self.delimiter - FIRST_LABEL + 1]
-        gap = torch.maximum(blank.maximum(space), said - self._star_price)
-        wild = torch.maximum(blank, said - self._wild_price)
+        held = torch.cat([best.new_full((1, 1), before), best])[:-1] == best
+        share = torch.where(held, HELD_SHARE, 1.0)
+        gap = torch.maximum(blank.maximum(space), said - self._star_price * share)
+        wild = torch.maximum(blank, said - self._wild_price * share)
         rows = torch.cat([blank, gap, wild, top.clamp(min=IMPOSSIBLE), kept], dim=-1)
         return rows.cpu().numpy(), best[:, 0].to(torch.int32).cpu().numpy()
 

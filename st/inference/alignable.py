@@ -30,10 +30,10 @@ class AlignOptions:
     """Where speech may be that is not in the text; one of :data:`STARS`."""
     all_words: bool = False
     """Whether every word has to be found, rather than passed over where that is more probable."""
-    star_price: float = 4.0
-    """Nats for each frame of a letter that is not in the text."""
-    skip_price: float = 3.0
-    """Nats for each letter that was not said."""
+    star_price: float = 3.0
+    """Nats for each letter that is said and not in the text."""
+    skip_price: float = 2.5
+    """Nats for each letter of the text that was not said."""
 
     def __post_init__(self) -> None:
         """Check the values.

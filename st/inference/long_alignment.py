@@ -25,6 +25,7 @@ from st.inference.path_times import PathTimes, Stretch
 from st.inference.translator import Translator
 from st.inference.windows import AudioSource, LongEncoder, Window, measure
 from st.inference.word_times import TimedText
+from st.modules.ctc_head import BLANK
 from st.text.ctc_vocabulary import CtcVocabulary
 
 logger = logging.getLogger(__name__)
@@ -67,9 +68,9 @@ def align_recording(
     if wave.truncated:
         logger.warning("%s: the file ends before its header says; using what is there", name or source)
     with ScoreFile(len(written.columns)) as scores:
-        best = []
+        best = [np.zeros(0, dtype=np.int32)]
         for logits in encoder.logits(source, wave, track):
-            rows, labels = written.columns.rows(logits)
+            rows, labels = written.columns.rows(logits, before=int(best[-1][-1]) if len(best) > 1 else BLANK)
             scores.append(rows)
             best.append(labels)
         labels = np.concatenate(best)
