@@ -92,6 +92,25 @@ def test_the_path_is_the_best_of_all(
     assert paths[tuple(path.tolist())] == pytest.approx(max(paths.values()), abs=1e-5)
 
 
+def _score(lattice: Lattice, rows: np.ndarray, path: np.ndarray) -> float:
+    """Score a path that says the last word."""
+    assert path[-1] >= len(lattice) - 2
+    prices = sum(_arcs(lattice, one)[other] for one, other in itertools.pairwise([0, *path.tolist()]))
+    return rows[np.arange(len(path)), lattice.columns[path]].sum() - prices
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_halves_give_what_a_table_gives(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(seed)
+    rows = -generator.exponential(2, size=(40, 7))
+    words = [LatticeWord(LETTERS, at > 0, True, float(generator.uniform(0.1, 2))) for at in range(40)]
+    lattice = build_lattice([*words, LatticeWord(LETTERS, True, True, 1e6)], DELIMITER)
+    table = best_path(_Rows(rows), lattice, 40)
+    monkeypatch.setattr(viterbi, "TABLE_CELLS", 50)
+    halves = best_path(_Rows(rows), lattice, 40)
+    assert _score(lattice, rows, halves) == pytest.approx(_score(lattice, rows, table), abs=1e-4)
+
+
 @pytest.mark.parametrize("cells", [1 << 20, 3000])
 def test_without_liberties_it_is_forced_alignment(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchaudio.functional import forced_align
