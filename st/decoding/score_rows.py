@@ -71,12 +71,11 @@ class ScoreColumns:
         """Return the columns of labels; :data:`NO_COLUMN` where there is none."""
         return self._columns[np.asarray(labels, dtype=np.int64)]
 
-    def rows(self, logits: Tensor, before: int = BLANK) -> tuple[Rows, npt.NDArray[np.int32]]:
+    def rows(self, logits: Tensor) -> tuple[Rows, npt.NDArray[np.int32]]:
         """Return the columns of some frames and the best label of each.
 
         Args:
             logits: Of the head ``(S, V)``.
-            before: Best label of the frame before the first.
 
         Returns:
             Rows ``(S, C)`` and labels ``(S,)``.
@@ -95,7 +94,8 @@ class ScoreColumns:
         said = others.amax(dim=-1, keepdim=True)
         kept = relative[:, torch.tensor(self._labels, device=logits.device)]
         space = kept[:, self.delimiter - FIRST_LABEL : self.delimiter - FIRST_LABEL + 1]
-        held = torch.cat([best.new_full((1, 1), before), best])[:-1] == best
+        held = torch.zeros_like(best, dtype=torch.bool)
+        held[1:] = best[1:] == best[:-1]
         share = torch.where(held, HELD_SHARE, 1.0)
         gap = torch.maximum(blank.maximum(space), said - self._star_price * share)
         wild = torch.maximum(blank, said - self._wild_price * share)

@@ -9,10 +9,11 @@ Legend: S frames.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from st.decoding.anchors import find_pins, heard_letters
 from st.decoding.lattice import Lattice
@@ -22,10 +23,10 @@ from st.errors import DecodingError
 from st.inference.alignable import AlignableText, AlignOptions
 from st.inference.aligned import AlignedWord, Alignment
 from st.inference.path_times import PathTimes, Stretch
+from st.inference.text_words import TextWord
 from st.inference.translator import Translator
 from st.inference.windows import AudioSource, LongEncoder, Window, measure
 from st.inference.word_times import TimedText
-from st.modules.ctc_head import BLANK
 from st.text.ctc_vocabulary import CtcVocabulary
 
 logger = logging.getLogger(__name__)
@@ -59,26 +60,30 @@ def align_recording(
             into the recording.
     """
     translator.check_transcribes()
-    vocabulary = translator.ctc
-    if vocabulary is None:
+    if translator.ctc is None:
         raise DecodingError("this model has no CTC vocabulary")
-    written = AlignableText(text, vocabulary, options or AlignOptions())
+    called = name or ("standard input" if isinstance(source, bytes) else str(source))
+    written = AlignableText(text, translator.ctc, options or AlignOptions())
     encoder = LongEncoder(translator)
     wave = measure(source, translator.model.config.encoder.wave_epsilon)
     if wave.truncated:
-        logger.warning("%s: the file ends before its header says; using what is there", name or source)
+        logger.warning("%s: the file ends before its header says; using what is there", called)
     with ScoreFile(len(written.columns)) as scores:
-        best = [np.zeros(0, dtype=np.int32)]
-        for logits in encoder.logits(source, wave, track):
-            rows, labels = written.columns.rows(logits, before=int(best[-1][-1]) if len(best) > 1 else BLANK)
-            scores.append(rows)
-            best.append(labels)
-        labels = np.concatenate(best)
+        labels = _collect(encoder.logits(source, wave, track), written, scores)
         times = _times(written, labels, scores)
-    words = _words(written, times.letters(), vocabulary, encoder.frame_s)
-    extra = [_extra(stretch, labels, vocabulary, encoder.frame_s) for stretch in times.unwritten()]
-    called = name or (str(source) if not isinstance(source, bytes) else "standard input")
+    words = _words(written, times.letters(), translator.ctc, encoder.frame_s)
+    extra = [_extra(stretch, labels, translator.ctc, encoder.frame_s) for stretch in times.unwritten()]
     return Alignment(called, text, tuple(words), tuple(extra), written.unknown, wave.duration_s)
+
+
+def _collect(parts: Iterable[Tensor], written: AlignableText, scores: ScoreFile) -> npt.NDArray[np.int32]:
+    """Write down the scores of all frames; return the best label of each ``(S,)``."""
+    found = []
+    for logits in parts:
+        rows, labels = written.columns.rows(logits)
+        scores.append(rows)
+        found.append(labels)
+    return np.concatenate(found)
 
 
 def _times(written: AlignableText, labels: npt.NDArray[np.int32], scores: ScoreFile) -> PathTimes:
@@ -118,23 +123,22 @@ def _words(
         if not stretches:
             words.append(AlignedWord(TimedText(content, now, now, 0.0, word.start), False, line))
             continue
-        letters = (
-            [
-                TimedText(vocabulary.symbols[label], *_seconds(stretch, frame_s), stretch.confidence, word.start)
-                for label, stretch in zip(
-                    (word.labels[stretch.letter] for stretch in stretches), stretches, strict=True
-                )
-                if label != vocabulary.delimiter
-            ]
-            if word.labels
-            else []
-        )
         frames = [stretch.end - stretch.start for stretch in stretches]
         mean = sum(one.confidence * count for one, count in zip(stretches, frames, strict=True)) / sum(frames)
-        start, now = stretches[0].start * frame_s, stretches[-1].end * frame_s
-        timed = TimedText(content, round(start, 3), round(now, 3), mean, word.start)
-        words.append(AlignedWord(timed, True, line, tuple(letters)))
+        start, now = _seconds(Stretch(stretches[0].start, stretches[-1].end, mean), frame_s)
+        timed = TimedText(content, start, now, mean, word.start)
+        words.append(AlignedWord(timed, True, line, tuple(_letters(word, stretches, vocabulary, frame_s))))
     return words
+
+
+def _letters(
+    word: TextWord, stretches: Sequence[Stretch], vocabulary: CtcVocabulary, frame_s: float
+) -> Iterator[TimedText]:
+    """Yield the letters of a word; none of one that the head cannot spell."""
+    for stretch in stretches if word.labels else ():
+        label = word.labels[stretch.letter]
+        if label != vocabulary.delimiter:
+            yield TimedText(vocabulary.symbols[label], *_seconds(stretch, frame_s), stretch.confidence, word.start)
 
 
 def _seconds(stretch: Stretch, frame_s: float) -> tuple[float, float]:
