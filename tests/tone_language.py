@@ -76,9 +76,8 @@ class ToneModel:
     """Stands for a model with a CTC head: frame i hears the samples from 320 i to 320 i + 399 and nothing else."""
 
     def __init__(self) -> None:
-        layers = ((8, 10, 5), *((8, 3, 2),) * 4, *((8, 2, 2),) * 2)
-        self.config = SimpleNamespace(encoder=SimpleNamespace(conv_layers=layers, wave_epsilon=1e-5))
-        self.encoder = SimpleNamespace(feature_extractor=SimpleNamespace(receptive_field=FIELD))
+        self.config = SimpleNamespace(encoder=SimpleNamespace(wave_epsilon=1e-5))
+        self.encoder = SimpleNamespace(feature_extractor=SimpleNamespace(receptive_field=FIELD, hop=STRIDE))
 
     def encode(self, waves: Tensor, lengths: Tensor) -> Tensor:
         assert (lengths >= FIELD).all()

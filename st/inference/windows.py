@@ -3,7 +3,8 @@
 The encoder attends to all of a window and has been trained on clips. So a long recording is encoded in windows of
 :data:`WINDOW_S`, with :data:`CONTEXT_S` more on both sides, whose frames are dropped. Frames are addressed from the
 beginning of the recording: frame i sees the samples from ``stride * i``, in whichever window it is, and there is no drift.
-The whole recording is brought to zero mean and unit variance, as a clip would be, so that silence stays silent.
+The whole recording is brought to zero mean and unit variance, as a clip would be, so that silence stays silent. (Bands of a
+mel spectrogram, where a model reads one, are normalised over their window.)
 
 Legend: T samples, S frames, N windows, C columns.
 """
@@ -125,8 +126,7 @@ class LongEncoder:
         """Take a model that transcribes."""
         self._translator = translator
         extractor = translator.model.encoder.feature_extractor
-        self._field = extractor.receptive_field
-        self._stride = math.prod(stride for _, _, stride in translator.model.config.encoder.conv_layers)
+        self._field, self._stride = extractor.receptive_field, extractor.hop
         self._batch = max(1, int(batch_seconds / (WINDOW_S + 2 * CONTEXT_S)))
 
     @property
