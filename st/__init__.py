@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from st.checkpoints.loading import load as load
     from st.decoding.options import BeamOptions as BeamOptions
     from st.decoding.sampling import SamplingOptions as SamplingOptions
+    from st.inference.alignable import AlignOptions as AlignOptions
+    from st.inference.aligned import Alignment as Alignment
     from st.inference.load import load_translator as load_translator
+    from st.inference.long_alignment import align_recording as align_recording
     from st.inference.results import DecodedUtterance as DecodedUtterance
     from st.inference.results import Translation as Translation
     from st.inference.transcriber import TranscriptOptions as TranscriptOptions
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AlignOptions": "st.inference.alignable",
+    "Alignment": "st.inference.aligned",
     "BeamOptions": "st.decoding.options",
     "DecodedUtterance": "st.inference.results",
     "SamplingOptions": "st.decoding.sampling",
@@ -39,6 +44,7 @@ _HOMES = {
     "TranscriptOptions": "st.inference.transcriber",
     "Translation": "st.inference.results",
     "Translator": "st.inference.translator",
+    "align_recording": "st.inference.long_alignment",
     "load": "st.checkpoints.loading",
     "load_translator": "st.inference.load",
 }

@@ -12,6 +12,8 @@ import io
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +24,7 @@ import soxr
 from st.audio.content_file import Content, FileContent
 from st.audio.memory_file import MemoryFile
 from st.audio.sound_file import Handle
-from st.audio.stream import MAX_PEAK, SAMPLE_RATE, FlacWriter, Samples, is_silent, open_recording
+from st.audio.stream import MAX_PEAK, SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent, open_recording
 from st.errors import AudioError, ManifestError
 
 MIN_SAMPLES = 400
@@ -38,6 +40,7 @@ __all__ = [
     "Recording",
     "Samples",
     "encode_flac",
+    "open_audio",
     "parse_slice",
     "read_audio",
     "read_bytes",
@@ -124,6 +127,31 @@ def _read_recording(source: str | Path | bytes, name: str, options: dict[str, An
 def source_name(source: str | Path | bytes) -> str:
     """Return what messages call a recording: the name of the file, or how many bytes there are."""
     return f"audio of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+
+
+@contextmanager
+def open_audio(source: str | Path | bytes) -> Iterator[AudioStream]:
+    """Lend a recording of any length, to be decoded block by block.
+
+    Args:
+        source: As for :func:`read_audio`.
+
+    Raises:
+        AudioError: As for :func:`read_audio`.
+        ManifestError: As for :func:`read_audio`.
+    """
+    name = source_name(source)
+    if not isinstance(source, bytes) and Path(source).is_file():
+        try:
+            handle = open(source, "rb", buffering=0)  # noqa: PTH123, SIM115
+        except OSError as exc:
+            raise AudioError(f"{name}: {exc.strerror or exc}", reason="unreadable") from exc
+        with handle, open_recording(handle.fileno(), name, FileContent(handle.fileno())) as stream:
+            yield stream
+        return
+    data = source if isinstance(source, bytes) else read_bytes(source)
+    with MemoryFile(data) as memory, open_recording(memory.handle, name, data) as stream:
+        yield stream
 
 
 def _decode(handle: Handle, name: str, content: Content | None, options: dict[str, Any]) -> Recording:

@@ -6,6 +6,7 @@ import argparse
 import glob
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from st.commands.options import check_threads, refuse_existing
@@ -34,15 +35,31 @@ def settle_files(args: argparse.Namespace, formats: tuple[str, ...]) -> None:
     """
     found = [pair for name in args.audio for pair in _recordings(name)]
     args.audio = [name for name, _ in found]
-    args.format = args.format or _format_of(args.out, formats)
     _check_streams(args)
+    if args.out is not None and args.out.is_dir():
+        raise UsageError(f"--out {args.out}: is a folder; name a file, or give it as --output-dir")
+    settle_out(args, formats, args.audio)
+    args.files = [] if args.output_dir is None else _output_files([place for _, place in found], args)
+
+
+def settle_out(args: argparse.Namespace, formats: tuple[str, ...], read: Sequence[str]) -> None:
+    """Choose the format by what ``--out`` ends in, unless it is given; see that ``--out`` can be written.
+
+    Args:
+        args: Of the command; sets ``args.format``.
+        formats: Those of the command.
+        read: Names of the files that it reads, beside ``--checkpoint``.
+
+    Raises:
+        UsageError: Before any work, if it would be written in place of what is read or is there.
+    """
+    args.format = args.format or _format_of(args.out, formats)
     check_threads(args.threads)
     if args.out is not None:
         if args.out.is_dir():
-            raise UsageError(f"--out {args.out}: is a folder; name a file, or give it as --output-dir")
-        _refuse_input(args.out, _inputs(args))
+            raise UsageError(f"--out {args.out}: is a folder; name a file")
+        _refuse_input(args.out, _inputs([args.checkpoint, *read]))
         refuse_existing(args.out, args.overwrite)
-    args.files = [] if args.output_dir is None else _output_files([place for _, place in found], args)
 
 
 def _recordings(name: str) -> list[tuple[str, Path]]:
@@ -94,7 +111,7 @@ def _output_files(places: list[Path], args: argparse.Namespace) -> list[Path]:
         args.output_dir / (name if shared[name] == 1 else place.with_name(place.name + ending))
         for name, place in zip(short, places, strict=True)
     ]
-    uses, inputs = Counter(files), _inputs(args)
+    uses, inputs = Counter(files), _inputs([args.checkpoint, *args.audio])
     for file, name in zip(files, args.audio, strict=True):
         if uses[file] > 1:
             raise UsageError(f"--output-dir: {name} and another recording would both be written to {file}; give one")
@@ -107,11 +124,11 @@ Inputs = dict[tuple[int, int], str]
 """Device and number of each file that is read, and what it is called."""
 
 
-def _inputs(args: argparse.Namespace) -> Inputs:
+def _inputs(names: Sequence[str]) -> Inputs:
     from st.audio.reading import parse_slice
 
     inputs: Inputs = {}
-    for name in (args.checkpoint, *args.audio):
+    for name in names:
         place = parse_slice(name)
         for path in (Path(name), *([] if place is None else [Path(place[0])])):
             if path.is_file():

@@ -135,11 +135,13 @@ def _cues(pieces: Sequence[TimedText], point: str, escape: Callable[[str], str])
     ]
 
 
-def _srt(pieces: Sequence[TimedText]) -> str:
+def srt(pieces: Sequence[TimedText]) -> str:
+    """Write SubRip subtitles."""
     return "".join(f"{number}\n{cue}" for number, cue in enumerate(_cues(pieces, ",", _inert), start=1))
 
 
-def _vtt(pieces: Sequence[TimedText]) -> str:
+def vtt(pieces: Sequence[TimedText]) -> str:
+    """Write WebVTT subtitles, without their first line, which is in :data:`TIMED_HEADERS`."""
     return "".join(_cues(pieces, ".", lambda text: html.escape(text, quote=False)))
 
 
@@ -147,8 +149,8 @@ TIMED_FORMATS: dict[str, Callable[[RecordingResult, Sequence[TimedText], bool], 
     "text": _timed_text,
     "tsv": lambda result, pieces, _: _timed_tsv(result, pieces),
     "json": lambda result, pieces, _: _timed_json(result, pieces),
-    "srt": lambda _, pieces, __: _srt(pieces),
-    "vtt": lambda _, pieces, __: _vtt(pieces),
+    "srt": lambda _, pieces, __: srt(pieces),
+    "vtt": lambda _, pieces, __: vtt(pieces),
 }
 TIMED_HEADERS = {"tsv": "audio\tstart\tend\ttext\tconfidence\n", "vtt": "WEBVTT\n\n"}
 

@@ -1,28 +1,22 @@
 """When was each word of a text said? Forced alignment of the CTC head, in seconds.
 
 The text may be written in any way, with capitals and punctuation: the CTC head's letters of each word are aligned, and
-the word keeps its own spelling. Signs without a letter stay with the word before them. Chinese and Japanese, which are
-written without spaces, are timed character by character.
+the word keeps its own spelling. Chinese and Japanese, which are written without spaces, are timed character by character.
 
 Legend: S frames, C labels.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from torch import Tensor
 
 from st.decoding.alignment import align
 from st.errors import DecodingError
+from st.inference.text_words import divide
 from st.text.ctc_vocabulary import CtcVocabulary
-
-# Han, kana and the signs of repetition; everything else is written in words.
-_UNSPACED = r"[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-_UNIT = re.compile(rf"{_UNSPACED}|(?:(?!{_UNSPACED})\S)+")
 
 MAX_CHARACTERS = 84
 """Longest segment: two lines of a subtitle."""
@@ -72,7 +66,7 @@ def time_words(
     unknown = sorted({letter for letter, label in spelled if label == vocabulary.unk})
     if unknown and not skip_unknown:
         raise DecodingError(f"cannot align {' '.join(unknown)}: the CTC vocabulary has no such letters")
-    words = _words(text, vocabulary, language)
+    words = divide(text, vocabulary, language)
     if not words:
         raise DecodingError(f"nothing to align: {text!r} holds no letter of the CTC vocabulary")
     labels: list[int] = []
@@ -91,40 +85,6 @@ def time_words(
         start, end = round(heard[0].start * frame_s, 3), round(heard[-1].end * frame_s, 3)
         found.append(TimedText(text[word.start : word.end], start, end, confidence, word.start))
     return found
-
-
-@dataclass(slots=True)
-class _Word:
-    start: int
-    end: int
-    labels: list[int]
-    begins: bool
-    """Whether the CTC head sees a space before it."""
-
-
-def _words(text: str, vocabulary: CtcVocabulary, language: str | None) -> list[_Word]:
-    """Divide a text into what is timed; signs without letters join a neighbour."""
-    spell = partial(vocabulary.spell, language=language)
-    words: list[_Word] = []
-    opening = None
-    for match in _UNIT.finditer(text):
-        labels = [label for label in vocabulary.encode(match.group(), language) if label != vocabulary.unk]
-        if all(label == vocabulary.delimiter for label in labels):
-            if words:
-                words[-1].end = match.end()
-            elif opening is None:
-                opening = match.start()
-            continue
-        start = match.start() if opening is None else opening
-        opening = None
-        begins = bool(words) and _begins(text[words[-1].start : match.start()], match.group(), spell)
-        words.append(_Word(start, match.end(), labels, begins))
-    return words
-
-
-def _begins(before: str, word: str, spell: Callable[[str], str]) -> bool:
-    """Return whether a space, or a sign that counts as one, stands between what is before a word and the word."""
-    return before[-1].isspace() or spell(before + word) != spell(before) + spell(word)
 
 
 def join_words(words: Sequence[TimedText], text: str) -> list[TimedText]:

@@ -1,0 +1,180 @@
+"""The CTC head over a recording of any length: overlapping windows, of which each frame is taken where it has context.
+
+The encoder attends to all of a window and has been trained on clips. So a long recording is encoded in windows of
+:data:`WINDOW_S`, with :data:`CONTEXT_S` more on both sides, whose frames are dropped. Frames are addressed from the
+beginning of the recording: frame i sees the samples from ``stride * i``, in whichever window it is, and there is no drift.
+The whole recording is brought to zero mean and unit variance, as a clip would be, so that silence stays silent. (Bands of a
+mel spectrogram, where a model reads one, are normalised over their window.)
+
+Legend: T samples, S frames, N windows, C columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from st.audio.reading import SAMPLE_RATE, Samples, open_audio, source_name
+from st.data.dataset import pad_rows
+from st.errors import AudioError
+from st.inference.precision import autocast
+from st.inference.translator import Translator
+
+WINDOW_S = 20.0
+"""Audio that a window keeps the frames of, at most."""
+CONTEXT_S = 2.0
+SINGLE_S = 30.0
+"""A recording up to this long is one window."""
+BATCH_SECONDS = 60.0
+"""Audio that is encoded at one go."""
+
+AudioSource: TypeAlias = str | Path | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """What one pass over a recording tells."""
+
+    num_samples: int
+    mean: float
+    deviation: float
+    """Square root of the variance and the epsilon of the model."""
+    truncated: bool
+    """Whether the file ends before its own header says."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Frames ``first`` to ``last - 1`` are encoded, ``start`` to ``stop - 1`` of them kept."""
+
+    first: int
+    start: int
+    stop: int
+    last: int
+
+
+def measure(source: AudioSource, epsilon: float) -> Wave:
+    """Decode a recording once, for its length and its level.
+
+    Raises:
+        AudioError: As for :func:`st.audio.reading.open_audio`.
+        ManifestError: Likewise.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    with open_audio(source) as stream:
+        for block in stream.blocks():
+            count += len(block)
+            total += float(block.sum(dtype=np.float64))
+            squares += float(np.square(block, dtype=np.float64).sum())
+        truncated = stream.is_truncated()
+    mean = total / count
+    return Wave(count, mean, math.sqrt(max(0.0, squares / count - mean * mean) + epsilon), truncated)
+
+
+def plan_windows(num_frames: int, single: int, kept: int, context: int) -> list[Window]:
+    """Divide frames into windows of about the same length.
+
+    Args:
+        num_frames: Of the recording (S).
+        single: Frames up to which it is one window.
+        kept: Frames that a window keeps, at most.
+        context: Frames encoded on either side of those, where there are any.
+    """
+    count = 1 if num_frames <= single else -(-num_frames // kept)
+    seams = [num_frames * number // count for number in range(count + 1)]
+    return [
+        Window(max(0, start - context), start, stop, min(num_frames, stop + context)) for start, stop in pairwise(seams)
+    ]
+
+
+def cut(blocks: Iterable[Samples], spans: Sequence[tuple[int, int]], name: str) -> Iterator[Samples]:
+    """Yield the samples of each span, which may overlap; their beginnings rise. No more is held than a span and a block.
+
+    Raises:
+        AudioError: If the blocks end before a span does.
+    """
+    left = iter(blocks)
+    held, offset = np.zeros(0, dtype=np.float32), 0
+    for start, stop in spans:
+        while offset + len(held) < stop:
+            block = next(left, None)
+            if block is None:
+                raise AudioError(f"{name}: changed while it was read", reason="unreadable")
+            past = min(len(held), max(0, start - offset))
+            held, offset = np.concatenate([held[past:], block]), offset + past
+        yield held[start - offset : stop - offset]
+
+
+class LongEncoder:
+    """The CTC head of a model over recordings of any length."""
+
+    def __init__(self, translator: Translator, *, batch_seconds: float = BATCH_SECONDS) -> None:
+        """Take a model that transcribes."""
+        self._translator = translator
+        extractor = translator.model.encoder.feature_extractor
+        self._field, self._stride = extractor.receptive_field, extractor.hop
+        self._batch = max(1, int(batch_seconds / (WINDOW_S + 2 * CONTEXT_S)))
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self._stride / SAMPLE_RATE
+
+    def logits(
+        self, source: AudioSource, wave: Wave, track: Callable[[Sequence[Window]], Iterable[Window]] = iter
+    ) -> Iterator[Tensor]:
+        """Yield the logits of the recording's frames ``(S', V)``, window by window.
+
+        Args:
+            source: The recording.
+            wave: Result of :func:`measure`.
+            track: Told the windows; for a progress bar.
+
+        Raises:
+            AudioError: If it cannot be decoded, or is too short for a frame.
+        """
+        windows = self._windows(source, wave)
+        ends = [self._samples(window, wave.num_samples) for window in windows]
+        with open_audio(source) as stream:
+            pieces = cut(stream.blocks(), ends, source_name(source))
+            pairs = zip(track(windows), pieces, strict=True)
+            while batch := list(islice(pairs, self._batch)):
+                waves = [(piece - np.float32(wave.mean)) / np.float32(wave.deviation) for _, piece in batch]
+                logits = self._encode(waves if self._translator.standardize_audio else [piece for _, piece in batch])
+                for (window, _), row in zip(batch, logits, strict=True):
+                    yield row[window.start - window.first : window.stop - window.first]
+
+    def _windows(self, source: AudioSource, wave: Wave) -> list[Window]:
+        if wave.num_samples < self._field:
+            raise AudioError(
+                f"{source_name(source)}: too short for one frame of the encoder ({self._field / SAMPLE_RATE:g} s)",
+                reason="too_short",
+            )
+        frames = (wave.num_samples - self._field) // self._stride + 1
+        single, kept, context = (round(seconds / self.frame_s) for seconds in (SINGLE_S, WINDOW_S, CONTEXT_S))
+        return plan_windows(frames, single, kept, context)
+
+    def _samples(self, window: Window, num_samples: int) -> tuple[int, int]:
+        """Return the samples that the frames of a window see."""
+        return window.first * self._stride, min(num_samples, (window.last - 1) * self._stride + self._field)
+
+    def _encode(self, waves: Sequence[npt.NDArray[np.float32]]) -> Tensor:
+        translator = self._translator
+        lengths = torch.tensor([len(wave) for wave in waves], device=translator.device)
+        with torch.inference_mode(), autocast(translator.device, translator.dtype):
+            encoded = translator.model.encode(pad_rows(waves, 0.0, torch.float32).to(translator.device), lengths)
+            return translator.model.ctc_logits(encoded)
