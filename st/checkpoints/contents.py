@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.formats.transformers_names import KeyMap
+from st.checkpoints.formats.transformers_names import POSITIONS, KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
@@ -88,6 +88,18 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
     return state
+
+
+def complete_encoder(state: dict[str, Tensor], dim: int) -> None:
+    """Add what files of a speech encoder of width ``dim`` leave out, to a state under our names."""
+    if "encoder.mask_emb" not in state:
+        # Left out where nothing is masked in training; only training with masks reads it.
+        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+        state["encoder.mask_emb"] = torch.zeros(dim, dtype=dtype)
+    plain = state.pop(f"{POSITIONS}weight", None)
+    if plain is not None:  # a convolution without weight norm is one whose lengths are those that it has
+        state[f"{POSITIONS}weight_v"] = plain
+        state[f"{POSITIONS}weight_g"] = plain.float().norm(dim=(0, 1), keepdim=True)
 
 
 def _is_plain(value: Tensor) -> bool:

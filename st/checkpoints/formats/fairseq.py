@@ -174,7 +174,8 @@ def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, pro
         return ModelConfig(decoder=_decoder_config(settings, weights), parts=("decoder",))
     encoder = _encoder_config(speech, weights)
     if name != "fairseq xm_transformer":
-        labels = weights.shape("ctc.proj.weight", 2)[0] if name == "fairseq wav2vec_ctc" else 0
+        headed = any(key.startswith("ctc.") for key in weights.state)
+        labels = weights.shape("ctc.proj.weight", 2)[0] if headed else 0
         return ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
     require(settings, fields.REQUIRED["fairseq length_adaptor"], weights.source)
     measured: dict[str, Any] = {

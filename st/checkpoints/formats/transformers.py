@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, take_names, take_notes
+from st.checkpoints.contents import Contents, complete_encoder, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
-from st.checkpoints.formats.preprocessor import read_preprocessor, wave_epsilon
+from st.checkpoints.formats.preprocessor import USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
 from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.doors.shown import shown
@@ -138,24 +137,23 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
         headed = any(key.startswith("lm_head.") for key in tensors)
         name = _FOR_CTC if headed else "transformers Wav2Vec2ForPreTraining"
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
-    labels = _head_rows(folder, settings, tensors, name)
+    expected = name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())
+    labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 
 def _head_rows(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> int:
-    """Return the rows of the CTC head, 0 if there is none and none is expected."""
-    head = tensors.get("lm_head.weight")
-    if head is None and (name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())):
+    """Return the rows of the CTC head, whose weight has a name."""
+    head = tensors.get(name)
+    if head is None:
         raise CheckpointError(
-            f"{folder}: a Wav2Vec2ForCTC whose lm_head.weight is missing; found {len(tensors)} tensors, such as "
+            f"{folder}: a model with a CTC head whose {name} is missing; found {len(tensors)} tensors, such as "
             f"{min(tensors)}"
         )
-    if head is None or name != _FOR_CTC:
-        return 0
     if settings.get("vocab_size", len(head)) != len(head):
         raise CheckpointError(
-            f"{folder}: config.json says vocab_size {settings['vocab_size']}, the CTC head (lm_head.weight) has "
+            f"{folder}: config.json says vocab_size {settings['vocab_size']}, the CTC head ({name}) has "
             f"{len(head)} rows; they belong to different models"
         )
     return len(head)
@@ -172,10 +170,8 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
 
 def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, Tensor]) -> Contents:
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
-    if "encoder" in config.parts and "encoder.mask_emb" not in state:
-        # Left out by transformers where its config masks nothing in training; only training with masks reads it.
-        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
-        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim, dtype=dtype)
+    if "encoder" in config.parts:
+        complete_encoder(state, config.encoder.dim)
     return Contents(folder, name, config, state, KEYMAPS[name])
 
 
@@ -192,9 +188,9 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
         contents.state |= {name.replace("lm_head.", "ctc.proj."): tensor for name, tensor in weights.items()}
 
 
-def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
+def _encoder_config(settings: Mapping[str, Any], folder: Path, extractor: str = USUAL) -> EncoderConfig:
     require({**_ENCODER_DEFAULTS, **settings}, fields.REQUIRED["transformers encoder"], str(folder))
     conv_layers = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
-    epsilon = wave_epsilon(read_preprocessor(folder))
+    epsilon = wave_epsilon(read_preprocessor(folder), extractor)
     known = fields.from_transformers("encoder", settings)
     return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)

@@ -16,6 +16,9 @@ from st.checkpoints.formats.fairseq_names import PREFIXES
 Value = TypeVar("Value")
 Rows = tuple[tuple[str, str], ...]
 
+POSITIONS = "encoder.encoder.pos_conv.0."
+"""What our names of the positional convolution begin with."""
+
 WAV2VEC2_TRANSFORMERS: Rows = (
     # ours                                        transformers' Wav2Vec2Model
     ("encoder.mask_emb", "masked_spec_embed"),
@@ -23,9 +26,9 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("encoder.feature_extractor.conv_layers.N.2.1.", "feature_extractor.conv_layers.N.layer_norm."),
     ("encoder.layer_norm.", "feature_projection.layer_norm."),
     ("encoder.post_extract_proj.", "feature_projection.projection."),
-    ("encoder.encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
-    ("encoder.encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
-    ("encoder.encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    (f"{POSITIONS}weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    (f"{POSITIONS}weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    (f"{POSITIONS}bias", "encoder.pos_conv_embed.conv.bias"),
     ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.attention."),
     ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.layer_norm."),
     ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.feed_forward.intermediate_dense."),
