@@ -41,6 +41,8 @@ _MOVED_SIGNS = frozenset(".?!,'")
 """What transformers' clean-up takes the space before away from."""
 
 _VOCABULARIES = {
+    "fairseq2": ("omniASR_tokenizer.model", "omniASR_tokenizer_written_v2.model", "omniASR_tokenizer_v7.model"),
+    "transformers OmniASRForCTC": ("tokenizer.json",),
     "fairseq": ("dict.ltr.txt", "dict.txt", "vocab.json"),
     "": ("vocab.json",),
 }

@@ -1,4 +1,4 @@
-"""Read fairseq's files: XLS-R and XLSR-53, CTC fine-tuning, translation (``xm_transformer``), mBART; and our training.
+"""Read files of fairseq (XLS-R, CTC fine-tuning, ``xm_transformer``, mBART), of fairseq2 (omniASR), and of our training.
 
 Shapes come from the settings inside the file (``cfg``, or ``args`` before 2021); what they leave out is measured on
 the tensors.
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, take_names, take_notes
+from st.checkpoints.contents import Contents, complete_encoder, take_names, take_notes
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
@@ -42,6 +42,8 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq xm_transformer", ("encoder.w2v_encoder.w2v_model.", "decoder.layers.")),
     ("fairseq wav2vec_ctc", ("w2v_encoder.w2v_model.", "w2v_encoder.proj.")),
     ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
+    ("fairseq2 wav2vec2_ssl", ("encoder_frontend.feature_extractor.", "quantizer.")),
+    ("fairseq2 wav2vec2_asr", ("encoder_frontend.feature_extractor.", "final_proj.")),
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
 
@@ -50,6 +52,8 @@ _WRAPPED = ". All names begin with module., which data parallelism adds: take it
 
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.
 _ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
+_FAIRSEQ2_SETTINGS = {"normalize": True}
+"""Its files have tensors alone: heads, strides and epsilon are ours, which all sizes of omnilingual-asr share."""
 _XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
 
 
@@ -77,7 +81,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
             f"{', '.join(name for name, _ in _SIGNS)}{_WRAPPED if wrapped else ''}"
         )
-    settings = _settings(content, source)
+    settings = _FAIRSEQ2_SETTINGS if name.startswith("fairseq2") else _settings(content, source)
     if name == "fairseq xm_transformer" and settings:
         settings = _XM_DEFAULTS | settings
     projected = "encoder.w2v_encoder.proj.weight" in tensors
@@ -91,6 +95,8 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             config = dataclasses.replace(config, encoder=encoder)
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
+    if settings is _FAIRSEQ2_SETTINGS:
+        complete_encoder(ours, config.encoder.dim)
     return Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
 
 

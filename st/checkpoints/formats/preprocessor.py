@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 PREPROCESSOR_FILENAME = "preprocessor_config.json"
 USUAL = "Wav2Vec2FeatureExtractor"
-EXTRACTORS = {USUAL: WAVE_EPSILONS["transformers"]}
+EXTRACTORS = {USUAL: WAVE_EPSILONS["transformers"], "OmniASRFeatureExtractor": WAVE_EPSILONS["fairseq"]}
 """What each kind of feature extractor adds to the variance of a recording; for the rest they do the same."""
 EPSILON_KEY = "wave_epsilon"
 """Setting that only folders of ours have, in the preprocessor's file or in the task state of a fairseq file."""

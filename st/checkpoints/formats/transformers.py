@@ -1,4 +1,4 @@
-"""Read folders of transformers: Wav2Vec2Model, …ForPreTraining, …ForCTC, SpeechEncoderDecoderModel, MBart; and ours."""
+"""Read folders of transformers: Wav2Vec2Model, …ForPreTraining, …ForCTC, SpeechEncoderDecoderModel, OmniASR, MBart; ours."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ WEIGHT_FILES = (
 
 # What a file leaves out has these values, which our model does not have.
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
+_OMNIASR_DEFAULTS = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "conv_bias": True,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+}
 
 _FOR_CTC = "transformers Wav2Vec2ForCTC"
 
@@ -55,6 +64,8 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
     readers = {
         "speech-encoder-decoder": _speech_encoder_decoder,
         "wav2vec2": _wav2vec2,
+        "omniasr_ctc": _omniasr,
+        "omniasr_audio": _omniasr,
         "mbart": _mbart,
     }
     kind = settings.get("model_type")
@@ -140,6 +151,16 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
     expected = name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
+    return _contents(folder, name, config, tensors)
+
+
+def _omniasr(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
+    headed = settings["model_type"] == "omniasr_ctc"
+    speech = _OMNIASR_DEFAULTS | (settings.get("audio_config", {}) if headed else settings)
+    labels = _head_rows(folder, settings, tensors, "ctc_head.weight") if headed else 0
+    encoder = _encoder_config(speech, folder, "OmniASRFeatureExtractor")
+    name = f"transformers OmniASR{'ForCTC' if headed else 'AudioModel'}"
+    config = ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 

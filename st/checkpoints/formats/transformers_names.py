@@ -40,6 +40,38 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
 )
 
+OMNIASR_TRANSFORMERS: Rows = (
+    # ours                                        transformers' OmniASRAudioModel, whose positional convolution is plain
+    ("encoder.feature_extractor.conv_layers.N.0.", "subsampling.conv_layers.N.conv."),
+    ("encoder.feature_extractor.conv_layers.N.2.1.", "subsampling.conv_layers.N.layer_norm."),
+    ("encoder.layer_norm.", "subsampling.layer_norm."),
+    ("encoder.post_extract_proj.", "subsampling.projection."),
+    (f"{POSITIONS}weight", "encode_positions.conv.weight"),
+    (f"{POSITIONS}bias", "encode_positions.conv.bias"),
+    ("encoder.encoder.layers.N.self_attn.", "layers.N.attention."),
+    ("encoder.encoder.layers.N.self_attn_layer_norm.", "layers.N.layer_norm."),
+    ("encoder.encoder.layers.N.fc1.", "layers.N.feed_forward.intermediate_dense."),
+    ("encoder.encoder.layers.N.fc2.", "layers.N.feed_forward.output_dense."),
+    ("encoder.encoder.layers.N.final_layer_norm.", "layers.N.final_layer_norm."),
+    ("encoder.encoder.layer_norm.", "layer_norm."),
+)
+WAV2VEC2_FAIRSEQ2: Rows = (
+    # ours                                        fairseq2's Wav2Vec2Model, as of omnilingual-asr
+    ("encoder.mask_emb", "masker.temporal_mask_embed"),
+    ("encoder.feature_extractor.conv_layers.N.0.", "encoder_frontend.feature_extractor.layers.N.conv."),
+    ("encoder.feature_extractor.conv_layers.N.2.1.", "encoder_frontend.feature_extractor.layers.N.layer_norm."),
+    ("encoder.layer_norm.", "encoder_frontend.post_extract_layer_norm."),
+    ("encoder.post_extract_proj.", "encoder_frontend.model_dim_proj."),
+    (POSITIONS, "encoder_frontend.pos_encoder.conv."),
+    ("encoder.encoder.layers.N.self_attn.out_proj.", "encoder.layers.N.self_attn.output_proj."),
+    ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.self_attn."),
+    ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.self_attn_layer_norm."),
+    ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.ffn.inner_proj."),
+    ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.ffn.output_proj."),
+    ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.ffn_layer_norm."),
+    ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
+)
+
 
 def _below(prefix: str, rows: Rows) -> Rows:
     return tuple((ours, prefix + theirs) for ours, theirs in rows)
@@ -122,6 +154,12 @@ KEYMAPS: dict[str, KeyMap] = {
         _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=_PRETRAINING_ONLY
     ),
     "transformers Wav2Vec2ForCTC": KeyMap((*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))),
+    "transformers OmniASRAudioModel": KeyMap(OMNIASR_TRANSFORMERS),
+    "transformers OmniASRForCTC": KeyMap(
+        (*_below("model.audio_tower.", OMNIASR_TRANSFORMERS), ("ctc.proj.", "ctc_head."))
+    ),
+    "fairseq2 wav2vec2_ssl": KeyMap(WAV2VEC2_FAIRSEQ2, dropped=(r"(quantizer|final_proj|final_target_proj)\..*",)),
+    "fairseq2 wav2vec2_asr": KeyMap((*WAV2VEC2_FAIRSEQ2, ("ctc.proj.", "final_proj."))),
     "transformers MBartForConditionalGeneration": KeyMap(
         (("decoder.", "model.decoder."),),
         dropped=(r"model\.encoder\..*", r"final_logits_bias"),
