@@ -35,6 +35,8 @@ class ModelBundle:
     """Directions that the checkpoint says it was trained on, whatever data are given now; empty if it does not say."""
     decoder_trained: bool = True
     """Whether that training taught the decoder; true if the checkpoint does not say."""
+    language: str | None = None
+    """Language of the adapters and the CTC head that were chosen among those of a model of MMS, as it calls it."""
 
     @property
     def ctc(self) -> CtcVocabulary | None:

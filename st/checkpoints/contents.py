@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,9 @@ from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
+
+Spoken = tuple[dict[str, Tensor], list[str] | None]
+"""Adapters and CTC head of a language under our names, and the symbols of the head by row, if the file says so."""
 
 
 @dataclass
@@ -45,6 +48,10 @@ class Contents:
     """Ids of language tags by code, where they are not those of the vocabulary."""
     decoder_trained: bool = True
     """Whether the training that wrote it taught the decoder; true if it does not say."""
+    adapters: Mapping[str, Callable[[], Spoken]] = field(default_factory=dict)
+    """What reads the adapters and the head of a language, by its name; see :mod:`st.checkpoints.adapters`."""
+    language: str | None = None
+    """Language whose adapters and head were chosen; None for those that the file has itself."""
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_fini
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.new_folder import visible
+from st.checkpoints.formats.to_adapter import write_adapter
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import Exported, clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
@@ -23,7 +24,7 @@ from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
-TARGETS = {"hf": write_transformers, "fairseq": write_fairseq}
+TARGETS = {"hf": write_transformers, "fairseq": write_fairseq, "adapter": write_adapter}
 
 
 def convert(
@@ -38,12 +39,13 @@ def convert(
     dtype: torch.dtype | str | None = None,
     overwrite: bool = False,
     full_vocab: Path | str | None = None,
+    language: str | None = None,
 ) -> str:
     """Write a checkpoint in another format.
 
     Args:
         source: Anything that :func:`st.load` opens.
-        out: Folder for ``hf``, file for ``fairseq``.
+        out: Folder for ``hf`` and ``adapter``, file for ``fairseq``.
         to: A name of :data:`TARGETS`.
         files: Vocabularies that the source lacks.
         revision: Commit of a hub id.
@@ -53,6 +55,7 @@ def convert(
         overwrite: Whether ``out`` may exist.
         full_vocab: For a model with a trimmed vocabulary: the checkpoint whose decoder it began with, to put the rows
             that were cut away back.
+        language: As for :func:`st.load`; of a model of one language, what ``adapter`` calls it.
 
     Returns:
         What the source was found to be.
@@ -65,8 +68,10 @@ def convert(
         raise UsageError(f"`to` is {to!r}; expected one of {', '.join(TARGETS)}")
     out, text = Path(out), None
     refuse_existing(out, to, overwrite)
-    path, name = resolve(source, revision)
-    contents = read_contents(path, sha256=sha256)
+    path, name = resolve(source, revision, language)
+    contents = read_contents(path, sha256=sha256, language=language)
+    if not contents.adapters and language is not None:
+        contents.language = language
     if full_vocab:
         text = restore_vocabulary(contents, full_vocab, files)
         files = dataclasses.replace(files, language_ids=None)
@@ -75,13 +80,17 @@ def convert(
 
 
 def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
-    """Refuse to replace what exists, and what cannot be replaced, before anything is read.
+    """Refuse to replace what exists, and what cannot be replaced, before anything is read; adapters join what is there.
 
     What a process that was killed while it wrote ``out`` left under a hidden name is removed and counts for nothing.
 
     Raises:
         UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
+    if to == "adapter":
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out}: is a file; `to` adapter writes into a folder")
+        return
     if out.is_dir() and to == "fairseq":
         raise UsageError(f"{out}: is a folder; `to` fairseq writes a file, such as {out / 'model.pt'}")
     if to == "hf":
@@ -129,6 +138,7 @@ def write(
         trim=contents.files.get(TRIM_FILENAME),
         decoder_trained=contents.decoder_trained,
         mapped=contents.mapped,
+        language=contents.language,
     )
     written = None if dtype is None else parse_dtype(dtype)
     require_finite(exported.state, source=name, label=contents.keymap.theirs, dtype=written)

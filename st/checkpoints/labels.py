@@ -16,6 +16,7 @@ from st.checkpoints.formats.settings import read_json, read_json_if_any
 from st.checkpoints.formats.transformers import CTC_FOLDER, OWN_FOLDER
 from st.checkpoints.pieces import BLANK, give_name, piece_symbols
 from st.data.config import CONFIG_FILENAME, DataConfig
+from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import CTC
 from st.modules.heads import head_kind
@@ -146,13 +147,11 @@ def _fairseq_symbols(symbols: list[str]) -> list[str]:
 
 def _json_symbols(path: Path, contents: Contents) -> list[str]:
     """Read ``vocab.json`` and what else says which symbol is the blank, the unknown, the space."""
-    table: dict[str, Any] = read_json(path)
-    if any(not isinstance(number, int) for number in table.values()):
-        raise CheckpointError(f"{path}: expected a table of symbols and numbers; nested vocabularies do not open")
+    tokenizer = _tokenizer_settings(path.parent)
+    table = _flat_table(path, contents.language or tokenizer.get("target_lang"))
     size = contents.config.ctc_vocab_size
     if len(table) < size:
         table |= read_json_if_any(path.parent / "added_tokens.json")
-    tokenizer = _tokenizer_settings(path.parent)
     # A tokenizer may know special tokens that the head never had; they cannot be emitted.
     surplus = {symbol for symbol, number in table.items() if number >= size}
     strangers = sorted(surplus - _dispensable(path.parent, tokenizer))
@@ -173,6 +172,19 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
     if "<pad>" not in symbols and isinstance(blank, int) and blank < len(symbols):
         symbols[blank] = "<pad>"
     return [lower(symbol) for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
+
+
+def _flat_table(path: Path, language: object) -> dict[str, Any]:
+    """Read symbols and their numbers; of a vocabulary with a table for each language, as MMS has it, that of one."""
+    table: dict[str, Any] = read_json(path)
+    if table and all(isinstance(symbols, dict) for symbols in table.values()):
+        if not isinstance(language, str) or language not in table:
+            known = f"{', '.join(sorted(table)[:10])}{' …' if len(table) > 10 else ''}"
+            raise CheckpointError(f"{path}: has symbols of: {known}; `language` says which, found {shown(language)}")
+        table = dict(table[language])
+    if any(type(number) is not int for number in table.values()):
+        raise CheckpointError(f"{path}: expected a table of symbols and numbers, or one for each language")
+    return table
 
 
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
 DESCRIPTION = """\
 Write a model in another format. hf: a folder that transformers loads (SpeechEncoderDecoderModel, with the CTC head and
 its vocabulary under ctc/; Wav2Vec2ForCTC or Wav2Vec2Model for models without a decoder). fairseq: a .pt file that
-fairseq loads with --user-dir st, and stock fairseq too if the model is an encoder.
+fairseq loads with --user-dir st, and stock fairseq too if the model is an encoder. adapter: the adapters and the head of
+one language (adapter.LANG.safetensors, vocab.json), of MMS or of a training with --train-adapter, into a folder that may be
+that of the model.
 """
 
 EXAMPLES = """\
@@ -20,6 +22,8 @@ examples:
   st convert checkpoint_best.pt my-model --to hf
   st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
   st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
+  st convert facebook/mms-1b-all my-model --to hf --lang fra
+  st convert checkpoint_best.pt mms-1b-all --to adapter
   st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
 """
 
@@ -28,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("checkpoint", metavar="IN", help="file, folder or hub id")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf, file for fairseq")
-    parser.add_argument("--to", required=True, choices=("hf", "fairseq"), help="format to write")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf and adapter, file for fairseq")
+    parser.add_argument("--to", required=True, choices=("hf", "fairseq", "adapter"), help="format to write")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="number type to write (default: that of IN)"
     )
@@ -51,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGINAL",
         help="for a model trained on a trimmed vocabulary: the checkpoint that its decoder began with, from which the "
         "rows that were cut away are put back (default: keep the trimmed one)",
+    )
+    parser.add_argument(
+        "--lang",
+        metavar="CODE",
+        help="language whose adapters and head a model of MMS shall have; for adapter of a training, its name",
     )
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
@@ -80,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
         overwrite=args.overwrite,
         full_vocab=args.full_vocab,
+        language=args.lang,
     )
     sys.stdout.write(f"{args.checkpoint}: {found}; written to {args.out} for {args.to}\n")
     return 0

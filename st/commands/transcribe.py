@@ -42,8 +42,11 @@ LABEL_FLOOR = -12.0
 
 BEAM_HELP = f"hypotheses kept (default: 1, the best path; {LM_BEAM} with --lm, {DECODER_BEAM} with the decoder)"
 JOINT_HELP = "let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang"
+LANG_HELP = (
+    "language that is spoken, such as fr: letters of other scripts are left out, and MMS gets its adapter and head"
+)
 SEARCH: tuple[Option, ...] = (
-    ("--lang", str, "CODE", None, "language that is spoken, such as fr: letters of other scripts are left out"),
+    ("--lang", str, "CODE", None, LANG_HELP),
     ("--beam", int, "N", None, BEAM_HELP),
     ("--lm", Path, "FILE", None, "n-gram language model, ARPA or KenLM binary"),
     ("--lm-weight", float, "X", None, f"its weight (default: {LM_WEIGHT})"),

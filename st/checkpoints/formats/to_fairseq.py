@@ -110,6 +110,8 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
     require_ctc_alone(model.config, "fairseq's wav2vec_ctc")
+    if model.config.encoder.adapter_dim:
+        raise CheckpointError("adapters in the encoder's layers are not written for fairseq; convert `to` hf")
     if model.config.ctc_layer:
         raise CheckpointError(f"fairseq's wav2vec_ctc has no CTC head on layer {model.config.ctc_layer} of the encoder")
     if not model.config.ctc_vocab_size:

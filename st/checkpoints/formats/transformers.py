@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, complete_encoder, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, complete_encoder, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
@@ -46,6 +47,8 @@ _OMNIASR_DEFAULTS = {
 }
 
 _FOR_CTC = "transformers Wav2Vec2ForCTC"
+_ADAPTER_FILES = ("adapter.*.bin", "adapter.*.safetensors")
+"""Adapters of MMS, one file for each language; the last that has a language counts."""
 
 
 def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
@@ -145,13 +148,27 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
 def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
     name = "transformers Wav2Vec2Model"
     if any(key.startswith("wav2vec2.") for key in tensors):
-        headed = any(key.startswith("lm_head.") for key in tensors)
-        name = _FOR_CTC if headed else "transformers Wav2Vec2ForPreTraining"
+        heads = {"lm_head.": _FOR_CTC, "classifier.": "transformers Wav2Vec2ForSequenceClassification"}
+        found = (kind for begin, kind in heads.items() if any(key.startswith(begin) for key in tensors))
+        name = next(found, "transformers Wav2Vec2ForPreTraining")
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     expected = name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
-    return _contents(folder, name, config, tensors)
+    contents = _contents(folder, name, config, tensors)
+    if config.encoder.adapter_dim and labels:
+        paths = [path for pattern in _ADAPTER_FILES for path in sorted(folder.glob(pattern))]
+        contents.adapters = {adapter_language(path): partial(_read_adapter, path) for path in paths}
+    return contents
+
+
+def adapter_language(path: Path) -> str:
+    """Return the language that a file such as ``adapter.fra.safetensors`` is named after."""
+    return path.name.removeprefix("adapter.").removesuffix(path.suffix)
+
+
+def _read_adapter(path: Path) -> Spoken:
+    return take_names(_read_weights(path, None, verify=True), KEYMAPS[_FOR_CTC], source=str(path)), None
 
 
 def _omniasr(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
@@ -193,6 +210,10 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
     if "encoder" in config.parts:
         complete_encoder(state, config.encoder.dim)
+    if config.encoder.adapter_dim and not any(".adapter_layer." in key for key in state):
+        raise CheckpointError(
+            f"{folder}: adapter_attn_dim is {config.encoder.adapter_dim}; its weights have no adapters"
+        )
     return Contents(folder, name, config, state, KEYMAPS[name])
 
 
@@ -214,4 +235,6 @@ def _encoder_config(settings: Mapping[str, Any], folder: Path, extractor: str = 
     conv_layers = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
     epsilon = wave_epsilon(read_preprocessor(folder), extractor)
     known = fields.from_transformers("encoder", settings)
-    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)
+    width = settings.get("adapter_attn_dim")
+    adapter_dim = 0 if width is None else width
+    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon, adapter_dim=adapter_dim)

@@ -34,6 +34,7 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.feed_forward.intermediate_dense."),
     ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.feed_forward.output_dense."),
     ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.final_layer_norm."),
+    ("encoder.encoder.layers.N.adapter_layer.", "encoder.layers.N.adapter_layer."),
     ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
     ("length_adaptor.proj.", "adapter.proj."),
     ("length_adaptor.proj_ln.", "adapter.proj_layer_norm."),
@@ -54,6 +55,16 @@ OMNIASR_TRANSFORMERS: Rows = (
     ("encoder.encoder.layers.N.fc2.", "layers.N.feed_forward.output_dense."),
     ("encoder.encoder.layers.N.final_layer_norm.", "layers.N.final_layer_norm."),
     ("encoder.encoder.layer_norm.", "layer_norm."),
+)
+_ADAPTER = "encoder.encoder.layers.N.adapter_layer."
+ADAPTERS_FAIRSEQ: Rows = (
+    # ours                        fairseq's AdapterFast, whose tensors have the number of the adapter as first dimension
+    (f"{_ADAPTER}norm.weight", "encoder.layers.N.adapter_layer.ln_W"),
+    (f"{_ADAPTER}norm.bias", "encoder.layers.N.adapter_layer.ln_b"),
+    (f"{_ADAPTER}linear_1.weight", "encoder.layers.N.adapter_layer.W_a"),
+    (f"{_ADAPTER}linear_1.bias", "encoder.layers.N.adapter_layer.b_a"),
+    (f"{_ADAPTER}linear_2.weight", "encoder.layers.N.adapter_layer.W_b"),
+    (f"{_ADAPTER}linear_2.bias", "encoder.layers.N.adapter_layer.b_b"),
 )
 WAV2VEC2_FAIRSEQ2: Rows = (
     # ours                                        fairseq2's Wav2Vec2Model, as of omnilingual-asr
@@ -134,12 +145,14 @@ def _rename(name: str, rows: Rows) -> str | None:
 
 
 _PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*", r"target_glu\..*", r"_ema|_ema\..*")
+_FINETUNED: Rows = (*_below("w2v_encoder.w2v_model.", ADAPTERS_FAIRSEQ), ("encoder.", "w2v_encoder.w2v_model."))
 _DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
 
 KEYMAPS: dict[str, KeyMap] = {
     "fairseq xm_transformer": KeyMap(PREFIXES, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)),
     "fairseq wav2vec2": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
-    "fairseq wav2vec_ctc": KeyMap((("encoder.", "w2v_encoder.w2v_model."), ("ctc.proj.", "w2v_encoder.proj."))),
+    "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj."))),
+    "fairseq wav2vec_classification": KeyMap(_FINETUNED, dropped=(r"pooling_layer\..*",)),
     "fairseq mbart": KeyMap(
         (("decoder.", "decoder."),),
         dropped=(r"encoder\..*", *_DECODER_NOTES),
@@ -154,6 +167,9 @@ KEYMAPS: dict[str, KeyMap] = {
         _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=_PRETRAINING_ONLY
     ),
     "transformers Wav2Vec2ForCTC": KeyMap((*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))),
+    "transformers Wav2Vec2ForSequenceClassification": KeyMap(
+        _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=(r"(projector|classifier)\..*", r"layer_weights")
+    ),
     "transformers OmniASRAudioModel": KeyMap(OMNIASR_TRANSFORMERS),
     "transformers OmniASRForCTC": KeyMap(
         (*_below("model.audio_tower.", OMNIASR_TRANSFORMERS), ("ctc.proj.", "ctc_head."))

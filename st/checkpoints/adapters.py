@@ -1,0 +1,102 @@
+"""Adapters of MMS: for each language a module in every layer of the encoder, and a CTC head (Pratap et al. 2023)."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from st.checkpoints.assemble import blueprint, check_names
+from st.checkpoints.contents import Contents
+from st.checkpoints.formats.fairseq import OWN_TRAINING
+from st.checkpoints.formats.transformers import OWN_FOLDER
+from st.errors import CheckpointError
+from st.modules.config import ModelConfig, ctc_heads
+from st.text.languages import canonical, is_code, subtags
+
+logger = logging.getLogger(__name__)
+
+_OWN = re.compile(r"encoder\.encoder\.layers\.\d+\.adapter_layer\.|ctc\.")
+_SHOWN = 20
+_MMS = re.compile(r"(?<![a-z])mms(?![a-z])", re.IGNORECASE)
+
+
+def is_of_language(name: str) -> bool:
+    """Return whether a parameter, under our name, is one that each language has its own of."""
+    return _OWN.match(name) is not None
+
+
+def speak(contents: Contents, language: str | None) -> None:
+    """Put the adapters and the head of a language into what a checkpoint holds.
+
+    Args:
+        contents: Changed, if the checkpoint has adapters of several languages; its state, config, symbols, language.
+        language: As the checkpoint calls it, or by any code that means the same; None for what the file has itself.
+
+    Raises:
+        CheckpointError: If it has none for the language; or a tensor is missing, unexpected or of another shape.
+    """
+    if language is None or not contents.adapters:
+        return
+    name = choose(language, contents.adapters, str(contents.path))
+    state, symbols = contents.adapters[name]()
+    head = state.get("ctc.proj.weight")
+    heads = ctc_heads(len(head) if head is not None and head.dim() else 1)
+    config = dataclasses.replace(contents.config, heads=heads)
+    source = f"{contents.path}: adapter of {name}"
+    check_names(parameters_of_language(config), state, source=source, label=contents.keymap.theirs)
+    contents.state |= state
+    contents.config, contents.label_symbols, contents.language = config, symbols, name
+    logger.info("%s: %d symbols", source, config.ctc_vocab_size)
+
+
+def parameters_of_language(config: ModelConfig) -> dict[str, Tensor]:
+    """Return the parameters that each language has its own of, without memory, for a model of ``config``."""
+    one = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, num_layers=1))
+    found = {name: tensor for name, tensor in blueprint(one).named_parameters() if is_of_language(name)}
+    layers = range(config.encoder.num_layers)
+    return {name.replace("layers.0.", f"layers.{n}."): tensor for n in layers for name, tensor in found.items()}
+
+
+def choose(language: str, names: Iterable[str], source: str) -> str:
+    """Return the one of ``names`` that is meant: the same name, the same language, or its only variety.
+
+    Args:
+        language: ``fra``, ``fr``, ``azj-script_latin``.
+        names: As MMS calls languages: ISO 639-3, some with their script.
+        source: For messages.
+
+    Raises:
+        CheckpointError: If there is none, or several scripts; the message lists them.
+    """
+    names = sorted(names)
+    if language in names:
+        return language
+    codes = {name: canonical(name) for name in names if is_code(name)}
+    wanted = canonical(language) if is_code(language) else language
+    for same in (
+        [name for name, code in codes.items() if code == wanted],
+        [name for name, code in codes.items() if subtags(code)[0] == subtags(wanted)[0]],
+    ):
+        if len(same) == 1:
+            return same[0]
+        if same:
+            names = same
+            break
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    raise CheckpointError(f"{source}: no adapter for {language}; it has: {', '.join(names[:_SHOWN])}{more}")
+
+
+def say_licence(contents: Contents) -> None:
+    """Tell that a model of MMS may not be used commercially: one with adapters, or that is called so."""
+    if contents.format in (OWN_TRAINING, OWN_FOLDER):
+        return
+    names = [contents.path.name, *(part for part in contents.path.parts if part.startswith("models--"))]
+    if contents.config.encoder.adapter_dim or any(map(_MMS.search, names)):
+        logger.warning(
+            "%s: models of MMS are licensed CC-BY-NC 4.0: not for commercial use, nor what is trained from them",
+            contents.path,
+        )
