@@ -13,20 +13,15 @@ from st.checkpoints.assemble import blueprint, check_names
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.transformers import OWN_FOLDER
+from st.checkpoints.formats.transformers_names import is_of_language
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig, ctc_heads
 from st.text.languages import canonical, is_code, subtags
 
 logger = logging.getLogger(__name__)
 
-_OWN = re.compile(r"encoder\.encoder\.layers\.\d+\.adapter_layer\.|ctc\.")
 _SHOWN = 20
 _MMS = re.compile(r"(?<![a-z])mms(?![a-z])", re.IGNORECASE)
-
-
-def is_of_language(name: str) -> bool:
-    """Return whether a parameter, under our name, is one that each language has its own of."""
-    return _OWN.match(name) is not None
 
 
 def speak(contents: Contents, language: str | None) -> None:

@@ -97,6 +97,18 @@ def test_without_a_language_the_model_is_what_its_file_has(folder):
     torch.testing.assert_close(our_logits(bundle.model, waves, lengths)[0], theirs(waves).logits, **CLOSE)
 
 
+def test_a_language_whose_file_is_not_there_is_not_taken_for_another(folder, tmp_path):
+    for path in folder.iterdir():
+        if not path.name.startswith("adapter."):
+            (tmp_path / path.name).symlink_to(path)
+    assert load(tmp_path, language="en").ctc.symbols == symbols_of("eng")
+    with pytest.raises(CheckpointError, match="no adapter for fra; it has: eng"):
+        load(tmp_path, language="fra")
+    (tmp_path / "tokenizer_config.json").unlink()
+    with pytest.raises(CheckpointError, match="has symbols of: eng, fra, urd-script_latin; `language` says which"):
+        load(tmp_path)
+
+
 def test_a_language_by_any_code_and_every_letter_of_its_own_head(folder):
     assert load(folder, language="fr").language == "fra"
     assert load(folder, language="ur").language == "urd-script_latin"
@@ -269,6 +281,20 @@ def test_a_language_of_fairseq_goes_to_transformers(fairseq_file, tmp_path):
     theirs = transformers.Wav2Vec2ForCTC.from_pretrained(tmp_path / "out").eval()
     expected = our_logits(load(path, language="fra").model, waves, lengths)[0]
     torch.testing.assert_close(theirs(waves).logits, expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_k12_a_classifier_of_fairseq_gives_its_encoder(fairseq_file, tmp_path):
+    path, models = fairseq_file
+    content = torch.load(path, weights_only=False)
+    state = {name: tensor for name, tensor in content["model"].items() if ".proj." not in name}
+    state |= {"pooling_layer.linear.weight": torch.ones(8, 48), "pooling_layer.projection.weight": torch.ones(3, 8)}
+    torch.save({"cfg": content["cfg"], "model": state}, tmp_path / "lid.pt")
+    bundle = load(tmp_path / "lid.pt")
+    assert bundle.description == "fairseq wav2vec_classification"
+    waves, lengths = ref.waves(LENGTHS[:1])
+    expected = models["eng"].w2v_encoder.w2v_model.extract_features(waves, None, corpus_key=[0])["x"]
+    torch.testing.assert_close(bundle.model.encode(waves, lengths).states, expected, **CLOSE)
 
 
 # -- language identification --------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
 from st.checkpoints.formats.preprocessor import USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers_names import KEYMAPS, is_of_language
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
@@ -157,9 +157,19 @@ def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
     contents = _contents(folder, name, config, tensors)
     if config.encoder.adapter_dim and labels:
-        paths = [path for pattern in _ADAPTER_FILES for path in sorted(folder.glob(pattern))]
-        contents.adapters = {adapter_language(path): partial(_read_adapter, path) for path in paths}
+        contents.adapters = _adapters(contents)
     return contents
+
+
+def _adapters(contents: Contents) -> dict[str, Callable[[], Spoken]]:
+    """Return what reads the adapters of each language: those of the weights, and one file for each other."""
+    folder, state = contents.path, contents.state
+    found: dict[str, Callable[[], Spoken]] = {}
+    own = read_json_if_any(folder / "tokenizer_config.json").get("target_lang")
+    if isinstance(own, str) and isinstance(read_json_if_any(folder / "vocab.json").get(own), dict):
+        found[own] = lambda: ({name: tensor for name, tensor in state.items() if is_of_language(name)}, None)
+    paths = [path for pattern in _ADAPTER_FILES for path in sorted(folder.glob(pattern))]
+    return found | {adapter_language(path): partial(_read_adapter, path) for path in paths}
 
 
 def adapter_language(path: Path) -> str:

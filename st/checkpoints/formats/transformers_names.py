@@ -144,6 +144,14 @@ def _rename(name: str, rows: Rows) -> str | None:
     return None
 
 
+_OF_LANGUAGE = re.compile(r"encoder\.encoder\.layers\.\d+\.adapter_layer\.|ctc\.")
+
+
+def is_of_language(name: str) -> bool:
+    """Return whether a parameter of a model of MMS, under our name, is one that each language has its own of."""
+    return _OF_LANGUAGE.match(name) is not None
+
+
 _PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*", r"target_glu\..*", r"_ema|_ema\..*")
 _FINETUNED: Rows = (*_below("w2v_encoder.w2v_model.", ADAPTERS_FAIRSEQ), ("encoder.", "w2v_encoder.w2v_model."))
 _DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
