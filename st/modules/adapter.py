@@ -5,8 +5,9 @@ Legend: N batch, S frames, M model dim.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from st.kernels.packed_linear import linear_activation
 
 
 class Adapter(nn.Module):
@@ -23,4 +24,4 @@ class Adapter(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Transform ``(N, S, M)``."""
-        return states + self.linear_2(F.relu(self.linear_1(self.norm(states))))  # type: ignore[no-any-return]
+        return states + self.linear_2(linear_activation(self.linear_1, self.norm(states), "relu"))  # type: ignore[no-any-return]

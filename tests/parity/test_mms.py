@@ -8,6 +8,7 @@ import logging
 
 import pytest
 import reference_models as ref
+import soundfile
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from st.checkpoints.adapters import choose
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
+from st.cli import main
 from st.errors import CheckpointError
 from st.inference import load_translator
 from st.inference.transcriber import TranscriptOptions
@@ -116,6 +118,19 @@ def test_a_language_by_any_code_and_every_letter_of_its_own_head(folder):
     assert translator.ctc.symbols == symbols_of("urd-script_latin")
     # Urdu is written in Arabic letters as a rule; the head of this language has Latin ones, which stay.
     assert translator._transcriber._impossible is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_command_transcribes_with_the_head_of_its_language(folder, tmp_path, capsys, dtype):
+    recording = tmp_path / "a.wav"
+    soundfile.write(recording, ref.waves([16000])[0][0].numpy() * 0.1, 16000)
+    texts = {}
+    for language in ("eng", "fr"):
+        command = ["transcribe", str(recording), "--checkpoint", str(folder), "--lang", language, "--keep-all"]
+        assert main([*command, "--dtype", dtype, "--device", "cpu"]) == 0
+        texts[language] = capsys.readouterr().out.strip()
+    assert set(texts["fr"]) & set("rulé"), "letters that English has not got here"
+    assert not set(texts["eng"]) & set("rulé")
 
 
 @pytest.mark.parametrize(
