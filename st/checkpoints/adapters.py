@@ -7,15 +7,15 @@ import logging
 import re
 from collections.abc import Iterable
 
-from torch import Tensor
+import torch
 
-from st.checkpoints.assemble import blueprint, check_names
+from st.checkpoints.assemble import check_names
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.transformers import OWN_FOLDER
 from st.checkpoints.formats.transformers_names import is_of_language
 from st.errors import CheckpointError
-from st.modules.config import ModelConfig, ctc_heads
+from st.modules.config import ctc_heads
 from st.text.languages import canonical, is_code, subtags
 
 logger = logging.getLogger(__name__)
@@ -39,21 +39,16 @@ def speak(contents: Contents, language: str | None) -> None:
     name = choose(language, contents.adapters, str(contents.path))
     state, symbols = contents.adapters[name]()
     head = state.get("ctc.proj.weight")
-    heads = ctc_heads(len(head) if head is not None and head.dim() else 1)
-    config = dataclasses.replace(contents.config, heads=heads)
+    rows = len(head) if head is not None and head.dim() else 1
+    expected = {key: tensor for key, tensor in contents.state.items() if is_of_language(key)}
+    expected["ctc.proj.weight"] = torch.empty(rows, contents.config.encoder.dim, device="meta")
+    expected["ctc.proj.bias"] = torch.empty(rows, device="meta")
     source = f"{contents.path}: adapter of {name}"
-    check_names(parameters_of_language(config), state, source=source, label=contents.keymap.theirs)
+    check_names(expected, state, source=source, label=contents.keymap.theirs)
     contents.state |= state
-    contents.config, contents.label_symbols, contents.language = config, symbols, name
-    logger.info("%s: %d symbols", source, config.ctc_vocab_size)
-
-
-def parameters_of_language(config: ModelConfig) -> dict[str, Tensor]:
-    """Return the parameters that each language has its own of, without memory, for a model of ``config``."""
-    one = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, num_layers=1))
-    found = {name: tensor for name, tensor in blueprint(one).named_parameters() if is_of_language(name)}
-    layers = range(config.encoder.num_layers)
-    return {name.replace("layers.0.", f"layers.{n}."): tensor for n in layers for name, tensor in found.items()}
+    contents.config = dataclasses.replace(contents.config, heads=ctc_heads(rows))
+    contents.label_symbols, contents.language = symbols, name
+    logger.info("%s: %d symbols", source, rows)
 
 
 def choose(language: str, names: Iterable[str], source: str) -> str:
