@@ -5,11 +5,11 @@ from __future__ import annotations
 from st.modules.config import ModelConfig
 
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
-    "encoder": ("num_heads", "conv_layers"),
+    "encoder": ("num_heads", "conv_layers", "adapter_dim"),
     "length_adaptor": ("stride", "legacy_padding", "mask_input"),
     "decoder": ("num_heads", "activation", "scale_embedding"),
 }
-"""Settings of each part that leave no trace in its tensors' shapes; dropouts and masks of a training are its own."""
+"""Settings of each part that its tensors do not show, or not plainly; dropouts and masks of a training are its own."""
 
 
 def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:

@@ -37,6 +37,8 @@ class ModelBundle:
     """Whether that training taught the decoder; true if the checkpoint does not say."""
     lm: Path | None = None
     """The model's folder, if it has a language model for the CTC head; see :mod:`st.decoding.word_folder`."""
+    language: str | None = None
+    """Language of the adapters and the CTC head that were chosen among those of a model of MMS, as it calls it."""
 
     @property
     def ctc(self) -> CtcVocabulary | None:

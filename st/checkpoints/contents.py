@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.formats.transformers_names import KeyMap
+from st.checkpoints.formats.transformers_names import POSITIONS, KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
@@ -21,6 +21,8 @@ from st.modules.config import ModelConfig
 
 _SAYS_NOTHING = ("model.pt", "model.safetensors", "pytorch_model.bin")
 """Names of files in a release, whose folder has the name that tells."""
+Spoken = tuple[dict[str, Tensor], list[str] | None]
+"""Adapters and CTC head of a language under our names, and the symbols of the head by row, if the file says so."""
 
 
 @dataclass
@@ -50,6 +52,10 @@ class Contents:
     """Whether the training that wrote it taught the decoder; true if it does not say."""
     origins: tuple[str, ...] | None = None
     """Published models that its weights come from, see :mod:`st.checkpoints.origins`; None if it does not say."""
+    adapters: Mapping[str, Callable[[], Spoken]] = field(default_factory=dict)
+    """What reads the adapters and the head of a language, by its name; see :mod:`st.checkpoints.adapters`."""
+    language: str | None = None
+    """Language whose adapters and head were chosen; None for those that the file has itself."""
 
     @property
     def folder(self) -> Path:
@@ -93,6 +99,18 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
     return state
+
+
+def complete_encoder(state: dict[str, Tensor], dim: int) -> None:
+    """Add what files of a speech encoder of width ``dim`` leave out, to a state under our names."""
+    if "encoder.mask_emb" not in state:
+        # Left out where nothing is masked in training; only training with masks reads it.
+        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+        state["encoder.mask_emb"] = torch.zeros(dim, dtype=dtype)
+    plain = state.pop(f"{POSITIONS}weight", None)
+    if plain is not None:  # a convolution without weight norm is one whose lengths are those that it has
+        state[f"{POSITIONS}weight_v"] = plain
+        state[f"{POSITIONS}weight_g"] = plain.float().norm(dim=(0, 1), keepdim=True)
 
 
 def _is_plain(value: Tensor) -> bool:

@@ -15,6 +15,7 @@ from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
 from st.checkpoints.formats.exported import Exported, ctc_part
 from st.checkpoints.formats.new_folder import visible
+from st.checkpoints.formats.to_adapter import write_adapter
 from st.checkpoints.formats.to_fairseq import write_fairseq
 from st.checkpoints.formats.to_transformers import clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
@@ -28,7 +29,7 @@ from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
-TARGETS = ("hf", "fairseq")
+TARGETS = ("hf", "fairseq", "adapter")
 PARTS = ("whole", "ctc")
 """What of a model is written: all that it has, or the encoder with its CTC head."""
 
@@ -49,12 +50,13 @@ def convert(
     full_vocab: Path | str | None = None,
     parts: str | None = None,
     finish: Callable[[Path], None] | None = None,
+    language: str | None = None,
 ) -> str:
     """Write a checkpoint in another format.
 
     Args:
         source: Anything that :func:`st.load` opens.
-        out: Folder for ``hf``, file for ``fairseq``.
+        out: Folder for ``hf`` and ``adapter``, file for ``fairseq``.
         to: A name of :data:`TARGETS`.
         files: Vocabularies that the source lacks.
         revision: Commit of a hub id.
@@ -67,6 +69,7 @@ def convert(
         parts: A name of :data:`PARTS`; None for the whole model, but for ``hf`` for the recogniser alone where no
             training has taught the decoder.
         finish: Adds further files to a folder for ``hf`` before it takes its place.
+        language: As for :func:`st.load`; of a model of one language, what ``adapter`` calls it.
 
     Returns:
         What the source was found to be.
@@ -82,9 +85,11 @@ def convert(
         raise UsageError("`full_vocab` is of the decoder, which `parts` ctc leaves behind; give one of the two")
     out, text = Path(out), None
     refuse_existing(out, to, overwrite)
-    path, name = resolve(source, revision)
-    contents = read_contents(path, sha256=sha256)
+    path, name = resolve(source, revision, language)
+    contents = read_contents(path, sha256=sha256, language=language)
     record = {"name": path.name, "sha256": sha256_of(path)} if path.is_file() else None
+    if not contents.adapters and language is not None:
+        contents.language = language
     if to == "fairseq" and (lm := own_lm(contents)) is not None:
         logger.warning(
             "%s: its language model is not converted; st transcribe takes it from there with --lm %s", name, lm
@@ -110,13 +115,17 @@ def convert(
 
 
 def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
-    """Refuse to replace what exists, and what cannot be replaced, before anything is read.
+    """Refuse to replace what exists, and what cannot be replaced, before anything is read; adapters join what is there.
 
     What a process that was killed while it wrote ``out`` left under a hidden name is removed and counts for nothing.
 
     Raises:
         UsageError: If ``out`` is a file or a folder with something in it, or not of the kind that is written.
     """
+    if to == "adapter":
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out}: is a file; `to` adapter writes into a folder")
+        return
     if out.is_dir() and to == "fairseq":
         raise UsageError(f"{out}: is a folder; `to` fairseq writes a file, such as {out / 'model.pt'}")
     if to == "hf":
@@ -160,7 +169,7 @@ def write(
     if to == "hf":
         write_transformers(exported, out, dtype=written, overwrite=overwrite, finish=finish)
     else:
-        write_fairseq(exported, out, dtype=written, overwrite=overwrite)
+        {"fairseq": write_fairseq, "adapter": write_adapter}[to](exported, out, dtype=written, overwrite=overwrite)
 
 
 def _exported(
@@ -185,6 +194,7 @@ def _exported(
         decoder_trained=contents.decoder_trained,
         origins=origins_of(contents, name),
         mapped=contents.mapped,
+        language=contents.language,
     )
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from st.checkpoints.adapters import choose
 from st.checkpoints.door import check_sha256
 from st.checkpoints.formats.peft import ADAPTER_FILENAME
-from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME, LM_FOLDER
+from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME, LM_FOLDER, adapter_language
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 
@@ -23,6 +24,7 @@ _FILE_ENDINGS = re.compile(
     r"tar|t?gz|bz2|xz|zst|zip|part|tmp|bak|old|wav|mp3|flac|ogg|opus)",
     re.IGNORECASE,
 )
+_ADAPTER = re.compile(r"adapter\.[^/]+\.(bin|safetensors)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # Of folders below the top one only the language model of the CTC head.
 _SMALL_FILES = ("*.json", "*.model", "*.txt", "*.yaml", HEAD_FILENAME, f"{LM_FOLDER}/*", f"{CTC_FOLDER}/{LM_FOLDER}/*")
@@ -59,12 +61,13 @@ def is_of_hub(source: Path | str, revision: str | None = None) -> bool:
     return True
 
 
-def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
+def snapshot(source: str, revision: str | None = None, language: str | None = None) -> tuple[Path, str]:
     """Fetch what a model needs and nothing else.
 
     Args:
         source: ``owner/name``, or ``owner/name@revision``.
         revision: Commit, tag or branch; None for the one in ``source``, or ``main``.
+        language: Whose adapter is needed, if the model has some.
 
     Returns:
         The local folder, and the commit that was found.
@@ -82,8 +85,11 @@ def snapshot(source: str, revision: str | None = None) -> tuple[Path, str]:
     try:
         info = HfApi(endpoint=endpoint).model_info(name, revision=wanted, files_metadata=True)
         commit = str(info.sha)
-        patterns = _patterns(file.rfilename for file in info.siblings or ())
+        names = [file.rfilename for file in info.siblings or ()]
+        patterns = [*_patterns(names), *_adapter(names, language, source)]
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=patterns, endpoint=endpoint))
+    except CheckpointError:
+        raise
     except Exception as exc:  # its own kinds, and whatever the transport of its version raises
         if (kept := _kept(name, wanted)) is not None:
             logger.info("%s: the hub cannot be reached; taken from the cache", source)
@@ -138,6 +144,12 @@ def _patterns(names: Iterable[str]) -> list[str]:
             return [*_SMALL_FILES, *patterns, *(() if HEAD_FILENAME in names else (_FORMER_HEAD,))]
     adapter = ", but an adapter of peft for another model" if ADAPTER_FILENAME in names else ""
     raise ValueError(f"it has no weights (model.safetensors, pytorch_model.bin or *.pt){adapter}")
+
+
+def _adapter(names: Iterable[str], language: str | None, source: str) -> list[str]:
+    """Return the file of a language's adapter, if the model has such files."""
+    files = {adapter_language(Path(name)): name for name in sorted(names) if _ADAPTER.fullmatch(name)}
+    return [files[choose(language, files, source)]] if files and language else []
 
 
 def _check_digests(folder: Path, siblings: Iterable[Any]) -> None:

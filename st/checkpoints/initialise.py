@@ -29,14 +29,19 @@ logger = logging.getLogger(__name__)
 
 EMBEDDINGS = "embed_tokens.weight"
 POSITIONS = "embed_positions.weight"
+ADAPTER = ".adapter_layer."
 
 
-def load_encoder(model: SpeechTranslator, source: Path | str) -> tuple[str, ...]:
+def load_encoder(
+    model: SpeechTranslator, source: Path | str, *, language: str | None = None, new_adapters: bool = False
+) -> tuple[str, ...]:
     """Copy the speech encoder of any checkpoint into a model.
 
     Args:
         model: Its encoder is overwritten; nothing else is touched.
         source: Anything that :func:`st.load` opens and that has a speech encoder.
+        language: As for :func:`st.load`.
+        new_adapters: Whether the adapters of the model's layers stay as they are. They do where the checkpoint has none.
 
     Returns:
         Names of what the weights come from, see :mod:`st.checkpoints.origins`.
@@ -45,8 +50,12 @@ def load_encoder(model: SpeechTranslator, source: Path | str) -> tuple[str, ...]
         CheckpointError: If the file has no encoder, or any of its tensors is missing, unexpected or of another shape;
             the model is unchanged then.
     """
-    contents, name, state = _read(source, "encoder")
+    contents, name, state = _read(source, "encoder", language)
     mine, theirs = model.config.encoder, contents.config.encoder
+    if mine.adapter_dim and (new_adapters or not theirs.adapter_dim):
+        state = {key: tensor for key, tensor in state.items() if ADAPTER not in key}
+        state |= {key: tensor.detach() for key, tensor in model.encoder.named_parameters() if ADAPTER in key}
+        theirs = dataclasses.replace(theirs, adapter_dim=mine.adapter_dim)
     wrong = [
         f"{field} is {getattr(theirs, field)}, expected {getattr(mine, field)}"
         for field in BEHAVIOUR["encoder"]
@@ -108,10 +117,10 @@ def _origins(contents: Contents, name: str) -> tuple[str, ...]:
     return (origin_name(name),) if found is None else found
 
 
-def _read(source: Path | str, part: str) -> tuple[Contents, str, dict[str, Tensor]]:
+def _read(source: Path | str, part: str, language: str | None = None) -> tuple[Contents, str, dict[str, Tensor]]:
     """Return what a checkpoint holds, its name, and the tensors of one of its parts by their names within the part."""
-    path, name = resolve(source)
-    contents = read_contents(path)
+    path, name = resolve(source, language=language)
+    contents = read_contents(path, language=language)
     if part not in contents.config.parts:
         raise CheckpointError(
             f"{name}: a {contents.format} file has no {part}; it has: {' '.join(contents.config.parts)}"
@@ -133,7 +142,7 @@ def _copy(model: SpeechTranslator, part: str, state: Mapping[str, Tensor], name:
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(state[key])
-            if contents.mapped:
+            if contents.mapped and state[key].data_ptr() != parameter.data_ptr():
                 give_back(state[key])
 
 

@@ -53,6 +53,7 @@ def inspect(
         **{part: shape[part] for part in config.parts},
         "heads": shape["heads"] or None,
         "padding": _padding(contents) if "length_adaptor" in config.parts else None,
+        "adapters": sorted(contents.adapters) or None,
         "files": {file.name: file.stat().st_size for file in files},
         **_vocabularies(contents, name, problems),
         "language_model": LM_FOLDER if own_lm(contents) else None,

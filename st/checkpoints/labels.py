@@ -14,7 +14,9 @@ from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats.fairseq import OWN_TRAINING
 from st.checkpoints.formats.settings import read_json, read_json_if_any
 from st.checkpoints.formats.transformers import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
+from st.checkpoints.pieces import BLANK, give_name, piece_symbols
 from st.data.config import CONFIG_FILENAME, DataConfig
+from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import CTC
 from st.modules.heads import head_kind
@@ -39,8 +41,13 @@ _WRITING = {"replace_word_delimiter_char": " ", "clean_up_tokenization_spaces": 
 _MOVED_SIGNS = frozenset(".?!,'")
 """What transformers' clean-up takes the space before away from."""
 
-# Whoever wrote the dictionary of a fairseq CTC model, its row 0 is the blank, called <s>; <pad> is never emitted.
-_FAIRSEQ_RENAMED = {"<s>": "<pad>", "<pad>": "<s>"}
+_VOCABULARIES = {
+    "fairseq2": ("omniASR_tokenizer.model", "omniASR_tokenizer_written_v2.model", "omniASR_tokenizer_v7.model"),
+    "transformers OmniASRForCTC": ("tokenizer.json",),
+    "fairseq": ("dict.ltr.txt", "dict.txt", "vocab.json"),
+    "": ("vocab.json",),
+}
+"""Files beside a checkpoint that may have the symbols of its CTC head, by what the name of its format begins with."""
 
 
 def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None) -> dict[str, Labels]:
@@ -115,10 +122,8 @@ def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[st
 
 def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:
     """Return the symbols by row, the special ones under our names."""
-    folder = contents.folder
-    fairseq = contents.format.startswith("fairseq")
-    names = ("dict.ltr.txt", "dict.txt", "vocab.json") if fairseq else ("vocab.json",)
-    path = given or next((folder / name for name in names if (folder / name).is_file()), None)
+    names = next(names for begin, names in _VOCABULARIES.items() if contents.format.startswith(begin))
+    path = given or next((contents.folder / name for name in names if (contents.folder / name).is_file()), None)
     if given is None and contents.label_symbols is not None:
         return _fairseq_symbols(contents.label_symbols)
     if path is None:
@@ -126,24 +131,28 @@ def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:
             f"{contents.path}: a {contents.format} file without the symbols of its CTC head; expected {names[0]} "
             f"beside it, or the file as `ctc_vocab`"
         )
+    if path.suffix == ".model" or path.name == "tokenizer.json":
+        return piece_symbols(path, contents.settings.get("blank_token_id", 0))
     if path.suffix == ".json":
         return _json_symbols(path, contents)
     return _fairseq_symbols(["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(path)])
 
 
 def _fairseq_symbols(symbols: list[str]) -> list[str]:
-    return [_FAIRSEQ_RENAMED.get(symbol, symbol) for symbol in symbols]
+    """Return symbols under our names: whoever wrote a dictionary, its row 0, called ``<s>``, is the blank."""
+    symbols = list(symbols)
+    if symbols:
+        give_name(symbols, 0, BLANK)
+    return symbols
 
 
 def _json_symbols(path: Path, contents: Contents) -> list[str]:
     """Read ``vocab.json`` and what else says which symbol is the blank, the unknown, the space."""
-    table: dict[str, Any] = read_json(path)
-    if any(not isinstance(number, int) for number in table.values()):
-        raise CheckpointError(f"{path}: expected a table of symbols and numbers; nested vocabularies do not open")
+    tokenizer = _tokenizer_settings(path.parent)
+    table = _flat_table(path, contents.language or tokenizer.get("target_lang"))
     size = contents.config.ctc_vocab_size
     if len(table) < size:
         table |= read_json_if_any(path.parent / "added_tokens.json")
-    tokenizer = _tokenizer_settings(path.parent)
     # A tokenizer may know special tokens that the head never had; they cannot be emitted.
     surplus = {symbol for symbol, number in table.items() if number >= size}
     strangers = sorted(surplus - _dispensable(path.parent, tokenizer))
@@ -156,12 +165,27 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
     by_row = {number: symbol for symbol, number in table.items() if number < size}
     if sorted(by_row) != list(range(len(table) - len(surplus))):
         raise CheckpointError(f"{path}: numbers are not 0 to {len(table) - len(surplus) - 1}, each once")
-    renamed = _special_names(tokenizer)
-    symbols = [renamed.get(by_row[row], by_row[row]) for row in range(len(by_row))]
+    symbols = [by_row[row] for row in range(len(by_row))]
+    for theirs, ours in _special_names(tokenizer).items():
+        if theirs in table and table[theirs] < size:
+            give_name(symbols, table[theirs], ours)
     blank = contents.settings.get("pad_token_id", 0)
     if "<pad>" not in symbols and isinstance(blank, int) and blank < len(symbols):
         symbols[blank] = "<pad>"
     return [lower(symbol) for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
+
+
+def _flat_table(path: Path, language: object) -> dict[str, Any]:
+    """Read symbols and their numbers; of a vocabulary with a table for each language, as MMS has it, that of one."""
+    table: dict[str, Any] = read_json(path)
+    if table and all(isinstance(symbols, dict) for symbols in table.values()):
+        if not isinstance(language, str) or language not in table:
+            known = f"{', '.join(sorted(table)[:10])}{' …' if len(table) > 10 else ''}"
+            raise CheckpointError(f"{path}: has symbols of: {known}; `language` says which, found {shown(language)}")
+        table = dict(table[language])
+    if any(type(number) is not int for number in table.values()):
+        raise CheckpointError(f"{path}: expected a table of symbols and numbers, or one for each language")
+    return table
 
 
 def _tokenizer_settings(folder: Path) -> dict[str, Any]:
@@ -206,7 +230,8 @@ def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:
 
 def _special_names(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return how a tokenizer calls the special symbols, and how we do."""
-    ours = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    # One token may be several of them; the blank, which comes last, counts then.
+    ours = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": BLANK}
     names = {_content(settings.get(kind)): symbol for kind, symbol in ours.items()}
     names[_content(settings.get("word_delimiter_token"))] = "|"
     return {theirs: symbol for theirs, symbol in names.items() if theirs is not None}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from st.checkpoints.adapters import say_licence, speak
 from st.checkpoints.assemble import build_model
 from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents
@@ -48,6 +49,7 @@ def load(
     sha256: str | None = None,
     verify: bool = True,
     padding: str | None = None,
+    language: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
 ) -> ModelBundle:
@@ -66,6 +68,8 @@ def load(
             the allow-list are then read as inert stand-ins.
         verify: Whether to compare the checksums that the file holds of its own contents.
         padding: A name of :data:`PADDINGS`; None for that of the implementation that the file comes from.
+        language: Of a model of MMS, the language whose adapters and CTC head it shall have, e.g. ``fra``; other models
+            take no notice. None for those that its file has itself.
         device: Where the model shall be.
         dtype: Type of its parameters; float32 if None.
 
@@ -77,8 +81,8 @@ def load(
             a vocabulary is missing, which the message asks for by name.
         ConfigError: If a vocabulary is malformed.
     """
-    path, name = resolve(source, revision)
-    contents = read_contents(path, sha256=sha256, verify=verify)
+    path, name = resolve(source, revision, language)
+    contents = read_contents(path, sha256=sha256, verify=verify, language=language)
     files = VocabularyFiles(
         data_dir=_path(data_dir), spm=_path(spm), dictionary=_path(dictionary), language_ids=language_ids
     )
@@ -97,8 +101,18 @@ def load(
     )
     logger.info("%s: %s", name, contents.format)
     trained = trained_directions(contents)
-    lm = own_lm(contents)
-    return ModelBundle(model, text, labels, data, name, contents.format, trained, contents.decoder_trained, lm)
+    return ModelBundle(
+        model,
+        text,
+        labels,
+        data,
+        name,
+        contents.format,
+        trained,
+        contents.decoder_trained,
+        lm=own_lm(contents),
+        language=contents.language,
+    )
 
 
 def own_lm(contents: Contents) -> Path | None:
@@ -109,12 +123,22 @@ def own_lm(contents: Contents) -> Path | None:
     return next((folder for folder in folders if (folder / LM_FOLDER).is_dir()), None)
 
 
-def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
-    """Find out what a file or folder is and read its weights.
+def read_contents(
+    path: Path, *, sha256: str | None = None, verify: bool = True, language: str | None = None
+) -> Contents:
+    """Find out what a file or folder is and read its weights; arguments as for :func:`load`.
 
     Raises:
-        CheckpointError: If there is nothing, or nothing of a known format.
+        CheckpointError: If there is nothing, or nothing of a known format; or no adapters for the language.
     """
+    contents = _read(path, sha256=sha256, verify=verify)
+    say_licence(contents)
+    with parsing(path, CheckpointError, expected=_EXPECTED):
+        speak(contents, language)
+    return contents
+
+
+def _read(path: Path, *, sha256: str | None, verify: bool) -> Contents:
     if path.is_file() and path.parent.joinpath("config.json").is_file() and path.name in WEIGHT_FILES:
         path = path.parent
     refuse_adapter(path)
@@ -132,15 +156,15 @@ def read_contents(path: Path, *, sha256: str | None = None, verify: bool = True)
     return contents
 
 
-def resolve(source: Path | str, revision: str | None = None) -> tuple[Path, str]:
-    """Return where a checkpoint is on this machine, and its name for messages.
+def resolve(source: Path | str, revision: str | None = None, language: str | None = None) -> tuple[Path, str]:
+    """Return where a checkpoint is on this machine, and its name for messages; arguments as for :func:`load`.
 
     Raises:
         CheckpointError: If it is neither here nor on the hub.
     """
     if not is_of_hub(source, revision):
         return Path(source), str(source)
-    folder, commit = snapshot(str(source), revision)
+    folder, commit = snapshot(str(source), revision, language)
     return folder, f"{str(source).partition('@')[0]}@{commit}"
 
 

@@ -20,6 +20,9 @@ OUT has a card, README.md, with what the model knows of itself; st card adds sco
 A language model in the folder that is converted goes along, or --lm gives one.
 
 fairseq: a .pt file that fairseq loads with --user-dir st, and stock fairseq too if it is an encoder or a recogniser.
+
+adapter: the adapters and the head of one language (adapter.LANG.safetensors, vocab.json), of MMS or of a training with
+--train-adapter, into a folder that may be that of the model.
 """
 
 EXAMPLES = """\
@@ -29,6 +32,8 @@ examples:
   st convert checkpoint_best.pt recogniser --to hf --lm 4gram.arpa --alpha 0.6 --beta 1.0
   st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
   st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
+  st convert facebook/mms-1b-all my-model --to hf --lang fra
+  st convert checkpoint_best.pt mms-1b-all --to adapter
   st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
 """
 
@@ -37,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("checkpoint", metavar="IN", help="file, folder or hub id")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf, file for fairseq")
-    parser.add_argument("--to", required=True, choices=("hf", "fairseq"), help="format to write")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf and adapter, file for fairseq")
+    parser.add_argument("--to", required=True, choices=("hf", "fairseq", "adapter"), help="format to write")
     parser.add_argument(
         "--parts",
         choices=("whole", "ctc"),
@@ -76,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alpha", type=float, metavar="X", help="its weight in pyctcdecode (default: 0.5)")
     parser.add_argument("--beta", type=float, metavar="X", help="what pyctcdecode adds for each word (default: 1.5)")
+    parser.add_argument(
+        "--lang",
+        metavar="CODE",
+        help="language whose adapters and head a model of MMS shall have; for adapter of a training, its name",
+    )
     parser.add_argument("--revision", metavar="COMMIT", help="commit of a hub id (default: main)")
     parser.add_argument("--sha256", metavar="DIGEST", help="digest that the weight file must have; vouches for it")
     add_overwrite_argument(parser, "OUT")
@@ -111,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         full_vocab=args.full_vocab,
         parts=args.parts,
         finish=_finish(args) if args.to == "hf" else None,
+        language=args.lang,
     )
     sys.stdout.write(f"{args.checkpoint}: {found}; written to {args.out} for {args.to}\n")
     return 0

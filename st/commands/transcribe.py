@@ -62,8 +62,11 @@ LM_HELP = (
     "scored as pyctcdecode does (default: the one in the folder of the model, if any)"
 )
 JOINT_HELP = "let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang"
+LANG_HELP = (
+    "language that is spoken, such as fr: letters of other scripts are left out, and MMS gets its adapter and head"
+)
 SEARCH: tuple[Option, ...] = (
-    ("--lang", str, "CODE", None, "language that is spoken, such as fr: letters of other scripts are left out"),
+    ("--lang", str, "CODE", None, LANG_HELP),
     ("--beam", int, "N", None, BEAM_HELP),
     ("--lm", Path, "PATH", None, LM_HELP),
     ("--lm-weight", float, "X", None, f"weight of the language model (default: {LM_WEIGHT}, or what its folder says)"),

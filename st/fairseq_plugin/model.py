@@ -81,14 +81,17 @@ class XlsrMbartModel(BaseFairseqModel):
             config,
             freeze_encoder=cfg.freeze_encoder,
             cache_encoder_states=cfg.cache_encoder_states,
-            freeze=cfg.freeze or "",
+            freeze=",".join(filter(None, (cfg.freeze, "all-but-adapters" if cfg.train_adapter else ""))),
             freeze_finetune_updates=cfg.freeze_finetune_updates,
         )
         if cfg.encoder or cfg.decoder:
             from st.checkpoints.initialise import load_decoder, load_encoder
 
             if cfg.encoder:
-                model.origins += load_encoder(model.translator, cfg.encoder)
+                new = bool(cfg.train_adapter) and not cfg.encoder_language
+                model.origins += load_encoder(
+                    model.translator, cfg.encoder, language=cfg.encoder_language, new_adapters=new
+                )
             if cfg.decoder:
                 model.origins += load_decoder(
                     model.translator, cfg.decoder, task.text, trim=getattr(task, "trim", None)

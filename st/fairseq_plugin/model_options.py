@@ -29,6 +29,8 @@ from st.text.labels import Labels
 
 FORMER_PREFIXES = {"length_adaptor_": "adaptor_"}
 """What names of options began with in earlier versions, by what they begin with now."""
+ADAPTER_DIM = 16
+"""Inner width of new adapters, as in MMS, unless an option says another."""
 _SHAPE = {"encoder": EncoderConfig, "length_adaptor": LengthAdaptorConfig, "decoder": DecoderConfig}
 
 
@@ -53,6 +55,15 @@ class XlsrMbartConfig(_WithShape):
         None,
         "parameters that stay as they are: sets and regular expressions over the names that `st inspect --names` prints, "
         f"separated by commas; sets: {', '.join((*ALIASES, *SETS))}",
+    )
+    encoder_language: Optional[str] = option(
+        None,
+        "of --encoder, if it is a model of MMS: language whose adapters to start from (default: those of its file)",
+    )
+    train_adapter: Optional[str] = option(
+        None,
+        "language (such as fra): nothing learns but adapters behind the encoder's layers, new unless --encoder-language, and "
+        "the CTC head; `st convert --to adapter` writes them",
     )
     freeze_finetune_updates: int = option(
         0, "updates at the start in which the encoder stays as it is; then it learns, but for what --freeze names"
@@ -106,6 +117,8 @@ def model_config(cfg: Any, *, vocab_size: int | None, heads: Mapping[str, HeadCo
     }
     if vocab_size is not None:
         changes["decoder"]["vocab_size"] = vocab_size
+    if getattr(cfg, "train_adapter", None):
+        changes["encoder"].setdefault("adapter_dim", ADAPTER_DIM)
     if "conv_layers" in changes["encoder"]:
         changes["encoder"]["conv_layers"] = parse_conv_layers(changes["encoder"]["conv_layers"])
     parts: dict[str, Any] = {

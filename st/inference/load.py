@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def load_translator(
             translation model gives the same text alone as where it comes from, and in a batch too; None for its
             origin's numbers in padded batches.
         options: How to search.
-        transcripts: How to transcribe.
+        transcripts: How to transcribe; a model of MMS gets the adapters and the head of its language.
         ensemble: Another checkpoint, or several, whose probabilities are averaged with this one's; see :meth:`Translator.join`.
         keep_all: Whether to decode recordings in which nobody can be heard too; see :mod:`st.audio.audible`.
         beam_options: Fields of :class:`BeamOptions`, instead of ``options``.
@@ -58,7 +59,10 @@ def load_translator(
     others = [ensemble] if isinstance(ensemble, (str, Path)) else ensemble
     for path in others:
         require_checkpoint(path)
-    bundle = load(checkpoint, data_dir=data_dir, device=place, padding=padding)
+    spoken = None if transcripts is None else transcripts.language
+    bundle = load(checkpoint, data_dir=data_dir, device=place, padding=padding, language=spoken)
+    if transcripts is not None and bundle.language is not None:
+        transcripts = dataclasses.replace(transcripts, own_letters=True)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
     pack(bundle.model, number_type)

@@ -63,6 +63,8 @@ class TranscriptOptions:
     ``language``, whoever transcribes has to say what is spoken in each recording."""
     data_dir: Path | None = None
     """Prepared tree whose letters of the language are allowed, rather than those of its script."""
+    own_letters: bool = False
+    """Whether the CTC head has the letters of ``language`` alone, as with MMS, so that none is left out."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -115,7 +117,7 @@ class Transcriber:
         self._frame_s = frame_seconds(model)
         self._impossible: Tensor | None = None
         self._lm: NgramModel | None = None
-        if options.language is not None:
+        if options.language is not None and not options.own_letters:
             self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
             if options.decoder is None and not has_letters(ctc, options.language):
                 logger.warning(

@@ -64,6 +64,7 @@ class EncoderConfig:
     num_layers: int = option(24, "transformer layers of the encoder")
     pos_conv_kernel: int = option(128, "width of the positional convolution, in frames")
     pos_conv_groups: int = option(16, "groups of the positional convolution")
+    adapter_dim: int = option(0, "inner width of an adapter behind each layer of the encoder, as in MMS (16); 0: none")
     dropout: float = option(0.0, "dropout of the encoder")
     """After the feature projection, attention output and feed-forward output."""
     attention_dropout: float = option(0.0, "dropout of the encoder's attention weights")
@@ -85,7 +86,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
-        for name in ("mel_bands", "conv_module_kernel"):
+        for name in ("mel_bands", "conv_module_kernel", "adapter_dim"):
             if getattr(self, name) != 0:
                 _require_sizes("encoder", {name: getattr(self, name)})
         kernel = self.conv_module_kernel

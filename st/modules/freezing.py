@@ -15,6 +15,7 @@ SETS: dict[str, str] = {
     "decoder": r"^decoder\.",
     "embeddings": r"^decoder\.embed_(tokens|positions)\.",
     "ctc": r"^ctc\.",
+    "all-but-adapters": r"^(?!ctc\.|encoder\.encoder\.layers\.\d+\.adapter_layer\.)",
     "heads": rf"^(?!({'|'.join(PARTS)})\.)",
     # Li et al. 2021 (arXiv:2010.12829): only layer norms and attention learn, and what is new, here adaptor and heads.
     "lna-encoder": r"^encoder\.(?!.*(layer_norm|self_attn))",

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.packed_linear import linear_activation
+from st.modules.adapter import Adapter
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.convolution_module import ConvolutionModule
@@ -40,7 +41,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm."""
+    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm; an adapter."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(config.dim, config.ffn_dim)
         self.fc2 = nn.Linear(config.ffn_dim, config.dim)
         self.final_layer_norm = nn.LayerNorm(config.dim)
+        self.adapter_layer = Adapter(config.dim, config.adapter_dim) if config.adapter_dim else None
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
@@ -62,7 +64,8 @@ class EncoderLayer(nn.Module):
             states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
         hidden = linear_activation(self.fc1, self.final_layer_norm(states), "gelu")
         hidden = F.dropout(hidden, self.activation_dropout, self.training)
-        return states + F.dropout(self.fc2(hidden), self.dropout, self.training)
+        states = states + F.dropout(self.fc2(hidden), self.dropout, self.training)
+        return states if self.adapter_layer is None else self.adapter_layer(states)
 
 
 class TransformerEncoder(nn.Module):

@@ -39,6 +39,8 @@ class Exported:
     """Name and ``sha256`` of the file that it was read from, by which scores of that file are known to be its own."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
+    language: str | None = None
+    """Language of its adapters, as MMS calls it."""
 
     @property
     def ctc(self) -> CtcVocabulary | None:

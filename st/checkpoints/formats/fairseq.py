@@ -1,4 +1,4 @@
-"""Read fairseq's files: XLS-R and XLSR-53, CTC fine-tuning, translation (``xm_transformer``), mBART; and our training.
+"""Read files of fairseq (XLS-R, CTC fine-tuning, ``xm_transformer``, mBART), of fairseq2 (omniASR), and of our training.
 
 Shapes come from the settings inside the file (``cfg``, or ``args`` before 2021); what they leave out is measured on
 the tensors.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, file_name, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, complete_encoder, file_name, take_names, take_notes
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
@@ -41,7 +42,10 @@ OWN_TRAINING = "training checkpoint of this project"
 _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq xm_transformer", ("encoder.w2v_encoder.w2v_model.", "decoder.layers.")),
     ("fairseq wav2vec_ctc", ("w2v_encoder.w2v_model.", "w2v_encoder.proj.")),
+    ("fairseq wav2vec_classification", ("w2v_encoder.w2v_model.", "pooling_layer.")),
     ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
+    ("fairseq2 wav2vec2_ssl", ("encoder_frontend.feature_extractor.", "quantizer.")),
+    ("fairseq2 wav2vec2_asr", ("encoder_frontend.feature_extractor.", "final_proj.")),
     ("fairseq mbart", ("encoder.layers.", "decoder.layers.")),
 )
 
@@ -50,6 +54,8 @@ _WRAPPED = ". All names begin with module., which data parallelism adds: take it
 
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.
 _ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
+_FAIRSEQ2_SETTINGS = {"normalize": True}
+"""Its files have tensors alone: heads, strides and epsilon are ours, which all sizes of omnilingual-asr share."""
 _XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
 
 
@@ -77,11 +83,12 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             f"{path}: found tensors such as {', '.join(list(tensors)[:5])}; expected one of: "
             f"{', '.join(name for name, _ in _SIGNS)}{_WRAPPED if wrapped else ''}"
         )
-    settings = _settings(content, source)
+    settings = _FAIRSEQ2_SETTINGS if name.startswith("fairseq2") else _settings(content, source)
     if name == "fairseq xm_transformer" and settings:
         settings = _XM_DEFAULTS | settings
     projected = "encoder.w2v_encoder.proj.weight" in tensors
     ours = take_names(tensors, KEYMAPS[name], source=source)
+    _without_numbers(ours, source)
     if name == "fairseq wav2vec_ctc":
         _weigh_blank(ours, settings, source)
     try:
@@ -91,7 +98,42 @@ def read_fairseq(path: Path, content: Any) -> Contents:
             config = dataclasses.replace(config, encoder=encoder)
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
-    return Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
+    if settings is _FAIRSEQ2_SETTINGS:
+        complete_encoder(ours, config.encoder.dim)
+    contents = Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
+    if name == "fairseq wav2vec_ctc":
+        contents.adapters = _adapters(content.get("adapter"), settings, source)
+    return contents
+
+
+def _without_numbers(state: dict[str, Tensor], source: str) -> None:
+    """Take the number of the adapter, which is a dimension in fairseq, off the tensors of adapters.
+
+    Raises:
+        CheckpointError: If a layer has several adapters.
+    """
+    for name in [name for name in state if ".adapter_layer." in name]:
+        if state[name].dim() == 0 or len(state[name]) != 1:
+            raise CheckpointError(f"{source}: {name} is {list(state[name].shape)}; expected one adapter in each layer")
+        state[name] = state[name][0]
+
+
+def _adapters(entries: Any, settings: Mapping[str, Any], source: str) -> dict[str, Callable[[], Spoken]]:
+    """Return what reads the adapters of each language that a file of MMS has besides those of its model."""
+    entries = entries if isinstance(entries, dict) else {}
+    return {
+        language: partial(_adapter, entry, settings, f"{source}: adapter of {language}")
+        for language, entry in entries.items()
+        if isinstance(language, str) and isinstance(entry, dict)
+    }
+
+
+def _adapter(entry: dict[str, Any], settings: Mapping[str, Any], source: str) -> Spoken:
+    state = take_names(_take_tensors(dict(entry), source), KEYMAPS["fairseq wav2vec_ctc"], source=source)
+    _without_numbers(state, source)
+    _weigh_blank(state, settings, source)
+    task_state = entry.get("task_state")
+    return state, _dictionary(task_state if isinstance(task_state, dict) else {})
 
 
 def _take_tensors(content: Any, source: str) -> dict[str, Any]:
@@ -138,6 +180,8 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
     untaught = _section(settings, "criterion").get("translation_weight") == 0
     take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
+    language = _section(settings, "model").get("train_adapter")
+    contents.language = language if isinstance(language, str) and language else None
     return contents
 
 
@@ -181,7 +225,8 @@ def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, pro
         return ModelConfig(decoder=_decoder_config(settings, weights), parts=("decoder",))
     encoder = _encoder_config(speech, weights)
     if name != "fairseq xm_transformer":
-        labels = weights.shape("ctc.proj.weight", 2)[0] if name == "fairseq wav2vec_ctc" else 0
+        headed = any(key.startswith("ctc.") for key in weights.state)
+        labels = weights.shape("ctc.proj.weight", 2)[0] if headed else 0
         return ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
     require(settings, fields.REQUIRED["fairseq length_adaptor"], weights.source)
     measured: dict[str, Any] = {
@@ -217,8 +262,13 @@ def _weigh_blank(state: dict[str, Tensor], settings: Mapping[str, Any], source: 
 
 
 def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderConfig:
+    layers = "encoder.encoder.layers."
     if "encoder_layers" in settings:
         settings = {**_ENCODER_DEFAULTS, **settings}
+    adapter = f"{layers}0.adapter_layer.linear_1.weight"
+    if adapter in weights.state:
+        require(settings, fields.REQUIRED["fairseq adapters"], weights.source)
+        settings = {name: value for name, value in settings.items() if (name, value) != ("layer_type", "trf_adp")}
     require(settings, fields.REQUIRED["fairseq encoder"], weights.source)
     dim, group_width, kernel = weights.shape("encoder.encoder.pos_conv.0.weight_v", 3)
     convolutions = "encoder.feature_extractor.conv_layers."
@@ -233,8 +283,9 @@ def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderCo
         "conv_layers": conv_layers,
         "conv_bias": f"{convolutions}0.0.bias" in weights.state,
         "dim": dim,
-        "ffn_dim": weights.shape("encoder.encoder.layers.0.fc1.weight", 2)[0],
-        "num_layers": weights.count("encoder.encoder.layers."),
+        "ffn_dim": weights.shape(f"{layers}0.fc1.weight", 2)[0],
+        "num_layers": weights.count(layers),
+        "adapter_dim": weights.shape(adapter, 2)[0] if adapter in weights.state else 0,
         "pos_conv_kernel": kernel,
         "pos_conv_groups": dim // group_width,
     }

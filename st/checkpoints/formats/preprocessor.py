@@ -15,6 +15,9 @@ from st.modules.config import WAVE_EPSILONS, ModelConfig
 logger = logging.getLogger(__name__)
 
 PREPROCESSOR_FILENAME = "preprocessor_config.json"
+USUAL = "Wav2Vec2FeatureExtractor"
+EXTRACTORS = {USUAL: WAVE_EPSILONS["transformers"], "OmniASRFeatureExtractor": WAVE_EPSILONS["fairseq"]}
+"""What each kind of feature extractor adds to the variance of a recording; for the rest they do the same."""
 EPSILON_KEY = "wave_epsilon"
 """Setting that only folders of ours have, in the preprocessor's file or in the task state of a fairseq file."""
 
@@ -23,18 +26,24 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
     """Return the settings of the feature extractor, where transformers finds them; none if the folder has none.
 
     Raises:
-        CheckpointError: If they are of an extractor that is not wav2vec 2.0's.
+        CheckpointError: If they are of an extractor that is none of :data:`EXTRACTORS`.
     """
     nested = read_json_if_any(folder / "processor_config.json").get("feature_extractor")
     settings = nested if isinstance(nested, Mapping) else read_json_if_any(folder / PREPROCESSOR_FILENAME)
-    require(settings, fields.REQUIRED["transformers waves"], f"{folder}: feature extractor")
+    known = {"feature_extractor_type": USUAL} if settings.get("feature_extractor_type") in list(EXTRACTORS) else {}
+    require({**settings, **known}, fields.REQUIRED["transformers waves"], f"{folder}: feature extractor")
     return dict(settings)
 
 
-def wave_epsilon(settings: Mapping[str, Any]) -> float:
-    """Return what the feature extractor adds to the variance of a recording: transformers' own, unless we wrote it."""
+def wave_epsilon(settings: Mapping[str, Any], extractor: str = USUAL) -> float:
+    """Return what the feature extractor adds to the variance of a recording: what its kind does, unless we wrote it.
+
+    Args:
+        settings: What :func:`read_preprocessor` found.
+        extractor: Row of :data:`EXTRACTORS` that the model has if they do not say.
+    """
     value = settings.get(EPSILON_KEY)
-    return WAVE_EPSILONS["transformers"] if value is None else value
+    return EXTRACTORS[settings.get("feature_extractor_type") or extractor] if value is None else value
 
 
 def preprocessor_settings(config: ModelConfig, data: DataConfig) -> dict[str, Any]:

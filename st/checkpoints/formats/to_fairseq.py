@@ -113,6 +113,8 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
         model = ctc_part(model)
     speech = _speech_settings(model.config)
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
+    if model.config.encoder.adapter_dim:
+        raise CheckpointError("adapters in the encoder's layers are not written for fairseq; convert `to` hf")
     if not model.config.ctc_vocab_size:
         content = _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
     else:

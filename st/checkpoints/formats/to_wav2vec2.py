@@ -72,6 +72,7 @@ def speech_settings(config: ModelConfig) -> dict[str, Any]:
     settings |= {theirs: list(column) for (_, _, theirs, _), column in columns}
     settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
+        "adapter_attn_dim": encoder.adapter_dim or None,
         # transformers has the mask vector only where its config masks; whether it is used is another switch.
         "mask_time_prob": encoder.mask_time_prob or 0.05,
         "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,

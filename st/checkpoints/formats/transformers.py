@@ -1,22 +1,22 @@
-"""Read folders of transformers: Wav2Vec2Model, …ForPreTraining, …ForCTC, SpeechEncoderDecoderModel, MBart; and ours."""
+"""Read folders of transformers: Wav2Vec2Model, …ForPreTraining, …ForCTC, SpeechEncoderDecoderModel, OmniASR, MBart; ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, complete_encoder, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
-from st.checkpoints.formats.preprocessor import read_preprocessor, wave_epsilon
+from st.checkpoints.formats.preprocessor import USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers_names import KEYMAPS, is_of_language
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
@@ -42,8 +42,19 @@ WEIGHT_FILES = (
 
 # What a file leaves out has these values, which our model does not have.
 _ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
+_OMNIASR_DEFAULTS = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "conv_bias": True,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+}
 
 _FOR_CTC = "transformers Wav2Vec2ForCTC"
+_ADAPTER_FILES = ("adapter.*.bin", "adapter.*.safetensors")
+"""Adapters of MMS, one file for each language; the last that has a language counts."""
 
 
 def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool = True) -> Contents:
@@ -62,6 +73,8 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
     readers = {
         "speech-encoder-decoder": _speech_encoder_decoder,
         "wav2vec2": _wav2vec2,
+        "omniasr_ctc": _omniasr,
+        "omniasr_audio": _omniasr,
         "mbart": _mbart,
     }
     kind = settings.get("model_type")
@@ -141,27 +154,60 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
 def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
     name = "transformers Wav2Vec2Model"
     if any(key.startswith("wav2vec2.") for key in tensors):
-        headed = any(key.startswith("lm_head.") for key in tensors)
-        name = _FOR_CTC if headed else "transformers Wav2Vec2ForPreTraining"
+        heads = {"lm_head.": _FOR_CTC, "classifier.": "transformers Wav2Vec2ForSequenceClassification"}
+        found = (kind for begin, kind in heads.items() if any(key.startswith(begin) for key in tensors))
+        name = next(found, "transformers Wav2Vec2ForPreTraining")
     require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
-    labels = _head_rows(folder, settings, tensors, name)
+    expected = name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())
+    labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
+    contents = _contents(folder, name, config, tensors)
+    if config.encoder.adapter_dim and labels:
+        contents.adapters = _adapters(contents)
+    return contents
+
+
+def _adapters(contents: Contents) -> dict[str, Callable[[], Spoken]]:
+    """Return what reads the adapters of each language: those of the weights, and one file for each other."""
+    folder, state = contents.path, contents.state
+    found: dict[str, Callable[[], Spoken]] = {}
+    own = read_json_if_any(folder / "tokenizer_config.json").get("target_lang")
+    if isinstance(own, str) and isinstance(read_json_if_any(folder / "vocab.json").get(own), dict):
+        found[own] = lambda: ({name: tensor for name, tensor in state.items() if is_of_language(name)}, None)
+    paths = [path for pattern in _ADAPTER_FILES for path in sorted(folder.glob(pattern))]
+    return found | {adapter_language(path): partial(_read_adapter, path) for path in paths}
+
+
+def adapter_language(path: Path) -> str:
+    """Return the language that a file such as ``adapter.fra.safetensors`` is named after."""
+    return path.name.removeprefix("adapter.").removesuffix(path.suffix)
+
+
+def _read_adapter(path: Path) -> Spoken:
+    return take_names(_read_weights(path, None, verify=True), KEYMAPS[_FOR_CTC], source=str(path)), None
+
+
+def _omniasr(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
+    headed = settings["model_type"] == "omniasr_ctc"
+    speech = _OMNIASR_DEFAULTS | (settings.get("audio_config", {}) if headed else settings)
+    labels = _head_rows(folder, settings, tensors, "ctc_head.weight") if headed else 0
+    encoder = _encoder_config(speech, folder, "OmniASRFeatureExtractor")
+    name = f"transformers OmniASR{'ForCTC' if headed else 'AudioModel'}"
+    config = ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
     return _contents(folder, name, config, tensors)
 
 
 def _head_rows(folder: Path, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str) -> int:
-    """Return the rows of the CTC head, 0 if there is none and none is expected."""
-    head = tensors.get("lm_head.weight")
-    if head is None and (name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())):
+    """Return the rows of the CTC head, whose weight has a name."""
+    head = tensors.get(name)
+    if head is None:
         raise CheckpointError(
-            f"{folder}: a Wav2Vec2ForCTC whose lm_head.weight is missing; found {len(tensors)} tensors, such as "
+            f"{folder}: a model with a CTC head whose {name} is missing; found {len(tensors)} tensors, such as "
             f"{min(tensors)}"
         )
-    if head is None or name != _FOR_CTC:
-        return 0
     if settings.get("vocab_size", len(head)) != len(head):
         raise CheckpointError(
-            f"{folder}: config.json says vocab_size {settings['vocab_size']}, the CTC head (lm_head.weight) has "
+            f"{folder}: config.json says vocab_size {settings['vocab_size']}, the CTC head ({name}) has "
             f"{len(head)} rows; they belong to different models"
         )
     return len(head)
@@ -178,10 +224,12 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
 
 def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, Tensor]) -> Contents:
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
-    if "encoder" in config.parts and "encoder.mask_emb" not in state:
-        # Left out by transformers where its config masks nothing in training; only training with masks reads it.
-        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
-        state["encoder.mask_emb"] = torch.zeros(config.encoder.dim, dtype=dtype)
+    if "encoder" in config.parts:
+        complete_encoder(state, config.encoder.dim)
+    if config.encoder.adapter_dim and not any(".adapter_layer." in key for key in state):
+        raise CheckpointError(
+            f"{folder}: adapter_attn_dim is {config.encoder.adapter_dim}; its weights have no adapters"
+        )
     return Contents(folder, name, config, state, KEYMAPS[name])
 
 
@@ -198,9 +246,11 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
         contents.state |= {name.replace("lm_head.", "ctc.proj."): tensor for name, tensor in weights.items()}
 
 
-def _encoder_config(settings: Mapping[str, Any], folder: Path) -> EncoderConfig:
+def _encoder_config(settings: Mapping[str, Any], folder: Path, extractor: str = USUAL) -> EncoderConfig:
     require({**_ENCODER_DEFAULTS, **settings}, fields.REQUIRED["transformers encoder"], str(folder))
     conv_layers = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
-    epsilon = wave_epsilon(read_preprocessor(folder))
+    epsilon = wave_epsilon(read_preprocessor(folder), extractor)
     known = fields.from_transformers("encoder", settings)
-    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon)
+    width = settings.get("adapter_attn_dim")
+    adapter_dim = 0 if width is None else width
+    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon, adapter_dim=adapter_dim)

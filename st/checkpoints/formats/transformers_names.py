@@ -16,6 +16,9 @@ from st.checkpoints.formats.fairseq_names import PREFIXES
 Value = TypeVar("Value")
 Rows = tuple[tuple[str, str], ...]
 
+POSITIONS = "encoder.encoder.pos_conv.0."
+"""What our names of the positional convolution begin with."""
+
 WAV2VEC2_TRANSFORMERS: Rows = (
     # ours                                        transformers' Wav2Vec2Model
     ("encoder.mask_emb", "masked_spec_embed"),
@@ -23,18 +26,61 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("encoder.feature_extractor.conv_layers.N.2.1.", "feature_extractor.conv_layers.N.layer_norm."),
     ("encoder.layer_norm.", "feature_projection.layer_norm."),
     ("encoder.post_extract_proj.", "feature_projection.projection."),
-    ("encoder.encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
-    ("encoder.encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
-    ("encoder.encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    (f"{POSITIONS}weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    (f"{POSITIONS}weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    (f"{POSITIONS}bias", "encoder.pos_conv_embed.conv.bias"),
     ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.attention."),
     ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.layer_norm."),
     ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.feed_forward.intermediate_dense."),
     ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.feed_forward.output_dense."),
     ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.final_layer_norm."),
+    ("encoder.encoder.layers.N.adapter_layer.", "encoder.layers.N.adapter_layer."),
     ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
     ("length_adaptor.proj.", "adapter.proj."),
     ("length_adaptor.proj_ln.", "adapter.proj_layer_norm."),
     ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
+)
+
+OMNIASR_TRANSFORMERS: Rows = (
+    # ours                                        transformers' OmniASRAudioModel, whose positional convolution is plain
+    ("encoder.feature_extractor.conv_layers.N.0.", "subsampling.conv_layers.N.conv."),
+    ("encoder.feature_extractor.conv_layers.N.2.1.", "subsampling.conv_layers.N.layer_norm."),
+    ("encoder.layer_norm.", "subsampling.layer_norm."),
+    ("encoder.post_extract_proj.", "subsampling.projection."),
+    (f"{POSITIONS}weight", "encode_positions.conv.weight"),
+    (f"{POSITIONS}bias", "encode_positions.conv.bias"),
+    ("encoder.encoder.layers.N.self_attn.", "layers.N.attention."),
+    ("encoder.encoder.layers.N.self_attn_layer_norm.", "layers.N.layer_norm."),
+    ("encoder.encoder.layers.N.fc1.", "layers.N.feed_forward.intermediate_dense."),
+    ("encoder.encoder.layers.N.fc2.", "layers.N.feed_forward.output_dense."),
+    ("encoder.encoder.layers.N.final_layer_norm.", "layers.N.final_layer_norm."),
+    ("encoder.encoder.layer_norm.", "layer_norm."),
+)
+_ADAPTER = "encoder.encoder.layers.N.adapter_layer."
+ADAPTERS_FAIRSEQ: Rows = (
+    # ours                        fairseq's AdapterFast, whose tensors have the number of the adapter as first dimension
+    (f"{_ADAPTER}norm.weight", "encoder.layers.N.adapter_layer.ln_W"),
+    (f"{_ADAPTER}norm.bias", "encoder.layers.N.adapter_layer.ln_b"),
+    (f"{_ADAPTER}linear_1.weight", "encoder.layers.N.adapter_layer.W_a"),
+    (f"{_ADAPTER}linear_1.bias", "encoder.layers.N.adapter_layer.b_a"),
+    (f"{_ADAPTER}linear_2.weight", "encoder.layers.N.adapter_layer.W_b"),
+    (f"{_ADAPTER}linear_2.bias", "encoder.layers.N.adapter_layer.b_b"),
+)
+WAV2VEC2_FAIRSEQ2: Rows = (
+    # ours                                        fairseq2's Wav2Vec2Model, as of omnilingual-asr
+    ("encoder.mask_emb", "masker.temporal_mask_embed"),
+    ("encoder.feature_extractor.conv_layers.N.0.", "encoder_frontend.feature_extractor.layers.N.conv."),
+    ("encoder.feature_extractor.conv_layers.N.2.1.", "encoder_frontend.feature_extractor.layers.N.layer_norm."),
+    ("encoder.layer_norm.", "encoder_frontend.post_extract_layer_norm."),
+    ("encoder.post_extract_proj.", "encoder_frontend.model_dim_proj."),
+    (POSITIONS, "encoder_frontend.pos_encoder.conv."),
+    ("encoder.encoder.layers.N.self_attn.out_proj.", "encoder.layers.N.self_attn.output_proj."),
+    ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.self_attn."),
+    ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.self_attn_layer_norm."),
+    ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.ffn.inner_proj."),
+    ("encoder.encoder.layers.N.fc2.", "encoder.layers.N.ffn.output_proj."),
+    ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.ffn_layer_norm."),
+    ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
 )
 
 
@@ -98,13 +144,23 @@ def _rename(name: str, rows: Rows) -> str | None:
     return None
 
 
+_OF_LANGUAGE = re.compile(r"encoder\.encoder\.layers\.\d+\.adapter_layer\.|ctc\.")
+
+
+def is_of_language(name: str) -> bool:
+    """Return whether a parameter of a model of MMS, under our name, is one that each language has its own of."""
+    return _OF_LANGUAGE.match(name) is not None
+
+
 _PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*", r"target_glu\..*", r"_ema|_ema\..*")
+_FINETUNED: Rows = (*_below("w2v_encoder.w2v_model.", ADAPTERS_FAIRSEQ), ("encoder.", "w2v_encoder.w2v_model."))
 _DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
 
 KEYMAPS: dict[str, KeyMap] = {
     "fairseq xm_transformer": KeyMap(PREFIXES, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)),
     "fairseq wav2vec2": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
-    "fairseq wav2vec_ctc": KeyMap((("encoder.", "w2v_encoder.w2v_model."), ("ctc.proj.", "w2v_encoder.proj."))),
+    "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj."))),
+    "fairseq wav2vec_classification": KeyMap(_FINETUNED, dropped=(r"pooling_layer\..*",)),
     "fairseq mbart": KeyMap(
         (("decoder.", "decoder."),),
         dropped=(r"encoder\..*", *_DECODER_NOTES),
@@ -119,6 +175,15 @@ KEYMAPS: dict[str, KeyMap] = {
         _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=_PRETRAINING_ONLY
     ),
     "transformers Wav2Vec2ForCTC": KeyMap((*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))),
+    "transformers Wav2Vec2ForSequenceClassification": KeyMap(
+        _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=(r"(projector|classifier)\..*", r"layer_weights")
+    ),
+    "transformers OmniASRAudioModel": KeyMap(OMNIASR_TRANSFORMERS),
+    "transformers OmniASRForCTC": KeyMap(
+        (*_below("model.audio_tower.", OMNIASR_TRANSFORMERS), ("ctc.proj.", "ctc_head."))
+    ),
+    "fairseq2 wav2vec2_ssl": KeyMap(WAV2VEC2_FAIRSEQ2, dropped=(r"(quantizer|final_proj|final_target_proj)\..*",)),
+    "fairseq2 wav2vec2_asr": KeyMap((*WAV2VEC2_FAIRSEQ2, ("ctc.proj.", "final_proj."))),
     "transformers MBartForConditionalGeneration": KeyMap(
         (("decoder.", "model.decoder."),),
         dropped=(r"model\.encoder\..*", r"final_logits_bias"),

@@ -233,3 +233,24 @@ def test_fault_14_a_folder_of_the_owners_name_makes_a_hub_id_doubtful():
     assert is_of_hub("org/model@main")
     assert is_of_hub("org/model", "v1")
     assert is_of_hub("other/model")
+
+
+def test_of_the_adapters_of_many_languages_one_is_fetched(hub):
+    names = [
+        "config.json",
+        "model.safetensors",
+        "adapter.eng.safetensors",
+        "adapter.fra.safetensors",
+        "adapter.fra.bin",
+    ]
+    hub.commits[OLD] = {name: name.encode() for name in names}
+    folder, _ = snapshot("someone/model", OLD, "fr")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "adapter.fra.safetensors",
+        "config.json",
+        "model.safetensors",
+    ]
+    folder, _ = snapshot("someone/model", OLD)
+    assert not (folder / "adapter.eng.safetensors").exists()
+    with pytest.raises(CheckpointError, match="no adapter for de; it has: eng, fra"):
+        snapshot("someone/model", OLD, "de")
