@@ -118,7 +118,7 @@ def test_characters_per_second_are_limited_in_train_and_flagged_in_test(
         orient="row",
     )
     policy = Policy(min_chars_per_second=1.0, max_chars_per_second=5.0)
-    rows = apply_audio_policy(apply_text_policy(table, policy), index, policy)
+    rows = apply_audio_policy(apply_text_policy(table, policy), index, "fr", policy)
     found = {row["split"]: (row["reason"], row["flag"]) for row in rows.iter_rows(named=True)}
     assert found == {"train": (finding, None), "test": (None, finding)}
 
@@ -145,7 +145,7 @@ def test_limits_without_a_range_name_the_option(values: dict[str, float]) -> Non
 def test_there_may_be_no_upper_limit(limit: float) -> None:
     rows = pl.DataFrame({"n_frames": [1, 10**9], "src_text": ["a" * 100, "a"], "flags": ["", ""]})
     policy = Policy(max_seconds=limit, max_chars_per_second=limit)
-    rules = policy.audio_rules()
+    rules = policy.audio_rules("fr")
     found = rows.select(**{name: rules[name] for name in ("too_short", "too_long", "too_many_characters")})
     assert found.rows() == [(True, False, False), (False, False, False)]
 
@@ -153,7 +153,7 @@ def test_there_may_be_no_upper_limit(limit: float) -> None:
 def test_every_reason_of_the_rules_is_documented() -> None:
     rows = pl.DataFrame(schema={"line": pl.Int64, "src_text": pl.String, "tgt_text": pl.String})
     policy = Policy()
-    rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules()
+    rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules("fr")
     assert set(rules) <= set(REASONS)
 
 

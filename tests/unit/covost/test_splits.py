@@ -203,7 +203,7 @@ def decoded(corpus, n_frames: int, flags: str = "", status: str = "ok", text: st
         schema=["split", "clip", "audio", "n_frames", "status", "flags"],
         orient="row",
     )
-    rows = apply_audio_policy(apply_text_policy(load(corpus), Policy()), index, Policy(**policy))
+    rows = apply_audio_policy(apply_text_policy(load(corpus), Policy()), index, "fr", Policy(**policy))
     return {row["split"]: row["reason"] or f"+{row['flag']}" for row in rows.iter_rows(named=True)}
 
 
