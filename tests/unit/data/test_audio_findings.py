@@ -149,6 +149,19 @@ def test_a_moment_at_the_beginning_does_not_decide() -> None:
     assert np.array_equal(found[-len(speech) :], speech.astype(np.float32))
 
 
+def test_a_part_that_cancels_is_not_lost_in_a_recording_that_does_not() -> None:
+    first, then = voice(20.0, seed=1), voice(20.0, seed=2)
+    data = encoded(stereo(np.append(first, then), np.append(first, -then)), subtype="FLOAT")
+    assert np.array_equal(read_audio(data)[-RATE:], then[-RATE:].astype(np.float32))
+    assert facts_of(data).inverted
+
+
+def test_a_moment_at_the_end_does_not_decide() -> None:
+    hum, speech = 0.001 * np.sin(np.arange(20 * RATE) / 50), voice(20.0)
+    found = read_audio(encoded(stereo(np.append(speech, hum), np.append(speech, -hum)), subtype="FLOAT"))
+    assert not found[-RATE:].any()
+
+
 def test_more_channels_are_their_mean_whatever_they_hold() -> None:
     left = voice()
     samples = np.stack([left, -left, left, -left], axis=1).astype(np.float32)
@@ -183,6 +196,24 @@ def test_slices_of_an_inverted_recording_do_not_depend_on_what_was_read_before(t
         assert {clip: decode_clip(str(tmp_path), clip) for clip in order} == expected
     recordings.close_recording()
     assert [expected[clip].record.flags for clip in clips] == ["", "inverted", *["inverted"] * 5]
+
+
+def test_a_slice_that_ffmpeg_mixes_is_flagged_only_if_a_channel_was_taken_in_it(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    speech, other = voice(30.0, seed=1), voice(30.0, seed=2)
+    later = np.arange(30 * RATE) > 12 * RATE
+    samples = stereo(speech, np.where(later, -speech, other)).astype(np.float32)
+    with av.open(str(tmp_path / "a.m4a"), "w", format="ipod") as output:
+        sound = output.add_stream("alac", rate=RATE, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="stereo")
+        frame.sample_rate = RATE
+        for part in av.AudioResampler(sound.format.name, "stereo", RATE).resample(frame):
+            output.mux(sound.encode(part))
+        output.mux(sound.encode(None))
+    clips = [clip_name("a.m4a", start, start + 5) for start in (24, 0)]
+    flags = [decode_clip(str(tmp_path), clip).record.flags for clip in clips]
+    recordings.close_recording()
+    assert flags == ["inverted", ""]
 
 
 def lengthened(data: bytes, num_bytes: int) -> bytes:
