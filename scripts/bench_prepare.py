@@ -50,11 +50,12 @@ def build_parser() -> argparse.ArgumentParser:
     access.add_argument("--jobs", type=int, default=4, help="processes of the second comparison (default: %(default)s)")
     slices = commands.add_parser(
         "slices",
-        help="stores of slices of a two-hour recording",
-        description="Make a store of 1,000 slices of a recording of two hours, and of as many files; WAV, FLAC and MP3.",
+        help="stores of slices of long recordings",
+        description="Make a store of 1,000 slices of two hours of recordings, and of as many files; WAV, FLAC and MP3.",
     )
     slices.add_argument("--rounds", type=int, default=3, help="turns of each side (default: %(default)s)")
     slices.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    slices.add_argument("--recordings", type=int, default=1, help="that the slices are of (default: %(default)s)")
     tables = commands.add_parser(
         "tables",
         help="all 36 directions at true size, audio not counted",

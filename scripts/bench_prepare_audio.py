@@ -153,11 +153,11 @@ _FORMATS = (("wav", "WAV", "PCM_16"), ("flac", "FLAC", "PCM_16"), ("mp3", "MP3",
 
 
 def run_slices(work: Path, args: argparse.Namespace) -> list[str]:
-    """Compare stores of the slices of a recording of two hours with those of as many files."""
+    """Compare stores of the slices of two hours, in one or several recordings, with those of as many files."""
     rows = []
     for ending, container, subtype in _FORMATS:
         folder = work / "slices" / ending
-        names = _write_talk(folder, ending, container, subtype)
+        names = _write_talks(folder, ending, container, subtype, args.recordings)
         with ClipDecoder(args.jobs) as decoder:
             sides: dict[str, Side] = {
                 side: partial(make_store, decoder, folder, clips, work / "sliced" / side)
@@ -166,22 +166,27 @@ def run_slices(work: Path, args: argparse.Namespace) -> list[str]:
             medians = take_turns(sides, args.rounds)
         rows += [[container, side, f"{t:.2f}", f"{t / medians['files']:.2f}"] for side, t in medians.items()]
     header = ["recording", "side", "seconds", "of the files"]
-    return [f"{NUM_SLICES} clips of two hours, {args.jobs} processes", "", *table(header, rows)]
+    return [
+        f"{NUM_SLICES} clips of two hours in {args.recordings} recordings, {args.jobs} processes",
+        "",
+        *table(header, rows),
+    ]
 
 
-def _write_talk(folder: Path, ending: str, container: str, subtype: str) -> dict[str, list[str]]:
-    """Write a recording and its slices as files; return the clips of either side."""
+def _write_talks(folder: Path, ending: str, container: str, subtype: str, recordings: int) -> dict[str, list[str]]:
+    """Write recordings and their slices as files; return the clips of either side."""
     folder.mkdir(parents=True, exist_ok=True)
     seconds, rng = SLICED_SECONDS / NUM_SLICES, np.random.default_rng(0)
     names: dict[str, list[str]] = {"files": [], "slices": []}
-    with soundfile.SoundFile(folder / f"talk.{ending}", "w", SAMPLE_RATE, 1, subtype, format=container) as talk:
-        for number in range(NUM_SLICES):
-            part = rng.uniform(-0.3, 0.3, round(seconds * SAMPLE_RATE)).astype(np.float32)
-            talk.write(part)
-            soundfile.write(folder / f"{number:04}.{ending}", part, SAMPLE_RATE, subtype, format=container)
-            names["files"].append(f"{number:04}.{ending}")
-            begin, end = number * seconds, (number + 1) * seconds
-            names["slices"].append(clip_name(f"talk.{ending}", begin, end))
+    for recording, numbers in enumerate(np.array_split(np.arange(NUM_SLICES), recordings)):
+        talk = f"talk{recording:04}.{ending}"
+        with soundfile.SoundFile(folder / talk, "w", SAMPLE_RATE, 1, subtype, format=container) as file:
+            for place, number in enumerate(numbers):
+                part = rng.uniform(-0.3, 0.3, round(seconds * SAMPLE_RATE)).astype(np.float32)
+                file.write(part)
+                soundfile.write(folder / f"{number:04}.{ending}", part, SAMPLE_RATE, subtype, format=container)
+                names["files"].append(f"{number:04}.{ending}")
+                names["slices"].append(clip_name(talk, place * seconds, (place + 1) * seconds))
     return names
 
 

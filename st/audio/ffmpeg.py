@@ -8,8 +8,10 @@ Legend: T samples, C channels.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -18,7 +20,8 @@ import numpy.typing as npt
 import soundfile
 
 from st.audio.content_file import Content, ContentFile, ContentPart
-from st.audio.headers import MOST_BEFORE, find_frames, riff_is_short, tags_end
+from st.audio.headers import MOST_BEFORE, find_frames, missing_of_riff, tags_end
+from st.audio.mixing import Mixer
 from st.errors import EXTRAS, AudioError
 
 UNKNOWN_FRAMES = (1 << 63) - 1
@@ -32,6 +35,7 @@ _MOST_PLANES = 7
 """Channels of a frame that PyAV counts rightly when each lies by itself; of more it reads addresses that are none."""
 _COUNT_BYTES = 50
 _SKIPPED_AT_ONCE = 1 << 16
+_MIXED_AT_ONCE = 1 << 17
 _TOLERANCE_S = 0.5
 """Headers round lengths, and the last frame may be shorter than the others."""
 
@@ -154,21 +158,26 @@ class FfmpegFile:
             raise AudioError(found, reason="unreadable") from None
         self.format = kind.demuxer
         self._kind, self._content, self._end_s = kind, content, 0.0
+        self._mixer, self._num_decoded = Mixer(), 0
+        self.inverted_at = math.inf
+        """First sample from which on one of two channels was taken, because they cancel each other."""
         self._error, self._packer, self._broken = av.FFmpegError, av.AudioResampler, False
         options: dict[str, Any] = {"metadata_errors": "replace", "io_open": _refuse}
         try:
             self._container = av.open(ContentFile(content), "r", format=kind.demuxer, **options)
         except av.FFmpegError as exc:
             raise ValueError(f"FFmpeg cannot open this {kind.name}: {exc.strerror}") from exc
-        self._blocks = self._decode()
+        decoded = self._decode()
         self.samplerate = 0
-        self._rest = next(self._blocks, np.empty(0, dtype=np.float32))
+        first = list(islice(decoded, 1))
+        self._blocks = self._mix(chain(first, decoded))
+        self._rest = np.empty(0, dtype=np.float32)
         if not self.samplerate:
             self.close()
             raise ValueError(f"no sound in this {kind.name}")
 
     def _decode(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield mono samples ``(T,)`` of packet after packet; bad ones count only if good ones come before and behind."""
+        """Yield ``(T, C)`` samples of packet after packet; bad ones count only if good ones come before and behind."""
         stream = self._container.streams.best("audio")
         if stream is None:
             return
@@ -190,7 +199,7 @@ class FfmpegFile:
                     raise ValueError(f"damaged at second {self._end_s:.1f}")
                 good, bad = good + 1, 0
             for frame in frames:
-                yield self._mono(frame)
+                yield self._floats(frame)
         # What follows the last frame of an MP3 is anything.
         self._broken = self._broken or (bad > 0 and self._kind is not _ODD_MP3)
 
@@ -205,8 +214,36 @@ class FfmpegFile:
         except self._error:
             self._broken = True
 
-    def _mono(self, frame: Any) -> npt.NDArray[np.float32]:
-        """Return the mean of the channels of a frame, scaled as libsndfile does."""
+    def _mix(self, decoded: Iterator[npt.NDArray[np.float32]]) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield one channel ``(T,)`` out of ``(T, C)`` samples; a packet of two channels is too short to judge by."""
+        waiting: list[npt.NDArray[np.float32]] = []
+        failure = None
+        try:
+            for samples in decoded:
+                if waiting and (samples.shape[1] != 2 or sum(map(len, waiting)) >= _MIXED_AT_ONCE):
+                    yield self._mixed(waiting)
+                    waiting = []
+                if samples.shape[1] == 2:
+                    waiting.append(samples)
+                else:
+                    yield self._mixed([samples])
+        except ValueError as exc:
+            failure = exc
+        if waiting:
+            yield self._mixed(waiting)
+        if failure is not None:
+            raise failure
+
+    def _mixed(self, parts: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        mono = self._mixer.mix(samples[:, 0] if samples.shape[1] == 1 else samples)
+        if self._mixer.inverted:
+            self.inverted_at = min(self.inverted_at, self._num_decoded)
+        self._num_decoded += len(mono)
+        return mono
+
+    def _floats(self, frame: Any) -> npt.NDArray[np.float32]:
+        """Return the ``(T, C)`` samples of a frame, scaled as libsndfile does."""
         rate = frame.sample_rate
         if self.samplerate and rate != self.samplerate:
             raise ValueError(f"changes from {self.samplerate} Hz to {rate} Hz; take it apart")
@@ -220,9 +257,8 @@ class FfmpegFile:
             full_scale = 128.0
         else:
             full_scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.dtype.itemsize - 1)
-        floats = samples.astype(np.float32) / np.float32(full_scale)
-        mono: npt.NDArray[np.float32] = floats[:, 0] if floats.shape[1] == 1 else floats.mean(axis=1, dtype=np.float32)
-        return mono
+        floats: npt.NDArray[np.float32] = samples.astype(np.float32) / np.float32(full_scale)
+        return floats
 
     def read(self, frames: int, dtype: str = "float32", out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Return the next ``frames`` samples; in ``out``, ``(T,)`` or the same in every channel of ``(T, C)``, if given.
@@ -246,15 +282,20 @@ class FfmpegFile:
             count += len(taken)
         return out[:count]
 
-    def is_truncated(self) -> bool:
-        """Return whether it ends with damage, or before the header says; to be asked when all has been read."""
+    def num_missing(self) -> float:
+        """Return how many samples it ends before the header says; infinite if it ends with damage.
+
+        To be asked when all has been read.
+        """
         duration, promise = self._container.duration, self._kind.promise
-        if self._broken or riff_is_short(self._content):
-            return True
-        if duration is None or promise is None or promise not in self._content[:_HEAD_BYTES]:
-            return False
+        if self._broken:
+            return math.inf
+        missing = missing_of_riff(self._content, self._num_decoded)
+        if missing or duration is None or promise is None or promise not in self._content[:_HEAD_BYTES]:
+            return missing
         begin_s = (self._container.start_time or 0) / 1e6
-        return bool(self._end_s - begin_s < duration / 1e6 - _TOLERANCE_S)
+        missing_s = duration / 1e6 - (self._end_s - begin_s)
+        return float(missing_s * self.samplerate) if missing_s > _TOLERANCE_S else 0.0
 
     def close(self) -> None:
         """Close it."""

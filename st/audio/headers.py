@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 
@@ -142,8 +143,8 @@ def check_pages(content: Content) -> None:
             raise ValueError("too many of its pages are damaged")
 
 
-def is_truncated(content: Content, *, container: str, declared: int, decoded: int) -> bool:
-    """Return whether a file ends before its own header says.
+def missing_frames(content: Content, *, container: str, declared: int, decoded: int) -> float:
+    """Return how many frames a file ends before its own header says.
 
     Args:
         content: The whole file.
@@ -153,17 +154,27 @@ def is_truncated(content: Content, *, container: str, declared: int, decoded: in
     """
     if container == "MP3":
         # Encoders disagree on whether their own header frame counts.
-        return tells_its_length(content) and declared - decoded > 2 * 1152
+        missing = declared - decoded
+        return float(missing) if tells_its_length(content) and missing > 2 * 1152 else 0.0
     if container in {"WAV", "WAVEX"}:
-        found = data_chunk(content)
-        return found is not None and found[1] not in _UNKNOWN_SIZES and sum(found) > len(content)
-    return decoded < declared
+        start, size = data_chunk(content) or (0, 0)
+        return 0.0 if size in _UNKNOWN_SIZES else _frames_of_bytes(start + size - len(content), size, decoded)
+    return float(max(0, declared - decoded))
 
 
-def riff_is_short(content: Content) -> bool:
-    """Return whether a RIFF file (WAV, AVI) says that it is longer than it is."""
+def missing_of_riff(content: Content, decoded: int) -> float:
+    """Return how many frames a RIFF file (WAV, AVI) lacks that says that it is longer than it is."""
     size = int.from_bytes(content[4:8], "little")
-    return content[:4] == b"RIFF" and size not in _UNKNOWN_SIZES and 8 + size > len(content)
+    if content[:4] != b"RIFF" or size in _UNKNOWN_SIZES:
+        return 0.0
+    return _frames_of_bytes(8 + size - len(content), size, decoded)
+
+
+def _frames_of_bytes(missing: int, declared: int, decoded: int) -> float:
+    """Return the frames that so many missing bytes hold if the others hold those that were decoded."""
+    if missing <= 0:
+        return 0.0
+    return decoded * missing / (declared - missing) if missing < declared else math.inf
 
 
 def unfinished_header(content: Content) -> int | None:

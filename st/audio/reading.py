@@ -23,6 +23,7 @@ import soxr
 
 from st.audio.content_file import Content, FileContent
 from st.audio.memory_file import MemoryFile
+from st.audio.mixing import Mixer
 from st.audio.sound_file import Handle
 from st.audio.stream import MAX_PEAK, SAMPLE_RATE, AudioStream, FlacWriter, Samples, is_silent, open_recording
 from st.errors import AudioError, ManifestError
@@ -193,7 +194,7 @@ def _read_flac_slice(name: str, place: tuple[str, int, int], options: dict[str, 
 
 
 def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Samples:
-    """Down-mix by the mean of the channels and resample.
+    """Make one channel of several, see :mod:`st.audio.mixing`, and resample.
 
     Args:
         waveform: Samples of shape ``(T,)`` or ``(T, C)``, finite.
@@ -206,8 +207,7 @@ def to_mono(waveform: Samples, rate: int, sample_rate: int = SAMPLE_RATE) -> Sam
     Raises:
         AudioError: With reason ``empty_audio`` if nothing is left after resampling.
     """
-    if waveform.ndim == 2:
-        waveform = waveform.mean(axis=1, dtype=np.float32)
+    waveform = Mixer().mix(waveform)
     if rate != sample_rate:
         waveform = soxr.resample(waveform, rate, sample_rate, quality="HQ")
         if not len(waveform):

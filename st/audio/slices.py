@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
-
-import numpy as np
 
 from st.audio.content_file import Content
 from st.audio.sound_file import Handle, WholeFile
@@ -26,8 +25,6 @@ Result = TypeVar("Result")
 _SKIPPED_AT_ONCE = 1 << 16
 _KEPT_SECONDS = 30
 """Read last, of recordings that are only read forward."""
-_MOST_MISSING = 0.05
-_MOST_MISSING_SECONDS = 0.5
 
 
 class SliceReader:
@@ -57,8 +54,8 @@ class SliceReader:
             self._source.seek(0, io.SEEK_SET)
         self.file = WholeFile(self._source, self._content, self._name)
         self._is_usable = True
-        self._read_up_to = self._position = 0
-        self._kept: Samples | None = None
+        self._read_up_to = self._position = self._num_kept = 0
+        self._kept: deque[Samples] = deque()
 
     def close(self) -> None:
         """Close it."""
@@ -98,7 +95,7 @@ class SliceReader:
             return True
         if self._failure is not None and stop >= self._failure[0]:
             raise self._failure[1]
-        if start < self._read_up_to - (0 if self._kept is None else len(self._kept)):
+        if start < self._read_up_to - self._num_kept:
             self.file.close()
             self._open()
         self._position = min(start, self._read_up_to)
@@ -117,10 +114,8 @@ class SliceReader:
         Raises:
             Exception: As for :meth:`st.audio.sound_file.WholeFile.read`.
         """
-        behind = self._read_up_to - self._position
-        if behind and self._kept is not None:
-            begin = len(self._kept) - behind
-            block = self._kept[begin : begin + frames]
+        if self._position < self._read_up_to:
+            block = self._kept_block(frames)
             if out is not None:
                 out[: len(block)] = block
                 block = out[: len(block)]
@@ -133,10 +128,19 @@ class SliceReader:
         return block
 
     def _keep(self, block: Samples) -> None:
-        """Add what was read to what is kept."""
-        most = _KEPT_SECONDS * self.file.samplerate
-        before = [] if self._kept is None else [self._kept[-max(1, most - len(block)) :]]
-        self._kept = np.concatenate([*before, block])
+        """Add what was read to what is kept, and let go of what is older than :data:`_KEPT_SECONDS`."""
+        self._kept.append(block.copy())
+        self._num_kept += len(block)
+        while self._num_kept - len(self._kept[0]) >= _KEPT_SECONDS * self.file.samplerate:
+            self._num_kept -= len(self._kept.popleft())
+
+    def _kept_block(self, frames: int) -> Samples:
+        """Return what is kept from the position on, no more than ``frames`` and than one block."""
+        blocks = iter(self._kept)
+        block, skipped = next(blocks), self._position - (self._read_up_to - self._num_kept)
+        while skipped >= len(block):
+            block, skipped = next(blocks), skipped - len(block)
+        return block[skipped : skipped + frames]
 
     def _guarded(self, work: Callable[[], Result], stop: int) -> Result:
         """Do what may fail; afterwards the decoder is not to be relied on."""
@@ -155,7 +159,7 @@ class Slice:
     def __init__(self, reader: SliceReader, start: int, stop: int | None) -> None:
         """Take a reader that is at the beginning, and where the slice begins and ends in samples; None is the end."""
         self._reader, self._stop = reader, stop
-        self._position, self._num_wanted = start, 0 if stop is None else stop - start
+        self._position = start
         self.samplerate = reader.file.samplerate
         self.channels = reader.file.channels
         self.is_plain = reader.file.is_plain
@@ -182,16 +186,20 @@ class Slice:
         return block
 
     @property
-    def num_missing(self) -> int:
-        """Samples that the recording ends too early for the slice; to be asked when all has been read."""
-        return 0 if self._stop is None else max(0, self._stop - self._position)
+    def full_scale(self) -> float:
+        """The largest value that the samples being read can have."""
+        return self._reader.file.full_scale
 
-    def is_truncated(self) -> bool:
-        """Return whether more is missing than half a second or a twentieth; of a slice to the end, as of the recording."""
-        if self._stop is None:
-            return self._reader.file.is_truncated()
-        most = min(_MOST_MISSING * self._num_wanted, _MOST_MISSING_SECONDS * self.samplerate)
-        return self.num_missing > most
+    def num_missing(self) -> float:
+        """Return how many samples the recording ends too early; of a slice to the end, for what its header says.
+
+        To be asked when all has been read.
+        """
+        return self._reader.file.num_missing() if self._stop is None else max(0, self._stop - self._position)
+
+    def is_inverted(self) -> bool:
+        """Return whether FFmpeg, which mixes channels itself, took one of them before the end of the slice."""
+        return self._reader.file.is_inverted(self._position)
 
     def close(self) -> None:
         """Do nothing: the recording stays open for other slices."""

@@ -6,6 +6,7 @@ Legend: T samples, C channels.
 from __future__ import annotations
 
 import io
+import math
 import os
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from st.audio.clipping import FULL_SCALE, FULL_SCALES
 from st.audio.content_file import Content, ContentFile, ContentPart
 from st.audio.ffmpeg import UNKNOWN_FRAMES, FfmpegFile, open_odd, open_rest
 from st.audio.headers import (
@@ -21,7 +23,7 @@ from st.audio.headers import (
     check_pages,
     first_sound,
     following,
-    is_truncated,
+    missing_frames,
     own_end,
     tags_end,
     tells_its_length,
@@ -66,7 +68,7 @@ class WholeFile:
             ValueError: If it is one that cannot be decoded, or too much of it is damaged.
             AudioError: If the extra that could decode it is not installed.
         """
-        self._name, self._num_recordings, self._truncated = name, 0, False
+        self._name, self._num_recordings, self._num_missing = name, 0, 0.0
         self.ended = False
         """Whether nothing is left to read."""
         self.any_scale = False
@@ -158,12 +160,12 @@ class WholeFile:
             return True
         if self._num_recordings == _MOST_RECORDINGS:
             raise ValueError(f"more than {_MOST_RECORDINGS} recordings are joined in it; take them apart")
-        truncated = self.is_truncated()
+        missing = self.num_missing()
         try:
             self._open(ContentPart(content, start, len(content)))
         except soundfile.LibsndfileError:  # No more than the beginning of a header.
             return False
-        self._truncated = truncated
+        self._num_missing = missing
         kinds = [(self.samplerate, self.channels), (self._file.samplerate, self._file.channels)]
         if kinds[0] != kinds[1]:
             named = " and ".join(f"{rate} Hz with {channels} channels" for rate, channels in kinds)
@@ -213,20 +215,32 @@ class WholeFile:
         handle = self._handle
         return os.lseek(handle, 0, os.SEEK_CUR) if isinstance(handle, int) else handle.tell()
 
-    def is_truncated(self) -> bool:
-        """Return whether the file ends before its own header says; to be asked when all has been read."""
+    @property
+    def full_scale(self) -> float:
+        """The largest value that the samples being read can have."""
+        return FULL_SCALES.get(self._file.subtype, FULL_SCALE)
+
+    def num_missing(self) -> float:
+        """Return how many samples the file ends before its own header says; to be asked when all has been read.
+
+        Infinite if it ends with damage and nothing tells how much there was. Recordings that are joined are summed up.
+        """
         file, content, declared = self._file, self._content, self._file.frames
         if content is None:
-            return False
+            return 0.0
         if isinstance(file, FfmpegFile):
-            return self._truncated or file.is_truncated()
+            return self._num_missing + file.num_missing()
         if declared == UNKNOWN_FRAMES:
-            return self._truncated
+            return self._num_missing
         # Only of files that may be short is the format looked up, which takes soundfile a while.
-        short = self._decoded < declared or content[:4] == b"RIFF"
-        return self._truncated or (
-            short and is_truncated(content, container=file.format, declared=declared, decoded=self._decoded)
-        )
+        if self._decoded < declared or content[:4] == b"RIFF":
+            counts = {"declared": declared, "decoded": self._decoded}
+            return self._num_missing + missing_frames(content, container=file.format, **counts)
+        return self._num_missing
+
+    def is_inverted(self, end: float = math.inf) -> bool:
+        """Return whether FFmpeg, which mixes channels itself, took one before sample ``end``; see :mod:`st.audio.mixing`."""
+        return isinstance(self._file, FfmpegFile) and self._file.inverted_at < end
 
     def close(self) -> None:
         """Close it."""

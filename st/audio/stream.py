@@ -20,7 +20,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from st.audio.clipping import ClippingMeter
 from st.audio.content_file import Content
+from st.audio.mixing import Mixer
 from st.audio.sound_file import Handle, SequentialFile, WholeFile
 from st.errors import AudioError, StError
 
@@ -33,6 +35,9 @@ MAX_SECONDS = 86_400.0
 """Of a recording: a day. A few megabytes of silence can be weeks."""
 MAX_PEAK = 4.0
 """Floats beyond it are no loud recording but numbers on another scale."""
+MOST_MISSING = 0.05
+MOST_MISSING_SECONDS = 0.5
+"""What may be missing at the end, as a share and in seconds: less is a breath, more may be a word."""
 _BLOCK_FRAMES = 1 << 18
 _LONG_BLOCK_FRAMES = 1 << 22
 # Level 3 of 8: a fifth smaller than level 0 on speech; higher levels save little more.
@@ -55,14 +60,17 @@ class Frames(Protocol):
     @property
     def any_scale(self) -> bool: ...  # noqa: D102
     @property
+    def full_scale(self) -> float: ...  # noqa: D102
+    @property
     def ended(self) -> bool: ...  # noqa: D102
     def read(self, frames: int, out: Samples | None = None) -> Samples: ...  # noqa: D102
-    def is_truncated(self) -> bool: ...  # noqa: D102
+    def num_missing(self) -> float: ...  # noqa: D102
+    def is_inverted(self) -> bool: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
 class AudioStream:
-    """One pass over a recording: :meth:`blocks` or :meth:`read`, then :meth:`is_truncated`; see :func:`open_recording`."""
+    """One pass over a recording: :meth:`blocks` or :meth:`read`, then what it turned out to be; see :func:`open_recording`."""
 
     def __init__(
         self, file: Frames, name: str, *, sample_rate: int = SAMPLE_RATE, max_seconds: float | None = None
@@ -82,6 +90,8 @@ class AudioStream:
         self._sample_rate = sample_rate
         self._max_seconds = MAX_SECONDS if max_seconds is None else max_seconds
         self._file = file
+        self._num_decoded = 0
+        self._mixer, self._clipping = Mixer(), ClippingMeter()
         if self._file.samplerate < _LOWEST_RATE:
             rate = self._file.samplerate
             self._file.close()
@@ -129,7 +139,8 @@ class AudioStream:
             if finite:
                 if self._file.any_scale:
                     peak = max(peak, _peak(block))
-                samples = block if block.ndim == 1 else block.mean(axis=1, dtype=np.float32)
+                self._clipping.add(block, self._file.full_scale)
+                samples = self._mixer.mix(block)
                 if self._file.samplerate != self._sample_rate:
                     if last and resampler is None:  # soxr is faster at one go.
                         samples = soxr.resample(samples, self._file.samplerate, self._sample_rate, quality="HQ")
@@ -152,24 +163,44 @@ class AudioStream:
 
     def is_truncated(self) -> bool:
         """Return whether the file ends before its own header says."""
-        return self._file.is_truncated()
+        return self._file.num_missing() > 0
+
+    def is_badly_cut(self) -> bool:
+        """Return whether more is missing at the end than half a second, or a twentieth of what there should be."""
+        missing, rate = self._file.num_missing(), self._file.samplerate
+        return missing > min(MOST_MISSING * (self._num_decoded + missing), MOST_MISSING_SECONDS * rate)
+
+    def is_clipped(self) -> bool:
+        """Return whether a part of its :meth:`blocks` is clipped; see :mod:`st.audio.clipping`."""
+        return self._clipping.is_clipped
+
+    def is_inverted(self) -> bool:
+        """Return whether one of two channels was taken, because they cancel each other; see :mod:`st.audio.mixing`."""
+        return self._mixer.inverted or self._file.is_inverted()
 
     def _resampler(self) -> soxr.ResampleStream:
         return soxr.ResampleStream(self._file.samplerate, self._sample_rate, 1, dtype="float32", quality="HQ")
 
     def _decode(self, size: int, buffer: Samples | None) -> Iterator[tuple[Samples, bool]]:
         """Yield ``(T,)`` or ``(T, C)`` frames as they are in the file, in ``buffer`` if given, and whether they end it."""
-        file, decoded = self._file, 0
+        file = self._file
         while not file.ended:
-            count = min(size, self._limit + 1 - decoded)
-            block = file.read(count, None if buffer is None else buffer[:count])
-            decoded += len(block)
-            if decoded > self._limit:
+            count = min(size, self._limit + 1 - self._num_decoded)
+            block = file.read(count) if buffer is None else self._fill(buffer[:count])
+            self._num_decoded += len(block)
+            if self._num_decoded > self._limit:
                 raise AudioError(f"{self._name}: longer than {self._max_seconds:g} seconds", reason="too_long")
-            if len(block) or (decoded and file.ended):
+            if len(block) or (self._num_decoded and file.ended):
                 yield block, file.ended
-        if not decoded:
+        if not self._num_decoded:
             raise AudioError(f"{self._name}: holds no samples", reason="empty_audio")
+
+    def _fill(self, buffer: Samples) -> Samples:
+        """Read until the buffer is full or nothing is left; a file may give less, depending on what was read before."""
+        count = 0
+        while count < len(buffer) and not self._file.ended:
+            count += len(self._file.read(len(buffer) - count, buffer[count:]))
+        return buffer[:count]
 
 
 @contextmanager
@@ -264,10 +295,16 @@ class Transcoded:
 
     n_frames: int
     """Samples at 16 kHz."""
-    truncated: bool
-    silent: bool
+    truncated: bool = False
+    """Whether so much is missing at the end that it may be a word."""
     cut_short: bool = False
-    """Of a slice: whether a little of it lies behind the recording's end."""
+    """Whether less than that is missing."""
+    silent: bool = False
+    """Whether every sample is zero."""
+    clipped: bool = False
+    """Whether a part of it stays at full scale."""
+    inverted: bool = False
+    """Whether it has two channels that cancel each other, of which one was taken."""
 
 
 def transcode(source: Handle, content: Content, sink: Handle, name: str) -> Transcoded:
@@ -301,7 +338,15 @@ def write_flac(stream: AudioStream, sink: Handle) -> Transcoded:
     with FlacWriter(sink) as flac:
         for block in stream.blocks():
             flac.write(block)
-        return Transcoded(flac.n_frames, stream.is_truncated(), flac.silent)
+        truncated = stream.is_badly_cut()
+        return Transcoded(
+            flac.n_frames,
+            truncated=truncated,
+            cut_short=stream.is_truncated() and not truncated,
+            silent=flac.silent,
+            clipped=stream.is_clipped(),
+            inverted=stream.is_inverted(),
+        )
 
 
 def _peak(samples: Samples) -> float:

@@ -72,15 +72,31 @@ def add_tree_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.1,
         help="fewest characters of a train transcript per second of audio (default: %(default)s)",
     )
-    group("--max-chars-per-second", type=float, default=50.0, help="most of them (default: %(default)s)")
+    group(
+        "--max-chars-per-second",
+        type=float,
+        help="most of them (default: 50; 20 where a character is a syllable, as in Chinese, Japanese and Korean)",
+    )
     group(
         "--min-script-share",
         type=float,
         default=0.1,
         help="least share of the letters of a train text in the script of its language (default: %(default)s)",
     )
-    group("--keep-truncated", action="store_true", help="keep train clips that end before their header says")
+    group(
+        "--keep-truncated",
+        action="store_true",
+        help="keep train clips of which more than 5%% or half a second is missing at the end",
+    )
     group("--keep-silent", action="store_true", help="keep train clips of digital silence")
+    group(
+        "--also-drop",
+        type=lambda names: tuple(names.split(",")),
+        default=(),
+        metavar="FINDING[,FINDING]",
+        help="drop train clips that are kept otherwise: cut_short (less is missing at the end), clipped, inverted "
+        "(stereo whose channels cancel each other; one of them was taken)",
+    )
     group(
         "--keep-untranscribed",
         action="store_true",

@@ -21,6 +21,13 @@ from st.preparation.stores.decode import ClipDecoder, Decoder
 from st.preparation.stores.ordered_map import ordered_map
 from st.preparation.stores.spool import Spools
 from st.preparation.tree.corpus_index import INDEX_FILENAME, IndexKinds, LanguageIndex, index_bytes
+from st.preparation.tree.findings import (
+    FINDINGS_FILENAME,
+    clip_findings,
+    findings_bytes,
+    findings_report,
+    join_findings,
+)
 from st.preparation.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
 from st.preparation.tree.report import markdown, store_report, transcript_report
 from st.preparation.tree.report_html import html
@@ -117,6 +124,7 @@ class _Run:
         self.source_texts = TextCollector()
         self.manifests: set[str] = set()
         self.indices: list[pl.DataFrame] = []
+        self.findings: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
         self.clips = self.failed = 0
         provenance()  # a wrong SOURCE_DATE_EPOCH must not come up after hours of decoding
@@ -155,6 +163,7 @@ class _Run:
         if plan.transcripts:
             self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))
+        self.findings.append(clip_findings(self.indices[-1]))
         self.report["languages"][plan.code] = {
             **plan.report,
             "stores": store_report(stores),
@@ -191,6 +200,9 @@ class _Run:
         self.indices.clear()
         vocabularies = make_vocabularies(config.vocabulary, self.target_texts, self.source_texts, in_order(used))
         self.report["vocabulary"] = vocabularies.counts
+        findings = join_findings(self.findings)
+        self.report["recordings"] = findings_report(findings)
+        self._tell_findings()
         data_config = DataConfig(
             lang_tag_format=vocabularies.lang_tag_format, directions=directions, languages=declared(used)
         )
@@ -199,6 +211,7 @@ class _Run:
         files = {
             **vocabularies.files,
             INDEX_FILENAME: index,
+            FINDINGS_FILENAME: findings_bytes(findings),
             "report.json": (json.dumps(self.report, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode(),
             "report.md": markdown(self.report).encode(),
             "report.html": kept_page(self.tree.root / "report.html", html(self.report)).encode(),
@@ -207,6 +220,11 @@ class _Run:
             self.tree.write(name, content)
         self.tree.finish(data_config.to_yaml().encode(), stores)
         return PrepareSummary(self.report, self.clips, self.failed)
+
+    def _tell_findings(self) -> None:
+        counts = ", ".join(f"{name} {found['clips']}" for name, found in self.report["recordings"].items())
+        if counts:
+            logger.info("found in recordings: %s; %s lists them", counts, self.tree.root / FINDINGS_FILENAME)
 
 
 def _transcript_manifest(rows: pl.DataFrame, code: str) -> pl.DataFrame:

@@ -44,4 +44,4 @@ def transcript_rows(tables: Iterable[DirectionTable], code: str, index: pl.DataF
     clips = clips.join(stored, on=["split", "clip"], how="left", maintain_order="left")
     absent = pl.when(pl.col("stored").is_null()).then(pl.lit("not_in_store"))
     clips = clips.with_columns(pl.coalesce("reason", absent).alias("reason")).drop("stored")
-    return apply_audio_policy(apply_transcript_policy(clips, code, policy), index, policy)
+    return apply_audio_policy(apply_transcript_policy(clips, code, policy), index, code, policy)

@@ -70,31 +70,47 @@ def build_store(
         ManifestError: If the index of an earlier run is malformed, or a clip is in an archive that is not read.
         OSError: If the disk is full; the run can be resumed.
     """
-    paths = plan.paths
     _require_readable(plan.clips)
-    _complete_renaming(paths)
-    finished = read_records(paths.index) if paths.zip.is_file() else []
-    fresh = unchanged_records(finished, plan.clips_folder, paths.index)
+    _complete_renaming(plan.paths)
+    finished = read_records(plan.paths.index) if plan.paths.zip.is_file() else []
+    fresh = unchanged_records(finished, plan.clips_folder, plan.paths.index)
     if check_audio:
-        fresh = _sound_records(paths.zip, fresh)
-    complete = [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished)
-    if finished and complete and _has_right_size(paths.zip, finished):
+        fresh = _sound_records(plan.paths.zip, fresh)
+    if _is_up_to_date(plan, finished, fresh):
         for _ in plan.clips:
             on_clip()
-        paths.journal.unlink(missing_ok=True)
-        paths.partial.unlink(missing_ok=True)
+        plan.paths.journal.unlink(missing_ok=True)
+        plan.paths.partial.unlink(missing_ok=True)
         return finished
     before_change()
     resumed = _resumable(plan)
-    left = plan.clips[len(resumed) :]
+    fresh = {clip: fresh[clip] for clip in plan.clips[len(resumed) :] if clip in fresh}
     if not check_audio:
-        fresh = _sound_records(paths.zip, {clip: fresh[clip] for clip in left if clip in fresh})
-    with named_errors(paths.partial), StoreWriter(paths, resumed) as writer:
+        fresh = _sound_records(plan.paths.zip, fresh)
+    return _write_store(plan, decoder, resumed, fresh, on_clip)
+
+
+def _is_up_to_date(plan: StorePlan, finished: Sequence[StoreRecord], fresh: Mapping[str, StoreRecord]) -> bool:
+    """Return whether the finished store holds the clips of the plan, all of them as they are now."""
+    complete = [record.clip for record in finished] == list(plan.clips) and len(fresh) == len(finished)
+    return bool(finished) and complete and _has_right_size(plan.paths.zip, finished)
+
+
+def _write_store(
+    plan: StorePlan,
+    decoder: Decoder,
+    resumed: Sequence[StoreRecord],
+    fresh: Mapping[str, StoreRecord],
+    on_clip: Callable[[], object],
+) -> list[StoreRecord]:
+    """Write the store anew: what a killed run finished stays, what is ``fresh`` is copied, the rest decoded."""
+    left = plan.clips[len(resumed) :]
+    with named_errors(plan.paths.partial), StoreWriter(plan.paths, resumed) as writer:
         for _ in resumed:
             on_clip()
         num_decoded = _fill(writer, left, plan, decoder, fresh, on_clip)
         writer.finish()
-    logger.info("%s: %d clips, %d of them new", paths.zip, len(plan.clips), num_decoded)
+    logger.info("%s: %d clips, %d of them new", plan.paths.zip, len(plan.clips), num_decoded)
     return writer.records
 
 
@@ -110,7 +126,7 @@ def _fill(
     clips: Sequence[str],
     plan: StorePlan,
     decoder: Decoder,
-    fresh: dict[str, StoreRecord],
+    fresh: Mapping[str, StoreRecord],
     on_clip: Callable[[], object],
 ) -> int:
     """Append ``clips``, copying those of the finished store that did not change; return how many were decoded."""

@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -25,17 +24,19 @@ from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of
 from st.preparation.stores.names import ClipPlace, parse
 from st.preparation.stores.recordings import close_recording, lend_recording
 from st.preparation.stores.store import StoreRecord
+from st.preparation.stores.tasks import divide
 from st.workers import start_worker
 
 UNREADABLE = "unreadable"
 """Status of a clip that cannot be read from disk; the others are reasons of :class:`AudioError`."""
 
-_CLIPS_PER_TASK = 16
+_WAITING_CLIPS = 48
+"""Clips of each process that are under way, or wait in memory."""
 _LONG_BYTES = 1 << 20
 """A recording of more bytes is read from its file, and its FLAC goes to another file."""
 _LONG_SECONDS = 60.0
 """The FLAC of a longer slice goes to another file."""
-FLAGS = ("truncated", "cut_short", "silent")
+FLAGS = ("truncated", "cut_short", "silent", "clipped", "inverted")
 """What may be noticed of a clip, as fields of :class:`st.audio.stream.Transcoded`."""
 
 
@@ -78,7 +79,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
     place = ClipPlace(clip) if name != clip else parse(clip)
     source = _Source()
     payload: bytes | Path = b""
-    facts, status, message = Transcoded(0, truncated=False, silent=False), "ok", ""
+    facts, status, message = Transcoded(0), "ok", ""
     try:
         if place.start_s is None:
             facts, payload = _decode_whole(folder, clip, source, spill)
@@ -142,8 +143,7 @@ def _decode_slice(folder: str, place: ClipPlace, known: _Source, spill: str | No
 
         def write(sink: Handle) -> Transcoded:
             with AudioStream(part, recording.path) as stream:
-                facts = write_flac(stream, sink)
-            return replace(facts, cut_short=part.num_missing > 0 and not facts.truncated)
+                return write_flac(stream, sink)
 
         if seconds > _LONG_SECONDS:
             return _write_file(write, spill)
@@ -202,10 +202,9 @@ class ClipDecoder:
         if self._jobs == 1:
             yield from (self._decode(str(folder), clip) for clip in clips)
             return
-        tasks = (clips[start : start + _CLIPS_PER_TASK] for start in range(0, len(clips), _CLIPS_PER_TASK))
+        tasks = divide(clips)
         waiting: deque[tuple[Sequence[str], Future[list[DecodedClip]]]] = deque()
-        for task in islice(tasks, 3 * self._jobs):
-            waiting.append((task, self._submit(str(folder), task)))
+        self._fill(waiting, str(folder), tasks)
         while waiting:
             task, future = waiting.popleft()
             try:
@@ -215,8 +214,18 @@ class ClipDecoder:
                 decoded = self._decode_one_by_one(str(folder), task)
                 waiting = deque((other, self._submit(str(folder), other)) for other, _ in waiting)
             yield from decoded
-            for task in islice(tasks, 1):
-                waiting.append((task, self._submit(str(folder), task)))
+            self._fill(waiting, str(folder), tasks)
+
+    def _fill(
+        self, waiting: deque[tuple[Sequence[str], Future[list[DecodedClip]]]], folder: str, tasks: Iterator[list[str]]
+    ) -> None:
+        """Submit tasks until every process has its share of clips, and another task when it is done with the first."""
+        most = _WAITING_CLIPS * self._jobs
+        while len(waiting) < 2 * self._jobs or sum(len(task) for task, _ in waiting) < most:
+            task = next(tasks, None)
+            if task is None:
+                return
+            waiting.append((task, self._submit(folder, task)))
 
     def _submit(self, folder: str, task: Sequence[str]) -> Future[list[DecodedClip]]:
         if self._pool is None:

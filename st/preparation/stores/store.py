@@ -54,7 +54,7 @@ class StoreRecord(NamedTuple):
     status: str = "ok"
     """``ok`` or the reason why there is no audio."""
     flags: str = ""
-    """Findings that a policy may look at: ``truncated``, ``cut_short``, ``silent``, joined by commas."""
+    """Findings that a policy may look at: those of :data:`st.preparation.stores.decode.FLAGS`, joined by commas."""
     source_bytes: int = 0
     """Of the whole recording, if the clip is a slice of one."""
     source_crc32: int = 0

@@ -6,6 +6,7 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -168,14 +169,25 @@ def read_index(data_dir: Path) -> pl.DataFrame:
     unsound = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
     with parsing(path, ManifestError, expected="a Parquet file", advice="prepare the tree again", also=unsound):
         table = pl.read_parquet(path)
-    found = dict(table.schema)
+    found = {name: _with_all_reasons(kind) for name, kind in table.schema.items()}
     schema = IndexKinds.in_table(found).schema()
     if found != schema:
         raise ManifestError(
             f"{path}: not the columns of this version: {_difference(found, schema)}; prepare the tree again, which keeps "
             "the audio"
         )
-    return table
+    return table.cast(pl.Schema(schema))
+
+
+def _with_all_reasons(kind: Any) -> Any:
+    """Return the type of a column as it is now: earlier versions knew fewer reasons."""
+    if isinstance(kind, pl.Enum):
+        return _REASON if {*kind.categories} <= {*REASONS} else kind
+    if isinstance(kind, pl.List):
+        return pl.List(_with_all_reasons(kind.inner))
+    if isinstance(kind, pl.Struct):
+        return pl.Struct({field.name: _with_all_reasons(field.dtype) for field in kind.fields})
+    return kind
 
 
 def _difference(found: Mapping[str, pl.DataType], schema: Mapping[str, pl.DataType]) -> str:

@@ -42,8 +42,8 @@ def finish_direction(
     Raises:
         OSError: If one cannot be written.
     """
-    rows = apply_audio_policy(planned, stores, policy)
     source, target = split_direction(table.direction)
+    rows = apply_audio_policy(planned, stores, source, policy)
     kept = rows.filter(pl.col("reason").is_null()).with_columns(
         pl.lit(source).alias("src_lang"), pl.lit(target).alias("tgt_lang")
     )

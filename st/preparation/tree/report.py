@@ -80,6 +80,7 @@ def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
     published = any("coverage" in direction for direction in report["directions"].values())
     return [
         *_findings_table(report),
+        *_recordings_table(report),
         (
             "Directions",
             ["direction", "split", "rows", "found", *_KEPT_HEADER, *["found of CoVoST 2"] * published],
@@ -121,6 +122,17 @@ def _findings_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], lis
     return [(FINDINGS, ["finding", "rows", "such as", "meaning"], rows)] if rows else []
 
 
+def _recordings_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return what decoding showed of the recordings, if there is anything."""
+    rows = [
+        [name, str(item["clips"]), str(item["kept"]), item["example"], item["meaning"]]
+        for name, item in report.get("recordings", {}).items()
+    ]
+    return [(RECORDINGS, ["finding", "clips", "kept", "such as", "meaning"], rows)] if rows else []
+
+
+RECORDINGS = "Recordings"
+"""Heading of the table of what decoding showed."""
 FINDINGS = "Findings"
 """Heading of the table of what was found wrong with the rows of a corpus."""
 _KEPT_HEADER = ["kept", "hours", "speakers", "seconds", "characters", "chars/s", "dropped", "flagged"]

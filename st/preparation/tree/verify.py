@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,7 +121,7 @@ def _check_contents(root: Path, stores: list[CheckedStore], decode: int) -> Iter
 def _check_text(
     root: Path, config: DataConfig, digests: Mapping[str, Digest], stores: list[CheckedStore], quick: bool
 ) -> list[str]:
-    names = [name for name in digests if name.endswith(".tsv") and not name.endswith(_TABLE_END)]
+    names = [name for name in digests if any(fnmatchcase(name, pattern) for pattern in MANIFEST_PATTERNS)]
     columns = [head.column for head in config.head_data.values()]
     slices = slices_table(stores)
     problems: list[str] = []

@@ -11,6 +11,7 @@ from covost.cli import main
 from st.audio.reading import read_audio
 from st.data.manifest import SPLITS, read_manifest, subset_files
 from st.errors import ManifestError, UsageError
+from st.preparation.rows.policy import KEPT_FINDINGS, REASONS
 from st.preparation.stores.measures import HISTOGRAM_BINS, duration_histogram, measures
 from st.preparation.tree.corpus_index import SCHEMA, index_bytes, read_index, translation_rows
 
@@ -198,6 +199,24 @@ def test_an_index_of_another_version_is_told_by_the_columns_that_differ(tmp_path
         table.write_parquet(path)
         with pytest.raises(ManifestError, match=f"not the columns of this version: {message}.*prepare the tree again"):
             read_index(tmp_path)
+
+
+def test_an_index_of_a_version_with_fewer_reasons_is_read(data: Path, tmp_path: Path) -> None:
+    def older(kind: pl.DataType) -> pl.DataType:
+        if kind == pl.Enum(REASONS):
+            return pl.Enum([reason for reason in REASONS if reason not in KEPT_FINDINGS])
+        if isinstance(kind, pl.List):
+            return pl.List(older(kind.inner))
+        if isinstance(kind, pl.Struct):
+            return pl.Struct({field.name: older(field.dtype) for field in kind.fields})
+        return kind
+
+    index = read_index(data)
+    earlier = index.cast({name: older(kind) for name, kind in index.schema.items()})
+    assert earlier.schema != index.schema
+    earlier.write_parquet(tmp_path / "index.parquet")
+    assert read_index(tmp_path).equals(index)
+    assert read_index(tmp_path).schema == index.schema
 
 
 def test_equal_tables_give_equal_files_however_they_lie_in_memory(data: Path) -> None:

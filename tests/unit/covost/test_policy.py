@@ -118,14 +118,53 @@ def test_characters_per_second_are_limited_in_train_and_flagged_in_test(
         orient="row",
     )
     policy = Policy(min_chars_per_second=1.0, max_chars_per_second=5.0)
-    rows = apply_audio_policy(apply_text_policy(table, policy), index, policy)
+    rows = apply_audio_policy(apply_text_policy(table, policy), index, "fr", policy)
     found = {row["split"]: (row["reason"], row["flag"]) for row in rows.iter_rows(named=True)}
     assert found == {"train": (finding, None), "test": (None, finding)}
+
+
+def findings(code: str, *rows: tuple[str, int], **policy: float) -> list[str | None]:
+    """Return what is found of transcripts and the samples of their recordings."""
+    names = [f"{number}.wav" for number in range(len(rows))]
+    table = pl.DataFrame({"clip": names, "src_text": [text for text, _ in rows]}).with_columns(
+        split=pl.lit("train"), reason=pl.lit(None, pl.String), flag=pl.lit(None, pl.String)
+    )
+    lengths = [num_samples for _, num_samples in rows]
+    index = pl.DataFrame(
+        {"split": "train", "clip": names, "audio": "a", "n_frames": lengths, "status": "ok", "flags": ""}
+    )
+    return apply_audio_policy(table, index, code, Policy(**policy))["reason"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("code", "most"),
+    [("fr", 50), ("ru", 50), ("ta", 50), ("quy", 50), ("qaa", 50), ("zh-CN", 20), ("ja", 20), ("ko", 20), ("am", 20)],
+)
+def test_how_many_characters_a_second_has_depends_on_what_a_character_is(code: str, most: int) -> None:
+    text = ("a,," * most)[:most]  # Of which CTC needs no more than two thirds.
+    assert findings(code, (text, 16_000), (text + ",", 16_000)) == [None, "too_many_characters"]
+    assert findings(code, (text + ",", 16_000), max_chars_per_second=60.0) == [None]
+
+
+def test_the_frames_that_ctc_needs_are_those_of_the_language() -> None:
+    def frames(number: int) -> int:
+        return 400 + (number - 1) * 320
+
+    loose = {"max_chars_per_second": 1000.0}
+    # Points are no letters of Hebrew; in Yiddish they are, which has one more symbol for each.
+    assert findings("he", ("שָׁלוֹם", frames(4)), ("שָׁלוֹם", frames(3)), **loose) == [None, "transcript_too_long"]
+    assert findings("yi", ("שָׁלוֹם", frames(4)), **loose) == ["transcript_too_long"]
+    # I is ı in Turkish, and two of them need a blank between.
+    assert findings("tr", ("Iı", frames(3)), ("Iı", frames(2)), **loose) == [None, "transcript_too_long"]
+    assert findings("fr", ("Iı", frames(2)), **loose) == [None]
+    # One ligature is eighteen symbols, two of them equal neighbours.
+    assert findings("ar", ("ﷺ", frames(19)), ("ﷺ", frames(18)), **loose) == [None, "transcript_too_long"]
 
 
 @pytest.mark.parametrize(
     "values",
     [
+        {"also_drop": ("cut_short", "loud")},
         {"min_seconds": 2.0, "max_seconds": 1.0},
         {"min_chars_per_second": 5.0, "max_chars_per_second": 5.0},
         {"min_chars_per_second": -1.0},
@@ -136,7 +175,7 @@ def test_characters_per_second_are_limited_in_train_and_flagged_in_test(
         {"min_seconds": math.inf, "max_seconds": math.inf},
     ],
 )
-def test_limits_without_a_range_name_the_option(values: dict[str, float]) -> None:
+def test_wrong_values_name_the_option(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"`{next(iter(values))}`"):
         Policy(**values)
 
@@ -145,7 +184,7 @@ def test_limits_without_a_range_name_the_option(values: dict[str, float]) -> Non
 def test_there_may_be_no_upper_limit(limit: float) -> None:
     rows = pl.DataFrame({"n_frames": [1, 10**9], "src_text": ["a" * 100, "a"], "flags": ["", ""]})
     policy = Policy(max_seconds=limit, max_chars_per_second=limit)
-    rules = policy.audio_rules()
+    rules = policy.audio_rules("fr")
     found = rows.select(**{name: rules[name] for name in ("too_short", "too_long", "too_many_characters")})
     assert found.rows() == [(True, False, False), (False, False, False)]
 
@@ -153,7 +192,7 @@ def test_there_may_be_no_upper_limit(limit: float) -> None:
 def test_every_reason_of_the_rules_is_documented() -> None:
     rows = pl.DataFrame(schema={"line": pl.Int64, "src_text": pl.String, "tgt_text": pl.String})
     policy = Policy()
-    rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules()
+    rules = policy.source_rules(rows, "fr") | policy.target_rules(rows, "en") | policy.audio_rules("fr")
     assert set(rules) <= set(REASONS)
 
 

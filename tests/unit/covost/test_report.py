@@ -87,7 +87,8 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_the_page_has_the_tables_and_loads_nothing(report: dict[str, Any]) -> None:
+def test_the_page_has_the_tables_and_loads_nothing(report: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     text = html(report)
     page = Page()
     page.feed(text)

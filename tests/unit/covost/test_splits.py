@@ -15,7 +15,7 @@ from covost.corpus.splits import (
     require_coverage,
 )
 from st.errors import ManifestError
-from st.preparation.rows.policy import Policy, apply_audio_policy, apply_text_policy
+from st.preparation.rows.policy import KEPT_FINDINGS, Policy, apply_audio_policy, apply_text_policy
 
 
 def load(corpus, direction: str = "fr_en") -> DirectionTable:
@@ -203,7 +203,7 @@ def decoded(corpus, n_frames: int, flags: str = "", status: str = "ok", text: st
         schema=["split", "clip", "audio", "n_frames", "status", "flags"],
         orient="row",
     )
-    rows = apply_audio_policy(apply_text_policy(load(corpus), Policy()), index, Policy(**policy))
+    rows = apply_audio_policy(apply_text_policy(load(corpus), Policy()), index, "fr", Policy(**policy))
     return {row["split"]: row["reason"] or f"+{row['flag']}" for row in rows.iter_rows(named=True)}
 
 
@@ -228,6 +228,13 @@ def test_p11_over_long_clips_go_from_train_only(corpus, n_frames: int, expected:
 def test_p01_p07_flagged_clips_go_from_train_unless_kept(corpus, flag: str, keep: bool) -> None:
     result = decoded(corpus, 16_000, flag, **{f"keep_{flag}": keep})
     assert result == ({"train": "+None", "test": "+None"} if keep else {"train": flag, "test": f"+{flag}"})
+
+
+@pytest.mark.parametrize("flag", KEPT_FINDINGS)
+@pytest.mark.parametrize("drop", [False, True])
+def test_other_findings_drop_nothing_unless_it_is_asked_for(corpus, flag: str, drop: bool) -> None:
+    result = decoded(corpus, 16_000, f"{flag},other", also_drop=(flag,) if drop else ())
+    assert result == ({"train": flag, "test": f"+{flag}"} if drop else {"train": "+None", "test": "+None"})
 
 
 @pytest.mark.parametrize("status", ["undecodable", "empty_audio", "non_finite", "out_of_range", "unreadable"])

@@ -130,8 +130,8 @@ def test_eight_channels_are_read() -> None:
 def test_a_long_recording_takes_the_memory_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     data = made("mp4", "aac", 48_000, video="mpeg4")
     decoded: list[int] = []
-    mono = FfmpegFile._mono
-    monkeypatch.setattr(FfmpegFile, "_mono", lambda self, frame: decoded.append(frame.samples) or mono(self, frame))
+    floats = FfmpegFile._floats
+    monkeypatch.setattr(FfmpegFile, "_floats", lambda self, frame: decoded.append(frame.samples) or floats(self, frame))
     with AudioStream(WholeFile(io.BytesIO(data), data, "a"), "a") as stream:
         file = stream._file
         file.read(2048, np.empty(2048, dtype=np.float32))

@@ -125,7 +125,7 @@ def test_a_corpus_of_transcripts_becomes_data_for_recognition(tmp_path: Path) ->
     rows = [Row(**{**vars_of(row), "translations": {}}) for row in corpus(tmp_path)]
     assert prepare(as_tsv(tmp_path, rows), tmp_path / "data") == 0
     assert DataConfig.load(tmp_path / "data").directions == ("fr_fr",)
-    assert sorted(path.name for path in (tmp_path / "data").glob("*.tsv")) == [
+    assert sorted(path.name for path in (tmp_path / "data").glob("*_*.tsv")) == [
         *("asr_dev_fr.tsv", "asr_test_fr.tsv", "asr_train_fr.tsv")
     ]
     assert "<lang:fr> 1" in (tmp_path / "data/dict.txt").read_text(encoding="utf-8")
