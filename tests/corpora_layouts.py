@@ -30,18 +30,20 @@ def fleurs(root: Path) -> list[Row]:
                 put(place / "audio" / "test.tar.gz", tar_of({f"test/{file}": sound()}))
             else:
                 put(place / "audio" / split / file, sound())
-            planted.append((name, split, f"{name}/audio/{split}{'.tar.gz#test' if packed else ''}/{file}", raw))
+            audio = f"{name}/audio/{split}{'.tar.gz#test' if packed else ''}/{file}"
+            planted.append((name, split, audio, f"{name}/audio/{split}/{file[:-4]}", raw))
     other = {"a.wav": "他说不。", "b.wav": "他说不。", "d.wav": 'Il dit "non'}
     codes = {"fr_fr": ("fr", "zh-CN"), "cmn_hans_cn": ("zh-CN", "fr")}
     return [
         Row(
             audio,
+            utterance,
             split=split,
             src_lang=codes[name][0],
             transcript=raw,
             translations={codes[name][1]: other.get(Path(audio).name)},
         )
-        for name, split, audio, raw in planted
+        for name, split, audio, utterance, raw in planted
     ]
 
 

@@ -280,12 +280,28 @@ def test_covost_knows_its_splits(tmp_path: Path) -> None:
         read(tmp_path, "covost")
 
 
-def test_common_voice_in_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
-    put(tmp_path / "mcv-scripted-fr-v24.0.tar.gz", b"")
-    with pytest.raises(ManifestError, match=r"unpack mcv-scripted-fr-v24\.0\.tar\.gz first"):
+def test_common_voice_without_its_clips_or_its_splits_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "fr/validated.tsv", "")
+    with pytest.raises(ManifestError, match="no folder clips is in it"):
         read(tmp_path, "commonvoice")
-    with pytest.raises(UsageError, match="not recognised; unpack archives"):
+    with pytest.raises(UsageError, match="not recognised; name the kind by `source`"):
         recognise(tmp_path)
+    (tmp_path / "fr/clips").mkdir()
+    assert recognise(tmp_path).name == "commonvoice"
+    with pytest.raises(ManifestError, match=r"no train\.tsv, dev\.tsv or test\.tsv beside clips"):
+        read(tmp_path, "commonvoice")
+
+
+def test_covost_takes_tables_from_elsewhere(tmp_path: Path) -> None:
+    rows = LAYOUTS["covost"][1](tmp_path / "cv")
+    expected = read(tmp_path / "cv", "covost").rows
+    for name, place in (("en_de", "tables/en"), ("en_zh-CN", "tables")):
+        put(tmp_path / place / f"covost_v2.{name}.tsv", (tmp_path / f"cv/en/covost_v2.{name}.tsv").read_bytes())
+        (tmp_path / f"cv/en/covost_v2.{name}.tsv").unlink()
+    assert len(expected) == len(rows)
+    assert read(tmp_path / "cv", "covost", covost_root=str(tmp_path / "tables")).rows.equals(expected)
+    with pytest.raises(ManifestError, match="no utterance is in it"):
+        read(tmp_path / "cv", "covost")
 
 
 @pytest.mark.parametrize(
