@@ -19,10 +19,6 @@ from st.preparation.tree.corpus_index import read_index
 from st.text import languages
 
 SMALL = ("--vocab-type", "char", "--jobs", "1")
-PREPARED = (
-    "mls", "voxpopuli", "voxpopuli-sessions", "audiofolder", "commonvoice", "covost", "textfiles", "mustc", "europarl", "kaldi",
-)  # fmt: skip
-"""Layouts whose utterances are long enough for their texts, and whose recordings are not packed."""
 FORMATS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "tsv": as_tsv,
     "csv": as_csv,
@@ -68,7 +64,7 @@ def lines(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
 
 
-@pytest.mark.parametrize("layout", PREPARED)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_prepared_and_verified(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora_layouts, "sound", long_sound)
     _, write, options = LAYOUTS[layout]
