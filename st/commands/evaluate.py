@@ -118,8 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    from st.data.manifest import subset_files
-    from st.evaluation.corpus import choose_directions
+    from st.evaluation.corpus import choose_directions, find_manifests
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.report.tables import terminal_summary
     from st.evaluation.shards import choose_shard, connection
@@ -130,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
-    subset_files(args.data, args.subset, directions)
+    find_manifests(args.data, directions, args.subset)
     check_threads(args.threads)
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)

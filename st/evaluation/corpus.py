@@ -13,7 +13,7 @@ from st.data.config import DataConfig
 from st.data.manifest import ManifestRow, read_manifest, subset_files
 from st.errors import EvaluationError, ManifestError, UsageError
 from st.evaluation.covost2 import ordered
-from st.text.languages import match_directions
+from st.text.languages import match_directions, split_direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,26 @@ def choose_directions(data_dir: Path | str, names: str, subset: str = "") -> tup
     return chosen
 
 
+def find_manifests(data_dir: Path | str, directions: Sequence[str], subset: str) -> dict[str, Path]:
+    """Return the manifests of a subset by direction.
+
+    A direction of a language into itself, such as ``fr_fr`` of a tree of transcripts alone, is in the manifest of these.
+
+    Raises:
+        UsageError: If the tree has no such subset.
+        ManifestError: If a manifest is missing.
+    """
+    alone = [name for name in directions if len({*split_direction(name)}) == 1]
+    translated = [name for name in directions if name not in alone]
+    files = [*(subset_files(data_dir, subset, translated) if translated else ())]
+    files += subset_files(data_dir, f"asr_{subset}", alone) if alone else []
+    found = {_direction(path): path for path in files}
+    missing = [name for name in directions if name not in found]
+    if missing:
+        raise ManifestError(f"{data_dir}: subset {subset!r} has no manifest of {' '.join(missing)}; prepare it again")
+    return found
+
+
 def load_test_set(data_dir: Path | str, directions: Sequence[str], subset: str) -> TestSet:
     """Read the manifests of a subset and gather the directions of each recording.
 
@@ -80,13 +100,16 @@ def load_test_set(data_dir: Path | str, directions: Sequence[str], subset: str) 
             an id.
         EvaluationError: If a manifest is empty, or two of them disagree about what one recording says.
     """
-    files = subset_files(data_dir, subset, directions)
-    by_direction = {path.stem.partition("_")[2]: path for path in files}
-    missing = [name for name in directions if name not in by_direction]
-    if missing:
-        raise ManifestError(f"{data_dir}: subset {subset!r} has no manifest of {' '.join(missing)}; prepare it again")
+    by_direction = find_manifests(data_dir, directions, subset)
     rows = {name: _read_direction(by_direction[name], name) for name in directions}
     return TestSet(rows, _gather(rows))
+
+
+def _direction(path: Path) -> str:
+    """Return the direction of a manifest; that of transcripts is of a language into itself."""
+    kind, _, name = path.stem.partition("_")
+    code = name.partition("_")[2]
+    return f"{code}_{code}" if kind == "asr" else name
 
 
 def _read_direction(path: Path, direction: str) -> list[ManifestRow]:
