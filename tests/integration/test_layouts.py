@@ -7,16 +7,11 @@ import corpora_layouts
 import pytest
 from conftest_integration import training
 from corpora_layouts import LAYOUTS
-from corpora_planted import sound
+from corpora_planted import long_sound
 
 from st.cli import main
 from st.data.config import DataConfig
 from st.data.manifest import read_manifest
-
-
-def long_sound(seconds=0.2, kind="WAV", rate=16_000):
-    """Return a recording in which the texts of the layouts can be said."""
-    return sound(seconds + 2.0, kind, rate)
 
 
 def kept(tree, subset, directions):

@@ -142,6 +142,20 @@ def test_what_an_archive_lacks_is_missing_and_what_is_no_corpus_is_told(tmp_path
         find_corpus(tmp_path / "other.tar.gz", tmp_path / "out2", None, "")
 
 
+@pytest.mark.parametrize("place", ["mls.tar", "speech.tsv"])
+def test_a_corpus_in_the_folder_where_the_command_runs_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    LAYOUTS["mls"][1](tmp_path / "plain")
+    pack(tmp_path / "plain", tmp_path / "mls.tar")
+    put(tmp_path / "speech.tsv", "audio\ttranscript\na.wav\tx\n")
+    put(tmp_path / "a.wav", b"")
+    monkeypatch.chdir(tmp_path)
+    source, found = find_corpus(Path(place), Path("out"), None, "")
+    args = (found.folder, source, source.options(), found.members) if found else (Path(place), source, source.options())
+    assert "missing_recording" not in [item.reason for item in check(read_corpus(*args).rows).findings]
+
+
 def test_unpacked_corpora_are_read_whatever_archives_lie_beside(tmp_path: Path) -> None:
     put(tmp_path / "speech.tsv", "audio\ttranscript\na.wav\tx\n")
     put(tmp_path / "clips.tar.gz", tar_of({"a.wav": b""}))

@@ -11,7 +11,7 @@ import corpora_layouts
 import polars as pl
 import pytest
 from corpora_layouts import LAYOUTS
-from corpora_planted import Row, put, sound
+from corpora_planted import Row, long_sound, put, sound
 from corpora_tables import as_csv, as_jsonl, as_lhotse, as_mustc, as_parquet, as_tsv
 from reference_models import make_spm
 
@@ -143,11 +143,6 @@ def test_a_clip_with_two_translations_is_stored_once(tmp_path: Path) -> None:
     assert prepare(as_tsv(tmp_path, rows), tmp_path / "data") == 0
     names = ("train_fr_en.tsv", "train_fr_de.tsv", "asr_train_fr.tsv")
     assert len({tuple(row[1] for row in lines(tmp_path / "data" / name)) for name in names}) == 1
-
-
-def long_sound(seconds: float = 0.2, kind: str = "WAV", rate: int = 16_000) -> bytes:
-    """Return a recording in which the texts of the layouts can be said."""
-    return sound(seconds + 3.0, kind, rate)
 
 
 def vars_of(row: Row) -> dict[str, object]:
