@@ -34,7 +34,12 @@ FILES = {
     "textfiles": "*[!v]",
 }
 """What is changed of each layout: all but the recordings, which are a kind of their own."""
-PREPARE = "st prepare {} --out out --jobs 1 --vocab-type char --min-found 0"
+
+
+def prepare(place: str, name: str) -> Door:
+    """Return the command line that prepares a layout."""
+    options = " ".join(f"--{option} {value}" for option, value in LAYOUTS[name][2].items())
+    return f"st prepare {place} --out out --jobs 1 --vocab-type char --min-found 0 {options}"
 
 
 def layout(name: str) -> Maker:
@@ -86,13 +91,13 @@ def read_packed() -> None:
 SAMPLES: dict[str, Sample] = {
     **{name: Sample(layout(name), (read_layout(name),), files) for name, files in FILES.items()},
     **{
-        f"{name} prepared": Sample(layout(name), (PREPARE.format("corpus"),), FILES[name])
-        for name in ("mustc", "covost", "lhotse", "voxpopuli-sessions")
+        f"{name} prepared": Sample(layout(name), (prepare("corpus", name),), FILES[name])
+        for name in ("mustc", "covost", "lhotse", "voxpopuli-sessions", "parquet")
     },
     "commonvoice in tar.gz": Sample(packed("commonvoice", "tar.gz"), (read_packed,)),
     **{
         f"{name} in {ending}": Sample(
-            packed(name, ending), (read_packed, read_packed, PREPARE.format(f"corpus.{ending}")), f"corpus.{ending}"
+            packed(name, ending), (read_packed, read_packed, prepare(f"corpus.{ending}", name)), f"corpus.{ending}"
         )
         for name, ending in (("mls", "zip"), ("mtedx", "tar"))
     },

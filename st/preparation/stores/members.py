@@ -46,6 +46,7 @@ def read_member(container: str, member: str) -> bytes:
         RuntimeError,
         NotImplementedError,
         pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
     ) as exc:
         raise AudioError(f"{container}#{member}: cannot be taken out: {exc}", reason="undecodable") from exc
 

@@ -14,7 +14,7 @@ import soundfile
 
 from st.errors import ArchiveError, ManifestError
 from st.preparation.archives.archives import Member, read_members
-from st.preparation.stores import member_spool, recordings
+from st.preparation.stores import member_spool, members, recordings
 from st.preparation.stores.build import StorePlan, build_store, unchanged_records
 from st.preparation.stores.clips import read_clip
 from st.preparation.stores.decode import ClipDecoder, decode_clip
@@ -175,6 +175,14 @@ def test_a_damaged_tar_ends_the_run_in_a_sentence(folder: Path, tmp_path: Path) 
     (folder / "clips.tar").write_bytes(b"PK" * 600)
     with pytest.raises(ArchiveError, match=r"clips\.tar: not a sound archive|damaged"):
         fill_member_spool(folder, "clips.tar", ["clips.tar#a.wav"], [], tmp_path)
+
+
+def test_a_reader_that_panics_is_a_status(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: object) -> None:
+        raise pl.exceptions.PanicException("range end index 9 out of range")
+
+    monkeypatch.setattr(members, "_parquet_block", panic)
+    assert decode_clip(str(folder), "data/train-[0].parquet#1").record.status == "undecodable"
 
 
 def test_a_parquet_file_without_recordings_is_an_error_that_says_so(tmp_path: Path) -> None:

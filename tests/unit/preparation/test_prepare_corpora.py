@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -221,6 +222,20 @@ def test_what_is_wrong_is_told_counted_and_reported(tmp_path: Path, capsys: pyte
     assert "| missing_recording | 1 | lost |" in page
     assert "CoVoST" not in page
     assert "1 rows: the recording is not there" in capsys.readouterr().err
+
+
+def test_a_recording_that_its_container_lacks_is_dropped_and_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "clips.tar", "w") as archive:
+        for row in corpus(tmp_path)[:-1]:
+            archive.add(tmp_path / row.audio, row.audio)
+    rows = [Row(**{**vars_of(row), "audio": f"clips.tar#{row.audio}"}) for row in corpus(tmp_path)]
+    assert prepare(as_tsv(tmp_path, rows), tmp_path / "data") == 3
+    index = read_index(tmp_path / "data")
+    assert dict(index.select("id", "status").iter_rows()) == dict.fromkeys(index["id"], "ok") | {"test0": "missing"}
+    assert index.filter(id="test0")["asr_reason"].to_list() == ["missing"]
+    report = json.loads((tmp_path / "data/report.json").read_text(encoding="utf-8"))
+    assert report["directions"]["fr_en"]["splits"]["test"]["dropped"] == {"missing": 1}
+    assert main(["verify", str(tmp_path / "data")]) == 0
 
 
 def test_a_corpus_without_splits_is_divided(tmp_path: Path) -> None:
