@@ -30,18 +30,20 @@ def fleurs(root: Path) -> list[Row]:
                 put(place / "audio" / "test.tar.gz", tar_of({f"test/{file}": sound()}))
             else:
                 put(place / "audio" / split / file, sound())
-            planted.append((name, split, f"{name}/audio/{split}{'.tar.gz#test' if packed else ''}/{file}", raw))
+            audio = f"{name}/audio/{split}{'.tar.gz#test' if packed else ''}/{file}"
+            planted.append((name, split, audio, f"{name}/audio/{split}/{file[:-4]}", raw))
     other = {"a.wav": "他说不。", "b.wav": "他说不。", "d.wav": 'Il dit "non'}
     codes = {"fr_fr": ("fr", "zh-CN"), "cmn_hans_cn": ("zh-CN", "fr")}
     return [
         Row(
             audio,
+            utterance,
             split=split,
             src_lang=codes[name][0],
             transcript=raw,
             translations={codes[name][1]: other.get(Path(audio).name)},
         )
-        for name, split, audio, raw in planted
+        for name, split, audio, utterance, raw in planted
     ]
 
 
@@ -151,27 +153,30 @@ def mustc(root: Path) -> list[Row]:
 
 def mtedx(root: Path) -> list[Row]:
     """``.flac`` behind ``.wav`` in a YAML in block style, and ``valid`` for dev."""
-    place = root / "pt-es" / "data" / "valid"
-    put(place / "txt" / "valid.yaml", "- duration: 1.0\n  offset: 0.5\n  speaker_id: s\n  wav: talk.wav\n")
-    put(place / "txt" / "valid.pt", "um\n")
-    put(place / "txt" / "valid.es", "uno\n")
-    put(place / "wav" / "talk.flac", sound(2.0, "FLAC"))
-    audio = "pt-es/data/valid/wav/talk.flac"
-    return [Row(audio, audio[:-5], 0.5, 1.5, "dev", "s", "pt", "um", {"es": "uno"})]
+    rows = []
+    for split, ours in (("train", "train"), ("valid", "dev")):
+        place = root / "pt-es" / "data" / split
+        put(place / "txt" / f"{split}.yaml", "- duration: 1.0\n  offset: 0.5\n  speaker_id: s\n  wav: talk.wav\n")
+        put(place / "txt" / f"{split}.pt", "um\n")
+        put(place / "txt" / f"{split}.es", "uno\n")
+        put(place / "wav" / "talk.flac", sound(2.0, "FLAC"))
+        audio = f"pt-es/data/{split}/wav/talk.flac"
+        rows.append(Row(audio, audio[:-5], 0.5, 1.5, ours, "s", "pt", "um", {"es": "uno"}))
+    return rows
 
 
 def iwslt(root: Path) -> list[Row]:
     """No pair in a folder's name, a cased text beside the plain one, and a test without texts."""
     rows = []
-    for split, ours, texts in (("train", "train", True), ("test", "test", False)):
+    for split, ours, texts in (("train", "train", True), ("valid", "dev", True), ("test", "test", False)):
         place = root / split
-        put(place / "txt" / f"{split}.yaml", "- {duration: 0.2, offset: 0.0, speaker_id: MANUEL, wav: q0.wav}\n")
-        put(place / "wav" / "q0.wav", sound())
+        put(place / "txt" / f"{split}.yaml", "- {duration: 1.5, offset: 0.0, speaker_id: MANUEL, wav: q0.wav}\n")
+        put(place / "wav" / "q0.wav", sound(1.5))
         if texts:
             for ending, text in (("que", "imaynalla"), ("spa", "hola"), ("spa.tc", "Hola.")):
                 put(place / "txt" / f"{split}.{ending}", f"{text}\n")
         told = {"transcript": "imaynalla", "translations": {"es": "hola"}} if texts else {"translations": {"es": None}}
-        rows.append(Row(f"{split}/wav/q0.wav", None, 0.0, 0.2, ours, "MANUEL", "que", **told))
+        rows.append(Row(f"{split}/wav/q0.wav", None, 0.0, 1.5, ours, "MANUEL", "que", **told))
     return rows
 
 
@@ -223,15 +228,15 @@ def audiofolder(root: Path) -> list[Row]:
 def hugging_face(root: Path) -> list[Row]:
     """Parquet shards with the bytes of recordings, beside lists and numbers."""
     rows = []
-    for shard in range(2):
-        path = f"data/validation-0000{shard}-of-00002.parquet"
+    for shard, (split, ours) in enumerate((("validation", "dev"), ("validation", "dev"), ("train", "train"))):
+        path = f"data/{split}-0000{shard}-of-00002.parquet"
         audio = [{"bytes": sound(), "path": f"{shard}{number}.wav"} for number in range(2)]
         (root / "data").mkdir(parents=True, exist_ok=True)
         table = {"audio": audio, "sentence": [f"s{shard}0", f"s{shard}1"], "words": [["a"], []], "up_votes": [2, 3]}
         features = {"info": {"features": {"audio": {"_type": "Audio", "sampling_rate": 16_000}}}}
         pl.DataFrame(table).write_parquet(root / path, metadata={"huggingface": json.dumps(features)})
         rows += [
-            Row(f"{path}#{number}", f"{path}#{number}", split="dev", src_lang="en", transcript=f"s{shard}{number}")
+            Row(f"{path}#{number}", f"{path}#{number}", split=ours, src_lang="en", transcript=f"s{shard}{number}")
             for number in range(2)
         ]
     return rows
@@ -292,12 +297,17 @@ def lhotse_recording(name: str, source: str, **changes: Any) -> dict[str, Any]:
 
 def lhotse(root: Path) -> list[Row]:
     """Packed manifests; what is no file, one channel of two, and a recording that is not listed."""
+    return [row for split in ("train", "dev") for row in _lhotse_split(root, split)]
+
+
+def _lhotse_split(root: Path, split: str) -> list[Row]:
+    audio = f"{split}/a.wav"
     recordings = [
-        lhotse_recording("r1", "a.wav"),
-        lhotse_recording("r2", "b.wav"),
-        lhotse_recording("two", "a.wav", source_changes={"channels": [0, 1]}),
+        lhotse_recording("r1", audio),
+        lhotse_recording("r2", f"{split}/b.wav"),
+        lhotse_recording("two", audio, source_changes={"channels": [0, 1]}),
         lhotse_recording("run", "touch planted |", source_changes={"type": "command"}),
-        lhotse_recording("fast", "a.wav", transforms=[{"name": "Speed", "kwargs": {"factor": 1.1}}]),
+        lhotse_recording("fast", audio, transforms=[{"name": "Speed", "kwargs": {"factor": 1.1}}]),
     ]
     piece = {"channel": 0, "language": "Spanish", "speaker": "s"}
     supervisions = [
@@ -311,12 +321,12 @@ def lhotse(root: Path) -> list[Row]:
     supervisions[1]["custom"] = {"translated_text": {"en": "yes"}}
     for kind, objects in (("recordings", recordings), ("supervisions", supervisions)):
         text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in objects)
-        put(root / f"corpus_{kind}_dev.jsonl.gz", gzip.compress(text.encode()))
+        put(root / f"corpus_{kind}_{split}.jsonl.gz", gzip.compress(text.encode()))
     for name in "ab":
-        put(root / f"{name}.wav", sound(2.0))
+        put(root / f"{split}/{name}.wav", sound(2.0))
     return [
-        Row("a.wav", "u1", None, None, "dev", "s", "es", "hola", {"en": None}),
-        Row("b.wav", "u2", 0.5, 1.5, "dev", "s", "es", "sí", {"en": "yes"}),
+        Row(audio, "u1", None, None, split, "s", "es", "hola", {"en": None}),
+        Row(f"{split}/b.wav", "u2", 0.5, 1.5, split, "s", "es", "sí", {"en": "yes"}),
     ]
 
 

@@ -55,6 +55,11 @@ def sound(seconds: float = 0.2, kind: str = "WAV", rate: int = 16_000) -> bytes:
     return sink.getvalue()
 
 
+def long_sound(seconds: float = 0.2, kind: str = "WAV", rate: int = 16_000) -> bytes:
+    """Return a recording in which the texts of the layouts can be said, in place of :func:`sound`."""
+    return sound(seconds + 3.0, kind, rate)
+
+
 def put(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

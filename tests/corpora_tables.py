@@ -67,6 +67,25 @@ def as_lhotse(root: Path, rows: Sequence[Row]) -> Path:
     return root
 
 
+def as_mustc(root: Path, rows: Sequence[Row]) -> Path:
+    """Write lists of segments and parallel texts, the last segment first, for recordings that lie where MuST-C has them."""
+    for split in {row.split for row in rows}:
+        own = [row for row in reversed(rows) if row.split == split]
+        wav = Path(own[0].audio).parent
+        entries = "".join(
+            f"- {{duration: {round(row.end_s - row.start_s, 6)}, offset: {row.start_s}, "
+            f"speaker_id: {row.speaker}, wav: {Path(row.audio).name}}}\n"
+            for row in own
+        )
+        texts = {own[0].src_lang: [row.transcript for row in own]}
+        texts |= {code: [row.translations[code] or "" for row in own] for code in own[0].translations}
+        name = root / wav.parent / "txt" / wav.parent.name
+        put(name.with_name(f"{name.name}.yaml"), entries)
+        for code, said in texts.items():
+            put(name.with_name(f"{name.name}.{code}"), "".join(f"{text}\n" for text in said))
+    return root
+
+
 def _flat(row: Row) -> dict[str, Any]:
     columns = {name: getattr(row, name) for name in ("id", "audio", "split", "speaker", "src_lang", "transcript")}
     return (

@@ -74,7 +74,7 @@ def mutate(name: str, data: bytes, rng: Random, other: bytes) -> bytes:
             continue
         try:
             data = rng.choice((rng.choice(FORMS.get(PurePosixPath(name).suffix, BYTES)), rng.choice(BYTES)))(data, rng)
-        except Exception:  # a change before this one has taken its form away
+        except (Exception, pl.exceptions.PanicException):  # a change before this one has taken its form away
             data = rng.choice(BYTES)(data, rng)
     return data
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import st
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
-from fuzzing import seeds
+from fuzzing import corpora, seeds
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
 from st.checkpoints.initialise import load_encoder
@@ -156,6 +156,7 @@ KINDS: dict[str, dict[str, Sample]] = {
         "fetched": Sample(seeds.fetched, (FETCH,), "out/**/*"),
         "mirror": Sample(seeds.mirror, (FETCH,)),
     },
+    "corpora": corpora.SAMPLES,
     "yaml": {
         "tree": Sample(seeds.tree, (read_text_vocabulary, read_test_set, read_tree), "config.yaml"),
         "release": Sample(seeds.fairseq_encoder, ("st inspect . --json",), "config.yaml"),

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+import polars as pl
+
 from fuzzing.containers import mutate
 from st.errors import StError
 
@@ -132,7 +134,7 @@ def enter(door: Door, folder: Path) -> Fault | None:
     except OSError as error:
         if not error.filename:  # The sentence that a command makes of it would not say of which file.
             return fault_of(error, door)
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         return fault_of(error, door)
     if TRACE_BEGINS in said.getvalue():
         return Fault(

@@ -23,6 +23,7 @@ EXAMPLE = """\
 examples:
   st prepare recordings.tsv --language fr --target en --out data
   st prepare MuST-C --out data --directions en_de
+  st prepare mcv-scripted-cy-v24.0.tar.gz --out data
   st prepare speech --source audiofolder --language mdw --name-language mdw=Mbosi,Latn --out data
 
 A table has a column audio, and transcript, translation or translation_<code>; speaker, split, start and end if there are
@@ -49,7 +50,7 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
     from st.corpora.sources import SOURCES
 
     add = parser.add_argument
-    add("corpus", type=Path, metavar="CORPUS", help="folder of the corpus, or a table")
+    add("corpus", type=Path, metavar="CORPUS", help="folder of the corpus, a table, or an archive as published")
     add("--out", type=Path, required=True, help="folder of the prepared tree")
     add("--source", choices=list(SOURCES), metavar="NAME", help="kind of the corpus, see below (default: found out)")
     add("--directions", default="all", help="comma-separated, such as fr_en,en_de; or x_en, en_x, all (default: all)")
@@ -139,19 +140,21 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
     Raises:
         UsageError: If an option is out of range, contradicts another, or is of another kind of corpus.
     """
-    from st.corpora.sources import SOURCES, recognise
     from st.corpora.splits import SplitOptions
     from st.errors import UsageError
+    from st.preparation.corpus_place import find_corpus, with_tables_beside
     from st.preparation.corpus_plan import CorpusConfig
 
     check_arguments(args, jobs)
     if not 0 <= args.min_found <= 1:
         raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
-    source = SOURCES[args.source] if args.source else recognise(args.corpus)
+    source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "")
+    options = _source_options(args, source)
     return CorpusConfig(
         root=args.corpus,
         source=source,
-        source_options=_source_options(args, source),
+        source_options=with_tables_beside(options, args.corpus) if packed else options,
+        packed=packed,
         directions=args.directions,
         splits=SplitOptions(**{field: getattr(args, name) for name, field in _SPLITS.items()}),
         min_found=args.min_found,

@@ -1,13 +1,15 @@
 """Common Voice as recognition data, and with the tables of CoVoST 2 as translation data.
 
 A language is ``<locale>/{train,dev,test,validated}.tsv`` and ``<locale>/clips``, alone or in a folder of a release. Columns go
-by the header: releases since 17 have others, in another order. ``covost_v2.<src>_<tgt>.tsv`` lies beside.
+by the header: releases since 17 have others, in another order. ``covost_v2.<src>_<tgt>.tsv`` lies beside, or as
+``covost_root`` says.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +19,7 @@ from st.corpora.rows import TRANSLATION, Corpus, as_corpus, code_of
 from st.corpora.tsv import read_tsv
 from st.data.manifest import SPLITS
 from st.errors import ManifestError
+from st.options import option
 from st.text.languages import canonical, split_direction
 
 PLACES = ("", "*/", "*/*/", "*/*/*/")
@@ -27,6 +30,13 @@ COVOST_SPLITS: dict[str, str | None] = {
     "test_covost": None,
 }
 """CoVoST's split and ours; version 2 does not use the last two."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CovostOptions(LanguageOptions):
+    """Where CoVoST 2's tables are, and which of them are taken."""
+
+    covost_root: str = option("", "folder of CoVoST 2's tables or of <language>/ with them, if not beside the clips")
 
 
 def read_common_voice(folder: Path, options: LanguageOptions) -> Corpus:
@@ -50,7 +60,7 @@ def read_common_voice(folder: Path, options: LanguageOptions) -> Corpus:
     return as_corpus([pl.concat(frames)] if frames else [], folder)
 
 
-def read_covost(folder: Path, options: LanguageOptions) -> Corpus:
+def read_covost(folder: Path, options: CovostOptions) -> Corpus:
     """Read the translations of CoVoST 2, with the sentences of ``validated.tsv``.
 
     A clip that two directions have in different splits is a row in each: :func:`st.corpora.checks.check` counts these.
@@ -65,16 +75,23 @@ def read_covost(folder: Path, options: LanguageOptions) -> Corpus:
 
 def _languages(folder: Path) -> list[Path]:
     places = sorted({path.parent for pattern in PLACES for path in folder.glob(f"{pattern}clips") if path.is_dir()})
-    archives = sorted(path.name for path in folder.glob("*.tar*"))
     if not places:
-        found = f"; unpack {archives[0]} first" if archives else ""
-        raise ManifestError(f"{folder}: no folder clips is in it or in a folder of a language{found}")
+        raise ManifestError(f"{folder}: no folder clips is in it or in a folder of a language")
     return places
 
 
-def _directions(place: Path, root: Path, options: LanguageOptions, skipped: Counter[str]) -> Iterator[pl.DataFrame]:
+def _tables_of_covost(place: Path, options: CovostOptions) -> list[Path]:
+    """Return the tables of a language whose clips are in ``place``."""
+    if not options.covost_root:
+        return sorted(place.glob("covost_v2.*.tsv"))
+    root, code = Path(options.covost_root), place.resolve().name
+    found = {path.name: path for folder in (root, root / code) for path in folder.glob(f"covost_v2.{code}_*.tsv")}
+    return [found[name] for name in sorted(found)]
+
+
+def _directions(place: Path, root: Path, options: CovostOptions, skipped: Counter[str]) -> Iterator[pl.DataFrame]:
     """Yield the rows of each direction of a language."""
-    pairs = {path: split_direction(path.name.split(".")[1]) for path in sorted(place.glob("covost_v2.*.tsv"))}
+    pairs = {path: split_direction(path.name.split(".")[1]) for path in _tables_of_covost(place, options)}
     wanted = {
         path: (canonical(source), canonical(target))
         for path, (source, target) in pairs.items()

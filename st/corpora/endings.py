@@ -6,8 +6,14 @@ import polars as pl
 
 ENDINGS = ("wav", "flac", "mp3", "ogg", "opus", "aiff", "m4a", "aac", "webm", "wma", "amr")
 """Of several files of one clip the first of these is taken."""
+_FILMS = ("mp4", "mov", "mkv", "3gp")
 
 _AUDIO = rf"(?i)^(.+)\.({'|'.join(ENDINGS)})$"
+
+
+def is_recording(name: str) -> bool:
+    """Return whether a file is a recording by its name."""
+    return name.rpartition(".")[2].lower() in (*ENDINGS, *_FILMS)
 
 
 def other_endings(paths: pl.Series, clips: pl.Series) -> pl.DataFrame:

@@ -77,13 +77,11 @@ def _read_language(place: Path, root: Path, options: FleursOptions) -> pl.DataFr
                 raise ManifestError(
                     f"{path}:{wrong['line'][0]}: expected FLEURS's table, with no header and a number first"
                 )
-            audio = pl.lit(_audio_folder(place, split, root)) + pl.col("file")
-            transcript = pl.col("plain" if options.plain else "raw")
-            frames.append(table.select("sentence", audio=audio, transcript=transcript, split=pl.lit(split)))
+            folder = (place / "audio").relative_to(root).as_posix()
+            packed = (place / "audio" / f"{split}.tar.gz").is_file() and not (place / "audio" / split).is_dir()
+            audio = pl.lit(f"{folder}/{split}{f'.tar.gz#{split}' if packed else ''}/") + pl.col("file")
+            # The name is the same, packed or not.
+            name = pl.lit(f"{folder}/{split}/") + pl.col("file").str.replace(r"\.[^.]*$", "")
+            text = pl.col("plain" if options.plain else "raw")
+            frames.append(table.select("sentence", id=name, audio=audio, transcript=text, split=pl.lit(split)))
     return pl.concat(frames, how="diagonal")
-
-
-def _audio_folder(place: Path, split: str, root: Path) -> str:
-    audio = (place / "audio").relative_to(root).as_posix()
-    packed = (place / "audio" / f"{split}.tar.gz").is_file() and not (place / "audio" / split).is_dir()
-    return f"{audio}/{split}.tar.gz#{split}/" if packed else f"{audio}/{split}/"

@@ -53,6 +53,7 @@ def read_lhotse(folder: Path, options: LhotseOptions) -> Corpus:
 
 
 def _objects(path: Path, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    number = 0
     for number, found in read_json_lines(path):
         wrong = [name for name, kind in fields.items() if not isinstance(found.get(name), kind)]
         if wrong:
@@ -60,6 +61,8 @@ def _objects(path: Path, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 f"{path}:{number}: expected an object of lhotse with {', '.join(fields)}; check {', '.join(wrong)}"
             )
         yield found
+    if not number:
+        raise ManifestError(f"{path}: has no line; is this corpus complete?")
 
 
 class _Recording(NamedTuple):

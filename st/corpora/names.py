@@ -20,9 +20,9 @@ def files_beside(audio: pl.Series) -> pl.Series:
 
     Folders are listed, each once: to ask for each of a million files takes ten times as long.
     """
-    folders = files_of(audio).str.extract(r"^(.*)/", 1).fill_null("").unique()
+    folders = files_of(audio).str.extract(r"^(.*/)", 1).fill_null("").unique()
     found: list[str] = []
     for folder in folders:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
-            found += (f"{folder}/{entry.name}" for entry in entries)
+            found += (f"{folder}{entry.name}" for entry in entries)
     return pl.Series("clip", found, dtype=pl.String)

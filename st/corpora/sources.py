@@ -89,7 +89,7 @@ SOURCES: dict[str, Source] = {
         ),
         Source(
             "covost",
-            LanguageOptions,
+            common_voice.CovostOptions,
             common_voice.read_covost,
             tuple((f"{place}covost_v2.*.tsv", f"{place}clips") for place in common_voice.PLACES),
             "CoVoST 2: covost_v2.<source>_<target>.tsv beside Common Voice's clips",
@@ -98,7 +98,9 @@ SOURCES: dict[str, Source] = {
             "commonvoice",
             LanguageOptions,
             common_voice.read_common_voice,
-            tuple((f"{place}clips", f"{place}t*.tsv") for place in common_voice.PLACES),
+            tuple(
+                (f"{place}clips", f"{place}{name}.tsv") for place in common_voice.PLACES for name in ("t*", "validated")
+            ),
             "Common Voice: <locale>/train.tsv and clips",
         ),
         Source(
@@ -161,12 +163,19 @@ def recognise(place: Path) -> Source:
     found = next((source for source in SOURCES.values() if source.is_in(place)), None)
     if found is None:
         known = "; ".join(f"{source.name} ({source.help})" for source in SOURCES.values())
-        raise UsageError(f"{place}: not recognised; unpack archives, or name the kind by `source`. Known are: {known}")
+        raise UsageError(f"{place}: not recognised; name the kind by `source`. Known are: {known}")
     return found
 
 
-def read_corpus(place: Path, source: Source, options: Any) -> Corpus:
+def read_corpus(place: Path, source: Source, options: Any, members: pl.DataFrame | None = None) -> Corpus:
     """Read a corpus; recordings that are there under another ending than its tables say are taken, and told of.
+
+    Args:
+        place: The folder or the table.
+        source: Of which kind it is.
+        options: Of the type that the source names.
+        members: Recordings that are not there but in archives: ``path`` where tables expect them, and ``audio``, the name
+            within the archive that they get.
 
     Raises:
         ManifestError: As for the function that reads this kind.
@@ -176,12 +185,21 @@ def read_corpus(place: Path, source: Source, options: Any) -> Corpus:
         raise ManifestError(f"{place}: no such file or folder; expected a corpus")
     corpus = source.read(place, options)
     named = corpus.rows["audio"].unique()
-    there = other_endings(named, files_beside(named))
-    if not len(there):
+    files = files_beside(named)
+    there = other_endings(named, files if members is None else pl.concat([files, members["path"].alias("clip")]))
+    if len(there):
+        wanted, found = there.row(0)
+        logger.warning(
+            "%s: %d recordings have another ending, such as %s for %s; these are taken",
+            place,
+            len(there),
+            found,
+            wanted,
+        )
+    elif members is None:
         return corpus
-    wanted, found = there.row(0)
-    logger.warning(
-        "%s: %d recordings have another ending, such as %s for %s; these are taken", place, len(there), found, wanted
-    )
-    audio = pl.col("audio").replace(there["path"], there["there"])
-    return Corpus(corpus.rows.with_columns(audio).sort("audio", "start_s", "id"), corpus.skipped)
+    rows = corpus.rows.with_columns(pl.col("audio").replace(there["path"], there["there"]))
+    if members is not None:
+        packed = rows.select(path="audio").join(members, on="path", how="left", maintain_order="left")["audio"]
+        rows = rows.with_columns(audio=pl.coalesce(packed, "audio"))
+    return Corpus(rows.sort("audio", "start_s", "id"), corpus.skipped)

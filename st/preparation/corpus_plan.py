@@ -18,6 +18,7 @@ from st.corpora.splits import SplitOptions, make_splits
 from st.data.manifest import SPLITS
 from st.errors import ManifestError, UsageError
 from st.evaluation.covost2 import ordered
+from st.preparation.archives.packed import Packed
 from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import apply_text_policy, apply_transcript_policy
@@ -32,10 +33,12 @@ class CorpusConfig(PrepareConfig):
     """A preparation of a corpus that a source of :mod:`st.corpora.sources` reads."""
 
     root: Path
-    """The folder of the corpus, or a table."""
+    """The folder of the corpus, a table, or an archive."""
     source: Source
     source_options: Any
     """Of the type that the source names."""
+    packed: Packed | None = None
+    """What was taken out of the archives that the corpus is in, if it is in archives."""
     directions: str = "all"
     """Directions and groups, as :func:`st.text.languages.match_directions` reads them."""
     splits: SplitOptions = field(default_factory=SplitOptions)
@@ -59,7 +62,8 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
         UsageError: If a language has no name, or a direction is not in the corpus.
     """
     declare(config.languages)
-    corpus = read_corpus(config.root, config.source, config.source_options)
+    place, members = (config.packed.folder, config.packed.members) if config.packed else (config.root, None)
+    corpus = read_corpus(place, config.source, config.source_options, members)
     checked = check(corpus.rows, min_found=config.min_found)
     _require_languages(config.root, checked.rows)
     rows = _told(make_splits(checked.rows, config.splits), checked.findings, config)

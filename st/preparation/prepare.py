@@ -32,9 +32,9 @@ from st.preparation.tree.manifests import FinishedDirection, finish_direction, m
 from st.preparation.tree.report import markdown, store_report, transcript_report
 from st.preparation.tree.report_html import html
 from st.preparation.tree.tree import PreparedTree
-from st.preparation.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model
+from st.preparation.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model, require_slots
 from st.report.provenance import kept_page, provenance
-from st.text.languages import declared, in_order, split_direction
+from st.text.languages import beyond_table, in_order, split_direction
 
 __all__ = ["PrepareConfig", "PrepareSummary", "manifest_bytes", "merge", "prepare", "prepare_shard"]
 
@@ -134,6 +134,8 @@ class _Run:
     def complete(self, corpus: CorpusPlan, decoder_for: Callable[[LanguagePlan], Decoder]) -> PrepareSummary:
         """Do all that is left when the tables are read."""
         plans = corpus.languages
+        if self.config.vocabulary.spm_model is not None:
+            require_slots(split_direction(name)[1] for name in corpus.directions)
         self.report = {**corpus.report, **self.report}
         self.index_kinds = IndexKinds.of(
             [plan.code for plan in plans], [t.direction for plan in plans for t, _ in plan.directions]
@@ -204,7 +206,7 @@ class _Run:
         self.report["recordings"] = findings_report(findings)
         self._tell_findings()
         data_config = DataConfig(
-            lang_tag_format=vocabularies.lang_tag_format, directions=directions, languages=declared(used)
+            lang_tag_format=vocabularies.lang_tag_format, directions=directions, languages=beyond_table(used)
         )
         self.tree.remove_other_manifests(self.manifests)
         self.tree.remove_others(OPTIONAL_FILES, vocabularies.files)

@@ -188,7 +188,15 @@ def declare(languages: Mapping[str, Any]) -> None:
 
 def declared(codes: Iterable[str]) -> dict[str, dict[str, str | bool]]:
     """Return what :func:`declare` has been told of some languages, in the same form."""
-    found = {code: _declared[code] for code in map(canonical, codes) if code in _declared}
+    return _facts({code: _declared[code] for code in map(canonical, codes) if code in _declared})
+
+
+def beyond_table(codes: Iterable[str]) -> dict[str, dict[str, str | bool]]:
+    """Return all that is known of the languages that the table lacks, for :func:`declare` where there is no Babel."""
+    return _facts({code: language(code) for code in map(canonical, codes) if code not in LANGUAGES})
+
+
+def _facts(found: Mapping[str, Language]) -> dict[str, dict[str, str | bool]]:
     facts = {code: {fact: getattr(item, name) for fact, (name, _) in _FACTS.items()} for code, item in found.items()}
     return {code: {fact: value for fact, value in told.items() if value != ""} for code, told in facts.items()}
 

@@ -29,7 +29,7 @@ def find_releases(cv_root: Path, code: str) -> list[Path]:
     if not cv_root.is_dir():
         return []
     entries = sorted(path for path in cv_root.iterdir() if not path.name.startswith("."))
-    archives = [path for path in entries if path.is_file() and _is_archive_of(path.name, code)]
+    archives = [path for path in entries if path.is_file() and is_archive_of(path.name, code)]
     own = cv_root / code
     folders = [path for entry in entries if entry != own and entry.is_dir() for path in _unpacked_in(entry, code)]
     spontaneous = [path for path in archives if _words(path, cv_root) & _SPONTANEOUS]
@@ -54,7 +54,8 @@ def is_unpacked(folder: Path) -> bool:
     return (folder / "validated.tsv").exists() or (folder / "clips").exists()
 
 
-def _is_archive_of(name: str, code: str) -> bool:
+def is_archive_of(name: str, code: str) -> bool:
+    """Return whether a name is that of the archive of a language: ``mcv-scripted-de-v24.0.tar.gz``, ``de.tar``."""
     return re.fullmatch(f"{_stem(code)}({_ENDING})", _COPY_MARK.sub("", name), re.IGNORECASE) is not None
 
 

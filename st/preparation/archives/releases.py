@@ -8,9 +8,6 @@ clips with their sizes and CRC-32, by which a further run knows what changed. Th
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import logging
 import os
 import re
@@ -18,23 +15,22 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import polars as pl
 
 from st.console import progress
-from st.doors.parsing import PARSER_ERRORS, parsing
+from st.doors.parsing import parsing
 from st.errors import ManifestError
 from st.files import atomic_write, write_json
 from st.preparation.archives.archives import COMMON_VOICE_LIMITS, Member, read_members
+from st.preparation.archives.records import RECORD_FILENAME, contents, one_at_a_time, read_record, stamp
 
 logger = logging.getLogger(__name__)
 
 ARCHIVES_FOLDER = ".archives"
 CATALOGUE_FILENAME = "clips.tsv"
-_RECORD_FILENAME = "release.json"
 _SCHEMA = {"clip": pl.String, "bytes": pl.Int64, "crc32": pl.UInt32}
 _TEXT = re.compile(r"[^\x00-\x1f\ud800-\udfff]+")
 _CHUNK_BYTES = 1 << 20
@@ -56,50 +52,31 @@ def open_releases(releases: Sequence[Path], code: str, folder: Path) -> Path:
         ArchiveError: If an archive is damaged or dangerous.
     """
     record = {"releases": [_stamp(release) for release in releases]}
-    with _one_at_a_time(folder):
-        known = _read_record(folder)
+    with one_at_a_time(folder):
+        known = read_record(folder)
         listed = (folder / CATALOGUE_FILENAME).is_file() and all(map(Path.is_file, _tables(folder, len(releases))))
-        if not (listed and _contents(known) == _contents(record)):
-            (folder / _RECORD_FILENAME).unlink(missing_ok=True)
+        if not (listed and contents(known) == contents(record)):
+            (folder / RECORD_FILENAME).unlink(missing_ok=True)
             _list_clips(releases, code, folder)
         if known != record:
-            write_json(folder / _RECORD_FILENAME, record)
+            write_json(folder / RECORD_FILENAME, record)
     return folder / CATALOGUE_FILENAME
 
 
 def _stamp(release: Path) -> dict[str, object]:
-    """Return what a release is known by; of an unpacked one the sum of its sizes and its last change."""
-    stats = [release.stat()]
     if release.is_dir():
-        stats = [path.stat() for path in (release / "validated.tsv", *_clip_files(release)) if path.exists()]
-    num_bytes, last_ns = sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
-    return {"path": str(release.resolve()), "files": len(stats), "bytes": num_bytes, "mtime_ns": last_ns}
-
-
-def _contents(record: dict[str, Any]) -> list[tuple[object, ...]]:
-    """Return what a record says of the contents, wherever they lie."""
-    return [(entry["files"], entry["bytes"], entry["mtime_ns"]) for entry in record.get("releases", [])]
+        files = [path for path in (release / "validated.tsv", *_clip_files(release)) if path.exists()]
+        return stamp(release, files)
+    return stamp(release, [release])
 
 
 def _tables(folder: Path, count: int) -> list[Path]:
     return [folder / ("validated.tsv" if number == 0 else f"validated.{number}.tsv") for number in range(count)]
 
 
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Shards share the folder: the first lists the archive, the others wait for it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def releases_of(catalogue: Path) -> list[Path]:
     """Return the releases that a catalogue lists, in the order in which they count."""
-    return [Path(entry["path"]) for entry in _read_record(catalogue.parent).get("releases", [])]
+    return [Path(entry["path"]) for entry in read_record(catalogue.parent).get("releases", [])]
 
 
 def tables_of(catalogue: Path) -> list[Path]:
@@ -224,13 +201,3 @@ def _crc32(member: Member) -> int:
     while data := member.content.read(_CHUNK_BYTES):
         crc = zlib.crc32(data, crc)
     return crc
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    """Return what is known of the releases that were listed; nothing if that cannot be read, so that they are again."""
-    with contextlib.suppress(FileNotFoundError, *PARSER_ERRORS):
-        record: dict[str, Any] = json.loads((folder / _RECORD_FILENAME).read_text(encoding="utf-8"))
-        _contents(record)
-        if [Path(entry["path"]) for entry in record["releases"]]:
-            return record
-    return {}

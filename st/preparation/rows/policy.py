@@ -15,7 +15,7 @@ from st.preparation.rows.scripts import wrong_script_lines
 from st.text.languages import language, split_direction
 from st.text.normalisation import normalise
 
-UNUSABLE = ("undecodable", "unreadable", "empty_audio", "non_finite", "out_of_range")
+UNUSABLE = ("undecodable", "unreadable", "missing", "empty_audio", "non_finite", "out_of_range")
 """Reasons of clips that have no samples to keep."""
 REASONS: tuple[str, ...] = (
     *("unsafe_path", "duplicate", "not_in_validated", "missing_clip", "not_in_store"),

@@ -19,7 +19,6 @@ from st.files import named_errors
 from st.preparation.archives.releases import is_catalogue, read_catalogue
 from st.preparation.stores.clips import crc32_of, open_clip, path_of
 from st.preparation.stores.decode import UNREADABLE, Decoder
-from st.preparation.stores.members import is_readable, refusal
 from st.preparation.stores.names import parse, split_member
 from st.preparation.stores.store import (
     StorePaths,
@@ -67,10 +66,9 @@ def build_store(
         One record per clip of the plan, in its order.
 
     Raises:
-        ManifestError: If the index of an earlier run is malformed, or a clip is in an archive that is not read.
+        ManifestError: If the index of an earlier run is malformed.
         OSError: If the disk is full; the run can be resumed.
     """
-    _require_readable(plan.clips)
     _complete_renaming(plan.paths)
     finished = read_records(plan.paths.index) if plan.paths.zip.is_file() else []
     fresh = unchanged_records(finished, plan.clips_folder, plan.paths.index)
@@ -112,13 +110,6 @@ def _write_store(
         writer.finish()
     logger.info("%s: %d clips, %d of them new", plan.paths.zip, len(plan.clips), num_decoded)
     return writer.records
-
-
-def _require_readable(clips: Sequence[str]) -> None:
-    members = filter(None, (split_member(parse(clip).audio) for clip in clips))
-    refused = next((container for container, _ in members if not is_readable(container)), None)
-    if refused is not None:
-        raise ManifestError(refusal(refused))
 
 
 def _fill(

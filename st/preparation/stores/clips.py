@@ -1,6 +1,7 @@
 """Where recordings are read from: a folder of files and containers, or the spool of clips taken out of an archive.
 
-A clip in a spool is named with its place there: clip, offset, bytes and CRC-32, with tabs between. No name has a tab.
+A clip in a spool is named with the place of its recording there: clip, offset, bytes and CRC-32, with tabs between. No name
+has a tab.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from st.audio.content_file import Content, ContentFile, FileContent
 from st.preparation.stores.members import read_member
-from st.preparation.stores.names import split_member
+from st.preparation.stores.names import ClipPlace, parse, split_member
 
 _READ_AT_ONCE = 1 << 20
 
@@ -24,6 +25,13 @@ def place_in_spool(clip: str, offset: int, num_bytes: int, crc32: int) -> str:
 def plain_name(clip: str) -> str:
     """Return the name of a clip, of a folder or of a spool."""
     return clip.partition("\t")[0]
+
+
+def recording_of(clip: str) -> ClipPlace:
+    """Return the recording that a clip of a folder or of a spool is of, and where the clip begins and ends."""
+    name, tab, spooled = clip.partition("\t")
+    place = parse(name)
+    return place._replace(audio=f"{place.audio}{tab}{spooled}")
 
 
 class ClipFile(FileContent):

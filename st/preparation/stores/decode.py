@@ -20,8 +20,8 @@ from st.audio.memory_file import MemoryFile
 from st.audio.sound_file import Handle
 from st.audio.stream import AudioStream, Transcoded, decoding, transcode, write_flac
 from st.errors import AudioError, StError
-from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of, plain_name
-from st.preparation.stores.names import ClipPlace, parse
+from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of, plain_name, recording_of
+from st.preparation.stores.names import ClipPlace
 from st.preparation.stores.recordings import close_recording, lend_recording
 from st.preparation.stores.store import StoreRecord
 from st.preparation.stores.tasks import divide
@@ -76,7 +76,7 @@ def decode_clip(folder: str, clip: str, spill: str | None = None) -> DecodedClip
         StError: If the FLAC of a long recording cannot be written, or memory does not suffice.
     """
     name = plain_name(clip)
-    place = ClipPlace(clip) if name != clip else parse(clip)
+    place = recording_of(clip)
     source = _Source()
     payload: bytes | Path = b""
     facts, status, message = Transcoded(0), "ok", ""
@@ -251,7 +251,7 @@ class ClipDecoder:
                 results += self._submit(folder, [clip]).result()
             except BrokenProcessPool:
                 name = plain_name(clip)
-                with open_clip(folder, parse(clip).audio) as source:
+                with open_clip(folder, recording_of(clip).audio) as source:
                     num_bytes, crc32 = len(source), crc32_of(source)
                 message = f"{Path(folder, name)}: brings the decoding process down"
                 record = StoreRecord(name, status="undecodable", source_bytes=num_bytes, source_crc32=crc32)

@@ -1,6 +1,7 @@
 """Recordings within containers: members of a zip, and rows of a Parquet file whose column of audio has the bytes of files.
 
-Members are read into memory one by one; nothing is written. The containers used last stay open in a process.
+Members are read into memory one by one; nothing is written. The containers used last stay open in a process. A tar archive
+can only be read from its beginning: :mod:`st.preparation.stores.member_spool` takes out what is wanted of it first.
 """
 
 from __future__ import annotations
@@ -25,18 +26,17 @@ def read_member(container: str, member: str) -> bytes:
     """Return the bytes of a recording in a container.
 
     Args:
-        container: A zip or Parquet file.
+        container: A zip or Parquet file; or a tar archive, out of which all members that it has were taken before.
         member: Name of a member, or number of a row from 0.
 
     Raises:
         AudioError: With reason ``missing`` if the container has no such recording, ``undecodable`` if it cannot be taken out.
-        ManifestError: If the container is of another kind.
         OSError: If the container cannot be read.
     """
-    read = _READERS.get(container.rpartition(".")[2].lower())
-    if read is None:
-        raise ManifestError(refusal(container))
     stat = os.stat(container)  # noqa: PTH116
+    if is_tar(container):
+        raise AudioError(f"{container}: it has no member {shown(member)}", reason="missing")
+    read = _READERS[container.rpartition(".")[2].lower()]
     try:
         return read(container, member, (stat.st_size, stat.st_mtime_ns))
     except (
@@ -46,18 +46,14 @@ def read_member(container: str, member: str) -> bytes:
         RuntimeError,
         NotImplementedError,
         pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
     ) as exc:
         raise AudioError(f"{container}#{member}: cannot be taken out: {exc}", reason="undecodable") from exc
 
 
-def is_readable(container: str) -> bool:
-    """Return whether recordings are read out of containers of this kind."""
-    return container.rpartition(".")[2].lower() in _READERS
-
-
-def refusal(container: str) -> str:
-    """Return a sentence about a container that recordings are not read out of."""
-    return f"{container}: recordings in a tar archive are not read in any order; unpack it, and name the files"
+def is_tar(container: str) -> bool:
+    """Return whether a container of recordings is a tar archive."""
+    return container.rpartition(".")[2].lower() not in _READERS
 
 
 @lru_cache(maxsize=2)

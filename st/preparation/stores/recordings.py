@@ -7,14 +7,14 @@ import threading
 from pathlib import Path
 
 from st.audio.slices import Slice, SliceReader
-from st.preparation.stores.clips import crc32_of, open_clip, path_of
+from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of, plain_name
 from st.preparation.stores.names import split_member
 
 _current = threading.local()
 
 
 class SlicedRecording:
-    """A recording of a folder or of a container."""
+    """A recording of a folder, of a container or of a spool."""
 
     def __init__(self, folder: str, audio: str) -> None:
         """Open the file and read it once for its CRC-32.
@@ -23,20 +23,21 @@ class SlicedRecording:
             AudioError: As for :func:`st.preparation.stores.clips.open_clip`.
             OSError: If it is not there or cannot be read.
         """
-        self.path = path_of(folder, audio)
+        self.path = path_of(folder, plain_name(audio))
         self._version = _version(folder, audio)
         self._source = open_clip(folder, audio)
         self._reader: SliceReader | None = None
         self.num_bytes = len(self._source)
         try:
             self.crc32 = crc32_of(self._source)
+            check_clip(folder, audio, self.num_bytes, self.crc32)
         except BaseException:
             self.close()
             raise
 
     def is_current(self, folder: str, audio: str) -> bool:
         """Return whether it is that recording, and its file is as it was."""
-        return self.path == path_of(folder, audio) and self._version == _version(folder, audio)
+        return self.path == path_of(folder, plain_name(audio)) and self._version == _version(folder, audio)
 
     def cut(self, start_s: float, end_s: float | None) -> Slice:
         """Go to the beginning of a slice; see :meth:`st.audio.slices.SliceReader.cut`."""
@@ -76,6 +77,7 @@ def close_recording() -> None:
 
 def _version(folder: str, audio: str) -> tuple[int, int, int]:
     """Return what tells two states of the file of a recording apart."""
-    container, _ = split_member(audio) or (audio, "")
-    stat = os.stat(path_of(folder, container))  # noqa: PTH116
+    name = plain_name(audio)
+    container, _ = split_member(name) or (name, "")
+    stat = os.stat(folder if name != audio else path_of(folder, container))  # noqa: PTH116
     return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,9 +1,10 @@
-"""Clips on their way from an archive to the stores: taken out in one pass, kept in one file, read in any order.
+"""Clips of a catalogue on their way to the stores: taken out in one pass, kept in one file, read in any order.
 
 A compressed archive can only be read from its beginning, and stores are written in the order of the clips' names. So
 the clips to be decoded are first appended to a store of their own that is never finished, ``<root>/.spool/.<lang>.spool``.
 A killed run goes on where it stopped.
-The spool of a language goes when the next one begins, the last one at the end of the run.
+The spool of a language goes when the next one begins, the last one at the end of the run. Recordings that are named within
+an archive, ``clips.tar.gz#a.wav``, have spools of their own: :mod:`st.preparation.stores.member_spool`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby, takewhile
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,7 @@ from st.files import named_errors
 from st.preparation.archives.releases import clip_name, is_catalogue, read_catalogue, release_files, releases_of
 from st.preparation.stores.clips import place_in_spool
 from st.preparation.stores.decode import DecodedClip, Decoder
+from st.preparation.stores.member_spool import fill_member_spool, tar_of
 from st.preparation.stores.store import StorePaths, StoreRecord, StoreWriter, journalled_records
 
 
@@ -58,11 +60,24 @@ class _SpoolingDecoder:
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips of a folder or of a catalogue."""
-        if not (clips and is_catalogue(folder)):
+        if clips and is_catalogue(folder):
+            spool, places = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self.spools)
+            yield from self.decoder.decode(spool, [places.get(clip, clip) for clip in clips])
+            return
+        # Names sort by archive, so that each is a group.
+        for archive, group in groupby(clips, tar_of):
+            yield from self._decode_group(folder, archive, list(group))
+
+    def _decode_group(self, folder: Path, archive: str | None, clips: list[str]) -> Iterator[DecodedClip]:
+        """Decode clips that are not in an archive, or all in one: these are taken out first."""
+        if archive is None:
             yield from self.decoder.decode(folder, clips)
             return
-        spool, places = fill_spool(folder, [*clips, *self._clips_after(clips[0])], self.spools)
-        yield from self.decoder.decode(spool, [places.get(clip, clip) for clip in clips])
+        spool, places = fill_member_spool(folder, archive, clips, self._clips_after(clips[0]), self.spools)
+        for is_there, group in groupby(clips, places.__contains__):
+            part = list(group)
+            place = (spool, [places[clip] for clip in part]) if is_there else (folder, part)
+            yield from self.decoder.decode(*place)
 
     def _clips_after(self, clip: str) -> list[str]:
         """Return the clips of the splits after that of ``clip``: one pass over the archive shall do for all of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.preparation.rows.characters import characters_of
 from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import in_order
+from st.text.languages import in_order, lookup
 from st.text.sentencepiece_training import (
     covost_tags,
     dictionary_text,
@@ -124,6 +124,20 @@ def read_model(path: Path) -> bytes:
     except ConfigError as exc:
         raise ConfigError(f"{path}: {exc}") from None
     return model
+
+
+def require_slots(codes: Iterable[str]) -> None:
+    """Check that mBART-50's dictionary has a slot for all languages that are to be written.
+
+    Raises:
+        ConfigError: If it has none for some.
+    """
+    without = in_order({code for code in codes if not any(known.mbart50 for known in lookup(code))})
+    if without:
+        raise ConfigError(
+            f"`spm_model` has no tag for {' '.join(without)}: mBART-50 has no slot for what it does not know; leave it out, and "
+            f"the vocabulary that is trained has a tag for every language, or name other `directions`"
+        )
 
 
 def make_vocabularies(

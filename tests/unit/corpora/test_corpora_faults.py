@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from corpora_layouts import LAYOUTS, fleurs, lhotse, lhotse_recording, mls, mustc, voxpopuli
 from corpora_planted import put
@@ -280,12 +281,28 @@ def test_covost_knows_its_splits(tmp_path: Path) -> None:
         read(tmp_path, "covost")
 
 
-def test_common_voice_in_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
-    put(tmp_path / "mcv-scripted-fr-v24.0.tar.gz", b"")
-    with pytest.raises(ManifestError, match=r"unpack mcv-scripted-fr-v24\.0\.tar\.gz first"):
+def test_common_voice_without_its_clips_or_its_splits_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "fr/validated.tsv", "")
+    with pytest.raises(ManifestError, match="no folder clips is in it"):
         read(tmp_path, "commonvoice")
-    with pytest.raises(UsageError, match="not recognised; unpack archives"):
+    with pytest.raises(UsageError, match="not recognised; name the kind by `source`"):
         recognise(tmp_path)
+    (tmp_path / "fr/clips").mkdir()
+    assert recognise(tmp_path).name == "commonvoice"
+    with pytest.raises(ManifestError, match=r"no train\.tsv, dev\.tsv or test\.tsv beside clips"):
+        read(tmp_path, "commonvoice")
+
+
+def test_covost_takes_tables_from_elsewhere(tmp_path: Path) -> None:
+    rows = LAYOUTS["covost"][1](tmp_path / "cv")
+    expected = read(tmp_path / "cv", "covost").rows
+    for name, place in (("en_de", "tables/en"), ("en_zh-CN", "tables")):
+        put(tmp_path / place / f"covost_v2.{name}.tsv", (tmp_path / f"cv/en/covost_v2.{name}.tsv").read_bytes())
+        (tmp_path / f"cv/en/covost_v2.{name}.tsv").unlink()
+    assert len(expected) == len(rows)
+    assert read(tmp_path / "cv", "covost", covost_root=str(tmp_path / "tables")).rows.equals(expected)
+    with pytest.raises(ManifestError, match="no utterance is in it"):
+        read(tmp_path / "cv", "covost")
 
 
 @pytest.mark.parametrize(
@@ -343,7 +360,7 @@ def test_parquet_files_as_the_hub_converts_them(tmp_path: Path) -> None:
     (tmp_path / "data/validation-00000-of-00002.parquet").rename(tmp_path / "default/test/0000.parquet")
     (tmp_path / "data/validation-00001-of-00002.parquet").unlink()
     assert recognise(tmp_path).name == "parquet"
-    found = read(tmp_path, "parquet").rows
+    found = read(tmp_path, "parquet").rows.filter(pl.col("split") != "train")
     assert found.select("id", "split").row(1) == ("default/test/0000.parquet#1", "test")
 
 

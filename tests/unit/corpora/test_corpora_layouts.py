@@ -47,10 +47,10 @@ def test_a_layout_is_recognised(tmp_path: Path, layout: str) -> None:
         (
             "lhotse",
             {
-                "supervisions of one channel of several": 1,
-                "supervisions of recordings that are not one file": 1,
-                "supervisions of recordings that are to be changed when they are read": 1,
-                "supervisions of recordings that are not listed": 1,
+                "supervisions of one channel of several": 2,
+                "supervisions of recordings that are not one file": 2,
+                "supervisions of recordings that are to be changed when they are read": 2,
+                "supervisions of recordings that are not listed": 2,
             },
         ),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,19 +12,17 @@ import corpora_layouts
 import polars as pl
 import pytest
 from corpora_layouts import LAYOUTS
-from corpora_planted import Row, put, sound
-from corpora_tables import as_csv, as_jsonl, as_lhotse, as_parquet, as_tsv
+from corpora_planted import Row, long_sound, put, sound
+from corpora_tables import as_csv, as_jsonl, as_lhotse, as_mustc, as_parquet, as_tsv
+from reference_models import make_spm
 
 from st.cli import main
 from st.data.config import DataConfig
 from st.preparation.tree.corpus_index import read_index
 from st.text import languages
+from st.text.vocabulary import TextVocabulary
 
 SMALL = ("--vocab-type", "char", "--jobs", "1")
-PREPARED = (
-    "mls", "voxpopuli", "voxpopuli-sessions", "audiofolder", "commonvoice", "covost", "textfiles", "mustc", "europarl", "kaldi",
-)  # fmt: skip
-"""Layouts whose utterances are long enough for their texts, and whose recordings are not packed."""
 FORMATS: dict[str, Callable[[Path, Sequence[Row]], Path]] = {
     "tsv": as_tsv,
     "csv": as_csv,
@@ -68,7 +68,7 @@ def lines(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
 
 
-@pytest.mark.parametrize("layout", PREPARED)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_prepared_and_verified(tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpora_layouts, "sound", long_sound)
     _, write, options = LAYOUTS[layout]
@@ -96,6 +96,40 @@ def test_the_kind_of_corpus_makes_no_difference(tmp_path: Path) -> None:
         assert tree == trees["tsv"], name
 
 
+SEGMENTS = ((0.1, 0.8), (0.8, 2.35), (3.07, 5.93))
+"""Of a talk, in seconds; their lengths have no exact binary form."""
+
+
+def talks(root: Path) -> list[Row]:
+    """Return the utterances of talks that lie where MuST-C has them, in the order of time."""
+    rows = []
+    for split, name, count in (("train", "train", 2), ("dev", "dev", 1), ("test", "tst-COMMON", 1)):
+        for talk in range(count):
+            stem = f"en-de/data/{name}/wav/ted_{talk}"
+            put(root / f"{stem}.wav", sound(6.0 + talk))
+            for number, (start, end) in enumerate(SEGMENTS):
+                text = f'{split} "{number}" {talk}'
+                translations = {"de": f"eins {text}" if number or talk else None}
+                rows.append(
+                    Row(f"{stem}.wav", f"{stem}_{number}", start, end, split, f"s{talk}", "en", text, translations)
+                )
+    return rows
+
+
+def test_slices_of_talks_are_the_same_in_their_layout_and_in_tables(tmp_path: Path) -> None:
+    trees = {}
+    for name, write in (FORMATS | {"mustc": as_mustc}).items():
+        root = tmp_path / name
+        place = write(root, talks(root))
+        assert prepare(place, tmp_path / "data" / name, "--source", "tables" if place.is_file() else name) == 0
+        trees[name] = files(tmp_path / "data" / name)
+    assert {"train_en_de.tsv", "asr_test_en.tsv", "audio/en/train.zip", "index.parquet"} <= trees["mustc"].keys()
+    assert len(lines(tmp_path / "data/mustc/asr_train_en.tsv")) == 6
+    assert len(lines(tmp_path / "data/mustc/train_en_de.tsv")) == 5
+    for name, tree in trees.items():
+        assert tree == trees["mustc"], name
+
+
 def test_all_clips_are_transcripts_and_translated_ones_are_of_a_direction(tmp_path: Path) -> None:
     assert prepare(as_tsv(tmp_path, corpus(tmp_path)), tmp_path / "data") == 0
     assert [row[3] for row in lines(tmp_path / "data/train_fr_en.tsv")] == ["hello", "goodbye"]
@@ -110,11 +144,6 @@ def test_a_clip_with_two_translations_is_stored_once(tmp_path: Path) -> None:
     assert prepare(as_tsv(tmp_path, rows), tmp_path / "data") == 0
     names = ("train_fr_en.tsv", "train_fr_de.tsv", "asr_train_fr.tsv")
     assert len({tuple(row[1] for row in lines(tmp_path / "data" / name)) for name in names}) == 1
-
-
-def long_sound(seconds: float = 0.2, kind: str = "WAV", rate: int = 16_000) -> bytes:
-    """Return a recording in which the texts of the layouts can be said."""
-    return sound(seconds + 3.0, kind, rate)
 
 
 def vars_of(row: Row) -> dict[str, object]:
@@ -153,6 +182,34 @@ def test_a_language_without_a_name_is_asked_for(tmp_path: Path, capsys: pytest.C
     assert stats["languages"]["qaa-x-test"]["train"]["kept"] == 3
 
 
+def test_what_cldr_knows_of_a_language_is_in_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("babel")
+    assert prepare(as_tsv(tmp_path, corpus(tmp_path, "mt", "yue")), tmp_path / "data") == 0
+    monkeypatch.setitem(sys.modules, "babel.core", None)
+    monkeypatch.setattr(languages, "_declared", {})
+    languages._by_cldr.cache_clear()
+    assert languages.language("mt").name == "mt"
+    assert DataConfig.load(tmp_path / "data").directions == ("mt_yue",)
+    assert languages.language("mt") == languages.Language("mt", "Maltese", "Latn")
+    assert languages.language("yue") == languages.Language("yue", "Cantonese", "Hant", False, "char")
+    text = TextVocabulary.load(tmp_path / "data")
+    assert text.symbols[text.language_id("yue")] == "<lang:yue>"
+    languages._by_cldr.cache_clear()
+
+
+@pytest.mark.parametrize(("target", "code"), [("mt", 2), ("pt-BR", 0), ("cy", 0)])
+def test_a_language_without_a_slot_in_mbart_is_told_before_anything_is_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, code: int
+) -> None:
+    put(tmp_path / "mbart.model", make_spm(60))
+    named = ("--name-language", "mt=Maltese,Latn", "--spm", str(tmp_path / "mbart.model"))
+    table = as_tsv(tmp_path, corpus(tmp_path, "fr", target))
+    assert main(["prepare", str(table), "--out", str(tmp_path / "data"), "--jobs", "1", *named]) == code
+    assert (tmp_path / "data/audio").exists() == (code == 0)
+    told = "--spm has no tag for mt: mBART-50 has no slot for what it does not know; leave it out"
+    assert (told in capsys.readouterr().err) == (code != 0)
+
+
 def test_what_is_wrong_is_told_counted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = corpus(tmp_path)
     rows += [Row(**{**vars_of(rows[0]), "id": "again"}), Row(**{**vars_of(rows[0]), "id": "lost", "audio": "no.wav"})]
@@ -165,6 +222,20 @@ def test_what_is_wrong_is_told_counted_and_reported(tmp_path: Path, capsys: pyte
     assert "| missing_recording | 1 | lost |" in page
     assert "CoVoST" not in page
     assert "1 rows: the recording is not there" in capsys.readouterr().err
+
+
+def test_a_recording_that_its_container_lacks_is_dropped_and_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "clips.tar", "w") as archive:
+        for row in corpus(tmp_path)[:-1]:
+            archive.add(tmp_path / row.audio, row.audio)
+    rows = [Row(**{**vars_of(row), "audio": f"clips.tar#{row.audio}"}) for row in corpus(tmp_path)]
+    assert prepare(as_tsv(tmp_path, rows), tmp_path / "data") == 3
+    index = read_index(tmp_path / "data")
+    assert dict(index.select("id", "status").iter_rows()) == dict.fromkeys(index["id"], "ok") | {"test0": "missing"}
+    assert index.filter(id="test0")["asr_reason"].to_list() == ["missing"]
+    report = json.loads((tmp_path / "data/report.json").read_text(encoding="utf-8"))
+    assert report["directions"]["fr_en"]["splits"]["test"]["dropped"] == {"missing": 1}
+    assert main(["verify", str(tmp_path / "data")]) == 0
 
 
 def test_a_corpus_without_splits_is_divided(tmp_path: Path) -> None:

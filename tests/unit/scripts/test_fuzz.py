@@ -15,7 +15,15 @@ from fuzzing.containers import FORMS, pickle_operations  # noqa: E402
 from fuzzing.kinds import KINDS  # noqa: E402
 from fuzzing.trial import Fuzz  # noqa: E402
 
-NUMBER = {"archives": 80, "yaml": 100, "checkpoints": 60, "prepared": 30, "partial": 40, "hypotheses": 100}
+NUMBER = {
+    "archives": 80,
+    "corpora": 150,
+    "yaml": 100,
+    "checkpoints": 60,
+    "prepared": 30,
+    "partial": 40,
+    "hypotheses": 100,
+}
 
 
 @pytest.fixture(scope="module")
