@@ -6,7 +6,7 @@ from st.data.config import DataConfig
 from st.text.ctc_vocabulary import CtcVocabulary
 
 
-def edit_manifests(folder, change, pattern="*.tsv"):
+def edit_manifests(folder, change, pattern="*_*.tsv"):
     """Replace each row of the manifests by what ``change`` returns for it, a table of columns; None drops the row."""
     for path in sorted(folder.glob(pattern)):
         header, *lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]

@@ -42,5 +42,6 @@ def test_a_layout_is_prepared_trained_on_and_evaluated(server, layout, tmp_path,
     checkpoint = tmp_path / "run/checkpoint_last.pt"
     assert main(["evaluate", "--checkpoint", str(checkpoint), *evaluation, "--out", str(tmp_path / "results")]) == 0
     report = json.loads((tmp_path / "results/report.json").read_text(encoding="utf-8"))
-    assert set(report["directions"]) == {*directions}
+    # Transcripts alone are scored by their errors.
+    assert set(report["directions"]) == {name for name in directions if len({*name.split("_")}) == 2}
     assert set(report["asr"]) == {name.split("_")[0] for name in directions}

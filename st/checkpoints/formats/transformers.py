@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from st.checkpoints.contents import Contents, Spoken, complete_encoder, take_nam
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.generation import check_generation
-from st.checkpoints.formats.preprocessor import USUAL, read_preprocessor, wave_epsilon
+from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
 from st.checkpoints.formats.transformers_names import KEYMAPS, is_of_language
 from st.doors.shown import shown
@@ -237,6 +238,10 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
     """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
     contents.config = ModelConfig.from_dict(own.get("model_config"))
+    if "encoder" in contents.config.parts and (told := read_preprocessor(contents.path).get(EPSILON_KEY)) is not None:
+        # The extractor's file is what transformers reads; it counts if somebody has changed it.
+        encoder = dataclasses.replace(contents.config.encoder, wave_epsilon=told)
+        contents.config = dataclasses.replace(contents.config, encoder=encoder)
     take_notes(contents, own)
     if (table := contents.path / TRIM_FILENAME).is_file():
         contents.files[TRIM_FILENAME] = table.read_bytes()

@@ -225,7 +225,7 @@ def test_manifests_with_columns_of_heads_are_recorded_and_verified(data: Path, c
 
 def test_a_column_of_a_head_must_be_there_and_its_letters_known(data: Path) -> None:
     add_phones(data)
-    texts = ["config.yaml", "phones.json", *(path.name for path in data.glob("*.tsv"))]
+    texts = ["config.yaml", "phones.json", *(path.name for path in data.glob("*_*.tsv"))]
     edit_manifests(data, lambda row: row | {"phones": row["phones"] + " ж"}, "asr_train_en.tsv")
     edit_manifests(data, lambda row: {key: row[key] for key in row if key != "phones"}, "dev_en_ca.tsv")
     record_again(data, *texts)
