@@ -35,7 +35,7 @@ checkpoints=("$out"/translation/checkpoint_*_*.pt)
 [ ${#checkpoints[@]} -gt 0 ] || checkpoints=("$out/translation/checkpoint_last.pt") # a short run has no others
 st average --overwrite "${checkpoints[@]}" --out "$out/model.pt"
 
-say "4/4  BLEU, chrF, WER and CER on the test set"
+say "4/4  BLEU, chrF++, WER and CER on the test set"
 st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report" \
     --train-log "$out/ctc/train.log" "$out/translation/train.log"
 say "done: open $out/report/report.html; the model is $out/model.pt"
