@@ -358,10 +358,12 @@ def test_a_compiled_model_learns_the_same_and_keeps_its_names(data, more):
     small = {"encoder_num_layers": 1, "decoder_num_layers": 1}
     plain, compiled = make_trainer(data, **small), make_trainer(data, compile=True, **small, **more)
     assert list(plain.get_model().state_dict()) == list(compiled.get_model().state_dict())
+    start = {name: value.clone() for name, value in parameters(plain).items()}
     for items in ((0, 1, 2, 3), (4, 5), (6,)):
         losses = [trainer.train_step([batch(trainer, *items)])["loss"] for trainer in (plain, compiled)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     ours, theirs = parameters(plain), parameters(compiled)
     for name in ours:
         if "k_proj.bias" not in name:  # whose gradient is zero but for rounding, which Adam makes into a step
-            torch.testing.assert_close(theirs[name], ours[name], atol=2e-4, rtol=1e-3, msg=name)
+            # Of single weights with hardly a gradient the same holds on some processors.
+            assert (theirs[name] - ours[name]).norm() <= 0.02 * (ours[name] - start[name]).norm(), name
