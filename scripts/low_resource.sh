@@ -31,9 +31,7 @@ train low_resource_translation translation "$data" optimization.stop_time_hours=
 
 say "3/4  the average of the last checkpoints"
 shopt -s nullglob
-checkpoints=("$out"/translation/checkpoint_*_*.pt)
-[ ${#checkpoints[@]} -gt 0 ] || checkpoints=("$out/translation/checkpoint_last.pt") # a short run has no others
-st average --overwrite "${checkpoints[@]}" --out "$out/model.pt"
+st average --overwrite "$out"/translation/checkpoint_*_*.pt "$out/translation/checkpoint_last.pt" --out "$out/model.pt"
 
 say "4/4  BLEU, chrF++, WER and CER on the test set"
 st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report" \
