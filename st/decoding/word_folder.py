@@ -19,7 +19,6 @@ from st.doors.shown import shown
 from st.errors import ConfigError
 from st.options import check_fields
 
-ALPHABET = "alphabet.json"
 ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
 UNKNOWN_LETTER = "⁇"
 """What pyctcdecode calls ``<unk>`` of a head."""

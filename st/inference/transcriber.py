@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
+from st.checkpoints.formats.transformers import ALPHABET_FILENAME
 from st.decoding.ctc import ctc_greedy, least_blank
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
 from st.decoding.options import BeamOptions
 from st.decoding.parts import decode_rows
-from st.decoding.word_folder import ALPHABET, check_alphabet
+from st.decoding.word_folder import check_alphabet
 from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
@@ -143,7 +144,7 @@ class Transcriber:
             return None
         try:
             if folder is not None and options.lm is None:
-                check_alphabet(folder / ALPHABET, self.ctc.symbols)
+                check_alphabet(folder / ALPHABET_FILENAME, self.ctc.symbols)
             return WordDecoder(self.ctc, words, folder=folder, possible=possible, language=options.language)
         except ConfigError as error:
             if folder is None or options.lm is not None:

@@ -7,6 +7,7 @@ KenLM file, the words that may be written (``unigrams.txt``) and the weights (``
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import logging
 import shutil
@@ -20,16 +21,15 @@ from st.checkpoints.formats.settings import read_json
 from st.checkpoints.formats.transformers import ALPHABET_FILENAME, CTC_FOLDER, CTC_VOCAB_FILENAME, LM_FOLDER
 from st.decoding.kenlm import SPECIALS, read_words
 from st.decoding.spelling import LEAST_SPELLED
+from st.decoding.word_folder import ATTRIBUTES, UNIGRAMS, WordScoring, read_word_folder
 from st.errors import CheckpointError
 from st.files import atomic_write, write_json, write_text
 from st.text.ctc_vocabulary import CtcVocabulary
 
 logger = logging.getLogger(__name__)
 
-ATTRS_FILENAME, UNIGRAMS_FILENAME = "attrs.json", "unigrams.txt"
-USUAL_ATTRS: Mapping[str, float | bool] = {"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0, "score_boundary": True}
+USUAL_ATTRS: Mapping[str, float | bool] = dataclasses.asdict(WordScoring())
 """pyctcdecode's defaults."""
-_ENDINGS = (".arpa", ".bin", ".binary")
 _PROCESSOR = "Wav2Vec2ProcessorWithLM"
 _SPELLED = {"<pad>": "", "|": " ", "<unk>": "⁇"}
 """How pyctcdecode writes the blank, the space and the unknown symbol."""
@@ -55,7 +55,7 @@ class LanguageModelFiles:
         """
         if set(self.attrs) != set(USUAL_ATTRS):
             raise CheckpointError(
-                f"{self.path}: its {ATTRS_FILENAME} has {', '.join(self.attrs)}; expected {', '.join(USUAL_ATTRS)}"
+                f"{self.path}: its {ATTRIBUTES} has {', '.join(self.attrs)}; expected {', '.join(USUAL_ATTRS)}"
             )
 
 
@@ -81,21 +81,21 @@ def language_model_of(source: Path | str) -> LanguageModelFiles | None:
     """Return the language model in the folder that a model comes from, None if it has none.
 
     Raises:
-        CheckpointError: If it is not as pyctcdecode writes it.
+        CheckpointError: If it has not the three files that pyctcdecode asks for.
+        ConfigError: If one of them is malformed.
     """
-    found = [Path(source, name, LM_FOLDER) for name in ("", CTC_FOLDER)]
-    folder = next((path for path in found if path.is_dir()), None)
+    folders = [Path(source, name, LM_FOLDER) for name in ("", CTC_FOLDER)]
+    folder = next((path for path in folders if path.is_dir()), None)
     if folder is None:
         return None
-    names = [path.name for path in folder.iterdir() if not path.name.startswith((".", "__"))]
-    models = [name for name in names if Path(name).suffix in _ENDINGS]
-    if len(models) != 1 or {ATTRS_FILENAME, UNIGRAMS_FILENAME} ^ {*names} != {*models}:
+    names = {path.name for path in folder.iterdir() if not path.name.startswith((".", "__"))}
+    if len(names) != 3 or not names.issuperset((ATTRIBUTES, UNIGRAMS)):
         raise CheckpointError(
-            f"{folder}: has {', '.join(sorted(names)) or 'nothing'}; expected {ATTRS_FILENAME}, {UNIGRAMS_FILENAME} and one "
-            f"file of KenLM ({', '.join(_ENDINGS)}): take it away to leave it behind"
+            f"{folder}: has {', '.join(sorted(names)) or 'nothing'}; expected {ATTRIBUTES}, {UNIGRAMS} and one file of "
+            "KenLM: take it away to leave it behind"
         )
-    words = (folder / UNIGRAMS_FILENAME).read_text(encoding="utf-8").splitlines()
-    return LanguageModelFiles(path=folder / models[0], words=words, attrs=read_json(folder / ATTRS_FILENAME))
+    found = read_word_folder(folder)
+    return LanguageModelFiles(path=found.ngrams, words=found.unigrams or (), attrs=read_json(folder / ATTRIBUTES))
 
 
 def recogniser_folder(folder: Path) -> Path:
@@ -127,8 +127,8 @@ def write_language_model(model: LanguageModelFiles, folder: Path) -> None:
     kind = "arpa" if model.path.suffix == ".arpa" or _is_text(model.path) else "bin"
     with _opened(model.path) as source, atomic_write(folder / LM_FOLDER / f"lm.{kind}", "wb") as handle:
         shutil.copyfileobj(source, handle)
-    write_text(folder / LM_FOLDER / UNIGRAMS_FILENAME, "".join(f"{word}\n" for word in model.words))
-    write_json(folder / LM_FOLDER / ATTRS_FILENAME, dict(model.attrs))
+    write_text(folder / LM_FOLDER / UNIGRAMS, "".join(f"{word}\n" for word in model.words))
+    write_json(folder / LM_FOLDER / ATTRIBUTES, dict(model.attrs))
     labels = [_SPELLED.get(symbol, symbol) for symbol in ctc.symbols]
     write_json(folder / ALPHABET_FILENAME, {"labels": labels, "is_bpe": False})
     settings = read_json(folder / PREPROCESSOR_FILENAME)
