@@ -190,6 +190,7 @@ def test_a_run_killed_while_it_lists_begins_anew(
         (tar_of({"../a.tsv": b"x"}), "leads out of the folder"),
         (tar_of({"clips/a.mp3": b"", "validated.tsv": b"x"})[:-40], "not a sound archive"),
     ],
+    ids=["no zip", "leads out", "cut short"],  # bytes with a time in them are no name that two workers agree on
 )
 def test_p29_a_dangerous_or_damaged_archive_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str
