@@ -145,6 +145,8 @@ class DecoderConfig:
     dropout: float = option(0.0, "dropout of the decoder")
     attention_dropout: float = option(0.0, "dropout of the decoder's attention weights")
     activation_dropout: float = option(0.0, "dropout inside the decoder's feed-forward layers")
+    word_dropout: float = option(0.0, "share of the decoder's input tokens whose embedding is zero in training")
+    """Gal & Ghahramani 2016; the language token is kept. Sennrich & Zhang 2019 use 0.1 for little data."""
     pad: int = 1
     bos: int = 0
     eos: int = 2

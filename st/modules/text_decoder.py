@@ -22,6 +22,8 @@ from st.modules.recompute import run_layer
 
 POSITION_OFFSET = 2
 """Learned positions of fairseq start behind the padding index: position 0 is row 2 of the table."""
+FIRST_WORD = 2
+"""Where words begin in the decoder's input, behind ``</s>`` and the language."""
 
 
 class DecoderLayer(nn.Module):
@@ -98,10 +100,18 @@ class TextDecoder(nn.Module):
         """Embed tokens ``(R, U)`` that stand at ``first_position`` and after, to ``(R, U, M)``."""
         scale = math.sqrt(self.config.dim) if self.config.scale_embedding else 1.0
         embedded = look_up(tokens, self.embed_tokens.weight, self.embed_tokens.padding_idx)
+        if self.training and self.config.word_dropout > 0:
+            embedded = self.drop_words(embedded)
         start = first_position + POSITION_OFFSET
         positions = self.embed_positions.weight[start : start + tokens.size(1)]
         states = self.layernorm_embedding(scale * embedded + positions)
         return F.dropout(states, self.config.dropout, self.training)
+
+    def drop_words(self, embedded: Tensor) -> Tensor:
+        """Set the embeddings ``(R, U, M)`` of random words to zero; the others are not scaled up, as a word is there or not."""
+        words = embedded.new_ones(embedded.shape[:2])
+        words[:, FIRST_WORD:].bernoulli_(1 - self.config.word_dropout)
+        return embedded * words.unsqueeze(-1)
 
     def project(self, states: Tensor) -> Tensor:
         """Return logits ``(…, V)`` of states ``(…, M)``; the projection is tied to the embeddings."""

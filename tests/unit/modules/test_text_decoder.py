@@ -1,3 +1,5 @@
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 
@@ -53,6 +55,22 @@ def test_beams_share_the_memory_of_their_sentence():
     for position in range(7):
         step = module.step(many[:, position], cache)
         torch.testing.assert_close(step, whole[:, position], atol=1e-5, rtol=1e-5)
+
+
+def test_words_are_dropped_in_training_and_the_language_is_not():
+    torch.manual_seed(0)
+    module = TextDecoder(dataclasses.replace(CONFIG, dim=64, word_dropout=0.3))
+    kept = module.drop_words(torch.ones(100, 20, 64))
+    assert kept.unique().tolist() == [0.0, 1.0]
+    assert (kept == kept[..., :1]).all()  # a word is dropped whole
+    assert (kept[:, :2] == 1).all()
+    assert abs(float(kept[:, 2:].mean()) - 0.7) < 0.03
+    tokens = torch.randint(4, 50, (3, 7))
+    gone = module.embed(tokens)
+    module.eval()
+    whole = module.embed(tokens)
+    torch.testing.assert_close(gone[:, :2], whole[:, :2])
+    assert not torch.equal(gone, whole)
 
 
 def test_padded_memory_is_never_read():
