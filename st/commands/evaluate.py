@@ -31,7 +31,8 @@ DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
 CER for every spoken language, of the CTC head or, with --joint-ctc-weight, of decoder and CTC head together. Each
 recording is encoded once for all its target languages. An interrupted evaluation goes on where it stopped when the same
-command is given again. What holds transcripts alone, data or model, is scored by WER and CER alone.
+command is given again. What holds transcripts alone, data or model, is scored by WER and CER alone. A model of MMS takes
+the adapter of each language that is spoken.
 
 The work can be divided: start the command under torchrun, or n times with --shard 1/n … n/n, in any order, at any time,
 on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte,
@@ -139,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
     tune(args.threads)
-    translate = _translates(args.checkpoint)
+    translate, has_adapters = _abilities(args.checkpoint)
     translated = [name for name, path in manifests.items() if translate and not are_transcripts(path)]
     config = EvaluationConfig(
         normalise=normalise,
@@ -147,9 +148,10 @@ def run(args: argparse.Namespace) -> int:
         translate=translate,
         batch_seconds=args.batch_seconds,
         batch_size=args.batch_size,
+        by_language=has_adapters,
         shard=shard,
         overwrite=args.overwrite,
-        settings=_settings(args),
+        settings=_settings(args) | ({"adapters": "of the language"} if has_adapters else {}),
         numerics=numerics(choose_device(own_device(args.device, os.environ))),
         convention=CONVENTIONS[args.convention or TRUE_CASE.name],
         published=args.published,
@@ -159,7 +161,11 @@ def run(args: argparse.Namespace) -> int:
     )
     with connection(shard):
         report = evaluate(
-            _LateDecoder(args, list(manifests), translated, options), args.data, directions, args.out, config
+            _LateDecoder(args, list(manifests), translated, options, by_language=has_adapters),
+            args.data,
+            directions,
+            args.out,
+            config,
         )
     if report is None:
         return 0
@@ -191,20 +197,34 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
 
 
 class _LateDecoder:
-    """Loads the model when the first batch is there: bringing shards together needs none."""
+    """Loads the model when the first batch is there: bringing shards together needs none.
+
+    One with adapters is loaded for each language; no batch has two.
+    """
 
     def __init__(
-        self, args: argparse.Namespace, directions: Sequence[str], translated: Sequence[str], options: BeamOptions
+        self,
+        args: argparse.Namespace,
+        directions: Sequence[str],
+        translated: Sequence[str],
+        options: BeamOptions,
+        *,
+        by_language: bool,
     ) -> None:
         self._args, self._directions, self._translated, self._options = args, directions, translated, options
+        self._by_language = by_language
         self._decoder: Decoder | None = None
+        self._language: str | None = None
 
     def decode_batch(
         self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]], spoken: Sequence[str]
     ) -> Sequence[Decoded]:
         """Decode a batch with the model of the command line."""
-        if self._decoder is None:
-            self._decoder = _load(self._args, self._directions, self._translated, self._options)
+        language = spoken[0] if self._by_language else None
+        if self._decoder is None or language != self._language:
+            self._decoder = None  # Two large models need not fit.
+            self._decoder = _load(self._args, self._directions, self._translated, self._options, language)
+            self._language = language
         return self._decoder.decode_batch(waveforms, target_languages, spoken)
 
 
@@ -214,27 +234,33 @@ def _beam_options(args: argparse.Namespace) -> BeamOptions:
     return BeamOptions(beam=args.beam, length_penalty=args.lenpen, joint_ctc_weight=args.joint_ctc_weight or 0.0)
 
 
-def _translates(checkpoint: Path) -> bool:
-    """Return whether a checkpoint has all that translates; a recogniser, such as one of transformers, has not."""
+def _abilities(checkpoint: Path) -> tuple[bool, bool]:
+    """Return whether a checkpoint has all that translates, which a recogniser has not, and adapters of several languages."""
     from st.checkpoints.loading import read_contents
     from st.errors import StError
     from st.modules.config import PARTS
 
     try:
-        found = set(PARTS) <= {*read_contents(checkpoint, verify=False).config.parts}
+        contents = read_contents(checkpoint, verify=False)
     except (StError, OSError):
-        return True  # Loading it will say what is wrong with it.
+        return True, False  # Loading it will say what is wrong with it.
+    found = set(PARTS) <= {*contents.config.parts}
     if not found:
         logger.info("%s cannot translate; recordings are transcribed only", checkpoint)
-    return found
+    return found, bool(contents.adapters)
 
 
 def _load(
-    args: argparse.Namespace, directions: Sequence[str], translated: Sequence[str], options: BeamOptions
+    args: argparse.Namespace,
+    directions: Sequence[str],
+    translated: Sequence[str],
+    options: BeamOptions,
+    language: str | None,
 ) -> Decoder:
     from st.inference import TranscriptOptions, load_translator
     from st.text.languages import split_direction
 
+    decoder = None if args.joint_ctc_weight is None else options
     translator = load_translator(
         args.checkpoint,
         # A recogniser has its own letters, and a tree of transcripts alone needs no vocabulary of a decoder.
@@ -244,7 +270,7 @@ def _load(
         options=options,
         ensemble=args.ensemble,
         # The settings of a report do not tell a language model.
-        transcripts=TranscriptOptions(decoder=None if args.joint_ctc_weight is None else options, no_lm=True),
+        transcripts=TranscriptOptions(decoder=decoder, no_lm=True, language=language),
         keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
     )
     if args.joint_ctc_weight is not None or not translated:

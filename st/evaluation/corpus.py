@@ -188,7 +188,7 @@ def _gather(
 
 
 def make_batches(
-    utterances: Sequence[Utterance], max_samples: int, max_utterances: int | None = None
+    utterances: Sequence[Utterance], max_samples: int, max_utterances: int | None = None, *, by_language: bool = False
 ) -> list[list[Utterance]]:
     """Batch utterances of similar length, longest first.
 
@@ -196,7 +196,17 @@ def make_batches(
         utterances: In any order; equal sets give equal batches.
         max_samples: Most samples in a batch, padding counted; an utterance that is longer goes alone.
         max_utterances: Most utterances in a batch; None for any number.
+        by_language: Whether no batch has two languages: all of one come first, then all of the next.
     """
+    if by_language:
+        languages: dict[str, list[Utterance]] = {}
+        for item in utterances:
+            languages.setdefault(item.language, []).append(item)
+        return [
+            batch
+            for _, items in sorted(languages.items())
+            for batch in make_batches(items, max_samples, max_utterances)
+        ]
     # Longest first: memory is known to suffice after one batch.
     ordered = sorted(utterances, key=lambda item: (-item.num_samples, item.audio))
     sizes = np.array([item.num_samples for item in ordered], dtype=np.int64)

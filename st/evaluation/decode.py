@@ -29,6 +29,7 @@ def decode_utterances(
     partial: PartialResults,
     batch_seconds: float,
     batch_size: int | None = None,
+    by_language: bool = False,
     shard: Shard = WHOLE,
 ) -> Mapping[str, Decoded]:
     """Decode what ``partial`` does not hold yet of a shard, and return everything decoded by recording.
@@ -42,6 +43,7 @@ def decode_utterances(
         partial: Earlier results; grows batch by batch.
         batch_seconds: Most audio in a batch, padding counted.
         batch_size: Most recordings in a batch; None for any number.
+        by_language: Whether no batch has recordings in two languages.
         shard: Which batches are to be decoded here.
 
     Raises:
@@ -49,7 +51,8 @@ def decode_utterances(
         EvaluationError: If the decoder does not return one result per recording.
     """
     # The batches are those of the whole set, so that resumed runs and shards compute exactly what one run does.
-    batches = shard.take(make_batches(utterances, int(batch_seconds * SAMPLE_RATE), batch_size))
+    most = int(batch_seconds * SAMPLE_RATE)
+    batches = shard.take(make_batches(utterances, most, batch_size, by_language=by_language))
     pending = [batch for batch in batches if any(item.audio not in partial.items for item in batch)]
     total_s, waiting_s = sum(map(_seconds, batches)), sum(map(_seconds, pending))
     what = (

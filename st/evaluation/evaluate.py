@@ -61,6 +61,8 @@ class EvaluationConfig:
     """Most seconds of audio in a batch, padding counted."""
     batch_size: int | None = None
     """Most recordings in a batch; None for any number."""
+    by_language: bool = False
+    """Whether no batch has recordings in two languages, as for a model with adapters for each."""
     shard: Shard = WHOLE
     """Which part of the recordings to decode here."""
     overwrite: bool = True
@@ -146,6 +148,7 @@ def evaluate(
         partial=partial,
         batch_seconds=config.batch_seconds,
         batch_size=config.batch_size,
+        by_language=config.by_language,
         shard=config.shard,
     )
     if not _come_together(partial, test_set, config.shard):

@@ -12,14 +12,17 @@ import soundfile
 import torch
 import transformers
 from safetensors.torch import save_file
+from tone_tree import make_tree
 
 from st import load
+from st.audio.reading import read_audio
 from st.checkpoints.adapters import choose
 from st.checkpoints.convert import convert
 from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError
+from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.inference import load_translator
 from st.inference.transcriber import TranscriptOptions
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
@@ -118,6 +121,21 @@ def test_a_language_by_any_code_and_every_letter_of_its_own_head(folder):
     assert translator.ctc.symbols == symbols_of("urd-script_latin")
     # Urdu is written in Arabic letters as a rule; the head of this language has Latin ones, which stay.
     assert translator._transcriber._impossible is None
+
+
+def test_an_evaluation_takes_the_adapter_of_each_spoken_language(folder, tmp_path):
+    words = {"en": ("red", "tree", "runs", "fast", "home", "now"), "fr": ("feu", "bois", "part", "tard", "chez", "là")}
+    tree = make_tree(tmp_path / "tree", train=1, dev=3, directions=("fr_en", "en_fr"), vocabulary=words)
+    command = ["evaluate", "--checkpoint", str(folder), "--data", str(tree), "--out", str(tmp_path / "out")]
+    assert main([*command, "--threads", "1"]) == 0
+    for language in words:
+        heard = read_hypotheses(tmp_path / "out" / "transcripts" / f"{language}.tsv")
+        translator = load_translator(folder, transcripts=TranscriptOptions(language=language), keep_all=True)
+        recordings = [read_audio(str(tree / "audio" / f"{row.id}.flac")) for row in heard]
+        expected = [result.transcript for result in translator.decode(recordings, [()] * 3)]
+        assert [row.hypothesis for row in heard] == expected
+        assert any(set(text) - set(LETTERS["eng" if language == "fr" else "fra"]) - {" "} for text in expected)
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["settings"]["adapters"] == "of the language"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
