@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From a prepared tree of little speech (1 to 20 hours) to a scored model, from random weights on two CPU cores: the encoder
-# learns to transcribe, then all of it to translate too; the last checkpoints are averaged; both are scored on the test set.
+# learns to transcribe, then all of it to translate too, at last with a learning rate that goes to zero; scored on the test set.
 #   scripts/low_resource.sh DATA OUT [MINUTES] [OVERRIDE…]     MINUTES of training, default: 150
-# DATA is what `st prepare` wrote. An OVERRIDE is an option of both stages, such as common.seed=2.
+# DATA is what `st prepare` wrote. An OVERRIDE is an option of all stages, such as common.seed=2.
 # PROCESSES in the environment is how many train together, default: 2.
 # Stopped half-way, it goes on where it was when started again.
 set -euo pipefail
@@ -20,20 +20,29 @@ use_environment train,prepare
 launcher=(torchrun --nproc_per_node "${PROCESSES:-2}" -m st.fairseq_plugin.hydra_train)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.5f", minutes * share / 60 }'; }
+updates() { # SHARE: as many as the pace of stage 2 and that share of the minutes allow, less what validation takes
+    { grep -oE '"ups": "[0-9.]+"' "$out/translation/train.log" || true; } | tr -d '"' |
+        awk -v minutes="$minutes" -v share="$1" '{ sum += $2 }
+            END { printf "%d", 1 + 0.93 * minutes * share * 60 * (NR ? sum / NR : 1) }'
+}
 
-say "1/4  stage 1: the encoder learns to transcribe"
-train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.4)" "$@"
+say "1/5  stage 1: the encoder learns to transcribe"
+train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.15)" "$@"
 
-say "2/4  stage 2: the whole model learns to translate"
+say "2/5  stage 2: the whole model learns to translate"
 # The time of stage 1 counts on.
-train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 1)" \
+train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 0.75)" \
     checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "$@"
 
-say "3/4  the average of the last checkpoints"
-shopt -s nullglob
-st average --overwrite "$out"/translation/checkpoint_*_*.pt "$out/translation/checkpoint_last.pt" --out "$out/model.pt"
+say "3/5  stage 3: the learning rate goes to zero"
+train low_resource_cooldown cooldown "$data" optimization.max_update="$(updates 0.25)" \
+    checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "$@"
 
-say "4/4  BLEU, chrF++, WER and CER on the test set"
+say "4/5  the average of the last checkpoints"
+shopt -s nullglob
+st average --overwrite "$out"/cooldown/checkpoint_*_*.pt "$out/cooldown/checkpoint_last.pt" --out "$out/model.pt"
+
+say "5/5  BLEU, chrF++, WER and CER on the test set"
 st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report" \
-    --train-log "$out/ctc/train.log" "$out/translation/train.log"
+    --train-log "$out"/{ctc,translation,cooldown}/train.log
 say "done: open $out/report/report.html; the model is $out/model.pt"

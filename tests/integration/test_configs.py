@@ -106,7 +106,8 @@ def test_overrides_in_the_comments_of_a_recipe_can_be_given(path: Path):
 def test_all_configs_were_found():
     sizes = {f"xlsr_{size}_{what}" for size in ("300m", "1b", "2b") for what in ("21_en", "en_15", "22_16")}
     others = {"xlsr_300m_bilingual", "xlsr_300m_lna_21_en", "xlsr_300m_ctc", "xlsr_53_ctc"}
-    own = {"demo_ctc", "demo_translation", "low_resource_ctc", "low_resource_translation", "low_resource_gpu"}
+    little = {f"low_resource_{what}" for what in ("ctc", "translation", "cooldown", "gpu")}
+    own = {"demo_ctc", "demo_translation"} | little
     assert {path.stem for path in CONFIGS} == sizes | others | own
 
 
@@ -134,7 +135,7 @@ def prepared(name, data, save_dir, **more):
     changes |= {"common.user_dir": str(ROOT / "st"), "common.cpu": True, "checkpoint.save_dir": str(save_dir)}
     changes |= {"task.data": str(data), "task.directions": "all", "task.threads": 1, "task.precision": "fp32"}
     changes |= {"distributed_training.distributed_world_size": 1, "lr_scheduler.warmup_updates": 1}
-    from_random = name.startswith("demo") or name in ("low_resource_ctc", "low_resource_translation")
+    from_random = name.startswith("demo") or name.startswith("low_resource") and name != "low_resource_gpu"
     if from_random:
         changes["checkpoint.finetune_from_model"] = None
         if name.startswith("low"):
