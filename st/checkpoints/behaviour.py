@@ -5,7 +5,7 @@ from __future__ import annotations
 from st.modules.config import ModelConfig
 
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
-    "encoder": ("num_heads", "conv_layers", "adapter_dim"),
+    "encoder": ("num_heads", "conv_layers", "conv_norm", "norm_first", "pos_conv_depth", "adapter_dim"),
     "length_adaptor": ("stride", "legacy_padding", "mask_input"),
     "decoder": ("num_heads", "activation", "scale_embedding"),
 }

@@ -24,6 +24,7 @@ XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2
 WAVE_EPSILONS = {"fairseq": 1e-5, "transformers": 1e-7}
 """What each adds to the variance of a recording; a quiet one of theirs has another amplitude, by the root of both sums."""
 
+CONV_NORMS = ("layer", "group")
 _CONV_NUMBERS = ("channels", "kernel", "stride")
 _MAX_CONV_LAYERS = 64
 _MAX_MEL_BANDS = 100
@@ -46,12 +47,18 @@ def _require_sizes(part: str, values: dict[str, Any]) -> None:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class EncoderConfig:
-    """Speech encoder (wav2vec 2.0 with pre-layer-norm, as XLS-R)."""
+    """Speech encoder: wav2vec 2.0 and its relatives; the defaults are XLS-R's."""
 
     conv_layers: tuple[tuple[int, int, int], ...] = option(
         XLSR_CONV_LAYERS, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
     )
     conv_bias: bool = option(True, "whether the convolutions have a bias")
+    conv_norm: str = option(
+        "layer",
+        "what stands behind them: layer norm behind each, or `group` for a norm over time behind the first alone",
+    )
+    """``group`` in wav2vec 2.0's and HuBERT's base models, see :class:`st.modules.time_norm.TimeNorm`."""
+    feature_norm: bool = option(True, "whether their output has a layer norm of its own; not in some HuBERT models")
     mel_bands: int = option(
         0, "bands of a log-mel spectrogram (every 10 ms) that the convolutions read; 0: they read the wave itself"
     )
@@ -64,6 +71,13 @@ class EncoderConfig:
     num_layers: int = option(24, "transformer layers of the encoder")
     pos_conv_kernel: int = option(128, "width of the positional convolution, in frames")
     pos_conv_groups: int = option(16, "groups of the positional convolution")
+    pos_conv_depth: int = option(1, "positional convolutions on one another, as in data2vec (5)")
+    pos_conv_scaled: bool = option(
+        False, "whether what it reads is scaled first, as the batch norm of some HuBERT models does"
+    )
+    norm_first: bool = option(
+        True, "layer norm before attention and feed-forward; behind them in base models of others"
+    )
     adapter_dim: int = option(0, "inner width of an adapter behind each layer of the encoder, as in MMS (16); 0: none")
     dropout: float = option(0.0, "dropout of the encoder")
     """After the feature projection, attention output and feed-forward output."""
@@ -84,13 +98,23 @@ class EncoderConfig:
     """See :data:`WAVE_EPSILONS`."""
 
     def __post_init__(self) -> None:
-        names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
+        names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups", "pos_conv_depth")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
         for name in ("mel_bands", "conv_module_kernel", "adapter_dim"):
             if getattr(self, name) != 0:
                 _require_sizes("encoder", {name: getattr(self, name)})
+        for name in ("conv_bias", "feature_norm", "norm_first", "pos_conv_scaled"):
+            value = getattr(self, name)
+            _require(type(value) is bool, f"encoder {name} is {shown(value)}; expected true or false")
         kernel = self.conv_module_kernel
         _require(kernel == 0 or kernel % 2 == 1, f"encoder conv_module_kernel {kernel} is not odd")
+        _require(kernel == 0 or self.norm_first, "encoder conv_module_kernel needs norm_first")
+        _require(
+            self.conv_norm in CONV_NORMS, f"encoder conv_norm is {shown(self.conv_norm)}; expected one of {CONV_NORMS}"
+        )
+        _require(self.pos_conv_depth <= _MAX_CONV_LAYERS, f"encoder has pos_conv_depth {self.pos_conv_depth:,}")
+        stacked = self.pos_conv_depth > 1
+        _require(not (stacked and self.pos_conv_scaled), "encoder pos_conv_scaled needs a pos_conv_depth of 1")
         _require(self.mel_bands <= _MAX_MEL_BANDS, f"encoder has {self.mel_bands} mel_bands; at most {_MAX_MEL_BANDS}")
         _require(len(self.conv_layers) <= _MAX_CONV_LAYERS, f"encoder has {len(self.conv_layers):,} conv_layers")
         for number, layer in enumerate(self.conv_layers):

@@ -1,4 +1,4 @@
-"""XLS-R: a pre-layer-norm wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021).
+"""XLS-R and its relatives: the wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021), HuBERT's, data2vec's.
 
 For training from little speech it can read a mel spectrogram, and have the Conformer's convolutions in its layers.
 Parameter names are fairseq's. Legend: N batch, T samples, S frames, M model dim.
@@ -20,7 +20,7 @@ from st.modules.config import EncoderConfig
 from st.modules.convolution_module import ConvolutionModule
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
-from st.modules.positional_conv import PositionalConv
+from st.modules.positional_conv import positional_convs
 from st.modules.recompute import run_layer
 
 MIN_TIME_SPANS = 2
@@ -41,10 +41,14 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm; an adapter."""
+    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm; an adapter.
+
+    Without ``norm_first`` a layer norm stands behind each of them instead, over the sum.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.norm_first = config.norm_first
         self.dropout = config.dropout
         self.activation_dropout = config.activation_dropout
         self.self_attn = MultiheadAttention(config.dim, config.num_heads, dropout=config.attention_dropout)
@@ -58,27 +62,35 @@ class EncoderLayer(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
         """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
-        normed = self.self_attn_layer_norm(states)
-        states = states + F.dropout(self.self_attn(normed, normed, mask=mask), self.dropout, self.training)
-        if self.conv_module:
-            states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
-        hidden = linear_activation(self.fc1, self.final_layer_norm(states), "gelu")
-        hidden = F.dropout(hidden, self.activation_dropout, self.training)
-        states = states + F.dropout(self.fc2(hidden), self.dropout, self.training)
+        if self.norm_first:
+            states = states + self._attend(self.self_attn_layer_norm(states), mask)
+            if self.conv_module:
+                states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
+            states = states + self._feed_forward(self.final_layer_norm(states))
+        else:
+            states = self.self_attn_layer_norm(states + self._attend(states, mask))
+            states = self.final_layer_norm(states + self._feed_forward(states))
         return states if self.adapter_layer is None else self.adapter_layer(states)
+
+    def _attend(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        return F.dropout(self.self_attn(states, states, mask=mask), self.dropout, self.training)
+
+    def _feed_forward(self, states: Tensor) -> Tensor:
+        hidden = F.dropout(linear_activation(self.fc1, states, "gelu"), self.activation_dropout, self.training)
+        return F.dropout(self.fc2(hidden), self.dropout, self.training)
 
 
 class TransformerEncoder(nn.Module):
-    """Positional convolution, layers, final layer norm."""
+    """Positional convolutions, layers, and a layer norm: behind the layers, or before them without ``norm_first``."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.norm_first = config.norm_first
         self.dropout = config.dropout
         self.layerdrop = config.layerdrop
         self.recompute = False
         """Whether training trades time for memory; see :func:`run_layer`."""
-        # fairseq keeps the convolution at index 0 of a sequence.
-        self.pos_conv = nn.ModuleList([PositionalConv(config.dim, config.pos_conv_kernel, config.pos_conv_groups)])
+        self.pos_conv = positional_convs(config)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
         self.layer_norm = nn.LayerNorm(config.dim)
 
@@ -88,10 +100,14 @@ class TransformerEncoder(nn.Module):
         """Transform ``(N, S, M)``; what padding holds never reaches a valid frame.
 
         Returns:
-            The states, and by number those of ``layers`` (1 is the first), all after the layer norm.
+            The states, and by number those of ``layers`` (1 is the first), all after a layer norm.
         """
-        states = zero_padding(states, lengths)
-        states = states + self.pos_conv[0](states)
+        positions = states = zero_padding(states, lengths)
+        for convolution in self.pos_conv:
+            positions = convolution(positions, lengths)
+        states = states + positions
+        if not self.norm_first:
+            states = self.layer_norm(states)
         states = F.dropout(states, self.dropout, self.training)
         mask = attention_bias(lengths, states.size(1))
         taps: dict[int, Tensor] = {}
@@ -99,8 +115,8 @@ class TransformerEncoder(nn.Module):
             if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
                 states = run_layer(layer, states, mask, recompute=self.recompute and self.training)
             if number in layers and number < len(self.layers):
-                taps[number] = self.layer_norm(states)
-        states = self.layer_norm(states)
+                taps[number] = self.layer_norm(states) if self.norm_first else states
+        states = self.layer_norm(states) if self.norm_first else states
         return states, {number: taps.get(number, states) for number in layers}
 
 
@@ -110,8 +126,10 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.feature_extractor = FeatureExtractor(config.conv_layers, bias=config.conv_bias, mel_bands=config.mel_bands)
-        self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim)
+        self.feature_extractor = FeatureExtractor(
+            config.conv_layers, bias=config.conv_bias, mel_bands=config.mel_bands, norm=config.conv_norm
+        )
+        self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim) if config.feature_norm else None
         self.post_extract_proj = nn.Linear(self.feature_extractor.output_dim, config.dim)
         self.mask_emb = nn.Parameter(torch.empty(config.dim).uniform_())
         self.encoder = TransformerEncoder(config)
@@ -145,7 +163,7 @@ class SpeechEncoder(nn.Module):
             field = self.feature_extractor.receptive_field
             raise ValueError(f"a wave has {int(lengths.min())} samples; the encoder needs at least {field}")
         states = self._extract(waveforms, lengths)
-        states = self.post_extract_proj(self.layer_norm(states))
+        states = self.post_extract_proj(states if self.layer_norm is None else self.layer_norm(states))
         states = F.dropout(states, self.config.dropout, self.training)
         states = self._mask(states, frame_lengths)
         states, taps = self.encoder(states, frame_lengths, layers=layers)
