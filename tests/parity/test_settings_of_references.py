@@ -152,11 +152,12 @@ def rebuilt(kind, settings, state):
     ("name", "kind", "output", "parts", "followed", "refused"),
     [
         ("st", transformers.SpeechEncoderDecoderModel, of_translator, ("", "encoder", "decoder"),
-         {"activation_function", "scale_embedding", "num_attention_heads", "decoder_attention_heads", "conv_stride", "adapter_stride"},
-         {"hidden_act", "feat_extract_activation", "layer_norm_eps", "do_stable_layer_norm"}),
+         {"activation_function", "scale_embedding", "num_attention_heads", "decoder_attention_heads", "conv_stride", "adapter_stride",
+          "do_stable_layer_norm"},
+         {"hidden_act", "feat_extract_activation", "layer_norm_eps"}),
         ("ctc", transformers.Wav2Vec2ForCTC, of_ctc, ("",),
-         {"num_attention_heads", "conv_stride"},
-         {"hidden_act", "feat_extract_activation", "layer_norm_eps", "do_stable_layer_norm"}),
+         {"num_attention_heads", "conv_stride", "do_stable_layer_norm"},
+         {"hidden_act", "feat_extract_activation", "layer_norm_eps"}),
         ("mbart", transformers.MBartForConditionalGeneration, of_decoder, ("",),
          {"activation_function", "scale_embedding", "decoder_attention_heads"}, set()),
     ],
@@ -351,8 +352,8 @@ def fairseq_case(name):
 @pytest.mark.parametrize(
     ("name", "followed", "refused"),
     [
-        ("wav2vec2", {"encoder_attention_heads", "conv_feature_layers"},
-         {"activation_fn", "layer_norm_first", "crop_seq_to_multiple"}),
+        ("wav2vec2", {"encoder_attention_heads", "conv_feature_layers", "layer_norm_first"},
+         {"activation_fn", "crop_seq_to_multiple"}),
         ("wav2vec_ctc", {"blank_weight", "blank_mode"}, set()),
         ("xm_transformer", {"activation_fn", "decoder_attention_heads", "no_scale_embedding", "adaptor_stride"},
          {"cross_self_attention", "adaptor_layernorm"}),

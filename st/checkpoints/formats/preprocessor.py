@@ -51,6 +51,8 @@ def preprocessor_settings(config: ModelConfig, data: DataConfig) -> dict[str, An
     return fields.TEMPLATES["preprocessor"] | {
         "do_normalize": data.standardize_audio,
         "sampling_rate": data.sample_rate,
+        # With a norm over time transformers counts padding whatever it is told, and asks not to be told.
+        "return_attention_mask": config.encoder.conv_norm != "group",
         EPSILON_KEY: config.encoder.wave_epsilon,
     }
 
