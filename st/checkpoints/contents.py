@@ -84,7 +84,7 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
             tied[name] = value
         elif keymap.is_dropped(name):
             continue
-        elif ours is None and keymap.is_stray(name):
+        elif keymap.is_stray(name):
             stray.append(name)
         elif ours is None or not isinstance(value, Tensor):
             strangers.append(name)

@@ -118,7 +118,9 @@ def assert_same_function(model: SpeechTranslator, reference: Callable[[torch.Ten
     for row, length in enumerate(LENGTHS):
         expected = reference(waves[row, :length])
         torch.testing.assert_close(together[row], expected, **CLOSE)
-        torch.testing.assert_close(ours(model, waves[row : row + 1, :length], lengths[row : row + 1])[0], expected, **CLOSE)
+        torch.testing.assert_close(
+            ours(model, waves[row : row + 1, :length], lengths[row : row + 1])[0], expected, **CLOSE
+        )
 
 
 def opened(architecture: str, folder: Any, caplog: Any) -> Any:
