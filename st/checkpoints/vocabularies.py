@@ -163,7 +163,8 @@ def _data_config(contents: Contents) -> DataConfig:
         return _fairseq_data_config(folder / CONFIG_FILENAME)
     if contents.format.startswith("fairseq"):
         return _known({"standardize_audio": contents.settings.get("normalize")})
-    return _known({"standardize_audio": read_preprocessor(folder).get("do_normalize")})
+    settings = read_preprocessor(folder, mel=not contents.config.encoder.standardizes)
+    return _known({"standardize_audio": settings.get("do_normalize")})
 
 
 def _own_data_config(path: Path) -> DataConfig:

@@ -80,7 +80,7 @@ class Translator:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
         self.model = model.eval()
         self.text, self.ctc = text, ctc
-        self.standardize_audio = standardize_audio
+        self.standardize_audio = standardize_audio and model.config.encoder.standardizes
         self.options = options or BeamOptions()
         self.dtype = dtype
         self.device = next(model.parameters()).device
@@ -88,7 +88,7 @@ class Translator:
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self.keep_all = keep_all
-        self._min_samples = model.encoder.feature_extractor.receptive_field
+        self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None

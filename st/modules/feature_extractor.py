@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
-from st.modules.filterbank import HOP, WINDOW, FilterBank, mask_bands
+from st.modules.filterbank import FilterBank, mask_bands
+from st.modules.kaldi_filterbank import KaldiFilterBank
 from st.modules.time_norm import TimeNorm
 
 
@@ -19,6 +20,7 @@ class FeatureExtractor(nn.Module):
     """Stack of [convolution, norm, GELU] over the wave, or over ``mel_bands`` bands of its spectrogram.
 
     With ``norm`` "layer" there is a layer norm behind every convolution, with "group" a norm over time behind the first.
+    With ``mel_stack`` the spectrogram is Kaldi's, of which so many frames are joined. It needs no convolutions.
     """
 
     def __init__(
@@ -27,13 +29,16 @@ class FeatureExtractor(nn.Module):
         *,
         bias: bool,
         mel_bands: int = 0,
+        mel_stack: int = 0,
         norm: str = "layer",
     ) -> None:
         super().__init__()
         self.shape = conv_layers
-        self.filterbank = FilterBank(mel_bands) if mel_bands else None
+        self.filterbank: FilterBank | KaldiFilterBank | None = None
+        if mel_bands:
+            self.filterbank = KaldiFilterBank(mel_bands, mel_stack) if mel_stack else FilterBank(mel_bands)
         self.conv_layers = nn.ModuleList()
-        channels_in = mel_bands or 1
+        channels_in = self.filterbank.output_dim if self.filterbank else 1
         for channels, kernel, stride in conv_layers:
             conv = Conv1d(channels_in, channels, kernel, stride=stride, bias=bias)
             nn.init.kaiming_normal_(conv.weight)
@@ -61,12 +66,12 @@ class FeatureExtractor(nn.Module):
         size = 1
         for _, kernel, stride in reversed(self.shape):
             size = (size - 1) * stride + kernel
-        return (size - 1) * HOP + WINDOW if self.filterbank else size
+        return (size - 1) * self.filterbank.hop + self.filterbank.window if self.filterbank else size
 
     @property
     def hop(self) -> int:
         """Samples from one frame to the next."""
-        return math.prod(stride for _, _, stride in self.shape) * (HOP if self.filterbank else 1)
+        return math.prod(stride for _, _, stride in self.shape) * (self.filterbank.hop if self.filterbank else 1)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, *, band_masks: tuple[float, int] = (0.0, 1)) -> Tensor:
         """Turn waves ``(N, T)`` of ``lengths`` ``(N,)`` samples into frames ``(N, S, C)``.
@@ -79,7 +84,7 @@ class FeatureExtractor(nn.Module):
         states = waveforms.unsqueeze(-1)
         if self.filterbank:
             states = self.filterbank(waveforms, lengths)
-            states = mask_bands(states, *band_masks) if band_masks[0] else states
+            states = mask_bands(states, *band_masks, stack=self.filterbank.stack) if band_masks[0] else states
             lengths = self.filterbank.output_lengths(lengths)
         for layer, (_, kernel, stride) in zip(self.conv_layers, self.shape, strict=True):
             lengths = _shortened(lengths, kernel, stride)

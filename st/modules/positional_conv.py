@@ -56,7 +56,9 @@ class NormedPositionalConv(nn.Module):
 
 
 def positional_convs(config: EncoderConfig) -> nn.ModuleList:
-    """Return the convolutions of an encoder, each of which reads the output of the one before."""
+    """Return the convolutions of an encoder, each of which reads the output of the one before; none of a Conformer."""
+    if config.is_conformer:
+        return nn.ModuleList()
     shape = (config.dim, config.pos_conv_kernel, config.pos_conv_groups)
     if config.pos_conv_depth > 1:
         return nn.ModuleList(NormedPositionalConv(*shape) for _ in range(config.pos_conv_depth))

@@ -5,6 +5,7 @@ Both directions are here: :func:`complete_encoder` for what was read, :func:`lea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,7 @@ from st.modules.config import EncoderConfig
 
 _BATCH_NORM = f"{POSITIONS}batch_norm."
 _BATCH_NORM_EPSILON = 1e-5
+_POINTWISE = re.compile(r"\.pointwise_conv[12]\.weight$")
 _FIRST_NORM = "encoder.feature_extractor.conv_layers.0.2."
 
 
@@ -28,6 +30,9 @@ def complete_encoder(state: dict[str, Tensor], encoder: EncoderConfig) -> None:
         for leaf in ("weight", "bias"):
             if (norm := state.pop(f"{_FIRST_NORM}1.{leaf}", None)) is not None:
                 state[f"{_FIRST_NORM}{leaf}"] = norm
+    if encoder.is_conformer:  # convolutions over one frame, the kernel a dimension of its own
+        pointwise = [name for name in state if _POINTWISE.search(name) and state[name].shape[2:] == (1,)]
+        state |= {name: state[name].squeeze(2) for name in pointwise}
     complete_positions(state)
 
 
@@ -51,8 +56,13 @@ def complete_positions(state: dict[str, Tensor]) -> None:
 
 
 def leaving_encoder(state: Mapping[str, Tensor], encoder: EncoderConfig) -> dict[str, Tensor]:
-    """Return a state under our names with batch norm, and a convolution without weight norm, where ours is scaled."""
+    """Return a state under our names with batch norm, and a convolution without weight norm, where ours is scaled.
+
+    Linear layers of a Conformer's convolution module are convolutions over one frame.
+    """
     state = dict(state)
+    if encoder.is_conformer:
+        state |= {name: tensor.unsqueeze(2) for name, tensor in state.items() if _POINTWISE.search(name)}
     if not encoder.pos_conv_scaled:
         return state
     scale, shift = state.pop(f"{POSITIONS}scale"), state.pop(f"{POSITIONS}shift")

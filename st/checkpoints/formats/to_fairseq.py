@@ -34,6 +34,15 @@ LETTERS_FILENAME = "dict.ltr.txt"
 """Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
 _FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
+_FIXED = {
+    "feature_norm": True,
+    "pos_conv_scaled": False,
+    "left_distances": 0,
+    "right_distances": 0,
+    "distance_buckets": 0,
+    "pooling_layers": 0,
+}
+"""What an encoder of fairseq's wav2vec 2.0 has no choice about."""
 # Fields of the shape that follow from others or from the vocabulary, so that the plugin has no option for them.
 _NO_OPTIONS = frozenset(["project", "vocab_size", "pad", "bos", "eos"])
 
@@ -131,9 +140,9 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
     encoder = config.encoder
     require_wav2vec2(encoder, "fairseq's wav2vec2")
-    for name, value in {"feature_norm": True, "pos_conv_scaled": False}.items():
-        if getattr(encoder, name) is not value:
-            raise CheckpointError(f"fairseq's wav2vec2 has no encoder with {name} {not value}; convert `to` hf")
+    for name, value in _FIXED.items():
+        if (found := getattr(encoder, name)) != value:
+            raise CheckpointError(f"fairseq's wav2vec2 has no encoder with {name} {found}; convert `to` hf")
     settings = fields.to_fairseq("encoder", encoder) | fields.to_fairseq("wav2vec2", encoder)
     return settings | {
         "_name": "wav2vec2",

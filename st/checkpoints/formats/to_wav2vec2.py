@@ -17,6 +17,7 @@ from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
 from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, OWN_FILENAME
 from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS
+from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_settings
 from st.errors import CheckpointError
 from st.files import write_json
 from st.modules.config import EncoderConfig, ModelConfig
@@ -69,7 +70,8 @@ def family_of(encoder: EncoderConfig) -> str:
     Raises:
         CheckpointError: If transformers has no such encoder.
     """
-    require_wav2vec2(encoder, "transformers' Wav2Vec2Model")
+    if not encoder.is_conformer:
+        require_wav2vec2(encoder, "transformers' Wav2Vec2Model")
     if encoder.adapter_dim and not encoder.norm_first:
         raise CheckpointError("transformers has no adapters in layers with the norm behind them; keep the .pt")
     differing = {
@@ -93,6 +95,17 @@ def speech_settings(config: ModelConfig) -> dict[str, Any]:
     """
     encoder: EncoderConfig = config.encoder
     family = family_of(encoder)
+    if "length_adaptor" in config.parts and family != "wav2vec2":
+        raise CheckpointError(
+            f"transformers has no length adaptor on a {FAMILIES[family].stem}Model: keep the .pt, or convert `parts` ctc"
+        )
+    masks = {
+        # transformers has the mask vector only where its config masks; whether it is used is another switch.
+        "mask_time_prob": encoder.mask_time_prob or 0.05,
+        "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
+    }
+    if family == W2V_BERT:
+        return w2v_bert_settings(encoder) | masks
     settings = {"model_type": family, **fields.to_transformers("encoder", encoder)}
     settings |= fields.to_transformers(family, encoder)
     columns = zip(fields.FIELDS["convolutions"], zip(*encoder.conv_layers, strict=True), strict=True)
@@ -100,18 +113,17 @@ def speech_settings(config: ModelConfig) -> dict[str, Any]:
     settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
         "adapter_attn_dim": encoder.adapter_dim or None,
-        # transformers has the mask vector only where its config masks; whether it is used is another switch.
-        "mask_time_prob": encoder.mask_time_prob or 0.05,
-        "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
+        **masks,
     }
     if "length_adaptor" not in config.parts:
         return settings
-    if family != "wav2vec2":
-        raise CheckpointError(
-            f"transformers has no length adaptor on a {FAMILIES[family].stem}Model: keep the .pt, or convert `parts` ctc"
-        )
     adaptor = fields.to_transformers("length_adaptor", config.length_adaptor)
     return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
+
+
+def _family(encoder: EncoderConfig) -> str:
+    """Return what the classes of transformers for an encoder begin with."""
+    return "Wav2Vec2Bert" if encoder.is_conformer else "Wav2Vec2"
 
 
 def own_record(model: Exported, digest: str, **names: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from st.checkpoints.formats.generation import check_generation
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
 from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS, Family, is_of_language
+from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_config
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
@@ -158,7 +159,8 @@ def _encoder(family: Family, folder: Path, settings: dict[str, Any], tensors: di
         heads = {"lm_head.": "ForCTC", "classifier.": "ForSequenceClassification"}
         found = (kind for begin, kind in heads.items() if any(key.startswith(begin) for key in tensors))
         name = f"transformers {family.stem}{next(found, 'ForPreTraining')}"
-    require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
+    if settings["model_type"] != W2V_BERT:  # whose adapter is a part of its encoder
+        require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     expected = name.endswith(for_ctc) or for_ctc in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
@@ -238,7 +240,12 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
     """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
     contents.config = ModelConfig.from_dict(own.get("model_config"))
-    if "encoder" in contents.config.parts and (told := read_preprocessor(contents.path).get(EPSILON_KEY)) is not None:
+    mel = not contents.config.encoder.standardizes
+    if (
+        "encoder" in contents.config.parts
+        and not mel
+        and (told := read_preprocessor(contents.path).get(EPSILON_KEY)) is not None
+    ):
         # The extractor's file is what transformers reads; it counts if somebody has changed it.
         encoder = dataclasses.replace(contents.config.encoder, wave_epsilon=told)
         contents.config = dataclasses.replace(contents.config, encoder=encoder)
@@ -252,6 +259,8 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
 
 
 def _encoder_config(settings: Mapping[str, Any], folder: Path, extractor: str = USUAL) -> EncoderConfig:
+    if settings.get("model_type") == W2V_BERT:
+        return w2v_bert_config(settings, folder)
     require(settings, fields.REQUIRED["transformers encoder"], str(folder))
     kind = settings.get("model_type")
     kind = kind if kind in FAMILIES else "wav2vec2"

@@ -46,6 +46,29 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
 )
 
+W2V_BERT_TRANSFORMERS: Rows = (
+    # ours                                        transformers' Wav2Vec2BertModel
+    ("encoder.mask_emb", "masked_spec_embed"),
+    ("encoder.layer_norm.", "feature_projection.layer_norm."),
+    ("encoder.post_extract_proj.", "feature_projection.projection."),
+    ("encoder.encoder.layers.N.ffn1.fc1.", "encoder.layers.N.ffn1.intermediate_dense."),
+    ("encoder.encoder.layers.N.ffn1.fc2.", "encoder.layers.N.ffn1.output_dense."),
+    ("encoder.encoder.layers.N.ffn2.fc1.", "encoder.layers.N.ffn2.intermediate_dense."),
+    ("encoder.encoder.layers.N.ffn2.fc2.", "encoder.layers.N.ffn2.output_dense."),
+    ("encoder.encoder.layers.N.self_attn.q_proj.", "encoder.layers.N.self_attn.linear_q."),
+    ("encoder.encoder.layers.N.self_attn.k_proj.", "encoder.layers.N.self_attn.linear_k."),
+    ("encoder.encoder.layers.N.self_attn.v_proj.", "encoder.layers.N.self_attn.linear_v."),
+    ("encoder.encoder.layers.N.self_attn.out_proj.", "encoder.layers.N.self_attn.linear_out."),
+    ("encoder.encoder.layers.N.self_attn.relative.", "encoder.layers.N.self_attn."),
+    ("encoder.encoder.layers.N.", "encoder.layers.N."),
+    ("encoder.pooling.N.ffn.fc1.", "adapter.layers.N.ffn.intermediate_dense."),
+    ("encoder.pooling.N.ffn.fc2.", "adapter.layers.N.ffn.output_dense."),
+    ("encoder.pooling.N.self_attn.q_proj.", "adapter.layers.N.self_attn.linear_q."),
+    ("encoder.pooling.N.self_attn.k_proj.", "adapter.layers.N.self_attn.linear_k."),
+    ("encoder.pooling.N.self_attn.v_proj.", "adapter.layers.N.self_attn.linear_v."),
+    ("encoder.pooling.N.self_attn.out_proj.", "adapter.layers.N.self_attn.linear_out."),
+    ("encoder.pooling.N.", "adapter.layers.N."),
+)
 OMNIASR_TRANSFORMERS: Rows = (
     # ours                                        transformers' OmniASRAudioModel, whose positional convolution is plain
     ("encoder.feature_extractor.conv_layers.N.0.", "subsampling.conv_layers.N.conv."),
@@ -191,19 +214,34 @@ class Family:
     """Settings of the encoder that it has no choice about, under our names."""
 
 
-_OTHERS = {"mel_bands": 0, "conv_module_kernel": 0}
+_OTHERS = {
+    "layer_kind": "transformer",
+    "mel_bands": 0,
+    "conv_module_kernel": 0,
+    "left_distances": 0,
+    "right_distances": 0,
+    "pooling_layers": 0,
+}
+_NO_POSITIONS = {"distance_buckets": 0}
 FAMILIES: dict[str, Family] = {
     "wav2vec2": Family(
         stem="Wav2Vec2",
         prefix="wav2vec2.",
-        fixed=_OTHERS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False},
+        fixed=_OTHERS | _NO_POSITIONS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False},
     ),
-    "hubert": Family(stem="Hubert", prefix="hubert.", fixed=_OTHERS | {"pos_conv_depth": 1}),
+    "hubert": Family(stem="Hubert", prefix="hubert.", fixed=_OTHERS | _NO_POSITIONS | {"pos_conv_depth": 1}),
     "data2vec-audio": Family(
         stem="Data2VecAudio",
         prefix="data2vec_audio.",
         fixed=_OTHERS
+        | _NO_POSITIONS
         | {"feature_norm": True, "pos_conv_scaled": False, "norm_first": False, "conv_norm": "layer", "adapter_dim": 0},
+    ),
+    "wav2vec2-bert": Family(
+        stem="Wav2Vec2Bert",
+        prefix="wav2vec2_bert.",
+        rows=W2V_BERT_TRANSFORMERS,
+        fixed=_NO_POSITIONS | {"layer_kind": "conformer", "conv_layers": (), "feature_norm": True, "adapter_dim": 0},
     ),
 }
 """By ``model_type``; a model is written as the first that can hold it."""
