@@ -1,8 +1,8 @@
 """Published shapes, by name.
 
 Numbers are those of the released XLS-R checkpoints (Babu et al. 2021, arXiv:2111.09296; its table prints a width of 1024
-for the 1B model, the released file has 1280), of mBART-50 (Tang et al. 2020), and of w2v-BERT 2.0 (Barrault et al. 2023,
-arXiv:2312.05187).
+for the 1B model, the released file has 1280), of mBART-50 (Tang et al. 2020), w2v-BERT 2.0 (Barrault et al. 2023,
+arXiv:2312.05187) and WavLM (Chen et al. 2021, arXiv:2110.13900).
 """
 
 from __future__ import annotations
@@ -53,6 +53,20 @@ PRESETS: dict[str, ModelConfig] = {
     "300m": _xlsr(1024, 4096, 24),
     "1b": _xlsr(1280, 5120, 48),
     "2b": _xlsr(1920, 7680, 48),
+    "wavlm_base": ModelConfig(
+        encoder=EncoderConfig(
+            conv_norm="group",
+            conv_bias=False,
+            norm_first=False,
+            dim=768,
+            ffn_dim=3072,
+            num_heads=12,
+            num_layers=12,
+            distance_buckets=320,
+        ),
+        length_adaptor=LengthAdaptorConfig(project=True),
+    ),
+    "wavlm_large": ModelConfig(encoder=EncoderConfig(conv_bias=False, distance_buckets=320)),
     "w2v_bert": ModelConfig(
         encoder=EncoderConfig(
             layer_kind="conformer",

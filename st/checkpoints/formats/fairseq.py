@@ -1,4 +1,4 @@
-"""Read files of fairseq (wav2vec 2.0, HuBERT, data2vec, ``xm_transformer``, mBART), fairseq2 (omniASR), and our training.
+"""Read files of fairseq (wav2vec 2.0, HuBERT, WavLM, data2vec, ``xm_transformer``, mBART), fairseq2 (omniASR), our training.
 
 Shapes come from the settings inside the file (``cfg``, or ``args`` before 2021); what they leave out is measured on
 the tensors.
@@ -44,6 +44,7 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq xm_transformer", ("encoder.w2v_encoder.w2v_model.", "decoder.layers.")),
     ("fairseq wav2vec_ctc", ("w2v_encoder.w2v_model.", "w2v_encoder.proj.")),
     ("fairseq wav2vec_classification", ("w2v_encoder.w2v_model.", "pooling_layer.")),
+    ("fairseq wavlm", ("feature_extractor.conv_layers.", "encoder.layers.0.self_attn.relative_attention_bias.")),
     ("fairseq hubert", ("feature_extractor.conv_layers.", "label_embs_concat")),
     ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
     ("fairseq2 wav2vec2_ssl", ("encoder_frontend.feature_extractor.", "quantizer.")),
@@ -60,6 +61,8 @@ EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
 """``conv_norm`` of our encoder, and what fairseq calls it."""
 _HEADS = {768: 12}
 """Attention heads of the published models by width, of which their tensors show nothing; the others have as many as ours."""
+_BUCKETS, _WAVLM_DISTANCE = "encoder.encoder.places.rel_attn_embed.weight", 1280
+"""Scores of WavLM's distances, and the farthest of them where settings do not say."""
 _FAIRSEQ2_SETTINGS = {"normalize": True}
 """Its files have tensors alone: heads, strides and epsilon are ours, which all sizes of omnilingual-asr share."""
 _XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
@@ -316,6 +319,9 @@ def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderCo
         measured["conv_norm"] = next((ours for ours, theirs in EXTRACTOR_MODES.items() if theirs == mode), mode)
     said = fields.from_fairseq("encoder", settings) | fields.from_fairseq("hubert", settings)
     said |= fields.from_fairseq("data2vec-audio", settings)
+    if _BUCKETS in weights.state:
+        measured |= {"distance_buckets": weights.shape(_BUCKETS, 2)[0], "farthest_distance": _WAVLM_DISTANCE}
+        said |= fields.from_fairseq("wavlm", settings)
     if measured["pos_conv_depth"] > 1:
         said.pop("pos_conv_kernel", None)  # it is divided among them
     return EncoderConfig(**(measured | said))

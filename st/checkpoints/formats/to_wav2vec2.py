@@ -121,11 +121,6 @@ def speech_settings(config: ModelConfig) -> dict[str, Any]:
     return settings | {"add_adapter": True, "output_hidden_size": config.decoder.dim} | adaptor
 
 
-def _family(encoder: EncoderConfig) -> str:
-    """Return what the classes of transformers for an encoder begin with."""
-    return "Wav2Vec2Bert" if encoder.is_conformer else "Wav2Vec2"
-
-
 def own_record(model: Exported, digest: str, **names: Any) -> dict[str, Any]:
     """Return what transformers has no place for.
 

@@ -46,6 +46,21 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
 )
 
+_WAVLM = "encoder.encoder.layers.N.self_attn.relative."
+WAVLM_TRANSFORMERS: Rows = (
+    # ours                                        transformers' WavLMModel, whose first layer has the scores of all
+    ("encoder.encoder.places.rel_attn_embed.weight", "encoder.layers.0.attention.rel_attn_embed.weight"),
+    (f"{_WAVLM}gru_rel_pos_const", "encoder.layers.N.attention.gru_rel_pos_const"),
+    (f"{_WAVLM}gru_rel_pos_linear.", "encoder.layers.N.attention.gru_rel_pos_linear."),
+    *WAV2VEC2_TRANSFORMERS,
+)
+WAVLM_ORIGINAL: Rows = (
+    # ours                                        those of the authors' own files
+    ("encoder.encoder.places.rel_attn_embed.weight", "encoder.layers.0.self_attn.relative_attention_bias.weight"),
+    (f"{_WAVLM}gru_rel_pos_const", "encoder.layers.N.self_attn.grep_a"),
+    (f"{_WAVLM}gru_rel_pos_linear.", "encoder.layers.N.self_attn.grep_linear."),
+    ("encoder.", ""),
+)
 W2V_BERT_TRANSFORMERS: Rows = (
     # ours                                        transformers' Wav2Vec2BertModel
     ("encoder.mask_emb", "masked_spec_embed"),
@@ -237,6 +252,12 @@ FAMILIES: dict[str, Family] = {
         | _NO_POSITIONS
         | {"feature_norm": True, "pos_conv_scaled": False, "norm_first": False, "conv_norm": "layer", "adapter_dim": 0},
     ),
+    "wavlm": Family(
+        stem="WavLM",
+        prefix="wavlm.",
+        rows=WAVLM_TRANSFORMERS,
+        fixed=_OTHERS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False, "adapter_dim": 0},
+    ),
     "wav2vec2-bert": Family(
         stem="Wav2Vec2Bert",
         prefix="wav2vec2_bert.",
@@ -264,6 +285,7 @@ KEYMAPS: dict[str, KeyMap] = {
     "fairseq xm_transformer": KeyMap(PREFIXES, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)),
     "fairseq wav2vec2": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
     "fairseq hubert": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
+    "fairseq wavlm": KeyMap(WAVLM_ORIGINAL, dropped=_PRETRAINING_ONLY),
     "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj.")), stray=_STRAY),
     "fairseq wav2vec_classification": KeyMap(_FINETUNED, dropped=(r"pooling_layer\..*",)),
     "fairseq mbart": KeyMap(
