@@ -80,7 +80,7 @@ class Translator:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
         self.model = model.eval()
         self.text, self.ctc = text, ctc
-        self.standardize_audio = standardize_audio and model.config.encoder.standardizes
+        self.standardize_audio = standardize_audio
         self.options = options or BeamOptions()
         self.dtype = dtype
         self.device = next(model.parameters()).device

@@ -181,7 +181,8 @@ def test_transcripts_are_those_of_transformers(tmp_path, capsys):
     extractor = transformers.Wav2Vec2FeatureExtractor()
     files, expected = [], []
     for number, (wave, length) in enumerate(zip(waves, lengths.tolist(), strict=True)):
-        wave = (0.1 * wave[:length]).numpy()
+        loudness = torch.tensor([0.01, 0.2, 0.05, 0.15, 0.02, 0.2]).repeat_interleave(-(-length // 6))  # as of speech
+        wave = (loudness[:length] * wave[:length].clamp(-4, 4)).numpy()
         files.append(str(tmp_path / f"{number}.wav"))
         soundfile.write(files[-1], wave, 16_000, subtype="FLOAT")
         values = extractor(wave, sampling_rate=16_000, return_tensors="pt")["input_values"][0]

@@ -27,7 +27,7 @@ def read_preprocessor(folder: Path, *, mel: bool = False) -> dict[str, Any]:
 
     Args:
         folder: Of the model.
-        mel: Whether the model reads a spectrogram, whose extractor leaves waves as they are.
+        mel: Whether the model reads w2v-BERT's spectrogram instead of waves.
 
     Raises:
         CheckpointError: If they are of an extractor that is none of :data:`EXTRACTORS`, or not w2v-BERT's with ``mel``.
@@ -36,7 +36,7 @@ def read_preprocessor(folder: Path, *, mel: bool = False) -> dict[str, Any]:
     settings = nested if isinstance(nested, Mapping) else read_json_if_any(folder / PREPROCESSOR_FILENAME)
     if mel:
         require(settings, fields.REQUIRED["transformers log-mel"], f"{folder}: feature extractor")
-        return {**settings, "do_normalize": False}
+        return dict(settings)
     known = {"feature_extractor_type": USUAL} if settings.get("feature_extractor_type") in list(EXTRACTORS) else {}
     require({**settings, **known}, fields.REQUIRED["transformers waves"], f"{folder}: feature extractor")
     return dict(settings)
@@ -78,8 +78,7 @@ def name_epsilon(config: ModelConfig, data: DataConfig, target: str) -> None:
         data: How its recordings are handled.
         target: A name of :data:`WAVE_EPSILONS`.
     """
-    standardized = data.standardize_audio and config.encoder.standardizes
-    if standardized and config.encoder.wave_epsilon != WAVE_EPSILONS[target]:
+    if data.standardize_audio and config.encoder.wave_epsilon != WAVE_EPSILONS[target]:
         logger.warning(
             "this model adds %g to the variance of a recording, %s itself %g: there recordings with an rms below about "
             "0.03 are another input; this project reads what is written here as it was",
