@@ -24,8 +24,9 @@ from st.inference.precision import autocast, convert_products
 from st.inference.transcriber import frame_seconds
 from st.inference.word_times import time_words
 from st.kernels.settings import tune
-from st.modules.config import ctc_heads, preset
+from st.modules.config import ctc_heads
 from st.modules.model import Encoded, SpeechTranslator
+from st.modules.presets import preset
 from st.text.ctc_vocabulary import CtcVocabulary
 
 ALPHABET = (

@@ -35,7 +35,8 @@ from bench_common import (
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref
 
-from st.modules.config import XLSR_CONV_LAYERS, preset
+from st.modules.config import XLSR_CONV_LAYERS
+from st.modules.presets import preset
 
 SPEECH = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 24, "kernel": 128, "groups": 16}
 TEXT = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 12, "positions": 1024}

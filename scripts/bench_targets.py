@@ -22,8 +22,9 @@ import torch
 from bench_common import ROOT
 
 from st.evaluation.covost2 import DIRECTIONS
-from st.modules.config import ctc_heads, preset
+from st.modules.config import ctc_heads
 from st.modules.model import SpeechTranslator
+from st.modules.presets import preset
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
 

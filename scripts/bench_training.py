@@ -36,7 +36,8 @@ from bench_common import (
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref
 
-from st.modules.config import ModelConfig, preset
+from st.modules.config import ModelConfig
+from st.modules.presets import preset
 
 SMALL_VOCAB = 32000
 SMOOTHING = 0.2

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,18 @@ def save_speech_translator(model: Any, folder: Path, spm: bytes, **options: Any)
     processor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000, "do_normalize": True}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
+
+
+def opens_without_a_word(kind: Any, folder: Path, caplog: Any) -> Any:
+    """Open a folder with transformers; what it would warn of is an error."""
+    logging.getLogger("transformers").propagate = True
+    caplog.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, info = kind.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values())
+    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    return model.eval()
 
 
 # -- fairseq ------------------------------------------------------------------------------------------------------------

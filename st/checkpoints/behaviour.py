@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from st.modules.config import ModelConfig
 
+_KINDS = ("layer_kind", "mel_stack", "left_distances", "right_distances", "distance_buckets", "farthest_distance")
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
-    "encoder": ("num_heads", "conv_layers", "adapter_dim"),
+    "encoder": ("num_heads", "conv_layers", "conv_norm", "norm_first", "pos_conv_depth", "adapter_dim", *_KINDS),
     "length_adaptor": ("stride", "legacy_padding", "mask_input"),
     "decoder": ("num_heads", "activation", "scale_embedding"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.formats.transformers_names import POSITIONS, KeyMap
+from st.checkpoints.formats.transformers_names import KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 _SAYS_NOTHING = ("model.pt", "model.safetensors", "pytorch_model.bin")
 """Names of files in a release, whose folder has the name that tells."""
@@ -72,6 +75,7 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
     """
     state: dict[str, Tensor] = {}
     strangers: list[str] = []
+    stray: list[str] = []
     tied: dict[str, Tensor] = {}
     for name in list(tensors):
         value = tensors.pop(name)
@@ -80,6 +84,8 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
             tied[name] = value
         elif keymap.is_dropped(name):
             continue
+        elif keymap.is_stray(name):
+            stray.append(name)
         elif ours is None or not isinstance(value, Tensor):
             strangers.append(name)
         elif not _is_plain(value):
@@ -91,6 +97,8 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
             state[ours] = value
     if strangers:
         raise CheckpointError(f"{source}: {listed('tensors that our model has no place for', strangers)}")
+    if stray:
+        logger.warning("%s: %s", source, listed("tensors that have no effect in this model are left out", stray))
     for name, value in tied.items():
         embeddings = state.setdefault("decoder.embed_tokens.weight", value)
         same = embeddings.data_ptr() == value.data_ptr() or torch.equal(embeddings, value)
@@ -99,18 +107,6 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
     return state
-
-
-def complete_encoder(state: dict[str, Tensor], dim: int) -> None:
-    """Add what files of a speech encoder of width ``dim`` leave out, to a state under our names."""
-    if "encoder.mask_emb" not in state:
-        # Left out where nothing is masked in training; only training with masks reads it.
-        dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
-        state["encoder.mask_emb"] = torch.zeros(dim, dtype=dtype)
-    plain = state.pop(f"{POSITIONS}weight", None)
-    if plain is not None:  # a convolution without weight norm is one whose lengths are those that it has
-        state[f"{POSITIONS}weight_v"] = plain
-        state[f"{POSITIONS}weight_g"] = plain.float().norm(dim=(0, 1), keepdim=True)
 
 
 def _is_plain(value: Tensor) -> bool:

@@ -86,6 +86,13 @@ def find_text(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabula
         CheckpointError: If a file is missing; the message names it and the argument that would give it.
         ConfigError: If a file is malformed.
     """
+    text, data = _text_and_data(contents, wanted)
+    if not contents.config.encoder.standardizes:  # whatever a tree says of waves
+        data = dataclasses.replace(data, standardize_audio=False)
+    return text, data
+
+
+def _text_and_data(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVocabulary | None, DataConfig]:
     slots = {**contents.language_ids, **(wanted.language_ids or {})}
     if wanted.data_dir is not None:
         text, data = _of_tree(wanted.data_dir, slots, contents)
@@ -163,7 +170,8 @@ def _data_config(contents: Contents) -> DataConfig:
         return _fairseq_data_config(folder / CONFIG_FILENAME)
     if contents.format.startswith("fairseq"):
         return _known({"standardize_audio": contents.settings.get("normalize")})
-    return _known({"standardize_audio": read_preprocessor(folder).get("do_normalize")})
+    settings = read_preprocessor(folder, mel=not contents.config.encoder.standardizes)
+    return _known({"standardize_audio": settings.get("do_normalize")})
 
 
 def _own_data_config(path: Path) -> DataConfig:

@@ -16,6 +16,7 @@ Write a model in another format.
 hf: a folder that transformers loads, as what the model is. A recogniser, also one of a training that taught only the CTC
 head, becomes a Wav2Vec2ForCTC, which pipeline("automatic-speech-recognition", OUT) opens. A translation model becomes a
 SpeechEncoderDecoderModel; if it has a CTC head, OUT/ctc is a Wav2Vec2ForCTC of its own. An encoder becomes a Wav2Vec2Model.
+WavLM and w2v-BERT 2.0 become WavLMForCTC, Wav2Vec2BertForCTC, WavLMModel, Wav2Vec2BertModel.
 OUT has a card, README.md, with what the model knows of itself; st card adds scores and more, st push sends it to the hub.
 A language model in the folder that is converted goes along, or --lm gives one.
 

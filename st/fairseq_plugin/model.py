@@ -19,9 +19,10 @@ from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_laye
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
 from st.fairseq_plugin.state_cache import EncoderStateCache
-from st.modules.config import PRESETS, ModelConfig
+from st.modules.config import ModelConfig
 from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
+from st.modules.presets import PRESETS
 
 logger = logging.getLogger(__name__)
 

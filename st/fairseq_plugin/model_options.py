@@ -15,15 +15,14 @@ from st.fairseq_plugin.options import with_options_of
 from st.modules.config import (
     CTC,
     PARTS,
-    PRESETS,
     DecoderConfig,
     EncoderConfig,
     HeadConfig,
     LengthAdaptorConfig,
     ModelConfig,
-    preset,
 )
 from st.modules.freezing import ALIASES, SETS
+from st.modules.presets import PRESETS, preset
 from st.options import option, options
 from st.text.labels import Labels
 
@@ -134,7 +133,7 @@ def model_config(cfg: Any, *, vocab_size: int | None, heads: Mapping[str, HeadCo
 
 
 def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Parse ``"[(512,10,5),(512,3,2)]"``; nothing is evaluated.
+    """Parse ``"[(512,10,5),(512,3,2)]"``, or ``"[]"`` for none; nothing is evaluated.
 
     Raises:
         ConfigError: If it is not a list of three positive integers each.
@@ -142,7 +141,7 @@ def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
     try:
         layers = tuple(tuple(layer) for layer in ast.literal_eval(text))
     except (ValueError, SyntaxError, TypeError):
-        layers = ()
-    if not layers or any(len(layer) != 3 or not all(isinstance(n, int) and n > 0 for n in layer) for layer in layers):
+        layers = ((),)
+    if any(len(layer) != 3 or not all(isinstance(n, int) and n > 0 for n in layer) for layer in layers):
         raise ConfigError(f"encoder_conv_layers is {text!r}; expected a list of (channels, kernel, stride)")
     return layers

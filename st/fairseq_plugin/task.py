@@ -129,6 +129,7 @@ class SpeechTranslationTask(FairseqTask):
         """
         directions = self.directions if split.removeprefix("asr_") in SPLITS else None
         training = split.startswith(TRAINING_SETS)
+        encoder = (self._model_config or ModelConfig()).encoder
         dataset = TranslationDataset.load(
             self.cfg.data,
             split,
@@ -140,8 +141,8 @@ class SpeechTranslationTask(FairseqTask):
             cache_audio=self.cfg.cache_audio,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
-            standardize_audio=self.data_config.standardize_audio,
-            wave_epsilon=(self._model_config or ModelConfig()).encoder.wave_epsilon,
+            standardize_audio=self.data_config.standardize_audio and encoder.standardizes,
+            wave_epsilon=encoder.wave_epsilon,
             # The targets of a set of transcripts are transcripts already.
             add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
         )
@@ -252,7 +253,7 @@ class SpeechTranslationTask(FairseqTask):
             self.require_same_function()
         else:
             self._origins = tuple(dict.fromkeys(model.origins))
-        self._min_samples = model.translator.encoder.feature_extractor.receptive_field
+        self._min_samples = model.translator.encoder.receptive_field
         return model
 
     def state_dict(self) -> dict[str, Any]:

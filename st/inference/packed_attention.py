@@ -17,7 +17,7 @@ class PackedSelfAttention(MultiheadAttention):
     def __init__(self, plain: MultiheadAttention) -> None:
         """Take over the settings and the last projection of ``plain``, and join its other three."""
         nn.Module.__init__(self)
-        self.num_heads, self.dropout = plain.num_heads, plain.dropout
+        self.num_heads, self.dropout, self.relative = plain.num_heads, plain.dropout, plain.relative
         self.joined = PackedLinear.join([plain.q_proj, plain.k_proj, plain.v_proj])
         self.out_proj = plain.out_proj
         self.train(plain.training)

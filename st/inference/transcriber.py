@@ -237,4 +237,4 @@ class Transcriber:
 
 def frame_seconds(model: SpeechTranslator) -> float:
     """Return the seconds from one frame of the encoder to the next."""
-    return model.encoder.feature_extractor.hop / SAMPLE_RATE
+    return model.encoder.hop / SAMPLE_RATE

@@ -88,7 +88,7 @@ class Translator:
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self.keep_all = keep_all
-        self._min_samples = model.encoder.feature_extractor.receptive_field
+        self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self._transcriber: Transcriber | None = None

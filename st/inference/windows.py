@@ -125,8 +125,8 @@ class LongEncoder:
     def __init__(self, translator: Translator, *, batch_seconds: float = BATCH_SECONDS) -> None:
         """Take a model that transcribes."""
         self._translator = translator
-        extractor = translator.model.encoder.feature_extractor
-        self._field, self._stride = extractor.receptive_field, extractor.hop
+        encoder = translator.model.encoder
+        self._field, self._stride = encoder.receptive_field, encoder.hop
         self._batch = max(1, int(batch_seconds / (WINDOW_S + 2 * CONTEXT_S)))
 
     @property

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 ROWS_HINT = 64
 """Rows that the layout is chosen for: about a beam of some sentences."""
 
-ACTIVATIONS = {"gelu": ("gelu", "none"), "relu": ("relu", ""), "none": ("none", "")}
+ACTIVATIONS = {"gelu": ("gelu", "none"), "relu": ("relu", ""), "silu": ("swish", ""), "none": ("none", "")}
+"""Names of oneDNN."""
+_PLAIN = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 class PackedLinear(nn.Module):
@@ -38,7 +40,7 @@ class PackedLinear(nn.Module):
         return cls(torch.cat([layer.weight.detach() for layer in layers]), bias)
 
     def forward(self, inputs: Tensor, activation: str = "none") -> Tensor:
-        """Multiply ``(…, I)`` to ``(…, O)`` in the weight's type; ``gelu`` or ``relu`` is applied on the way."""
+        """Multiply ``(…, I)`` to ``(…, O)`` in the weight's type; an activation is applied on the way."""
         name, algorithm = ACTIVATIONS[activation]
         output: Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs.to(self.dtype), self.packed, self.bias, name, [], algorithm
@@ -61,9 +63,8 @@ def packing_works(dtype: torch.dtype) -> bool:
 
 
 def linear_activation(layer: nn.Module, inputs: Tensor, activation: str) -> Tensor:
-    """Apply a linear layer, packed or not, and ``gelu`` or ``relu``."""
+    """Apply a linear layer, packed or not, and ``gelu``, ``relu`` or ``silu``."""
     if isinstance(layer, PackedLinear):
         output: Tensor = layer(inputs, activation)
         return output
-    hidden = layer(inputs)
-    return F.gelu(hidden) if activation == "gelu" else F.relu(hidden)
+    return _PLAIN[activation](layer(inputs))

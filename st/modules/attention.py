@@ -5,18 +5,23 @@ Legend: N batch, Q queries, S keys, M model dim, H heads, D head dim.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from st.kernels.attention import scaled_dot_product
 
 
 class MultiheadAttention(nn.Module):
-    """Scaled dot-product attention over ``num_heads`` heads."""
+    """Scaled dot-product attention over ``num_heads`` heads, of itself blind to positions.
 
-    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
+    ``relative`` makes scores of how far keys are from queries; see :mod:`st.modules.relative_positions`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, relative: nn.Module | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.relative = relative
         self.k_proj = nn.Linear(dim, dim)
         self.v_proj = nn.Linear(dim, dim)
         self.q_proj = nn.Linear(dim, dim)
@@ -60,6 +65,20 @@ class MultiheadAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         context = scaled_dot_product(queries, keys, values, mask=mask, causal=causal, dropout=dropout)
         return self.out_proj(context.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def self_attend(self, states: Tensor, mask: Tensor | None, places: Tensor | None) -> Tensor:
+        """Attend from ``(N, S, M)`` to the same.
+
+        Args:
+            states: What is attended from and to.
+            mask: Boolean, as for :meth:`attend`.
+            places: Where positions stand to each other, for ``relative``; None without it.
+        """
+        queries, keys, values = self.project(states)
+        if self.relative is not None:
+            scores = self.relative(states, queries, places)
+            mask = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+        return self.attend(queries, keys, values, mask=mask, causal=False)
 
     def forward(self, queries: Tensor, memory: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attend from ``(N, Q, M)`` to ``(N, S, M)``; see :meth:`attend`."""

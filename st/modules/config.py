@@ -1,8 +1,4 @@
-"""Shapes of the model, and the published presets.
-
-Numbers of the presets are those of the released XLS-R checkpoints (Babu et al. 2021, arXiv:2111.09296; its table
-prints a width of 1024 for the 1B model, the released file has 1280) and of mBART-50 (Tang et al. 2020).
-"""
+"""Shapes of the model."""
 
 from __future__ import annotations
 
@@ -24,7 +20,20 @@ XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2
 WAVE_EPSILONS = {"fairseq": 1e-5, "transformers": 1e-7}
 """What each adds to the variance of a recording; a quiet one of theirs has another amplitude, by the root of both sums."""
 
+CONV_NORMS = ("layer", "group")
+LAYER_KINDS = ("transformer", "conformer")
 _CONV_NUMBERS = ("channels", "kernel", "stride")
+_OR_NONE = (
+    "mel_bands",
+    "mel_stack",
+    "conv_module_kernel",
+    "adapter_dim",
+    "left_distances",
+    "right_distances",
+    "distance_buckets",
+    "pooling_layers",
+)
+"""Sizes that 0 stands for none in."""
 _MAX_CONV_LAYERS = 64
 _MAX_MEL_BANDS = 100
 """With more of them some would lie between two frequencies of the Fourier transform."""
@@ -46,14 +55,28 @@ def _require_sizes(part: str, values: dict[str, Any]) -> None:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class EncoderConfig:
-    """Speech encoder (wav2vec 2.0 with pre-layer-norm, as XLS-R)."""
+    """Speech encoder: wav2vec 2.0 and its relatives; the defaults are XLS-R's."""
 
+    layer_kind: str = option(
+        "transformer", "transformer, or conformer: the layers of w2v-BERT 2.0, which need no positional convolution"
+    )
     conv_layers: tuple[tuple[int, int, int], ...] = option(
-        XLSR_CONV_LAYERS, "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'"
+        XLSR_CONV_LAYERS,
+        "feature extractor as a list of (channels, kernel, stride), e.g. '[(512,10,5),(512,3,2)]'; '[]' for bands alone",
     )
     conv_bias: bool = option(True, "whether the convolutions have a bias")
+    conv_norm: str = option(
+        "layer",
+        "what stands behind them: layer norm behind each, or `group` for a norm over time behind the first alone",
+    )
+    """``group`` in wav2vec 2.0's and HuBERT's base models, see :class:`st.modules.time_norm.TimeNorm`."""
+    feature_norm: bool = option(True, "whether their output has a layer norm of its own; not in some HuBERT models")
     mel_bands: int = option(
         0, "bands of a log-mel spectrogram (every 10 ms) that the convolutions read; 0: they read the wave itself"
+    )
+    mel_stack: int = option(
+        0,
+        "frames of Kaldi's log-mel spectrogram that are joined to one, as in w2v-BERT 2.0 (2); 0: another spectrogram",
     )
     conv_module_kernel: int = option(
         0, "width in frames of the Conformer's convolution in each layer, odd; 0: layers have none, as in XLS-R"
@@ -64,6 +87,24 @@ class EncoderConfig:
     num_layers: int = option(24, "transformer layers of the encoder")
     pos_conv_kernel: int = option(128, "width of the positional convolution, in frames")
     pos_conv_groups: int = option(16, "groups of the positional convolution")
+    pos_conv_depth: int = option(1, "positional convolutions on one another, as in data2vec (5)")
+    pos_conv_scaled: bool = option(
+        False, "whether what it reads is scaled first, as the batch norm of some HuBERT models does"
+    )
+    norm_first: bool = option(
+        True, "layer norm before attention and feed-forward; behind them in base models of others"
+    )
+    left_distances: int = option(
+        0, "frames before another whose distance attention knows by a vector each, as in w2v-BERT 2.0 (64); 0: none"
+    )
+    right_distances: int = option(0, "the same for frames after another (8)")
+    distance_buckets: int = option(
+        0, "buckets of distances that attention has a gated score for, as in WavLM (320); 0: none"
+    )
+    farthest_distance: int = option(800, "frames from which on all distances are in the last of these buckets")
+    pooling_layers: int = option(
+        0, "layers behind the encoder that halve the number of its frames each, as the adapter of w2v-BERT 2.0"
+    )
     adapter_dim: int = option(0, "inner width of an adapter behind each layer of the encoder, as in MMS (16); 0: none")
     dropout: float = option(0.0, "dropout of the encoder")
     """After the feature projection, attention output and feed-forward output."""
@@ -84,14 +125,25 @@ class EncoderConfig:
     """See :data:`WAVE_EPSILONS`."""
 
     def __post_init__(self) -> None:
-        names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups")
+        names = ("dim", "ffn_dim", "num_heads", "num_layers", "pos_conv_kernel", "pos_conv_groups", "pos_conv_depth")
         _require_sizes("encoder", {name: getattr(self, name) for name in names})
-        for name in ("mel_bands", "conv_module_kernel", "adapter_dim"):
+        for name in _OR_NONE:
             if getattr(self, name) != 0:
                 _require_sizes("encoder", {name: getattr(self, name)})
+        for name in ("conv_bias", "feature_norm", "norm_first", "pos_conv_scaled"):
+            value = getattr(self, name)
+            _require(type(value) is bool, f"encoder {name} is {shown(value)}; expected true or false")
         kernel = self.conv_module_kernel
         _require(kernel == 0 or kernel % 2 == 1, f"encoder conv_module_kernel {kernel} is not odd")
+        _require(kernel == 0 or self.norm_first, "encoder conv_module_kernel needs norm_first")
+        _require(
+            self.conv_norm in CONV_NORMS, f"encoder conv_norm is {shown(self.conv_norm)}; expected one of {CONV_NORMS}"
+        )
+        _require(self.pos_conv_depth <= _MAX_CONV_LAYERS, f"encoder has pos_conv_depth {self.pos_conv_depth:,}")
+        stacked = self.pos_conv_depth > 1
+        _require(not (stacked and self.pos_conv_scaled), "encoder pos_conv_scaled needs a pos_conv_depth of 1")
         _require(self.mel_bands <= _MAX_MEL_BANDS, f"encoder has {self.mel_bands} mel_bands; at most {_MAX_MEL_BANDS}")
+        self._check_kinds()
         _require(len(self.conv_layers) <= _MAX_CONV_LAYERS, f"encoder has {len(self.conv_layers):,} conv_layers")
         for number, layer in enumerate(self.conv_layers):
             _require_sizes(f"encoder conv_layers[{number}]", dict(zip(_CONV_NUMBERS, layer, strict=True)))
@@ -101,8 +153,36 @@ class EncoderConfig:
         )
         _require(self.dim % self.num_heads == 0, f"encoder dim {self.dim} is not divisible by {self.num_heads} heads")
         _require(
-            self.dim % self.pos_conv_groups == 0,
+            self.is_conformer or self.dim % self.pos_conv_groups == 0,
             f"encoder dim {self.dim} is not divisible by pos_conv_groups {self.pos_conv_groups}",
+        )
+
+    @property
+    def is_conformer(self) -> bool:
+        """Whether layers are those of w2v-BERT 2.0."""
+        return self.layer_kind == "conformer"
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether it may read waves of zero mean and unit variance; Kaldi's spectrogram is made of samples as they are."""
+        return not self.mel_stack
+
+    def _check_kinds(self) -> None:
+        """Refuse settings that exclude each other."""
+        kind = self.layer_kind
+        _require(kind in LAYER_KINDS, f"encoder layer_kind is {shown(kind)}; choose from: {', '.join(LAYER_KINDS)}")
+        _require(bool(self.conv_layers or self.mel_bands), "encoder has neither conv_layers nor mel_bands")
+        _require(self.mel_bands > 0 or not self.mel_stack, "encoder has mel_stack without mel_bands")
+        _require(
+            not self.is_conformer or (self.conv_module_kernel > 0 and not self.adapter_dim),
+            "encoder layers of the kind conformer need conv_module_kernel, and have no place for adapter_dim",
+        )
+        keys, buckets = self.left_distances + self.right_distances, self.distance_buckets
+        _require(not (keys and buckets), "encoder has left_distances or right_distances, and distance_buckets")
+        _require(
+            not buckets or (buckets >= 4 and self.farthest_distance > buckets // 4),
+            f"encoder distance_buckets is {buckets} and farthest_distance {self.farthest_distance}; expected 4 or more, "
+            f"and farther than a quarter of them",
         )
 
 
@@ -220,8 +300,9 @@ class ModelConfig:
             )
             setting = "`ctc_layer`" if name == CTC else f"heads: {name}: layer"
             _require(
-                0 <= head.layer <= self.encoder.num_layers,
-                f"{setting} is {head.layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output",
+                0 <= head.layer <= (0 if self.encoder.pooling_layers else self.encoder.num_layers),
+                f"{setting} is {head.layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output"
+                f"{', which alone has the frames of pooling_layers' if self.encoder.pooling_layers else ''}",
             )
 
     @property
@@ -276,58 +357,3 @@ def _with_present_names(values: dict[str, Any]) -> dict[str, Any]:
     if size:
         values["heads"] = {CTC: {"kind": "ctc", "size": size, "layer": layer}} | values.get("heads", {})
     return values
-
-
-def _xlsr(dim: int, ffn_dim: int, num_layers: int) -> ModelConfig:
-    return ModelConfig(
-        encoder=EncoderConfig(dim=dim, ffn_dim=ffn_dim, num_layers=num_layers),
-        length_adaptor=LengthAdaptorConfig(project=dim != 1024),
-    )
-
-
-PRESETS: dict[str, ModelConfig] = {
-    # For tests and the demo: frames of 40 ms and wide first strides, so that two cores train it in minutes.
-    "tiny": ModelConfig(
-        encoder=EncoderConfig(
-            conv_layers=((128, 40, 20), (192, 4, 4), (192, 3, 2), (192, 2, 2), (192, 2, 2)),
-            dim=256,
-            ffn_dim=1024,
-            num_heads=4,
-            num_layers=6,
-            pos_conv_kernel=32,
-            pos_conv_groups=8,
-        ),
-        length_adaptor=LengthAdaptorConfig(num_layers=1),
-        decoder=DecoderConfig(vocab_size=1000, dim=256, ffn_dim=1024, num_heads=4, num_layers=3, max_positions=256),
-    ),
-    # For training from random weights on 1 to 20 hours of speech: nothing of the front end need be learned.
-    "small": ModelConfig(
-        encoder=EncoderConfig(
-            mel_bands=80,
-            conv_layers=((192, 3, 2), (192, 3, 2)),
-            conv_module_kernel=15,
-            dim=192,
-            ffn_dim=768,
-            num_heads=4,
-            num_layers=6,
-            pos_conv_kernel=32,
-            pos_conv_groups=8,
-        ),
-        length_adaptor=LengthAdaptorConfig(num_layers=1),
-        decoder=DecoderConfig(vocab_size=1000, dim=192, ffn_dim=768, num_heads=4, num_layers=3, max_positions=256),
-    ),
-    "300m": _xlsr(1024, 4096, 24),
-    "1b": _xlsr(1280, 5120, 48),
-    "2b": _xlsr(1920, 7680, 48),
-}
-
-
-def preset(name: str) -> ModelConfig:
-    """Return a preset by name.
-
-    Raises:
-        ConfigError: If there is no such preset; the message lists them.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"no model preset {shown(name)}; choose from: {', '.join(PRESETS)}")
-    return PRESETS[name]

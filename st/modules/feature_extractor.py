@@ -1,4 +1,4 @@
-"""Convolutions that turn a wave into frames (wav2vec 2.0, "layer norm" variant of XLS-R), or its mel spectrogram.
+"""Convolutions that turn a wave into frames (wav2vec 2.0), or its mel spectrogram.
 
 Legend: N batch, T positions, S frames, C channels.
 """
@@ -11,24 +11,44 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
-from st.modules.filterbank import HOP, WINDOW, FilterBank, mask_bands
+from st.modules.filterbank import FilterBank, mask_bands
+from st.modules.kaldi_filterbank import KaldiFilterBank
+from st.modules.time_norm import TimeNorm
 
 
 class FeatureExtractor(nn.Module):
-    """Stack of [convolution, layer norm, GELU] over the wave, or over ``mel_bands`` bands of its spectrogram."""
+    """Stack of [convolution, norm, GELU] over the wave, or over ``mel_bands`` bands of its spectrogram.
 
-    def __init__(self, conv_layers: tuple[tuple[int, int, int], ...], *, bias: bool, mel_bands: int = 0) -> None:
+    With ``norm`` "layer" there is a layer norm behind every convolution, with "group" a norm over time behind the first.
+    With ``mel_stack`` the spectrogram is Kaldi's, of which so many frames are joined. It needs no convolutions.
+    """
+
+    def __init__(
+        self,
+        conv_layers: tuple[tuple[int, int, int], ...],
+        *,
+        bias: bool,
+        mel_bands: int = 0,
+        mel_stack: int = 0,
+        norm: str = "layer",
+    ) -> None:
         super().__init__()
         self.shape = conv_layers
-        self.filterbank = FilterBank(mel_bands) if mel_bands else None
+        self.filterbank: FilterBank | KaldiFilterBank | None = None
+        if mel_bands:
+            self.filterbank = KaldiFilterBank(mel_bands, mel_stack) if mel_stack else FilterBank(mel_bands)
         self.conv_layers = nn.ModuleList()
-        channels_in = mel_bands or 1
+        channels_in = self.filterbank.output_dim if self.filterbank else 1
         for channels, kernel, stride in conv_layers:
             conv = Conv1d(channels_in, channels, kernel, stride=stride, bias=bias)
             nn.init.kaiming_normal_(conv.weight)
-            # Indices 0 (convolution) and 2.1 (layer norm) are fairseq's; what stands between them has no parameters.
-            norm = nn.Sequential(nn.Identity(), nn.LayerNorm(channels))
-            self.conv_layers.append(nn.Sequential(conv, nn.Identity(), norm))
+            # Indices 0 (convolution), 2.1 (layer norm) and 2 are fairseq's; what stands between has no parameters.
+            layer = nn.Sequential(conv, nn.Identity())
+            if norm == "layer":
+                layer.append(nn.Sequential(nn.Identity(), nn.LayerNorm(channels)))
+            elif not self.conv_layers:
+                layer.append(TimeNorm(channels))
+            self.conv_layers.append(layer)
             channels_in = channels
         self.output_dim = channels_in
 
@@ -37,7 +57,7 @@ class FeatureExtractor(nn.Module):
         if self.filterbank:
             lengths = self.filterbank.output_lengths(lengths)
         for _, kernel, stride in self.shape:
-            lengths = (lengths - kernel).div(stride, rounding_mode="floor") + 1
+            lengths = _shortened(lengths, kernel, stride)
         return lengths.clamp(min=0)
 
     @property
@@ -46,25 +66,33 @@ class FeatureExtractor(nn.Module):
         size = 1
         for _, kernel, stride in reversed(self.shape):
             size = (size - 1) * stride + kernel
-        return (size - 1) * HOP + WINDOW if self.filterbank else size
+        return (size - 1) * self.filterbank.hop + self.filterbank.window if self.filterbank else size
 
     @property
     def hop(self) -> int:
         """Samples from one frame to the next."""
-        return math.prod(stride for _, _, stride in self.shape) * (HOP if self.filterbank else 1)
+        return math.prod(stride for _, _, stride in self.shape) * (self.filterbank.hop if self.filterbank else 1)
 
     def forward(self, waveforms: Tensor, lengths: Tensor, *, band_masks: tuple[float, int] = (0.0, 1)) -> Tensor:
         """Turn waves ``(N, T)`` of ``lengths`` ``(N,)`` samples into frames ``(N, S, C)``.
 
         Args:
             waveforms: Padded waves.
-            lengths: Valid samples; a spectrogram is normalised over them.
+            lengths: Valid samples; a spectrogram, and a norm over time, counts nothing else.
             band_masks: Share of the bands of a spectrogram that are masked, and bands in a masked span.
         """
         states = waveforms.unsqueeze(-1)
         if self.filterbank:
             states = self.filterbank(waveforms, lengths)
-            states = mask_bands(states, *band_masks) if band_masks[0] else states
-        for layer in self.conv_layers:
-            states = F.gelu(layer(states))  # (N, T, C) -> (N, T', C')
+            states = mask_bands(states, *band_masks, stack=self.filterbank.stack) if band_masks[0] else states
+            lengths = self.filterbank.output_lengths(lengths)
+        for layer, (_, kernel, stride) in zip(self.conv_layers, self.shape, strict=True):
+            lengths = _shortened(lengths, kernel, stride)
+            for part in layer.children():
+                states = part(states, lengths) if isinstance(part, TimeNorm) else part(states)
+            states = F.gelu(states)  # (N, T, C) -> (N, T', C')
         return states
+
+
+def _shortened(lengths: Tensor, kernel: int, stride: int) -> Tensor:
+    return (lengths - kernel).div(stride, rounding_mode="floor") + 1

@@ -29,6 +29,7 @@ class FilterBank(nn.Module):
     def __init__(self, bands: int) -> None:
         super().__init__()
         self.bands = bands
+        self.hop, self.window, self.output_dim, self.stack = HOP, WINDOW, bands, 1
 
     @staticmethod
     def output_lengths(lengths: Tensor) -> Tensor:
@@ -59,11 +60,14 @@ class FilterBank(nn.Module):
             return (frames / (deviation + _LEAST_DEVIATION)).to(waveforms.dtype)
 
 
-def mask_bands(frames: Tensor, prob: float, length: int) -> Tensor:
-    """Zero random spans of bands of each row ``(N, F, B)``: the frequency masks of SpecAugment (Park et al. 2019)."""
-    rows, _, bands = frames.shape
+def mask_bands(frames: Tensor, prob: float, length: int, *, stack: int = 1) -> Tensor:
+    """Zero random spans of bands of each row ``(N, F, stack * B)``: the frequency masks of SpecAugment (Park et al. 2019).
+
+    Of frames that are ``stack`` joined ones the same bands are masked in each.
+    """
+    rows, bands = len(frames), frames.size(2) // stack
     mask = span_mask((rows, bands), torch.full((rows,), bands, device=frames.device), prob, length)
-    return frames.masked_fill(mask.unsqueeze(1), 0.0)
+    return frames.masked_fill(mask.repeat(1, stack).unsqueeze(1), 0.0)
 
 
 @lru_cache(maxsize=8)

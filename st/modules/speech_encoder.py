@@ -1,6 +1,7 @@
-"""XLS-R: a pre-layer-norm wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021).
+"""XLS-R and its relatives: the wav2vec 2.0 encoder (Baevski et al. 2020; Babu et al. 2021), HuBERT's, data2vec's.
 
-For training from little speech it can read a mel spectrogram, and have the Conformer's convolutions in its layers.
+For training from little speech it can read a mel spectrogram, and have the Conformer's convolutions in its layers. With
+layers of the Conformer, relative positions and Kaldi's spectrogram it is w2v-BERT 2.0's.
 Parameter names are fairseq's. Legend: N batch, T samples, S frames, M model dim.
 """
 
@@ -17,11 +18,14 @@ from st.kernels.packed_linear import linear_activation
 from st.modules.adapter import Adapter
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
+from st.modules.conformer_layer import ConformerLayer
 from st.modules.convolution_module import ConvolutionModule
 from st.modules.feature_extractor import FeatureExtractor
 from st.modules.masking import attention_bias, span_mask, zero_padding
-from st.modules.positional_conv import PositionalConv
+from st.modules.pooling_layer import POOLING_STRIDE, PoolingLayer
+from st.modules.positional_conv import positional_convs
 from st.modules.recompute import run_layer
+from st.modules.relative_positions import relative_places, relative_scores
 
 MIN_TIME_SPANS = 2
 """Fewest masked spans of frames in an utterance, as in fairseq."""
@@ -41,13 +45,19 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm; an adapter."""
+    """Self-attention, the Conformer's convolution if there is one, and feed-forward, each behind a layer norm; an adapter.
+
+    Without ``norm_first`` a layer norm stands behind each of them instead, over the sum.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.norm_first = config.norm_first
         self.dropout = config.dropout
         self.activation_dropout = config.activation_dropout
-        self.self_attn = MultiheadAttention(config.dim, config.num_heads, dropout=config.attention_dropout)
+        self.self_attn = MultiheadAttention(
+            config.dim, config.num_heads, dropout=config.attention_dropout, relative=relative_scores(config)
+        )
         self.self_attn_layer_norm = nn.LayerNorm(config.dim)
         kernel = config.conv_module_kernel
         self.conv_module = ConvolutionModule(config.dim, kernel) if kernel else None
@@ -56,31 +66,44 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(config.dim)
         self.adapter_layer = Adapter(config.dim, config.adapter_dim) if config.adapter_dim else None
 
-    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        """Transform ``(N, S, M)``; ``mask`` as in :meth:`MultiheadAttention.attend`."""
-        normed = self.self_attn_layer_norm(states)
-        states = states + F.dropout(self.self_attn(normed, normed, mask=mask), self.dropout, self.training)
-        if self.conv_module:
-            states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
-        hidden = linear_activation(self.fc1, self.final_layer_norm(states), "gelu")
-        hidden = F.dropout(hidden, self.activation_dropout, self.training)
-        states = states + F.dropout(self.fc2(hidden), self.dropout, self.training)
+    def forward(self, states: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
+        """Transform ``(N, S, M)``; arguments as for :meth:`MultiheadAttention.self_attend`."""
+        if self.norm_first:
+            states = states + self._attend(self.self_attn_layer_norm(states), mask, places)
+            if self.conv_module:
+                states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
+            states = states + self._feed_forward(self.final_layer_norm(states))
+        else:
+            states = self.self_attn_layer_norm(states + self._attend(states, mask, places))
+            states = self.final_layer_norm(states + self._feed_forward(states))
         return states if self.adapter_layer is None else self.adapter_layer(states)
+
+    def _attend(self, states: Tensor, mask: Tensor | None, places: Tensor | None) -> Tensor:
+        return F.dropout(self.self_attn.self_attend(states, mask, places), self.dropout, self.training)
+
+    def _feed_forward(self, states: Tensor) -> Tensor:
+        hidden = F.dropout(linear_activation(self.fc1, states, "gelu"), self.activation_dropout, self.training)
+        return F.dropout(self.fc2(hidden), self.dropout, self.training)
 
 
 class TransformerEncoder(nn.Module):
-    """Positional convolution, layers, final layer norm."""
+    """Positional convolutions, layers, and a layer norm: behind the layers, or before them without ``norm_first``.
+
+    Layers of the Conformer stand alone; each ends with a layer norm.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        self.norm_first = config.norm_first
         self.dropout = config.dropout
         self.layerdrop = config.layerdrop
         self.recompute = False
         """Whether training trades time for memory; see :func:`run_layer`."""
-        # fairseq keeps the convolution at index 0 of a sequence.
-        self.pos_conv = nn.ModuleList([PositionalConv(config.dim, config.pos_conv_kernel, config.pos_conv_groups)])
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_layers))
-        self.layer_norm = nn.LayerNorm(config.dim)
+        self.pos_conv = positional_convs(config)
+        layer = ConformerLayer if config.is_conformer else EncoderLayer
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.num_layers))
+        self.layer_norm = nn.Identity() if config.is_conformer else nn.LayerNorm(config.dim)
+        self.places = relative_places(config)
 
     def forward(
         self, states: Tensor, lengths: Tensor, *, layers: Collection[int] = ()
@@ -88,19 +111,24 @@ class TransformerEncoder(nn.Module):
         """Transform ``(N, S, M)``; what padding holds never reaches a valid frame.
 
         Returns:
-            The states, and by number those of ``layers`` (1 is the first), all after the layer norm.
+            The states, and by number those of ``layers`` (1 is the first), all after a layer norm.
         """
-        states = zero_padding(states, lengths)
-        states = states + self.pos_conv[0](states)
+        positions = states = zero_padding(states, lengths)
+        for convolution in self.pos_conv:
+            positions = convolution(positions, lengths)
+        states = states + positions if self.pos_conv else states
+        if not self.norm_first:
+            states = self.layer_norm(states)
         states = F.dropout(states, self.dropout, self.training)
         mask = attention_bias(lengths, states.size(1))
+        places = None if self.places is None else self.places(states.size(1), states.device)
         taps: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers, start=1):
             if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
-                states = run_layer(layer, states, mask, recompute=self.recompute and self.training)
+                states = run_layer(layer, states, mask, places, recompute=self.recompute and self.training)
             if number in layers and number < len(self.layers):
-                taps[number] = self.layer_norm(states)
-        states = self.layer_norm(states)
+                taps[number] = self.layer_norm(states) if self.norm_first else states
+        states = self.layer_norm(states) if self.norm_first else states
         return states, {number: taps.get(number, states) for number in layers}
 
 
@@ -110,15 +138,35 @@ class SpeechEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.feature_extractor = FeatureExtractor(config.conv_layers, bias=config.conv_bias, mel_bands=config.mel_bands)
-        self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim)
+        self.feature_extractor = FeatureExtractor(
+            config.conv_layers,
+            bias=config.conv_bias,
+            mel_bands=config.mel_bands,
+            mel_stack=config.mel_stack,
+            norm=config.conv_norm,
+        )
+        self.layer_norm = nn.LayerNorm(self.feature_extractor.output_dim) if config.feature_norm else None
         self.post_extract_proj = nn.Linear(self.feature_extractor.output_dim, config.dim)
         self.mask_emb = nn.Parameter(torch.empty(config.dim).uniform_())
         self.encoder = TransformerEncoder(config)
+        self.pooling = nn.ModuleList(PoolingLayer(config) for _ in range(config.pooling_layers))
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Return the frames for waves of ``lengths`` samples."""
-        return self.feature_extractor.output_lengths(lengths)
+        lengths = self.feature_extractor.output_lengths(lengths)
+        for _ in self.pooling:
+            lengths = PoolingLayer.output_lengths(lengths)
+        return lengths
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples of the shortest usable wave, which are those that one frame sees before attention."""
+        return self.feature_extractor.receptive_field
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.feature_extractor.hop * POOLING_STRIDE ** len(self.pooling)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a padded batch.
@@ -140,15 +188,18 @@ class SpeechEncoder(nn.Module):
         self, waveforms: Tensor, lengths: Tensor, layers: Collection[int]
     ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
         """Encode as :meth:`forward` does, and return by number what ``layers`` put out as well, each ``(N, S, M)``."""
-        frame_lengths = self.output_lengths(lengths)
+        frame_lengths = self.feature_extractor.output_lengths(lengths)
         if bool((frame_lengths < 1).any()):
-            field = self.feature_extractor.receptive_field
-            raise ValueError(f"a wave has {int(lengths.min())} samples; the encoder needs at least {field}")
+            raise ValueError(
+                f"a wave has {int(lengths.min())} samples; the encoder needs at least {self.receptive_field}"
+            )
         states = self._extract(waveforms, lengths)
-        states = self.post_extract_proj(self.layer_norm(states))
+        states = self.post_extract_proj(states if self.layer_norm is None else self.layer_norm(states))
         states = F.dropout(states, self.config.dropout, self.training)
         states = self._mask(states, frame_lengths)
         states, taps = self.encoder(states, frame_lengths, layers=layers)
+        for layer in self.pooling:
+            states, frame_lengths = layer(states, frame_lengths)
         return states, frame_lengths, taps
 
     def _extract(self, waveforms: Tensor, lengths: Tensor) -> Tensor:

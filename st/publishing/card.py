@@ -107,7 +107,8 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
         "language_model": any((folder / name / LM_FOLDER).is_dir() for name in ("", CTC_FOLDER)),
         "parameters": sum(tensor.numel() for tensor in contents.state.values()),
         "dtype": _dtype(contents),
-        "quiet": contents.config.encoder.wave_epsilon != WAVE_EPSILONS["transformers"],
+        "quiet": contents.config.encoder.standardizes
+        and contents.config.encoder.wave_epsilon != WAVE_EPSILONS["transformers"],
         "origins": origins,
         "licence": licence,
         "datasets": list(options.datasets),

@@ -19,7 +19,8 @@ from st.checkpoints.convert import convert
 from st.checkpoints.formats.exported import Exported
 from st.checkpoints.formats.to_transformers import write_transformers
 from st.data.config import DataConfig
-from st.modules.config import XLSR_CONV_LAYERS, preset
+from st.modules.config import XLSR_CONV_LAYERS
+from st.modules.presets import preset
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary, read_dictionary
 

@@ -4,8 +4,6 @@ head of a translation model."""
 from __future__ import annotations
 
 import dataclasses
-import logging
-import warnings
 
 import numpy as np
 import pytest
@@ -58,18 +56,6 @@ def training(tree, path, *, layer=0, taught=False):
     return model
 
 
-def opens_without_a_word(kind, folder, caplog):
-    """Open a folder with transformers; what it would warn of is an error."""
-    logging.getLogger("transformers").propagate = True
-    caplog.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model, info = kind.from_pretrained(folder, output_loading_info=True)
-    assert not any(info.values())
-    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    return model.eval()
-
-
 @torch.no_grad()
 def same_function(model, theirs):
     for length in LENGTHS:
@@ -95,7 +81,7 @@ def test_a_recogniser_opens_in_the_pipeline_and_writes_the_same(tree, tmp_path, 
     assert main(["convert", str(tmp_path / "model.pt"), str(tmp_path / "out"), "--to", "hf"]) == 0
     folder = tmp_path / "out" / "ctc" if taught else tmp_path / "out"
     assert taught is (tmp_path / "out" / "generation_config.json").is_file()
-    theirs = opens_without_a_word(transformers.Wav2Vec2ForCTC, folder, caplog)
+    theirs = ref.opens_without_a_word(transformers.Wav2Vec2ForCTC, folder, caplog)
     assert theirs.config.num_hidden_layers == (layer or 2)
     same_function(model, theirs)
     generator = np.random.default_rng(3)

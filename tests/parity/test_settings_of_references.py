@@ -47,6 +47,7 @@ OTHER = {
     "conv_pos_groups": 2,
     "conv_stride": [5, 2, 2, 2, 2, 2, 1],
     "conv_feature_layers": "[(32, 10, 5)] + [(32, 3, 2)] * 4 + [(32,2,2)] + [(32,2,1)]",
+    "adapter_act": "gelu",
     "adapter_kernel_size": 5,
     "adaptor_kernel_size": 5,
     "adapter_attn_dim": 8,
@@ -109,6 +110,16 @@ def folders(tmp_path_factory):
     torch.manual_seed(0)
     ref.perturb(transformers.Wav2Vec2ForCTC(ref.wav2vec2_config(vocab_size=len(LABELS)))).save_pretrained(root / "ctc")
     (root / "ctc" / "vocab.json").write_text(json.dumps({symbol: row for row, symbol in enumerate(LABELS)}))
+    wavlm = {key: value for key, value in ref.wav2vec2_config().to_diff_dict().items() if key != "model_type"}
+    wavlm = transformers.WavLMConfig(**wavlm | {"vocab_size": len(LABELS), "num_buckets": 16, "max_bucket_distance": 9})
+    ref.perturb(transformers.WavLMForCTC(wavlm)).save_pretrained(root / "wavlm")
+    bert = transformers.Wav2Vec2BertConfig(
+        hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=len(LABELS),
+        output_hidden_size=48, add_adapter=True, num_adapter_layers=2, conv_depthwise_kernel_size=5,
+    )  # fmt: skip
+    ref.perturb(transformers.Wav2Vec2BertForCTC(bert)).save_pretrained(root / "bert")
+    for name in ("wavlm", "bert"):
+        (root / name / "vocab.json").write_bytes((root / "ctc" / "vocab.json").read_bytes())
     mbart = ref.mbart_config(size)
     ref.perturb(transformers.MBartForConditionalGeneration(mbart)).save_pretrained(root / "mbart")
     (root / "mbart" / "sentencepiece.bpe.model").write_bytes(spm)
@@ -127,6 +138,19 @@ def of_ctc(model):
     if isinstance(model, transformers.PreTrainedModel):
         return model(WAVES[0]).logits
     return model.ctc_logits(model.encode(*WAVES))
+
+
+@torch.no_grad()
+def of_bert(model):
+    """Compare from the spectrogram on, which the reference rounds in its own way."""
+    features = torch.randn(1, 12, 160, generator=torch.Generator().manual_seed(4))
+    if isinstance(model, transformers.PreTrainedModel):
+        return model(features).logits
+    encoder, frames = model.encoder, torch.tensor([features.size(1)])
+    states, _ = encoder.encoder(encoder.post_extract_proj(encoder.layer_norm(features)), frames)
+    for layer in encoder.pooling:
+        states, frames = layer(states, frames)
+    return model.ctc.proj(states)
 
 
 @torch.no_grad()
@@ -152,15 +176,20 @@ def rebuilt(kind, settings, state):
     ("name", "kind", "output", "parts", "followed", "refused"),
     [
         ("st", transformers.SpeechEncoderDecoderModel, of_translator, ("", "encoder", "decoder"),
-         {"activation_function", "scale_embedding", "num_attention_heads", "decoder_attention_heads", "conv_stride", "adapter_stride"},
-         {"hidden_act", "feat_extract_activation", "layer_norm_eps", "do_stable_layer_norm"}),
+         {"activation_function", "scale_embedding", "num_attention_heads", "decoder_attention_heads", "conv_stride", "adapter_stride",
+          "do_stable_layer_norm"},
+         {"hidden_act", "feat_extract_activation", "layer_norm_eps"}),
         ("ctc", transformers.Wav2Vec2ForCTC, of_ctc, ("",),
-         {"num_attention_heads", "conv_stride"},
-         {"hidden_act", "feat_extract_activation", "layer_norm_eps", "do_stable_layer_norm"}),
+         {"num_attention_heads", "conv_stride", "do_stable_layer_norm"},
+         {"hidden_act", "feat_extract_activation", "layer_norm_eps"}),
+        ("wavlm", transformers.WavLMForCTC, of_ctc, ("",),
+         {"max_bucket_distance", "conv_stride", "do_stable_layer_norm"}, {"hidden_act", "feat_extract_activation", "layer_norm_eps"}),
+        ("bert", transformers.Wav2Vec2BertForCTC, of_bert, ("",),
+         set(), {"hidden_act", "layer_norm_eps", "adapter_stride", "adapter_act"}),
         ("mbart", transformers.MBartForConditionalGeneration, of_decoder, ("",),
          {"activation_function", "scale_embedding", "decoder_attention_heads"}, set()),
     ],
-    ids=["st", "ctc", "mbart"],
+    ids=["st", "ctc", "wavlm", "bert", "mbart"],
 )  # fmt: skip
 def test_fault_08_no_setting_of_transformers_is_dropped(
     folders, tmp_path, name, kind, output, parts, followed, refused
@@ -351,8 +380,8 @@ def fairseq_case(name):
 @pytest.mark.parametrize(
     ("name", "followed", "refused"),
     [
-        ("wav2vec2", {"encoder_attention_heads", "conv_feature_layers"},
-         {"activation_fn", "layer_norm_first", "crop_seq_to_multiple"}),
+        ("wav2vec2", {"encoder_attention_heads", "conv_feature_layers", "layer_norm_first"},
+         {"activation_fn", "crop_seq_to_multiple"}),
         ("wav2vec_ctc", {"blank_weight", "blank_mode"}, set()),
         ("xm_transformer", {"activation_fn", "decoder_attention_heads", "no_scale_embedding", "adaptor_stride"},
          {"cross_self_attention", "adaptor_layernorm"}),

@@ -1,4 +1,4 @@
-"""Read files of fairseq (XLS-R, CTC fine-tuning, ``xm_transformer``, mBART), of fairseq2 (omniASR), and of our training.
+"""Read files of fairseq (wav2vec 2.0, HuBERT, WavLM, data2vec, ``xm_transformer``, mBART), fairseq2 (omniASR), our training.
 
 Shapes come from the settings inside the file (``cfg``, or ``args`` before 2021); what they leave out is measured on
 the tensors.
@@ -15,12 +15,13 @@ from typing import Any
 
 from torch import Tensor
 
-from st.checkpoints.contents import Contents, Spoken, complete_encoder, file_name, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, file_name, take_names, take_notes
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.encoder_parts import complete_encoder, complete_positions
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.formats.standins import Standin, plain
-from st.checkpoints.formats.transformers_names import KEYMAPS, KeyMap
+from st.checkpoints.formats.transformers_names import KEYMAPS, POSITIONS, KeyMap
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import (
@@ -43,6 +44,8 @@ _SIGNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fairseq xm_transformer", ("encoder.w2v_encoder.w2v_model.", "decoder.layers.")),
     ("fairseq wav2vec_ctc", ("w2v_encoder.w2v_model.", "w2v_encoder.proj.")),
     ("fairseq wav2vec_classification", ("w2v_encoder.w2v_model.", "pooling_layer.")),
+    ("fairseq wavlm", ("feature_extractor.conv_layers.", "encoder.layers.0.self_attn.relative_attention_bias.")),
+    ("fairseq hubert", ("feature_extractor.conv_layers.", "label_embs_concat")),
     ("fairseq wav2vec2", ("feature_extractor.conv_layers.",)),
     ("fairseq2 wav2vec2_ssl", ("encoder_frontend.feature_extractor.", "quantizer.")),
     ("fairseq2 wav2vec2_asr", ("encoder_frontend.feature_extractor.", "final_proj.")),
@@ -53,7 +56,13 @@ _BARE = '. It holds tensors alone: save {"model": tensors, "cfg": settings} with
 _WRAPPED = ". All names begin with module., which data parallelism adds: take it off and save again"
 
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.
-_ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12}
+_ENCODER_DEFAULTS = {"layer_norm_first": False, "encoder_attention_heads": 12, "extractor_mode": "default"}
+EXTRACTOR_MODES = {"group": "default", "layer": "layer_norm"}
+"""``conv_norm`` of our encoder, and what fairseq calls it."""
+_HEADS = {768: 12}
+"""Attention heads of the published models by width, of which their tensors show nothing; the others have as many as ours."""
+_BUCKETS, _WAVLM_DISTANCE = "encoder.encoder.places.rel_attn_embed.weight", 1280
+"""Scores of WavLM's distances, and the farthest of them where settings do not say."""
 _FAIRSEQ2_SETTINGS = {"normalize": True}
 """Its files have tensors alone: heads, strides and epsilon are ours, which all sizes of omnilingual-asr share."""
 _XM_DEFAULTS = {"decoder_normalize_before": False, "activation_fn": "gelu"}
@@ -70,7 +79,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
         CheckpointError: If it is none of the formats that open, or of another architecture.
     """
     source = str(path)
-    tensors = _take_tensors(content, source)
+    tensors = _with_usual_positions(_take_tensors(content, source))
     state = content.get("task_state")
     state = state if isinstance(state, dict) else {}
     if "st_bundle" in state:
@@ -89,6 +98,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     projected = "encoder.w2v_encoder.proj.weight" in tensors
     ours = take_names(tensors, KEYMAPS[name], source=source)
     _without_numbers(ours, source)
+    complete_positions(ours)
     if name == "fairseq wav2vec_ctc":
         _weigh_blank(ours, settings, source)
     try:
@@ -99,11 +109,25 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     except ConfigError as exc:
         raise CheckpointError(f"{path}: not an architecture of this project: {exc}") from None
     if settings is _FAIRSEQ2_SETTINGS:
-        complete_encoder(ours, config.encoder.dim)
+        complete_encoder(ours, config.encoder)
     contents = Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
     if name == "fairseq wav2vec_ctc":
         contents.adapters = _adapters(content.get("adapter"), settings, source)
     return contents
+
+
+def _with_usual_positions(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Return tensors of which those of a positional convolution that has batch norm before it are called as without."""
+    mark = next((name for name in tensors if name.endswith("encoder.pos_conv.0.running_mean")), None)
+    if mark is None:
+        return tensors
+    begin = mark.removesuffix("0.running_mean")
+    rows = {f"{begin}0.": f"{begin}0.batch_norm.", f"{begin}1.": f"{begin}0."}
+    renamed = {}
+    for name, tensor in tensors.items():
+        theirs = next((row for row in rows if name.startswith(row)), "")
+        renamed[rows.get(theirs, "") + name[len(theirs) :]] = tensor
+    return renamed
 
 
 def _without_numbers(state: dict[str, Tensor], source: str) -> None:
@@ -270,7 +294,6 @@ def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderCo
         require(settings, fields.REQUIRED["fairseq adapters"], weights.source)
         settings = {name: value for name, value in settings.items() if (name, value) != ("layer_type", "trf_adp")}
     require(settings, fields.REQUIRED["fairseq encoder"], weights.source)
-    dim, group_width, kernel = weights.shape("encoder.encoder.pos_conv.0.weight_v", 3)
     convolutions = "encoder.feature_extractor.conv_layers."
     if settings.get("conv_feature_layers") is not None:
         conv_layers = parse_conv_layers(settings["conv_feature_layers"])
@@ -282,14 +305,40 @@ def _encoder_config(settings: Mapping[str, Any], weights: _Weights) -> EncoderCo
     measured: dict[str, Any] = {
         "conv_layers": conv_layers,
         "conv_bias": f"{convolutions}0.0.bias" in weights.state,
-        "dim": dim,
         "ffn_dim": weights.shape(f"{layers}0.fc1.weight", 2)[0],
         "num_layers": weights.count(layers),
         "adapter_dim": weights.shape(adapter, 2)[0] if adapter in weights.state else 0,
+    }
+    measured |= _measured_positions(weights)
+    measured["conv_norm"] = "group" if f"{convolutions}0.2.weight" in weights.state else "layer"
+    # Which comes first leaves no trace in the tensors either: so it is in the published models.
+    measured["norm_first"] = measured["conv_norm"] == "layer" and measured["pos_conv_depth"] == 1
+    if measured["dim"] in _HEADS:
+        measured["num_heads"] = _HEADS[measured["dim"]]
+    if (mode := settings.get("extractor_mode")) is not None:
+        measured["conv_norm"] = next((ours for ours, theirs in EXTRACTOR_MODES.items() if theirs == mode), mode)
+    said = fields.from_fairseq("encoder", settings) | fields.from_fairseq("hubert", settings)
+    said |= fields.from_fairseq("data2vec-audio", settings)
+    if _BUCKETS in weights.state:
+        measured |= {"distance_buckets": weights.shape(_BUCKETS, 2)[0], "farthest_distance": _WAVLM_DISTANCE}
+        said |= fields.from_fairseq("wavlm", settings)
+    if measured["pos_conv_depth"] > 1:
+        said.pop("pos_conv_kernel", None)  # it is divided among them
+    return EncoderConfig(**(measured | said))
+
+
+def _measured_positions(weights: _Weights) -> dict[str, Any]:
+    """Return the shape of the positional convolutions, and the width of the encoder, which is theirs."""
+    stacked = f"{POSITIONS}0.weight"
+    several = stacked in weights.state
+    dim, group_width, kernel = weights.shape(stacked if several else f"{POSITIONS}weight_v", 3)
+    return {
+        "dim": dim,
         "pos_conv_kernel": kernel,
         "pos_conv_groups": dim // group_width,
+        "pos_conv_depth": weights.count("encoder.encoder.pos_conv.") if several else 1,
+        "pos_conv_scaled": f"{POSITIONS}scale" in weights.state,
     }
-    return EncoderConfig(**(measured | fields.from_fairseq("encoder", settings)))
 
 
 def _decoder_config(settings: Mapping[str, Any], weights: _Weights) -> DecoderConfig:

@@ -22,14 +22,21 @@ EPSILON_KEY = "wave_epsilon"
 """Setting that only folders of ours have, in the preprocessor's file or in the task state of a fairseq file."""
 
 
-def read_preprocessor(folder: Path) -> dict[str, Any]:
+def read_preprocessor(folder: Path, *, mel: bool = False) -> dict[str, Any]:
     """Return the settings of the feature extractor, where transformers finds them; none if the folder has none.
 
+    Args:
+        folder: Of the model.
+        mel: Whether the model reads w2v-BERT's spectrogram instead of waves.
+
     Raises:
-        CheckpointError: If they are of an extractor that is none of :data:`EXTRACTORS`.
+        CheckpointError: If they are of an extractor that is none of :data:`EXTRACTORS`, or not w2v-BERT's with ``mel``.
     """
     nested = read_json_if_any(folder / "processor_config.json").get("feature_extractor")
     settings = nested if isinstance(nested, Mapping) else read_json_if_any(folder / PREPROCESSOR_FILENAME)
+    if mel:
+        require(settings, fields.REQUIRED["transformers log-mel"], f"{folder}: feature extractor")
+        return dict(settings)
     known = {"feature_extractor_type": USUAL} if settings.get("feature_extractor_type") in list(EXTRACTORS) else {}
     require({**settings, **known}, fields.REQUIRED["transformers waves"], f"{folder}: feature extractor")
     return dict(settings)
@@ -47,10 +54,18 @@ def wave_epsilon(settings: Mapping[str, Any], extractor: str = USUAL) -> float:
 
 
 def preprocessor_settings(config: ModelConfig, data: DataConfig) -> dict[str, Any]:
-    """Return the settings of a ``Wav2Vec2FeatureExtractor`` that does as training did, but for :data:`EPSILON_KEY`."""
+    """Return the settings of a feature extractor that does as training did, but for :data:`EPSILON_KEY`."""
+    if config.encoder.mel_stack:
+        return fields.TEMPLATES["log-mel preprocessor"] | {
+            "feature_size": config.encoder.mel_bands,
+            "sampling_rate": data.sample_rate,
+            **fields.to_transformers("log-mel", config.encoder),
+        }
     return fields.TEMPLATES["preprocessor"] | {
         "do_normalize": data.standardize_audio,
         "sampling_rate": data.sample_rate,
+        # With a norm over time transformers counts padding whatever it is told, and asks not to be told.
+        "return_attention_mask": config.encoder.conv_norm != "group",
         EPSILON_KEY: config.encoder.wave_epsilon,
     }
 

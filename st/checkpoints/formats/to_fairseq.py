@@ -12,7 +12,7 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
-from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, SYMBOLS_KEY
+from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, EXTRACTOR_MODES, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
@@ -34,6 +34,15 @@ LETTERS_FILENAME = "dict.ltr.txt"
 """Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
 _FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
+_FIXED = {
+    "feature_norm": True,
+    "pos_conv_scaled": False,
+    "left_distances": 0,
+    "right_distances": 0,
+    "distance_buckets": 0,
+    "pooling_layers": 0,
+}
+"""What an encoder of fairseq's wav2vec 2.0 has no choice about."""
 # Fields of the shape that follow from others or from the vocabulary, so that the plugin has no option for them.
 _NO_OPTIONS = frozenset(["project", "vocab_size", "pad", "bos", "eos"])
 
@@ -129,9 +138,19 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:
-    require_wav2vec2(config.encoder, "fairseq's wav2vec2")
-    conv_layers = str([tuple(layer) for layer in config.encoder.conv_layers])
-    return fields.to_fairseq("encoder", config.encoder) | {"_name": "wav2vec2", "conv_feature_layers": conv_layers}
+    encoder = config.encoder
+    require_wav2vec2(encoder, "fairseq's wav2vec2")
+    for name, value in _FIXED.items():
+        if (found := getattr(encoder, name)) != value:
+            raise CheckpointError(f"fairseq's wav2vec2 has no encoder with {name} {found}; convert `to` hf")
+    settings = fields.to_fairseq("encoder", encoder) | fields.to_fairseq("wav2vec2", encoder)
+    return settings | {
+        "_name": "wav2vec2",
+        "conv_feature_layers": str([tuple(layer) for layer in encoder.conv_layers]),
+        "extractor_mode": EXTRACTOR_MODES[encoder.conv_norm],
+        "pos_conv_depth": encoder.pos_conv_depth,
+        "conv_pos": encoder.pos_conv_kernel * encoder.pos_conv_depth,
+    }
 
 
 def _frame(model: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:

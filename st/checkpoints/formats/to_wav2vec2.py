@@ -1,4 +1,4 @@
-"""Write an encoder, alone or with its CTC head, as a folder that transformers opens: Wav2Vec2Model or Wav2Vec2ForCTC."""
+"""Write an encoder, alone or with its CTC head, as a folder that transformers opens, such as Wav2Vec2Model or HubertForCTC."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 import torch
 
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.encoder_parts import leaving_encoder
 from st.checkpoints.formats.exported import Exported, notes
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
 from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, OWN_FILENAME
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS
+from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_settings
+from st.errors import CheckpointError
 from st.files import write_json
 from st.modules.config import EncoderConfig, ModelConfig
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
@@ -33,7 +36,8 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
         dtype: Type to write floating tensors as; None for their own.
     """
     config = model.config
-    architecture = "Wav2Vec2ForCTC" if config.ctc_vocab_size else "Wav2Vec2Model"
+    stem = FAMILIES[family_of(config.encoder)].stem
+    architecture = f"{stem}ForCTC" if config.ctc_vocab_size else f"{stem}Model"
     digest = write_weights(model, folder, architecture, dtype)
     settings = common_settings(model, architecture, dtype) | speech_settings(config)
     if config.ctc_vocab_size:
@@ -49,7 +53,8 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
 def write_weights(model: Exported, folder: Path, architecture: str, dtype: torch.dtype | None) -> str:
     """Write ``model.safetensors`` under the names of an architecture; return the digest of the tensors."""
     own = {"st_model_config": json.dumps(model.config.to_dict())}
-    tensors = KEYMAPS[f"transformers {architecture}"].outward(model.state)
+    state = leaving_encoder(model.state, model.config.encoder)
+    tensors = KEYMAPS[f"transformers {architecture}"].outward(state)
     return write_safetensors(folder / "model.safetensors", tensors, own, dtype=dtype, mapped=model.mapped)
 
 
@@ -59,23 +64,56 @@ def common_settings(model: Exported, architecture: str, dtype: torch.dtype | Non
     return {"architectures": [architecture], "dtype": str(written).removeprefix("torch.")}
 
 
-def speech_settings(config: ModelConfig) -> dict[str, Any]:
-    """Return the ``Wav2Vec2Config`` of the encoder and the adaptor.
+def family_of(encoder: EncoderConfig) -> str:
+    """Return the ``model_type`` of the first family that can hold an encoder.
 
     Raises:
         CheckpointError: If transformers has no such encoder.
     """
+    if not encoder.is_conformer:
+        require_wav2vec2(encoder, "transformers' Wav2Vec2Model")
+    if encoder.adapter_dim and not encoder.norm_first:
+        raise CheckpointError("transformers has no adapters in layers with the norm behind them; keep the .pt")
+    differing = {
+        name: [setting for setting, value in family.fixed.items() if getattr(encoder, setting) != value]
+        for name, family in FAMILIES.items()
+    }
+    name = min(differing, key=lambda name: len(differing[name]))
+    if differing[name]:
+        raise CheckpointError(
+            f"transformers has no encoder with the settings of this one; the nearest, {FAMILIES[name].stem}Model, differs "
+            f"in {', '.join(differing[name])}: keep the .pt"
+        )
+    return name
+
+
+def speech_settings(config: ModelConfig) -> dict[str, Any]:
+    """Return the config of transformers of the encoder and the adaptor.
+
+    Raises:
+        CheckpointError: If transformers has no such encoder, or none of its family with an adaptor.
+    """
     encoder: EncoderConfig = config.encoder
-    require_wav2vec2(encoder, "transformers' Wav2Vec2Model")
-    settings: dict[str, Any] = {"model_type": "wav2vec2", **fields.to_transformers("encoder", encoder)}
+    family = family_of(encoder)
+    if "length_adaptor" in config.parts and family != "wav2vec2":
+        raise CheckpointError(
+            f"transformers has no length adaptor on a {FAMILIES[family].stem}Model: keep the .pt, or convert `parts` ctc"
+        )
+    masks = {
+        # transformers has the mask vector only where its config masks; whether it is used is another switch.
+        "mask_time_prob": encoder.mask_time_prob or 0.05,
+        "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
+    }
+    if family == W2V_BERT:
+        return w2v_bert_settings(encoder) | masks
+    settings = {"model_type": family, **fields.to_transformers("encoder", encoder)}
+    settings |= fields.to_transformers(family, encoder)
     columns = zip(fields.FIELDS["convolutions"], zip(*encoder.conv_layers, strict=True), strict=True)
     settings |= {theirs: list(column) for (_, _, theirs, _), column in columns}
     settings |= {
         "num_feat_extract_layers": len(encoder.conv_layers),
         "adapter_attn_dim": encoder.adapter_dim or None,
-        # transformers has the mask vector only where its config masks; whether it is used is another switch.
-        "mask_time_prob": encoder.mask_time_prob or 0.05,
-        "apply_spec_augment": encoder.mask_time_prob > 0 or encoder.mask_channel_prob > 0,
+        **masks,
     }
     if "length_adaptor" not in config.parts:
         return settings

@@ -1,4 +1,4 @@
-"""Read folders of transformers: Wav2Vec2Model, …ForPreTraining, …ForCTC, SpeechEncoderDecoderModel, OmniASR, MBart; ours."""
+"""Read folders of transformers: encoders and recognisers of the families, SpeechEncoderDecoderModel, OmniASR, MBart; ours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, Spoken, complete_encoder, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.encoder_parts import complete_encoder
 from st.checkpoints.formats.generation import check_generation
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
-from st.checkpoints.formats.transformers_names import KEYMAPS, is_of_language
+from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS, Family, is_of_language
+from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_config
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
@@ -41,8 +43,6 @@ WEIGHT_FILES = (
 )
 """In order of preference."""
 
-# What a file leaves out has these values, which our model does not have.
-_ENCODER_DEFAULTS = {"feat_extract_norm": "group", "do_stable_layer_norm": False}
 _OMNIASR_DEFAULTS = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -71,9 +71,9 @@ def read_transformers(folder: Path, *, sha256: str | None = None, verify: bool =
     """
     settings = read_json(folder / "config.json")
     own = read_json_if_any(folder / OWN_FILENAME)
-    readers = {
+    readers: dict[str, Callable[[Path, dict[str, Any], dict[str, Tensor]], Contents]] = {
         "speech-encoder-decoder": _speech_encoder_decoder,
-        "wav2vec2": _wav2vec2,
+        **{name: partial(_encoder, family) for name, family in FAMILIES.items()},
         "omniasr_ctc": _omniasr,
         "omniasr_audio": _omniasr,
         "mbart": _mbart,
@@ -152,14 +152,16 @@ def _speech_encoder_decoder(folder: Path, settings: dict[str, Any], tensors: dic
     return _contents(folder, "transformers SpeechEncoderDecoderModel", config, tensors)
 
 
-def _wav2vec2(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
-    name = "transformers Wav2Vec2Model"
-    if any(key.startswith("wav2vec2.") for key in tensors):
-        heads = {"lm_head.": _FOR_CTC, "classifier.": "transformers Wav2Vec2ForSequenceClassification"}
+def _encoder(family: Family, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Contents:
+    """Read an encoder of a family, alone or with what is on it."""
+    name, for_ctc = f"transformers {family.stem}Model", f"{family.stem}ForCTC"
+    if any(key.startswith(family.prefix) for key in tensors):
+        heads = {"lm_head.": "ForCTC", "classifier.": "ForSequenceClassification"}
         found = (kind for begin, kind in heads.items() if any(key.startswith(begin) for key in tensors))
-        name = next(found, "transformers Wav2Vec2ForPreTraining")
-    require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
-    expected = name == _FOR_CTC or "Wav2Vec2ForCTC" in (settings.get("architectures") or ())
+        name = f"transformers {family.stem}{next(found, 'ForPreTraining')}"
+    if settings["model_type"] != W2V_BERT:  # whose adapter is a part of its encoder
+        require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
+    expected = name.endswith(for_ctc) or for_ctc in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
     contents = _contents(folder, name, config, tensors)
@@ -226,7 +228,7 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
 def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, Tensor]) -> Contents:
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
     if "encoder" in config.parts:
-        complete_encoder(state, config.encoder.dim)
+        complete_encoder(state, config.encoder)
     if config.encoder.adapter_dim and not any(".adapter_layer." in key for key in state):
         raise CheckpointError(
             f"{folder}: adapter_attn_dim is {config.encoder.adapter_dim}; its weights have no adapters"
@@ -238,7 +240,12 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
     """Add what only our folders have: exact shape, CTC head, notes, the table of a trimmed vocabulary."""
     contents.format = OWN_FOLDER
     contents.config = ModelConfig.from_dict(own.get("model_config"))
-    if "encoder" in contents.config.parts and (told := read_preprocessor(contents.path).get(EPSILON_KEY)) is not None:
+    mel = not contents.config.encoder.standardizes
+    if (
+        "encoder" in contents.config.parts
+        and not mel
+        and (told := read_preprocessor(contents.path).get(EPSILON_KEY)) is not None
+    ):
         # The extractor's file is what transformers reads; it counts if somebody has changed it.
         encoder = dataclasses.replace(contents.config.encoder, wave_epsilon=told)
         contents.config = dataclasses.replace(contents.config, encoder=encoder)
@@ -252,10 +259,15 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
 
 
 def _encoder_config(settings: Mapping[str, Any], folder: Path, extractor: str = USUAL) -> EncoderConfig:
-    require({**_ENCODER_DEFAULTS, **settings}, fields.REQUIRED["transformers encoder"], str(folder))
-    conv_layers = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
-    epsilon = wave_epsilon(read_preprocessor(folder), extractor)
-    known = fields.from_transformers("encoder", settings)
-    width = settings.get("adapter_attn_dim")
-    adapter_dim = 0 if width is None else width
-    return EncoderConfig(**known, conv_layers=conv_layers, wave_epsilon=epsilon, adapter_dim=adapter_dim)
+    if settings.get("model_type") == W2V_BERT:
+        return w2v_bert_config(settings, folder)
+    require(settings, fields.REQUIRED["transformers encoder"], str(folder))
+    kind = settings.get("model_type")
+    kind = kind if kind in FAMILIES else "wav2vec2"
+    known = dict(FAMILIES[kind].fixed) | fields.from_transformers("encoder", settings)
+    known |= fields.from_transformers(kind, settings)
+    known["conv_layers"] = tuple(zip(*fields.from_transformers("convolutions", settings).values(), strict=True))
+    known["wave_epsilon"] = wave_epsilon(read_preprocessor(folder), extractor)
+    # Only layers with the norm first have adapters, whatever a config says of others.
+    width = settings.get("adapter_attn_dim") if known["norm_first"] is True else None
+    return EncoderConfig(**known | {"adapter_dim": 0 if width is None else width})

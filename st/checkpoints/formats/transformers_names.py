@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from st.checkpoints.formats.fairseq_names import PREFIXES
 
@@ -20,15 +20,20 @@ POSITIONS = "encoder.encoder.pos_conv.0."
 """What our names of the positional convolution begin with."""
 
 WAV2VEC2_TRANSFORMERS: Rows = (
-    # ours                                        transformers' Wav2Vec2Model
+    # ours                                        transformers' Wav2Vec2Model, HubertModel, Data2VecAudioModel
     ("encoder.mask_emb", "masked_spec_embed"),
     ("encoder.feature_extractor.conv_layers.N.0.", "feature_extractor.conv_layers.N.conv."),
     ("encoder.feature_extractor.conv_layers.N.2.1.", "feature_extractor.conv_layers.N.layer_norm."),
+    # A norm over time has the same name there; see complete_encoder.
+    ("encoder.feature_extractor.conv_layers.N.2.", "feature_extractor.conv_layers.N.layer_norm."),
     ("encoder.layer_norm.", "feature_projection.layer_norm."),
     ("encoder.post_extract_proj.", "feature_projection.projection."),
     (f"{POSITIONS}weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
     (f"{POSITIONS}weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    (f"{POSITIONS}weight", "encoder.pos_conv_embed.conv.weight"),
     (f"{POSITIONS}bias", "encoder.pos_conv_embed.conv.bias"),
+    (f"{POSITIONS}batch_norm.", "encoder.pos_conv_embed.batch_norm."),
+    ("encoder.encoder.pos_conv.N.0.", "encoder.pos_conv_embed.layers.N.conv."),
     ("encoder.encoder.layers.N.self_attn.", "encoder.layers.N.attention."),
     ("encoder.encoder.layers.N.self_attn_layer_norm.", "encoder.layers.N.layer_norm."),
     ("encoder.encoder.layers.N.fc1.", "encoder.layers.N.feed_forward.intermediate_dense."),
@@ -41,6 +46,44 @@ WAV2VEC2_TRANSFORMERS: Rows = (
     ("length_adaptor.layers.N.", "adapter.layers.N.conv."),
 )
 
+_WAVLM = "encoder.encoder.layers.N.self_attn.relative."
+WAVLM_TRANSFORMERS: Rows = (
+    # ours                                        transformers' WavLMModel, whose first layer has the scores of all
+    ("encoder.encoder.places.rel_attn_embed.weight", "encoder.layers.0.attention.rel_attn_embed.weight"),
+    (f"{_WAVLM}gru_rel_pos_const", "encoder.layers.N.attention.gru_rel_pos_const"),
+    (f"{_WAVLM}gru_rel_pos_linear.", "encoder.layers.N.attention.gru_rel_pos_linear."),
+    *WAV2VEC2_TRANSFORMERS,
+)
+WAVLM_ORIGINAL: Rows = (
+    # ours                                        those of the authors' own files
+    ("encoder.encoder.places.rel_attn_embed.weight", "encoder.layers.0.self_attn.relative_attention_bias.weight"),
+    (f"{_WAVLM}gru_rel_pos_const", "encoder.layers.N.self_attn.grep_a"),
+    (f"{_WAVLM}gru_rel_pos_linear.", "encoder.layers.N.self_attn.grep_linear."),
+    ("encoder.", ""),
+)
+W2V_BERT_TRANSFORMERS: Rows = (
+    # ours                                        transformers' Wav2Vec2BertModel
+    ("encoder.mask_emb", "masked_spec_embed"),
+    ("encoder.layer_norm.", "feature_projection.layer_norm."),
+    ("encoder.post_extract_proj.", "feature_projection.projection."),
+    ("encoder.encoder.layers.N.ffn1.fc1.", "encoder.layers.N.ffn1.intermediate_dense."),
+    ("encoder.encoder.layers.N.ffn1.fc2.", "encoder.layers.N.ffn1.output_dense."),
+    ("encoder.encoder.layers.N.ffn2.fc1.", "encoder.layers.N.ffn2.intermediate_dense."),
+    ("encoder.encoder.layers.N.ffn2.fc2.", "encoder.layers.N.ffn2.output_dense."),
+    ("encoder.encoder.layers.N.self_attn.q_proj.", "encoder.layers.N.self_attn.linear_q."),
+    ("encoder.encoder.layers.N.self_attn.k_proj.", "encoder.layers.N.self_attn.linear_k."),
+    ("encoder.encoder.layers.N.self_attn.v_proj.", "encoder.layers.N.self_attn.linear_v."),
+    ("encoder.encoder.layers.N.self_attn.out_proj.", "encoder.layers.N.self_attn.linear_out."),
+    ("encoder.encoder.layers.N.self_attn.relative.", "encoder.layers.N.self_attn."),
+    ("encoder.encoder.layers.N.", "encoder.layers.N."),
+    ("encoder.pooling.N.ffn.fc1.", "adapter.layers.N.ffn.intermediate_dense."),
+    ("encoder.pooling.N.ffn.fc2.", "adapter.layers.N.ffn.output_dense."),
+    ("encoder.pooling.N.self_attn.q_proj.", "adapter.layers.N.self_attn.linear_q."),
+    ("encoder.pooling.N.self_attn.k_proj.", "adapter.layers.N.self_attn.linear_k."),
+    ("encoder.pooling.N.self_attn.v_proj.", "adapter.layers.N.self_attn.linear_v."),
+    ("encoder.pooling.N.self_attn.out_proj.", "adapter.layers.N.self_attn.linear_out."),
+    ("encoder.pooling.N.", "adapter.layers.N."),
+)
 OMNIASR_TRANSFORMERS: Rows = (
     # ours                                        transformers' OmniASRAudioModel, whose positional convolution is plain
     ("encoder.feature_extractor.conv_layers.N.0.", "subsampling.conv_layers.N.conv."),
@@ -106,6 +149,8 @@ class KeyMap:
     """Our names and theirs."""
     dropped: tuple[str, ...] = ()
     """Patterns of their names that are left out on purpose; anything else without a row is an error."""
+    stray: tuple[str, ...] = ()
+    """Patterns of names that a file of this format should not have, and that have no effect: left out and named."""
     tied: tuple[str, ...] = ()
     """Their names that must equal the embeddings, which our model shares."""
 
@@ -123,6 +168,10 @@ class KeyMap:
     def is_dropped(self, name: str) -> bool:
         """Return whether their ``name`` is left out on purpose."""
         return any(re.fullmatch(pattern, name) for pattern in self.dropped)
+
+    def is_stray(self, name: str) -> bool:
+        """Return whether their ``name`` has no effect, though a file of this format should not have it."""
+        return any(re.fullmatch(pattern, name) for pattern in self.stray)
 
     def outward(self, state: Mapping[str, Value]) -> dict[str, Value]:
         """Rename our state to their names; parameters that the format has no name for are left out."""
@@ -152,14 +201,92 @@ def is_of_language(name: str) -> bool:
     return _OF_LANGUAGE.match(name) is not None
 
 
-_PRETRAINING_ONLY = (r"quantizer\..*", r"project_(q|hid)\..*", r"final_proj\..*", r"target_glu\..*", r"_ema|_ema\..*")
+_PRETRAINING_ONLY = (
+    r"quantizer\..*",
+    r"project_(q|hid)\..*",
+    r"final_proj\..*",
+    r"target_glu\..*",
+    r"label_embs_concat",
+    r"_ema|_ema\..*",
+)
+_STRAY = tuple(rf"(\w+\.){{0,2}}{pattern}" for pattern in (*_PRETRAINING_ONLY, "mask_time_emb_vector"))
+"""What a recogniser has left of its pre-training, and the vector for masked frames as it was called once."""
 _FINETUNED: Rows = (*_below("w2v_encoder.w2v_model.", ADAPTERS_FAIRSEQ), ("encoder.", "w2v_encoder.w2v_model."))
 _DECODER_NOTES = (r"decoder\.version", r"decoder\.embed_positions\._float_tensor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Speech encoders of transformers that differ in settings and names alone."""
+
+    stem: str
+    """What the names of its classes begin with."""
+    prefix: str
+    """What the names of its parameters begin with in models with a head."""
+    rows: Rows = WAV2VEC2_TRANSFORMERS
+    """Our names and those of its model alone."""
+    fixed: Mapping[str, Any]
+    """Settings of the encoder that it has no choice about, under our names."""
+
+
+_OTHERS = {
+    "layer_kind": "transformer",
+    "mel_bands": 0,
+    "conv_module_kernel": 0,
+    "left_distances": 0,
+    "right_distances": 0,
+    "pooling_layers": 0,
+}
+_NO_POSITIONS = {"distance_buckets": 0}
+FAMILIES: dict[str, Family] = {
+    "wav2vec2": Family(
+        stem="Wav2Vec2",
+        prefix="wav2vec2.",
+        fixed=_OTHERS | _NO_POSITIONS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False},
+    ),
+    "hubert": Family(stem="Hubert", prefix="hubert.", fixed=_OTHERS | _NO_POSITIONS | {"pos_conv_depth": 1}),
+    "data2vec-audio": Family(
+        stem="Data2VecAudio",
+        prefix="data2vec_audio.",
+        fixed=_OTHERS
+        | _NO_POSITIONS
+        | {"feature_norm": True, "pos_conv_scaled": False, "norm_first": False, "conv_norm": "layer", "adapter_dim": 0},
+    ),
+    "wavlm": Family(
+        stem="WavLM",
+        prefix="wavlm.",
+        rows=WAVLM_TRANSFORMERS,
+        fixed=_OTHERS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False, "adapter_dim": 0},
+    ),
+    "wav2vec2-bert": Family(
+        stem="Wav2Vec2Bert",
+        prefix="wav2vec2_bert.",
+        rows=W2V_BERT_TRANSFORMERS,
+        fixed=_NO_POSITIONS | {"layer_kind": "conformer", "conv_layers": (), "feature_norm": True, "adapter_dim": 0},
+    ),
+}
+"""By ``model_type``; a model is written as the first that can hold it."""
+
+
+def _of_family(family: Family) -> dict[str, KeyMap]:
+    """Return the formats of a family of transformers."""
+    rows, stem = _below(family.prefix, family.rows), f"transformers {family.stem}"
+    return {
+        f"{stem}Model": KeyMap(family.rows, stray=_STRAY),
+        f"{stem}ForPreTraining": KeyMap(rows, dropped=_PRETRAINING_ONLY),
+        f"{stem}ForCTC": KeyMap((*rows, ("ctc.proj.", "lm_head.")), stray=_STRAY),
+        f"{stem}ForSequenceClassification": KeyMap(
+            rows, dropped=(r"(projector|classifier)\..*", r"layer_weights"), stray=_STRAY
+        ),
+    }
+
 
 KEYMAPS: dict[str, KeyMap] = {
     "fairseq xm_transformer": KeyMap(PREFIXES, dropped=_DECODER_NOTES, tied=("decoder.output_projection.weight",)),
     "fairseq wav2vec2": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
-    "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj."))),
+    "fairseq hubert": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
+    "fairseq wavlm": KeyMap(WAVLM_ORIGINAL, dropped=_PRETRAINING_ONLY),
+    "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj.")), stray=_STRAY),
     "fairseq wav2vec_classification": KeyMap(_FINETUNED, dropped=(r"pooling_layer\..*",)),
     "fairseq mbart": KeyMap(
         (("decoder.", "decoder."),),
@@ -170,20 +297,13 @@ KEYMAPS: dict[str, KeyMap] = {
         (*_below("encoder.", WAV2VEC2_TRANSFORMERS), ("decoder.", "decoder.model.decoder.")),
         tied=("decoder.lm_head.weight",),
     ),
-    "transformers Wav2Vec2Model": KeyMap(WAV2VEC2_TRANSFORMERS),
-    "transformers Wav2Vec2ForPreTraining": KeyMap(
-        _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=_PRETRAINING_ONLY
-    ),
-    "transformers Wav2Vec2ForCTC": KeyMap((*_below("wav2vec2.", WAV2VEC2_TRANSFORMERS), ("ctc.proj.", "lm_head."))),
-    "transformers Wav2Vec2ForSequenceClassification": KeyMap(
-        _below("wav2vec2.", WAV2VEC2_TRANSFORMERS), dropped=(r"(projector|classifier)\..*", r"layer_weights")
-    ),
     "transformers OmniASRAudioModel": KeyMap(OMNIASR_TRANSFORMERS),
     "transformers OmniASRForCTC": KeyMap(
         (*_below("model.audio_tower.", OMNIASR_TRANSFORMERS), ("ctc.proj.", "ctc_head."))
     ),
     "fairseq2 wav2vec2_ssl": KeyMap(WAV2VEC2_FAIRSEQ2, dropped=(r"(quantizer|final_proj|final_target_proj)\..*",)),
     "fairseq2 wav2vec2_asr": KeyMap((*WAV2VEC2_FAIRSEQ2, ("ctc.proj.", "final_proj."))),
+    **{name: keymap for family in FAMILIES.values() for name, keymap in _of_family(family).items()},
     "transformers MBartForConditionalGeneration": KeyMap(
         (("decoder.", "model.decoder."),),
         dropped=(r"model\.encoder\..*", r"final_logits_bias"),

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from st.decoding.parts import MAX_NUMBERS, parts, score_numbers, search_numbers
-from st.modules.config import preset
+from st.modules.presets import preset
 
 SMALL = dataclasses.replace(preset("300m"), decoder=dataclasses.replace(preset("300m").decoder, vocab_size=2_000))
 

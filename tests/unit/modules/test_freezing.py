@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads, preset
+from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
 from st.modules.freezing import SETS, frozen_names, split_rules
 from st.modules.model import SpeechTranslator
+from st.modules.presets import preset
 
 GOLDEN_LNA = """\
 ctc.proj.{bias,weight}

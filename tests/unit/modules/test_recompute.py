@@ -88,7 +88,7 @@ def test_the_head_reads_the_layer_that_was_asked_for():
     frames = encoder.output_lengths(lengths)
     inside = (torch.arange(states.size(1)) < frames[:, None]).unsqueeze(-1)
     states = torch.where(inside, states, 0.0)
-    states = states + encoder.encoder.pos_conv[0](states)
+    states = states + encoder.encoder.pos_conv[0](states, frames)
     mask = attention_bias(frames, states.size(1))
     for layer in encoder.encoder.layers[:2]:
         states = layer(states, mask)

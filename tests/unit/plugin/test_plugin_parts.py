@@ -28,8 +28,9 @@ from st.fairseq_plugin.repairs.torchrun import on_cpus  # noqa: E402
 from st.fairseq_plugin.state_cache import EncoderStateCache  # noqa: E402
 from st.fairseq_plugin.task import SpeechTranslationTask  # noqa: E402
 from st.kernels.cross_entropy import smoothed_cross_entropy  # noqa: E402
-from st.modules.config import PRESETS, ctc_heads  # noqa: E402
+from st.modules.config import ctc_heads  # noqa: E402
 from st.modules.model import Encoded  # noqa: E402
+from st.modules.presets import PRESETS  # noqa: E402
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2])
@@ -87,7 +88,7 @@ def test_presets_have_the_published_numbers_of_parameters():
     assert sum(parameter.numel() for parameter in model.parameters()) == 792_989_312
 
 
-@pytest.mark.parametrize("text", ["", "[]", "[(1,2)]", "[(1,2,0)]", "open('x')", "[(1,2,'3')]"])
+@pytest.mark.parametrize("text", ["", "[[]]", "[(1,2)]", "[(1,2,0)]", "open('x')", "[(1,2,'3')]"])
 def test_k04_conv_layers_are_parsed_never_run(text):
     with pytest.raises(ConfigError, match="expected a list of"):
         parse_conv_layers(text)
