@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from st.checkpoints.loading import PADDINGS, own_lm, read_contents, resolve
 from st.checkpoints.vocabularies import NO_FILES, find_text
 from st.errors import StError
 from st.modules.config import CTC
+from st.text.ctc_vocabulary import SPECIALS
 from st.text.labels import Labels
 
 
@@ -103,5 +104,11 @@ def _vocabularies(contents: Contents, name: str, problems: list[str]) -> dict[st
         "vocabulary": contents.config.decoder.vocab_size if "decoder" in contents.config.parts else None,
         "languages": list(text.languages) if text is not None else None,
         "ctc_vocabulary": contents.config.ctc_vocab_size or None,
-        "ctc_symbols": "".join(labels[CTC].symbols[4:]) if CTC in labels else None,
+        "ctc_symbols": _shown(labels[CTC].symbols) if CTC in labels else None,
     }
+
+
+def _shown(symbols: Sequence[str]) -> str:
+    """Return the symbols of a head in a row, apart where one has several letters."""
+    written = [symbol for symbol in symbols if symbol not in SPECIALS[:4]]
+    return ("" if max(map(len, written), default=0) == 1 else " ").join(written)

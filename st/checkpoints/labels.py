@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, unpacked
-from st.checkpoints.formats.fairseq import OWN_TRAINING
+from st.checkpoints.formats.fairseq import OWN_TRAINING, PHONEMES
 from st.checkpoints.formats.settings import read_json, read_json_if_any
 from st.checkpoints.formats.transformers import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
 from st.checkpoints.pieces import BLANK, give_name, piece_symbols
@@ -20,7 +21,7 @@ from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import CTC
 from st.modules.heads import head_kind
-from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.ctc_vocabulary import SPECIALS, STAR, WORD_DELIMITER, CtcVocabulary, unused
 from st.text.labels import Labels
 from st.text.normalisation import lower
 from st.text.vocabulary import read_dictionary
@@ -44,7 +45,7 @@ _MOVED_SIGNS = frozenset(".?!,'")
 _VOCABULARIES = {
     "fairseq2": ("omniASR_tokenizer.model", "omniASR_tokenizer_written_v2.model", "omniASR_tokenizer_v7.model"),
     "transformers OmniASRForCTC": ("tokenizer.json",),
-    "fairseq": ("dict.ltr.txt", "dict.txt", "vocab.json"),
+    "fairseq": ("dict.ltr.txt", "dict.phn.txt", "dict.txt", "vocab.json"),
     "": ("vocab.json",),
 }
 """Files beside a checkpoint that may have the symbols of its CTC head, by what the name of its format begins with."""
@@ -68,14 +69,14 @@ def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None
         return {}
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
         return _own_vocabularies(contents, data_dir, given)
-    symbols = _foreign_symbols(contents, given)
+    symbols, spaced = _foreign_symbols(contents, given)
     if len(symbols) != size:
         raise CheckpointError(
             f"{contents.path}: the CTC vocabulary has {len(symbols)} symbols, the CTC head {size}; "
             f"they belong to different models"
         )
     try:
-        return {CTC: _in_our_order(contents, symbols)}
+        return {CTC: _in_our_order(contents, symbols, spaced)}
     except ConfigError as exc:
         raise CheckpointError(f"{contents.path}: {exc}; found symbols {' '.join(symbols[:8])} …") from None
 
@@ -91,7 +92,7 @@ def label_symbols(contents: Contents, *, data_dir: Path | None, given: Path | No
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
         found = _own_vocabularies(contents, data_dir, given)
         return {name: vocabulary.symbols for name, vocabulary in found.items()}
-    return {CTC: _foreign_symbols(contents, given)}
+    return {CTC: _foreign_symbols(contents, given)[0]}
 
 
 def _own_vocabularies(contents: Contents, data_dir: Path | None, given: Path | None) -> dict[str, Labels]:
@@ -102,7 +103,9 @@ def _own_vocabularies(contents: Contents, data_dir: Path | None, given: Path | N
         with unpacked(contents.files) as folder:
             return _of_tree(contents, folder, ctc_required=False)
     folder = contents.path / CTC_FOLDER if "decoder" in contents.config.parts else contents.path
-    return {CTC: CtcVocabulary.load(given or folder / CTC_VOCAB_FILENAME)}
+    path = given or folder / CTC_VOCAB_FILENAME
+    spaced = _writes_apart(_tokenizer_settings(path.parent))
+    return {CTC: CtcVocabulary.load(path, complete=False, spaced=spaced)}
 
 
 def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[str, Labels]:
@@ -120,22 +123,24 @@ def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[st
     return found
 
 
-def _foreign_symbols(contents: Contents, given: Path | None) -> list[str]:
-    """Return the symbols by row, the special ones under our names."""
+def _foreign_symbols(contents: Contents, given: Path | None) -> tuple[list[str], bool]:
+    """Return the symbols by row, the special ones under our names, and whether they are written with spaces between them."""
     names = next(names for begin, names in _VOCABULARIES.items() if contents.format.startswith(begin))
     path = given or next((contents.folder / name for name in names if (contents.folder / name).is_file()), None)
+    phonemes = contents.settings.get("labels") == PHONEMES
     if given is None and contents.label_symbols is not None:
-        return _fairseq_symbols(contents.label_symbols)
+        return _fairseq_symbols(contents.label_symbols), phonemes
     if path is None:
         raise CheckpointError(
             f"{contents.path}: a {contents.format} file without the symbols of its CTC head; expected {names[0]} "
             f"beside it, or the file as `ctc_vocab`"
         )
     if path.suffix == ".model" or path.name == "tokenizer.json":
-        return piece_symbols(path, contents.settings.get("blank_token_id", 0))
+        return piece_symbols(path, contents.settings.get("blank_token_id", 0)), False
     if path.suffix == ".json":
-        return _json_symbols(path, contents)
-    return _fairseq_symbols(["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(path)])
+        tokenizer = _tokenizer_settings(path.parent)
+        return _json_symbols(path, contents, tokenizer), _writes_apart(tokenizer)
+    return _fairseq_symbols(["<s>", "<pad>", "</s>", "<unk>", *read_dictionary(path)]), phonemes
 
 
 def _fairseq_symbols(symbols: list[str]) -> list[str]:
@@ -146,13 +151,12 @@ def _fairseq_symbols(symbols: list[str]) -> list[str]:
     return symbols
 
 
-def _json_symbols(path: Path, contents: Contents) -> list[str]:
+def _json_symbols(path: Path, contents: Contents, tokenizer: Mapping[str, Any]) -> list[str]:
     """Read ``vocab.json`` and what else says which symbol is the blank, the unknown, the space."""
-    tokenizer = _tokenizer_settings(path.parent)
     table = _flat_table(path, contents.language or tokenizer.get("target_lang"))
     size = contents.config.ctc_vocab_size
     if len(table) < size:
-        table |= read_json_if_any(path.parent / "added_tokens.json")
+        table |= _added_tokens(path.parent, tokenizer)
     # A tokenizer may know special tokens that the head never had; they cannot be emitted.
     surplus = {symbol for symbol, number in table.items() if number >= size}
     strangers = sorted(surplus - _dispensable(path.parent, tokenizer))
@@ -162,17 +166,42 @@ def _json_symbols(path: Path, contents: Contents) -> list[str]:
             f"{listed('beyond it that are no special tokens', map(repr, strangers))}; they belong to different models"
         )
     _check_writing(path, tokenizer, table)
-    by_row = {number: symbol for symbol, number in table.items() if number < size}
-    if sorted(by_row) != list(range(len(table) - len(surplus))):
-        raise CheckpointError(f"{path}: numbers are not 0 to {len(table) - len(surplus) - 1}, each once")
-    symbols = [by_row[row] for row in range(len(by_row))]
+    symbols = _by_row(path, {symbol: number for symbol, number in table.items() if number < size}, size)
     for theirs, ours in _special_names(tokenizer).items():
         if theirs in table and table[theirs] < size:
             give_name(symbols, table[theirs], ours)
     blank = contents.settings.get("pad_token_id", 0)
     if "<pad>" not in symbols and isinstance(blank, int) and blank < len(symbols):
         symbols[blank] = "<pad>"
+    if " " in symbols and WORD_DELIMITER not in symbols:
+        symbols[symbols.index(" ")] = WORD_DELIMITER
     return [lower(symbol) for symbol in symbols] if tokenizer.get("do_lower_case") is True else symbols
+
+
+def _by_row(path: Path, table: Mapping[str, int], size: int) -> list[str]:
+    """Return the symbol of each row; one without, before the last that has one, gets a name of ours and is never written.
+
+    Raises:
+        CheckpointError: If two symbols have the same number, or a number is none of a row.
+    """
+    rows: dict[int, str] = {}
+    for symbol, number in table.items():
+        if number < 0 or number in rows:
+            other = (
+                f"{rows[number]!r} and {symbol!r} have the same number"
+                if number in rows
+                else f"{symbol!r} has the number"
+            )
+            raise CheckpointError(
+                f"{path}: {other} {number}; expected a number from 0 to {size - 1} for each symbol: correct the file"
+            )
+        rows[number] = symbol
+    count = max(rows, default=-1) + 1
+    if holes := [row for row in range(count) if row not in rows]:
+        logger.warning(
+            "%s: %s; nothing is written for them", path, listed("rows of the CTC head have no symbol", map(str, holes))
+        )
+    return [rows.get(row, unused(row)) for row in range(count)]
 
 
 def _flat_table(path: Path, language: object) -> dict[str, Any]:
@@ -193,16 +222,7 @@ def _tokenizer_settings(folder: Path) -> dict[str, Any]:
 
 
 def _check_writing(path: Path, tokenizer: Mapping[str, Any], table: Mapping[str, Any]) -> None:
-    """Compare how a tokenizer writes words with how we do: symbols in a row, a space between words.
-
-    Raises:
-        CheckpointError: If it puts spaces between the symbols.
-    """
-    if str(tokenizer.get("tokenizer_class")).startswith("Wav2Vec2Phoneme"):
-        raise CheckpointError(
-            f"{path}: its tokenizer is {tokenizer['tokenizer_class']}, which writes phonemes apart; "
-            "expected Wav2Vec2CTCTokenizer, which writes words"
-        )
+    """Say what of how a tokenizer writes words is not how we do: symbols in a row, a space between words."""
     names = [name for name, usual in _WRITING.items() if tokenizer.get(name) not in (None, usual)]
     if "clean_up_tokenization_spaces" in names and not _MOVED_SIGNS & set(table):
         names.remove("clean_up_tokenization_spaces")
@@ -215,9 +235,23 @@ def _check_writing(path: Path, tokenizer: Mapping[str, Any], table: Mapping[str,
         )
 
 
+def _added_tokens(folder: Path, tokenizer: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens that a tokenizer has besides those of its vocabulary, and their numbers."""
+    added = tokenizer.get("added_tokens_decoder")
+    added = added if isinstance(added, Mapping) else {}
+    found = {_content(token): int(number) for number, token in added.items() if str(number).isdecimal()}
+    known = {token: number for token, number in found.items() if token is not None}
+    return known | read_json_if_any(folder / "added_tokens.json")
+
+
+def _writes_apart(tokenizer: Mapping[str, Any]) -> bool:
+    """Return whether a tokenizer writes spaces between symbols, as that of phonemes does."""
+    return str(tokenizer.get("tokenizer_class")).startswith("Wav2Vec2Phoneme")
+
+
 def _dispensable(folder: Path, settings: Mapping[str, Any]) -> set[str | None]:
     """Return the special and added tokens of a tokenizer, which a head may have no rows for."""
-    tokens: list[object] = ["<s>", "</s>", *read_json_if_any(folder / "added_tokens.json")]
+    tokens: list[object] = ["<s>", "</s>", STAR, *read_json_if_any(folder / "added_tokens.json")]
     for kind in _SPECIAL_KINDS:
         value = settings.get(kind)
         tokens += value if isinstance(value, list) else [value]
@@ -243,13 +277,14 @@ def _content(token: object) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def _in_our_order(contents: Contents, symbols: list[str]) -> CtcVocabulary:
+def _in_our_order(contents: Contents, symbols: list[str], spaced: bool) -> CtcVocabulary:
     """Put the special symbols first, and the rows of the head likewise."""
     order = [symbols.index(symbol) for symbol in SPECIALS if symbol in symbols]
     order += [row for row, symbol in enumerate(symbols) if symbol not in SPECIALS]
-    vocabulary = CtcVocabulary({symbols[row]: number for number, row in enumerate(order)})
-    if len(vocabulary) != len(symbols):
-        raise ConfigError("CTC vocabulary: a symbol stands for two rows")
+    if twice := [symbol for symbol, count in Counter(symbols).items() if count > 1]:
+        raise ConfigError(f"CTC vocabulary: {shown(twice[0])} stands for two rows")
+    table = {symbols[row]: number for number, row in enumerate(order)}
+    vocabulary = CtcVocabulary(table, complete=False, spaced=spaced)
     if order != list(range(len(order))):
         rows = torch.tensor(order)
         for name in ("ctc.proj.weight", "ctc.proj.bias"):

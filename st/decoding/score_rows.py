@@ -47,7 +47,7 @@ class ScoreColumns:
         Args:
             labels: Those that need a column; the blank and the delimiter are added.
             size: How many the head has (V).
-            delimiter: What the head writes between words.
+            delimiter: What the head writes between words; the blank if nothing.
             star_price: What a letter costs in :data:`GAP_COLUMN`, in nats.
             wild_price: What it costs in :data:`WILD_COLUMN`.
 
@@ -62,7 +62,7 @@ class ScoreColumns:
         self._columns = np.full(size, NO_COLUMN, dtype=np.int32)
         self._columns[BLANK] = BLANK_COLUMN
         self._columns[self._labels] = np.arange(FIRST_LABEL, len(self))
-        self.delimiter = int(self._columns[delimiter])
+        self._delimiter, self.delimiter = delimiter, int(self._columns[delimiter])
 
     def __len__(self) -> int:
         return FIRST_LABEL + len(self._labels)
@@ -93,7 +93,7 @@ class ScoreColumns:
         others[:, BLANK] = IMPOSSIBLE
         said = others.amax(dim=-1, keepdim=True)
         kept = relative[:, torch.tensor(self._labels, device=logits.device)]
-        space = kept[:, self.delimiter - FIRST_LABEL : self.delimiter - FIRST_LABEL + 1]
+        space = relative[:, self._delimiter : self._delimiter + 1]
         held = torch.zeros_like(best, dtype=torch.bool)
         held[1:] = best[1:] == best[:-1]
         share = torch.where(held, HELD_SHARE, 1.0)

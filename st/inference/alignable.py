@@ -76,7 +76,7 @@ class AlignableText:
         self.columns = ScoreColumns(
             {label for word in self.words for label in word.labels},
             len(vocabulary),
-            delimiter=vocabulary.delimiter,
+            delimiter=vocabulary.separator,
             star_price=options.star_price,
             wild_price=WILD_SHARE * options.star_price,
         )

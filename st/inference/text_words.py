@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.ctc_vocabulary import NO_LABEL, WORD_DELIMITER, CtcVocabulary
 
 # Han, kana and the signs of repetition; everything else is written in words.
 _UNSPACED = r"[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -64,7 +63,7 @@ def divide(
         unknown: If given, letters with marks that the head lacks become the letter without them, and this counts them
             and those that are left out.
     """
-    spell = partial(vocabulary.spell, language=language)
+    spaces = partial(_spaces, vocabulary=vocabulary, language=language)
     words: list[TextWord] = []
     opening = None
     for match in _UNIT.finditer(text):
@@ -78,7 +77,7 @@ def divide(
             continue
         start = match.start() if opening is None else opening
         opening = None
-        begins = bool(words) and _begins(text[words[-1].start : match.start()], match.group(), spell)
+        begins = bool(words) and spaces(text[words[-1].start : match.start()], match.group())
         words.append(TextWord(start, match.end(), [] if silent else labels, begins, spelled if silent else ""))
     return words
 
@@ -89,7 +88,7 @@ def _labels(
     """Return how a unit is spelled, and the labels of the letters that the head has."""
     spelled = vocabulary.spell(unit, language)
     labels = []
-    for letter, label in zip(spelled, vocabulary.encode(unit, language), strict=True):
+    for letter, label in vocabulary.pieces(unit, language):
         if label != vocabulary.unk:
             labels.append(label)
         elif unknown is not None:
@@ -106,6 +105,11 @@ def _without_marks(letter: str, vocabulary: CtcVocabulary, language: str | None)
     return found[0] if len(found) == 1 else vocabulary.unk
 
 
-def _begins(before: str, word: str, spell: Callable[[str], str]) -> bool:
-    """Return whether a space, or a sign that counts as one, stands between what is before a word and the word."""
+def _spaces(before: str, word: str, vocabulary: CtcVocabulary, language: str | None) -> bool:
+    """Return whether the head writes a space between what is before a word and the word, or for a sign between them."""
+    if vocabulary.delimiter == NO_LABEL:
+        return False
+    if vocabulary.spaced:
+        return WORD_DELIMITER in before
+    spell = partial(vocabulary.spell, language=language)
     return before[-1].isspace() or spell(before + word) != spell(before) + spell(word)

@@ -129,7 +129,7 @@ class Transcriber:
         self._words = self._word_decoder(own_lm, possible)
         if options.lm is not None and self._words is None:
             symbols = [symbol if may else "" for symbol, may in zip(ctc.symbols, possible, strict=True)]
-            self._lm = NgramModel(options.lm, symbols, ctc.delimiter, options.language)
+            self._lm = NgramModel(options.lm, symbols, ctc.separator, options.language)
         if options.decoder is not None:
             if text is None or "decoder" not in model.config.parts:
                 raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")

@@ -17,7 +17,7 @@ from st.decoding.word_folder import UNKNOWN_LETTER, read_word_folder
 from st.decoding.word_model import WordModel
 from st.decoding.word_search import BLANK_LABEL, SPACE, WordOptions, word_search
 from st.errors import ConfigError
-from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
+from st.text.ctc_vocabulary import NO_LABEL, SPECIALS, CtcVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,15 @@ class WordDecoder:
                 are given without one.
         """
         self.options = options
+        if ctc.delimiter == NO_LABEL or ctc.spaced:
+            raise ConfigError(
+                "the CTC head writes no spaces between words, so that neither a language model of words nor hotwords can "
+                "be searched with"
+            )
         self.labels = [*ctc.symbols]
-        self.labels[ctc.blank], self.labels[ctc.delimiter], self.labels[ctc.unk] = BLANK_LABEL, SPACE, UNKNOWN_LETTER
+        self.labels[ctc.blank], self.labels[ctc.delimiter] = BLANK_LABEL, SPACE
+        if ctc.unk != NO_LABEL:
+            self.labels[ctc.unk] = UNKNOWN_LETTER
         self.model: WordModel | None = None
         if folder is not None:
             self.model = self._read_model(folder, ctc, possible, language)

@@ -62,8 +62,7 @@ def time_words(
     Raises:
         DecodingError: If the text has no letter, a letter is unknown, or the text does not fit into the audio.
     """
-    spelled = zip(vocabulary.spell(text, language), vocabulary.encode(text, language), strict=True)
-    unknown = sorted({letter for letter, label in spelled if label == vocabulary.unk})
+    unknown = sorted({letter for letter, label in vocabulary.pieces(text, language) if label == vocabulary.unk})
     if unknown and not skip_unknown:
         raise DecodingError(f"cannot align {' '.join(unknown)}: the CTC vocabulary has no such letters")
     words = divide(text, vocabulary, language)

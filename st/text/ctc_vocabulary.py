@@ -15,16 +15,40 @@ from st.text.normalisation import Alphabet
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "|")
 WORD_DELIMITER = "|"
+STAR = "<star>"
+"""What aligners call the label of anything; it is never written."""
+NO_LABEL = -1
+"""Stands for a symbol that a vocabulary does not have."""
+_UNUSED = "<unused "
 _BATCH = 50_000
 
 
+def unused(label: int) -> str:
+    """Return the name of a label that no symbol belongs to."""
+    return f"{_UNUSED}{label}>"
+
+
+def is_unused(symbol: str) -> bool:
+    """Return whether :func:`unused` gave a name."""
+    return symbol.startswith(_UNUSED)
+
+
 class CtcVocabulary:
-    """Characters and their ids; the blank is ``<pad>``, words are joined by ``|``."""
+    """Characters and their ids; the blank is ``<pad>``, words are joined by ``|``.
+
+    Heads of others may have symbols of several letters, and lack ``<unk>`` or ``|``.
+    """
 
     blank, bos, eos, unk = 0, 1, 2, 3
 
-    def __init__(self, tokens: Mapping[str, int]) -> None:
+    def __init__(self, tokens: Mapping[str, int], *, complete: bool = True, spaced: bool = False) -> None:
         """Take a token table.
+
+        Args:
+            tokens: Symbols and their ids.
+            complete: Whether ``<unk>`` and ``|`` must be among them. Where they may be missing, ``unk`` and ``delimiter``
+                are :data:`NO_LABEL`.
+            spaced: Whether the symbols, such as phonemes, are written with spaces between them.
 
         Raises:
             ConfigError: If ids are not 0 … V-1, or the blank is not ``<pad>`` at 0, or ``<unk>`` or ``|`` is missing.
@@ -32,17 +56,24 @@ class CtcVocabulary:
         self.symbols = sorted(tokens, key=lambda token: tokens[token])
         if [tokens[symbol] for symbol in self.symbols] != list(range(len(tokens))):
             raise ConfigError("CTC vocabulary: ids must be 0 to V-1, each once")
-        missing = [name for name in ("<unk>", WORD_DELIMITER) if name not in tokens]
+        missing = [name for name in ("<unk>", WORD_DELIMITER) if complete and name not in tokens]
         if missing or not self.symbols or self.symbols[self.blank] != "<pad>":
             raise ConfigError(f"CTC vocabulary: needs <pad> with id 0, <unk> and |; missing: {missing or ['<pad>']}")
         self._ids = dict(tokens)
-        self.unk = tokens["<unk>"]
-        self.delimiter = tokens[WORD_DELIMITER]
+        self.unk = tokens.get("<unk>", NO_LABEL)
+        self.delimiter = tokens.get(WORD_DELIMITER, NO_LABEL)
+        self.separator = self.blank if self.delimiter == NO_LABEL else self.delimiter
+        """What stands between words: the blank where the head writes no ``|``."""
+        self.spaced = spaced
         self.alphabet = Alphabet({symbol for symbol in tokens if len(symbol) == 1} - {WORD_DELIMITER})
+        self._unwritten = {symbol for symbol in tokens if symbol in (*SPECIALS[:4], STAR) or is_unused(symbol)}
+        several = sorted((symbol for symbol in tokens if len(symbol) > 1 and symbol[0] not in "<["), key=len)
+        self._units = re.compile("|".join([*map(re.escape, reversed(several)), "."]), re.DOTALL) if several else None
+        self._plain = not (spaced or several or NO_LABEL in (self.unk, self.delimiter))
 
     @classmethod
-    def load(cls, path: Path | str) -> CtcVocabulary:
-        """Read ``vocab.json`` of a ``Wav2Vec2CTCTokenizer``.
+    def load(cls, path: Path | str, *, complete: bool = True, spaced: bool = False) -> CtcVocabulary:
+        """Read ``vocab.json`` of a ``Wav2Vec2CTCTokenizer``; arguments as for the class.
 
         Raises:
             ConfigError: If the file is missing or is not a table of tokens and ids.
@@ -55,7 +86,7 @@ class CtcVocabulary:
         if not isinstance(content, dict) or not all(type(value) is int for value in content.values()):
             raise ConfigError(f"{path}: expected a JSON object of tokens and integer ids")
         try:
-            return cls(content)
+            return cls(content, complete=complete, spaced=spaced)
         except ConfigError as exc:
             raise ConfigError(f"{path}: {exc}") from None
 
@@ -100,12 +131,27 @@ class CtcVocabulary:
             text: As people write it.
             language: Its language by any usual code; None where it is not known.
         """
-        return self.alphabet.spell(text, language)
+        return " ".join(text.split()) if self.spaced else self.alphabet.spell(text, language)
+
+    def pieces(self, text: str, language: str | None = None) -> list[tuple[str, int]]:
+        """Return what a text is spelled with, symbol by symbol, and the id of each.
+
+        A space has that of ``|``, and is left out where there is none. What is no symbol has that of ``<unk>``, or
+        :data:`NO_LABEL`. Of symbols of several letters the longest that fits counts.
+        """
+        spelled = self.spell(text, language)
+        if self.spaced:
+            units = spelled.split()
+        else:
+            units = list(spelled) if self._units is None else self._units.findall(spelled)
+        found = [(unit, self.delimiter if unit == " " else self._ids.get(unit, self.unk)) for unit in units]
+        return found if self.delimiter != NO_LABEL else [piece for piece in found if piece[0] != " "]
 
     def encode(self, text: str, language: str | None = None) -> list[int]:
-        """Return one id per character of :meth:`spell`; a space is ``|``, an unknown character ``<unk>``."""
-        spelled = self.spell(text, language).replace(" ", WORD_DELIMITER)
-        return [self._ids.get(character, self.unk) for character in spelled]
+        """Return the ids of :meth:`pieces`, without those that have none."""
+        if self._plain:  # whole corpora are encoded
+            return [self._ids.get(character, self.unk) for character in self.spell(text, language).replace(" ", "|")]
+        return [label for _, label in self.pieces(text, language) if label != NO_LABEL]
 
     def decode(self, ids: Iterable[int], collapse: bool = True) -> str:
         """Return the text of a path through the CTC head.
@@ -121,5 +167,6 @@ class CtcVocabulary:
         if collapse:
             numbers = [number for number, _ in groupby(numbers)]
         symbols = (self.symbols[number] for number in numbers)
-        text = "".join(symbol for symbol in symbols if symbol not in SPECIALS[:4])
+        joint = " " if self.spaced else ""
+        text = joint.join(symbol for symbol in symbols if symbol not in self._unwritten)
         return re.sub(" +", " ", text.replace(WORD_DELIMITER, " ")).strip()

@@ -5,7 +5,6 @@ Each kind opens, computes what the reference computes, alone and in a batch, and
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
@@ -20,10 +19,6 @@ import transformers
 
 from st import load
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
-from st.cli import main
-from st.errors import CheckpointError
-from st.modules.config import ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

@@ -37,6 +37,8 @@ from st.modules.text_decoder import POSITION_OFFSET
 BUNDLE_FORMAT = 1
 SYMBOLS_KEY = "ctc_symbols"
 """Entry of the task state of a CTC model that we wrote: its symbols by row, under fairseq's names."""
+PHONEMES = "phn"
+"""``labels`` of a recogniser's task whose symbols are phonemes, written with spaces between them."""
 OWN_TRAINING = "training checkpoint of this project"
 
 # How a file is recognised: the first row whose every prefix begins a name of the state is its format.
@@ -228,6 +230,7 @@ def _settings(content: Mapping[str, Any], source: str) -> dict[str, Any]:
     holders = (model, _section(settings, "task"), _section(speech, "task"))
     said = (holder.get("normalize") for holder in holders)
     model["normalize"] = next((value for value in said if isinstance(value, bool)), None)
+    model.setdefault("labels", _section(settings, "task").get("labels"))
     return model
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
-from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, EXTRACTOR_MODES, SYMBOLS_KEY
+from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, EXTRACTOR_MODES, PHONEMES, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
@@ -30,8 +30,6 @@ from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import SPECIALS, TextVocabulary
 
 SPM_FILENAME = "spm.model"
-LETTERS_FILENAME = "dict.ltr.txt"
-"""Dictionary of a CTC model, beside its file, as fairseq's recognition task looks for it."""
 _FAIRSEQ_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 
 _FIXED = {
@@ -80,7 +78,7 @@ def write_fairseq(
         content = _encoder(model, letters)
     else:
         raise CheckpointError(f"fairseq has no model with these parts alone: {' '.join(model.config.parts)}")
-    beside = path.parent / LETTERS_FILENAME
+    beside = path.parent / f"dict.{_kind_of_labels(model)}.txt"
     dictionary = "".join(f"{symbol} 1\n" for symbol in letters)
     if letters and not overwrite and beside.is_file() and beside.read_text(encoding="utf-8") != dictionary:
         raise UsageError(
@@ -129,12 +127,19 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
     else:
         head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
         tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
-        content = _frame(head, task | {"_name": "audio_finetuning", "labels": "ltr"}) | {"model": tensors}
+        content = _frame(head, task | {"_name": "audio_finetuning", "labels": _kind_of_labels(model)}) | {
+            "model": tensors
+        }
     epsilon = model.config.encoder.wave_epsilon
     state: dict[str, Any] = {} if epsilon == WAVE_EPSILONS["fairseq"] else {EPSILON_KEY: epsilon}
     if letters:
         state[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
     return content | ({"task_state": state} if state else {})
+
+
+def _kind_of_labels(model: Exported) -> str:
+    """Return what fairseq's recognition task calls the symbols of a CTC head, and looks for in a dictionary of that name."""
+    return PHONEMES if model.ctc is not None and model.ctc.spaced else "ltr"
 
 
 def _speech_settings(config: ModelConfig) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def own_record(model: Exported, digest: str, **names: Any) -> dict[str, Any]:
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
     ctc.save(folder / CTC_VOCAB_FILENAME)
     tokens = {kind: None if row is None else ctc.symbols[row] for kind, row in _label_rows(ctc).items()}
-    write_json(folder / "tokenizer_config.json", tokens | fields.TEMPLATES["ctc_tokenizer"])
+    apart = fields.TEMPLATES["phoneme_tokenizer"] if ctc.spaced else {}
+    write_json(folder / "tokenizer_config.json", tokens | fields.TEMPLATES["ctc_tokenizer"] | apart)
 
 
 def _label_rows(ctc: CtcVocabulary | None) -> dict[str, int | None]:
