@@ -8,7 +8,7 @@ Legend: R rows, I features in, O features out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,7 @@ ROWS_HINT = 64
 
 ACTIVATIONS = {"gelu": ("gelu", "none"), "relu": ("relu", ""), "silu": ("swish", ""), "none": ("none", "")}
 """Names of oneDNN."""
-_PLAIN = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 class PackedLinear(nn.Module):

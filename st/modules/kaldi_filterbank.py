@@ -83,8 +83,8 @@ def _normalise(frames: Tensor, lengths: Tensor) -> Tensor:
 @lru_cache(maxsize=8)
 def kaldi_mel_filters(bands: int, device: torch.device | None = None) -> Tensor:
     """Return the weight of each frequency in each band, shape ``(FFT_SIZE / 2 + 1, B)``: triangles on the mel scale."""
-    ends = _to_mel(torch.tensor([LOWEST_HZ, SAMPLE_RATE / 2], dtype=torch.float64)).tolist()
-    edges = torch.linspace(*ends, bands + 2, dtype=torch.float64)
+    low, high = (float(mel) for mel in _to_mel(torch.tensor([LOWEST_HZ, SAMPLE_RATE / 2], dtype=torch.float64)))
+    edges = torch.linspace(low, high, bands + 2, dtype=torch.float64)
     mels = _to_mel(torch.arange(FFT_SIZE // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT_SIZE)
     rising = (mels[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mels[:, None]) / (edges[2:] - edges[1:-1])

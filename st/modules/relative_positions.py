@@ -37,7 +37,7 @@ class KeyPositions(nn.Module):
     def forward(self, _states: Tensor, queries: Tensor, places: Tensor) -> Tensor:
         """Return scores ``(N, H, S, S)`` of queries ``(N, H, S, D)``; ``places`` from :class:`ClippedDistances`."""
         vectors = self.distance_embedding.weight.to(queries.dtype)
-        scores = (queries * queries.size(-1) ** -0.5) @ vectors.T  # (N, H, S, P)
+        scores: Tensor = (queries * queries.size(-1) ** -0.5) @ vectors.T  # (N, H, S, P)
         return scores.gather(-1, places.expand(*scores.shape[:2], -1, -1))
 
 
@@ -88,10 +88,10 @@ class GatedPositions(nn.Module):
             queries: Of all heads ``(N, H, S, D)``; their type is that of the scores.
             places: From :class:`BucketedDistances`, ``(H, S, S)``.
         """
-        heads = states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (N, H, S, D)
-        both = self.gru_rel_pos_linear(heads).unflatten(-1, (2, -1)).sum(-1).sigmoid()
+        heads = states.view(*states.shape[:2], self.num_heads, -1).transpose(1, 2)  # (N, H, S, D)
+        both: Tensor = self.gru_rel_pos_linear(heads).view(*heads.shape[:3], 2, -1).sum(-1).sigmoid()
         reset, update = both.chunk(2, dim=-1)  # (N, H, S, 1)
-        gate = reset * (update * self.gru_rel_pos_const - 1.0) + 2.0
+        gate: Tensor = reset * (update * self.gru_rel_pos_const - 1.0) + 2.0
         return (gate * places).to(queries.dtype)
 
 

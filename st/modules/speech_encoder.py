@@ -166,7 +166,7 @@ class SpeechEncoder(nn.Module):
     @property
     def hop(self) -> int:
         """Samples from one frame to the next."""
-        return self.feature_extractor.hop * POOLING_STRIDE ** len(self.pooling)
+        return self.feature_extractor.hop * int(POOLING_STRIDE ** len(self.pooling))
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a padded batch.

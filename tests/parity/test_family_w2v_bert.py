@@ -19,7 +19,6 @@ from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.inference.precision import convert_products, pack
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
 from st.modules.kaldi_filterbank import KaldiFilterBank, kaldi_mel_filters
 from st.modules.model import SpeechTranslator
@@ -258,19 +257,6 @@ def test_a_training_starts_from_it_and_says_what_does_not_fit(tmp_path):
 def test_the_published_model_has_as_many_parameters_as_the_preset():
     config = dataclasses.replace(preset("w2v_bert"), parts=("encoder",))
     assert sum(parameter.numel() for parameter in blueprint(config).parameters()) == 580_493_120
-
-
-@torch.no_grad()
-def test_packed_products_know_positions_too(tmp_path):
-    waves = recordings([16000, 9040])
-    write(reference(), tmp_path)
-    plain, packed = load(tmp_path).model, load(tmp_path).model
-    convert_products(packed, torch.bfloat16)
-    pack(packed, torch.bfloat16)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = ours(packed, waves)
-    for one, two in zip(found, ours(plain, waves), strict=True):
-        assert float((one.float() - two).abs().max()) < 0.1 * float(two.abs().max())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.inference.precision import convert_products, pack
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 from st.modules.presets import preset
@@ -230,20 +229,6 @@ def test_a_training_starts_from_it_and_says_what_does_not_fit(tmp_path):
 def test_published_models_have_as_many_parameters_as_the_presets(name, parameters):
     config = dataclasses.replace(preset(name), parts=("encoder",))
     assert sum(parameter.numel() for parameter in blueprint(config).parameters()) == parameters
-
-
-@torch.no_grad()
-def test_packed_products_know_distances_too(tmp_path):
-    write(reference(), tmp_path)
-    plain, packed = load(tmp_path).model, load(tmp_path).model
-    convert_products(packed, torch.bfloat16)
-    pack(packed, torch.bfloat16)
-    waves = ref.waves([16000, 9040])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = ours(packed, *waves)
-    for one, two in zip(found, ours(plain, *waves), strict=True):
-        letters = two[:, 4:]  # what is never written has logits of -30
-        assert float((one.float()[:, 4:] - letters).abs().max()) < 0.1 * float(letters.abs().max())
 
 
 @pytest.mark.parametrize(
