@@ -35,6 +35,8 @@ _OR_NONE = (
 )
 """Sizes that 0 stands for none in."""
 _MAX_CONV_LAYERS = 64
+_MAX_POOLING_LAYERS = 8
+"""More would leave one frame of many seconds."""
 _MAX_MEL_BANDS = 100
 """With more of them some would lie between two frequencies of the Fourier transform."""
 _MAX_SIZE = 1 << 20
@@ -176,6 +178,10 @@ class EncoderConfig:
         _require(
             not self.is_conformer or (self.conv_module_kernel > 0 and not self.adapter_dim),
             "encoder layers of the kind conformer need conv_module_kernel, and have no place for adapter_dim",
+        )
+        pooling = self.pooling_layers
+        _require(
+            pooling <= _MAX_POOLING_LAYERS, f"encoder has {pooling:,} pooling_layers; at most {_MAX_POOLING_LAYERS}"
         )
         keys, buckets = self.left_distances + self.right_distances, self.distance_buckets
         _require(not (keys and buckets), "encoder has left_distances or right_distances, and distance_buckets")

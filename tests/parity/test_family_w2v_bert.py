@@ -268,6 +268,10 @@ def test_the_published_model_has_as_many_parameters_as_the_preset():
         ({"add_adapter": True, "adapter_kernel_size": 5}, {}, "adapter_kernel_size is 5, expected 3"),
         ({"add_adapter": True, "output_hidden_size": 64}, {}, "output_hidden_size is 64, expected 48"),
         ({"add_adapter": True, "use_intermediate_ffn_before_adapter": True}, {}, "use_intermediate_ffn_before_adapter"),
+        ({"add_adapter": True, "num_adapter_layers": 1_000_000}, {}, "1,000,000 pooling_layers; at most 8"),
+        ({"add_adapter": True, "num_adapter_layers": None}, {}, "pooling_layers is None; expected a positive integer"),
+        ({"num_hidden_layers": 1_000_000}, {}, "encoder of 1,000,000 layers, but only"),
+        ({}, {"num_mel_bins": "80"}, "not an architecture|makes 2 times 80"),
         ({"feature_projection_input_dim": 80}, {}, "is 80; its feature extractor makes 2 times 80"),
         ({}, {"stride": 3}, "makes 3 times 80"),
         ({}, {"padding_side": "left"}, "padding_side is 'left', expected 'right'"),
@@ -299,6 +303,7 @@ def test_a_model_that_reads_waves_is_not_given_a_spectrogram(tmp_path):
         ({"adapter_dim": 16}, "no place for adapter_dim"),
         ({"mel_bands": 0}, "neither conv_layers nor mel_bands"),
         ({"mel_bands": 0, "conv_layers": ((8, 10, 5),)}, "mel_stack without mel_bands"),
+        ({"pooling_layers": 1_000_000}, "1,000,000 pooling_layers; at most 8"),
         ({"distance_buckets": 32}, "left_distances or right_distances, and distance_buckets"),
     ],
 )
