@@ -7,16 +7,22 @@ arXiv:2312.05187) and WavLM (Chen et al. 2021, arXiv:2110.13900).
 
 from __future__ import annotations
 
+from typing import Any
+
 from st.doors.shown import shown
 from st.errors import ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig
 
 
-def _xlsr(dim: int, ffn_dim: int, num_layers: int) -> ModelConfig:
+def _xlsr(dim: int, ffn_dim: int, num_layers: int, **others: Any) -> ModelConfig:
     return ModelConfig(
-        encoder=EncoderConfig(dim=dim, ffn_dim=ffn_dim, num_layers=num_layers),
+        encoder=EncoderConfig(dim=dim, ffn_dim=ffn_dim, num_layers=num_layers, **others),
         length_adaptor=LengthAdaptorConfig(project=dim != 1024),
     )
+
+
+_WAV2VEC2: dict[str, Any] = {"conv_norm": "group", "conv_bias": False, "norm_first": False}
+_DATA2VEC: dict[str, Any] = {"conv_bias": False, "norm_first": False, "pos_conv_depth": 5, "pos_conv_kernel": 19}
 
 
 PRESETS: dict[str, ModelConfig] = {
@@ -53,19 +59,12 @@ PRESETS: dict[str, ModelConfig] = {
     "300m": _xlsr(1024, 4096, 24),
     "1b": _xlsr(1280, 5120, 48),
     "2b": _xlsr(1920, 7680, 48),
-    "wavlm_base": ModelConfig(
-        encoder=EncoderConfig(
-            conv_norm="group",
-            conv_bias=False,
-            norm_first=False,
-            dim=768,
-            ffn_dim=3072,
-            num_heads=12,
-            num_layers=12,
-            distance_buckets=320,
-        ),
-        length_adaptor=LengthAdaptorConfig(project=True),
-    ),
+    # wav2vec 2.0 and HuBERT base, wav2vec 2.0 large of 960 hours, data2vec.
+    "base": _xlsr(768, 3072, 12, num_heads=12, **_WAV2VEC2),
+    "large": _xlsr(1024, 4096, 24, **_WAV2VEC2),
+    "data2vec_base": _xlsr(768, 3072, 12, num_heads=12, **_DATA2VEC),
+    "data2vec_large": _xlsr(1024, 4096, 24, **_DATA2VEC),
+    "wavlm_base": _xlsr(768, 3072, 12, num_heads=12, distance_buckets=320, **_WAV2VEC2),
     "wavlm_large": ModelConfig(encoder=EncoderConfig(conv_bias=False, distance_buckets=320)),
     "w2v_bert": ModelConfig(
         encoder=EncoderConfig(

@@ -160,8 +160,9 @@ def test_a_tensor_that_has_an_effect_closes_the_file(tmp_path, recogniser):
     model, speech = recogniser
     state = dict(model.state_dict()) | {"w2v_encoder.w2v_model.encoder.layers.0.self_attn.gain": torch.ones(3)}
     torch.save({"cfg": {"model": {"w2v_args": {"model": speech}}}, "model": state}, tmp_path / "model.pt")
+    (tmp_path / "dict.ltr.txt").write_text("".join(f"{letter} 1\n" for letter in LETTERS))
     with pytest.raises(
-        CheckpointError, match=r"no place for: w2v_encoder\.w2v_model\.encoder\.layers\.0\.self_attn\.gain"
+        CheckpointError, match=r"1 unexpected: w2v_encoder\.w2v_model\.encoder\.layers\.0\.self_attn\.gain"
     ):
         load(tmp_path / "model.pt")
 

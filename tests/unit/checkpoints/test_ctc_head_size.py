@@ -96,7 +96,7 @@ def test_k09_a_vocabulary_larger_than_the_head_names_both_sizes(saved, tmp_path,
 
 def test_k09_a_vocabulary_with_one_number_twice_is_refused(saved, tmp_path) -> None:
     files = {"vocab.json": numbered(LETTERS) | {"z": 5}, "tokenizer_config.json": NAMES}
-    with pytest.raises(CheckpointError, match="'n' and 'z' have the same number 5; expected"):
+    with pytest.raises(CheckpointError, match="'i' and 'z' have the same number 5; expected"):
         load(write(tmp_path / "m", saved, rows=13, files=files))
 
 
