@@ -113,15 +113,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse options that would not be looked at, and files that would be replaced."""
-    needless = {
-        "--check": ("format", "to", "bilingual", "speakers", "word_times", "out"),
-        "a layout": ("against", "json"),
-    }["--check" if args.check else "a layout"]
-    given = [f"--{name.replace('_', '-')}" for name in needless if getattr(args, name)]
+    idle = ("format", "to", "bilingual", "speakers", "word_times", "out") if args.check else ("against", "json")
+    given = [f"--{name.replace('_', '-')}" for name in idle if getattr(args, name)]
     if given:
-        raise UsageError(
-            f"{'--check goes' if args.check else 'without --check nothing goes'} with {', '.join(given)}; leave it out"
-        )
+        raise UsageError(f"{'--check goes without' if args.check else 'only --check goes with'} {', '.join(given)}")
     for path, option in ((args.out, "--out"), (args.report, "--report")):
         if path is not None:
             refuse_existing(path, args.overwrite, option)

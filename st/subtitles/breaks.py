@@ -36,28 +36,35 @@ class Break(IntEnum):
 COSTS: tuple[float, ...] = (0, 1.5, 2.5, 4, 7, 14, 30, 400)
 """What a break costs, by its place. The last is more than any rule of time, and less than a line that is too long."""
 
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 _CLOSING = "\"'”’»›)]}）］｝」』】》〉"
 _OPENING = "\"'“‘„«‹([{（［｛「『【《〈¿¡"
-_SENTENCE = regex.compile(r"[.!?…。！？؟।॥۔។።᙮‼⁇⁈⁉]+")
 _CLAUSE = frozenset(";:；：؛—–፤፥")
 _COMMA = frozenset(",，、،፣")
 _ENDS = regex.compile(r"(.*?)([.!?…。！？؟।॥۔។።‼⁇⁈⁉]*)", regex.DOTALL)
 _NUMBER_END = regex.compile(r"(?:^|.*[^\p{L}])\p{Nd}(?:[\p{Nd}.,:/]*\p{Nd})?", regex.DOTALL)
 _NUMBER_START = regex.compile(r"[-+−±]?\p{Nd}")
-_BEFORE_NUMBERS = frozenset(
-    ["no.", "nr.", "nº", "n°", "№", "§", "§§", "p.", "pp.", "s.", "fig.", "abb.", "art.", "vol.", "kap.", "$", "€", "£", "¥", "₽", "₹", "us$", "ca.", "approx."]
-)
-_UNITS = frozenset(
-    ["%", "‰", "°", "°c", "°f", "km", "m", "cm", "mm", "kg", "g", "mg", "t", "l", "ml", "km/h", "mph", "h", "min", "s", "ms", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "w", "kw", "mw", "v", "€", "$", "£", "¥", "₽", "₹", "eur", "usd", "gbp", "euro", "euros", "dollars", "million", "millions", "billion", "billions", "thousand", "hundred", "trillion", "millionen", "milliarden", "million", "milliard", "milliards", "milliards", "millones", "mil", "milhões", "bilhões", "milioni", "miliardi", "miljoen", "miljard", "miljoner", "тысяч", "тысячи", "миллион", "миллиона", "миллионов", "миллиард", "миллиардов", "uhr", "heures", "prozent", "percent"]
+_BEFORE_NUMBERS = _set("no. nr. nº n° № § §§ p. pp. s. fig. abb. art. vol. kap. $ € £ ¥ ₽ ₹ us$ ca. approx.")
+_UNITS = _set(
+    """% ‰ ° °c °f km m cm mm kg g mg t l ml km/h mph h min s ms hz khz mhz ghz kb mb gb tb w kw mw v € $ £ ¥ ₽ ₹
+    eur usd gbp euro euros dollars million millions billion billions thousand hundred trillion millionen
+    milliarden milliard milliards millones mil milhões bilhões milioni miliardi miljoen miljard miljoner тысяч
+    тысячи миллион миллиона миллионов миллиард миллиардов uhr heures prozent percent"""
 )
 """What follows a number and belongs to it, in small letters."""
-_ABBREVIATIONS = frozenset(
-    ["mr.", "mrs.", "ms.", "dr.", "prof.", "st.", "sr.", "sra.", "jr.", "hr.", "fr.", "frl.", "herr.", "m.", "mme.", "mlle.", "sig.", "dott.", "gen.", "col.", "lt.", "sgt.", "rev.", "hon.", "e.g.", "i.e.", "z.b.", "d.h.", "u.a.", "bzw.", "usw.", "etc.", "vs.", "cf.", "no.", "nr.", "vol.", "fig.", "abb.", "ca.", "approx.", "inc.", "ltd.", "co.", "corp.", "bd.", "hl.", "г.", "т.е.", "т.д.", "ул.", "им.", "dhr.", "mevr.", "drs.", "ir.", "mag.", "dipl.", "ing."]
+_ABBREVIATIONS = _set(
+    """mr. mrs. ms. dr. prof. st. sr. sra. jr. hr. fr. frl. herr. m. mme. mlle. sig. dott. gen. col. lt. sgt. rev.
+    hon. e.g. i.e. z.b. d.h. u.a. bzw. usw. etc. vs. cf. vol. ca. approx. inc. ltd. co. corp. bd. hl. г. т.е.
+    т.д. ул. им. dhr. mevr. drs. ir. mag. dipl. ing."""
 )
 """Words whose full stop ends no sentence, in small letters."""
-_DOTTED_ORDINALS = frozenset(["cs", "da", "de", "et", "fi", "hr", "hu", "is", "lb", "lv", "nb", "nn", "no", "pl", "sk", "sl", "sr", "tr", "lt"])
+_DOTTED_ORDINALS = _set("cs da de et fi hr hu is lb lv nb nn no pl sk sl sr tr lt")
 """Languages that write ordinal numbers with a full stop."""
-_PARTICLES = frozenset(["van", "von", "der", "den", "de", "da", "di", "du", "del", "della", "dos", "das", "la", "le", "bin", "ibn", "al", "el", "ter", "ten", "zu", "af"])
+_PARTICLES = _set("van von der den de da di du del della dos das la le bin ibn al el ter ten zu af")
 """Small words inside names."""
 
 
@@ -150,10 +157,8 @@ def _is_number_with(word: str, following: str, writing: Writing) -> bool:
     if _NUMBER_START.match(following) and (first.lower() in _BEFORE_NUMBERS or _NUMBER_END.fullmatch(first)):
         return True
     if _NUMBER_END.fullmatch(first):
-        return second.lower() in _UNITS or (
-            writing.names and second[:1].isupper() and _may_be_name(second, writing.words)
-        )
-    if _NUMBER_START.match(following) and writing.names and word[-1].isalnum() and _may_be_name(first, writing.words):
+        return second.lower() in _UNITS or (writing.names and _is_capital(second))
+    if _NUMBER_START.match(following) and writing.names and word[-1].isalnum() and _is_capital(first):
         return True  # a month and its year, a room and its number
     ordinal = writing.dotted_ordinals and regex.fullmatch(r"\p{Nd}{1,2}\.", first) is not None
     return ordinal and following[:1].isalpha()
@@ -184,3 +189,8 @@ def _goes_on(word: str) -> bool:
 def _may_be_name(word: str, words: FunctionWords) -> bool:
     bare = _bare(word)
     return bare[:1].isupper() and bare.lower() not in words.openers | words.leaning
+
+
+def _is_capital(word: str) -> bool:
+    """Return whether a word of several letters begins with a capital."""
+    return word[:1].isupper() and len(word) > 1

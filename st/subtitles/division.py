@@ -69,7 +69,7 @@ class Division:
     def best(self) -> list[Cut]:
         """Return the cuts of the cheapest division, the ends among them."""
         cuts = self._cuts()
-        places = [self._cut_cost(cut) for cut in cuts]
+        places = [self.cut_cost(cut) for cut in cuts]
         cost, came_from = [0.0] + [float("inf")] * (len(cuts) - 1), [0] * len(cuts)
         for number, cut in enumerate(cuts):
             for other in self._reachable(number, cuts):
@@ -121,7 +121,8 @@ class Division:
             yield other
             found = True
 
-    def _cut_cost(self, cut: Cut) -> float:
+    def cut_cost(self, cut: Cut) -> float:
+        """Return what it costs that a cue ends at a cut; less than nothing at a pause."""
         if cut == self.end or not cut[0]:
             return 0.0
         start, end = self.gap(cut)

@@ -151,7 +151,10 @@ def _tsv(recording: Recording, code: str | None) -> str:
 
 
 def _paragraphs(recording: Recording, code: str | None) -> str:
-    """Write paragraphs: a new one where another speaks, after a silence, and behind a sentence when one is long."""
+    """Write paragraphs: a new one where another speaks, after a silence, and behind a sentence when one is long.
+
+    Each begins with the name of who speaks, if that is known.
+    """
     paragraphs: list[list[str]] = []
     last: Segment | None = None
     for segment in recording.segments:
@@ -160,7 +163,7 @@ def _paragraphs(recording: Recording, code: str | None) -> str:
             continue
         changes = segment.speaker is not None and (last is None or segment.speaker != last.speaker)
         if last is None or changes or segment.start - last.end >= PARAGRAPH_S or _is_full(paragraphs[-1]):
-            paragraphs.append([f"{plain(segment.speaker)}: {text}" if changes and segment.speaker else text])
+            paragraphs.append([f"{plain(segment.speaker)}: {text}" if segment.speaker else text])
         else:
             paragraphs[-1].append(text)
         last = segment

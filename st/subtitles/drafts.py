@@ -13,7 +13,7 @@ from st.subtitles.layers import Layer, Span, transcript_layer, translation_layer
 from st.subtitles.lines import TOO_LONG, LineDivider
 from st.subtitles.rules import Rules
 from st.subtitles.timing import time_cost
-from st.subtitles.units import Unit, follows_space
+from st.subtitles.units import Unit, follows_space, plain
 
 MERGE_S = 1.0
 """Silence over which a cue that is too short or too fast may be joined to the next."""
@@ -79,10 +79,11 @@ def draft(segment: Segment, texts: Sequence[Text], follows: float, *, named: boo
         follows: When the next segment begins; infinite if there is none.
         named: Whether another speaker begins, whose name is to be written before the texts that want it.
     """
+    speaker = plain(segment.speaker or "") or None
     layers = [_layer(segment, text) for text in texts]
-    names = [named and text.named and segment.speaker is not None for text in texts]
+    names = [named and text.named and speaker is not None for text in texts]
     layers = [
-        _with_name(layer, text.spell(f"{segment.speaker}:")) if name else layer
+        _with_name(layer, text.spell(f"{speaker}:")) if name else layer
         for layer, text, name in zip(layers, texts, names, strict=True)
     ]
     shown = [number for number, layer in enumerate(layers) if layer.units]
@@ -98,7 +99,7 @@ def draft(segment: Segment, texts: Sequence[Text], follows: float, *, named: boo
         parts = tuple(_part(layer, *places.get(number, (0, 0))) for number, layer in enumerate(layers))
         said = (division.gap(start)[1], division.gap(end)[0])
         begins = any(names) and not any(start)
-        drafts.append(Draft(said, parts, segment.speaker, begins, _cuts(dividers, end)))
+        drafts.append(Draft(said, parts, speaker, begins, _cuts(dividers, end)))
     return drafts
 
 

@@ -14,7 +14,7 @@ from st.doors.shown import shown
 from st.errors import DecodingError
 from st.inference.segments import Segment, Word
 from st.subtitles.documents import Recording
-from st.text.languages import LANGUAGES, is_code
+from st.text.languages import LANGUAGES, canonical, is_code
 
 MAX_BYTES = 256 << 20
 _EXPECTED = "JSON of segments"
@@ -178,4 +178,4 @@ def _language(found: object) -> str | None:
     if not isinstance(found, str):
         return None
     known = _NAMES.get(found.lower(), found)
-    return known if is_code(known) else None
+    return canonical(known) if is_code(known) else None

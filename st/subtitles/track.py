@@ -66,7 +66,7 @@ def _finish(drafts: Sequence[Draft], texts: Sequence[Text], *, separate: bool) -
     spoken = [Spoken(*item.said, item.read_s(of)) for item, of in zip(drafts, dividers, strict=True)]
     shown = settle(spoken, texts[0].rules)
     cues = [_cue(*found) for found in zip(drafts, dividers, shown, strict=True)]
-    starts = [*(cue.start_ms for cue in cues[1:]), None]
+    starts = [*(cue.start_ms for cue in cues[1:]), *([None] if cues else [])]
     rules = [text.rules for text in texts]
     return [
         replace(cue, breaches=(*find_breaches(cue, start, rules, separate=separate), *cue.breaches))

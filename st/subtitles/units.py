@@ -62,8 +62,5 @@ def join(units: Sequence[Unit]) -> str:
 
 def follows_space(before: str, behind: str) -> bool:
     """Return whether a space belongs between two texts that were segments of their own."""
-    return not (UNSPACED.search(before[-1:]) or UNSPACED.search(behind[:1]) or _is_full_width(before[-1:]))
-
-
-def _is_full_width(sign: str) -> bool:
-    return bool(sign) and length(sign) == 2
+    full_width = not before[-1:].isalnum() and length(before[-1:]) == 2
+    return not (full_width or UNSPACED.search(before[-1:]) or UNSPACED.search(behind[:1]))
