@@ -16,7 +16,6 @@ from st.errors import UsageError
 if TYPE_CHECKING:
     from st.subtitles.cues import Cue
     from st.subtitles.documents import Recording
-    from st.subtitles.rules import Rules
 
 logger = logging.getLogger(__name__)
 
@@ -147,13 +146,21 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run_layout(args: argparse.Namespace) -> int:
     from st.subtitles.documents import write_document
+    from st.subtitles.make import make_cues
 
     recording, code = _recording(args)
     if args.format in DOCUMENTS:
         _write(args.out, write_document(recording, args.format, code))
         return 0
     languages = [None, code] if args.bilingual else [code]
-    cues = _cues(args, recording, languages)
+    cues = make_cues(
+        recording,
+        languages,
+        output_format=args.format,
+        preset=args.rules,
+        separate=args.bilingual == "files",
+        changes=_changes(args),
+    )
     for path, content in _files(args, cues, recording, languages):
         _write(path, content)
     _tell_breaches(cues)
@@ -184,33 +191,6 @@ def _recording(args: argparse.Namespace) -> tuple[Recording, str | None]:
     if args.to is not None and code is None and segments:
         raise UsageError(f"--to {args.to}: {args.file} has no such translation; it has {', '.join(there) or 'none'}")
     return replace(recording, segments=split_by_speaker(segments)), code or args.to
-
-
-def _cues(args: argparse.Namespace, recording: Recording, languages: Sequence[str | None]) -> list[Cue]:
-    from st.subtitles.cue_formats import NAMES_IN_TEXT, SPELLING
-    from st.subtitles.track import lay_out
-
-    rules = [_rules(args, code or recording.language, _sample(recording, code)) for code in languages]
-    return lay_out(
-        recording.segments,
-        languages,
-        rules,
-        separate=args.bilingual == "files",
-        names=args.format in NAMES_IN_TEXT,
-        spell=SPELLING.get(args.format, str),
-    )
-
-
-def _sample(recording: Recording, code: str | None) -> str:
-    return "".join(recording.text_of(segment, code) for segment in recording.segments[:200])
-
-
-def _rules(args: argparse.Namespace, code: str | None, sample: str) -> Rules:
-    """Return the rules for a text, by its language, or else by its script."""
-    from st.subtitles.conformity import full_width_language
-    from st.subtitles.rules import rules_for
-
-    return rules_for(args.rules, code or full_width_language(sample), **_changes(args))
 
 
 def _files(
@@ -288,10 +268,12 @@ def _run_check(args: argparse.Namespace) -> int:
     from st.subtitles.conformity import check_cues, limits
     from st.subtitles.cue_files import read_cues
     from st.subtitles.cues import RULE_NAMES
+    from st.subtitles.make import SAMPLE, rules_of_text
     from st.subtitles.suber import suber
 
     cues = read_cues(args.file)
-    rules = _rules(args, args.lang, "".join(line for cue in cues[:500] for line in cue.lines))
+    some = "".join(line for cue in cues[:SAMPLE] for line in cue.lines)
+    rules = rules_of_text(args.rules, args.lang, some, _changes(args))
     found = check_cues(cues, rules)
     record: dict[str, Any] = {"cues": len(cues), "breaking": found.broken, "preset": args.rules}
     figures = limits(rules)

@@ -45,8 +45,10 @@ _CLOSING = "\"'”’»›)]}）］｝」』】》〉"
 _OPENING = "\"'“‘„«‹([{（［｛「『【《〈¿¡"
 _CLAUSE = frozenset(";:；：؛—–፤፥")
 _COMMA = frozenset(",，、،፣")
-_ENDS = regex.compile(r"(.*?)([.!?…。！？؟।॥۔។።‼⁇⁈⁉]*)", regex.DOTALL)
+_ENDS = ".!?…。！？؟।॥۔።‼⁇⁈⁉"
 _NUMBER_END = regex.compile(r"(?:^|.*[^\p{L}])\p{Nd}(?:[\p{Nd}.,:/]*\p{Nd})?", regex.DOTALL)
+_LONGEST = 40
+"""Letters of a word that are looked at for a number."""
 _NUMBER_START = regex.compile(r"[-+−±]?\p{Nd}")
 _BEFORE_NUMBERS = _set("no. nr. nº n° № § §§ p. pp. s. fig. abb. art. vol. kap. $ € £ ¥ ₽ ₹ us$ ca. approx.")
 _UNITS = _set(
@@ -138,8 +140,7 @@ def _at_small_words(word: str, following: str, words: FunctionWords) -> Break:
 def _split_end(word: str) -> tuple[str, str]:
     """Return a word without signs around it, and the signs of a sentence's end behind it."""
     inner = word.rstrip(_CLOSING)
-    match = _ENDS.fullmatch(inner)
-    return (_bare(inner), match[2]) if match else (_bare(inner), "")
+    return _bare(inner), inner[len(inner.rstrip(_ENDS)) :]
 
 
 def _bare(word: str) -> str:
@@ -153,7 +154,7 @@ def _is_abbreviation(word: str) -> bool:
 
 def _is_number_with(word: str, following: str, writing: Writing) -> bool:
     """Return whether a number goes on behind the space, or has its unit there."""
-    first, second = word.lstrip(_OPENING), following.rstrip(_CLOSING + ".,;:!?…")
+    first, second = word[-_LONGEST:].lstrip(_OPENING), following[:_LONGEST].rstrip(_CLOSING + ".,;:!?…")
     if _NUMBER_START.match(following) and (first.lower() in _BEFORE_NUMBERS or _NUMBER_END.fullmatch(first)):
         return True
     if _NUMBER_END.fullmatch(first):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -127,7 +127,9 @@ def _speech(words: Sequence[Word], whole: Span) -> list[Span]:
     """Return when somebody speaks in a stretch of time; all of it if words do not tell."""
     start, end = whole
     spans: list[Span] = []
-    for word in words:
+    for word in words[bisect_left(words, start, key=lambda word: word.end) :]:
+        if word.start >= end:
+            break
         first, last = max(word.start, spans[-1][1] if spans else start), min(word.end, end)
         if last <= first:
             continue

@@ -128,10 +128,10 @@ def split_by_speaker(segments: Iterable[Segment]) -> list[Segment]:
 
 def _split(segment: Segment) -> list[Segment]:
     names = [word.speaker or segment.speaker for word in segment.words]
-    if len(set(names)) < 2:
+    source = transcript_layer(segment)
+    if len(set(names)) < 2 or not source.units:
         speaker = names[0] if names else segment.speaker
         return [replace(segment, speaker=speaker or segment.speaker)]
-    source = transcript_layer(segment)
     said = [_speaker_at(sum(span) / 2, segment.words, names) for span in source.spans]
     cuts = [place for place in range(1, len(said)) if said[place] != said[place - 1]]
     ends = [0, *cuts, len(source.units)]
@@ -152,15 +152,18 @@ def _split(segment: Segment) -> list[Segment]:
 
 def _speaker_at(moment: float, words: Sequence[Word], names: Sequence[str | None]) -> str | None:
     """Return who says the word that is nearest to a moment."""
-    away = [max(word.start - moment, moment - word.end) for word in words]
-    return names[away.index(min(away))]
+    first = max(0, bisect_right(words, moment, key=lambda word: word.start) - 2)
+    near = words[first : first + 4]
+    away = [max(word.start - moment, moment - word.end) for word in near]
+    return names[first + away.index(min(away))]
 
 
 def _words_between(words: Sequence[Word], source: Layer, first: int, last: int) -> tuple[Word, ...]:
     """Return the words that are said between two places; the first and the last have what is before and behind."""
     start = source.gaps[first][1] if first else float("-inf")
     end = source.gaps[last][1] if last < len(source.units) else float("inf")
-    return tuple(word for word in words if start <= (word.start + word.end) / 2 < end)
+    begins, ends = (bisect_left(words, moment, key=lambda word: (word.start + word.end) / 2) for moment in (start, end))
+    return tuple(words[begins:ends])
 
 
 def _places(layer: Layer, gaps: Sequence[tuple[float, float]]) -> list[int]:

@@ -67,7 +67,7 @@ def check(cues, rules, separate=False):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @given(dice=dice)
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_no_rule_is_broken_without_being_listed_and_no_word_is_lost(language, dice):
     found = segments_of(dice, language)
     rules = rules_for(dice.choice(sorted(PRESETS)), language)
@@ -112,7 +112,7 @@ def test_slow_speech_of_short_words_breaks_no_rule(language, dice):
 
 
 @given(dice=dice, language=st.sampled_from(["en", "ja", "th"]))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_the_division_is_the_cheapest_of_all(dice, language):
     text = text_of(dice, language)[:30].strip() or "a"
     segment = Segment(0.0, 6.0, text, timed_words(dice, text, 0.0, 6.0), language=language)

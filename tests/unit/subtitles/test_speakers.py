@@ -79,3 +79,8 @@ def test_a_translation_is_divided_between_sentences():
     assert (first.speaker, first.text, first.translations["de"]) == ("Anna", "Are you?", "Bist du das?")
     assert (second.speaker, second.text, second.translations["de"]) == ("Bob", "Yes, sure.", "Ja, sicher.")
     assert (second.start, second.end) == (2.2, 4.0)
+
+
+def test_words_without_a_text_belong_to_whom_begins():
+    words = (Word(0.0, 1.0, "a", speaker="Anna"), Word(1.0, 2.0, "b", speaker="Bob"))
+    assert [part.speaker for part in split_by_speaker([Segment(0.0, 2.0, "", words)])] == ["Anna"]
