@@ -16,8 +16,16 @@ from st.subtitles.speakers import assign_speakers, read_rttm, split_by_speaker
 
 def seeds(folder: Path) -> None:
     """Write one of each."""
-    words = [{"word": word, "start": second, "end": second + 0.5} for second, word in enumerate(("red", "tree,", "3", "km."))]
-    segment = {"start": 0, "end": 4.0, "text": "red tree, 3 km.", "words": words, "translations": {"ja": "赤い木、3km。"}}
+    words = [
+        {"word": word, "start": second, "end": second + 0.5} for second, word in enumerate(("red", "tree,", "3", "km."))
+    ]
+    segment = {
+        "start": 0,
+        "end": 4.0,
+        "text": "red tree, 3 km.",
+        "words": words,
+        "translations": {"ja": "赤い木、3km。"},
+    }
     content = {"language": "en", "segments": [segment, {"start": 5, "end": 6.5, "text": "So.", "speaker": "B"}]}
     (folder / "talk.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / "talk.rttm").write_text(

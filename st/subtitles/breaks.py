@@ -46,10 +46,10 @@ _OPENING = "\"'“‘„«‹([{（［｛「『【《〈¿¡"
 _CLAUSE = frozenset(";:；：؛—–፤፥")
 _COMMA = frozenset(",，、،፣")
 _ENDS = ".!?…。！？؟।॥۔።‼⁇⁈⁉"
-_NUMBER_END = regex.compile(r"(?:^|.*[^\p{L}])\p{Nd}(?:[\p{Nd}.,:/]*\p{Nd})?", regex.DOTALL)
+_NUMBER_END = regex.compile(r"(?:^|.*[^\p{L}])\d(?:[\d.,:/]*\d)?", regex.DOTALL)
 _LONGEST = 40
 """Letters of a word that are looked at for a number."""
-_NUMBER_START = regex.compile(r"[-+−±]?\p{Nd}")
+_NUMBER_START = regex.compile(r"[-+−±]?\d")
 _BEFORE_NUMBERS = _set("no. nr. nº n° № § §§ p. pp. s. fig. abb. art. vol. kap. $ € £ ¥ ₽ ₹ us$ ca. approx.")
 _UNITS = _set(
     """% ‰ ° °c °f km m cm mm kg g mg t l ml km/h mph h min s ms hz khz mhz ghz kb mb gb tb w kw mw v € $ £ ¥ ₽ ₹
@@ -161,7 +161,7 @@ def _is_number_with(word: str, following: str, writing: Writing) -> bool:
         return second.lower() in _UNITS or (writing.names and _is_capital(second))
     if _NUMBER_START.match(following) and writing.names and word[-1].isalnum() and _is_capital(first):
         return True  # a month and its year, a room and its number
-    ordinal = writing.dotted_ordinals and regex.fullmatch(r"\p{Nd}{1,2}\.", first) is not None
+    ordinal = writing.dotted_ordinals and regex.fullmatch(r"\d{1,2}\.", first) is not None
     return ordinal and following[:1].isalpha()
 
 

@@ -27,7 +27,7 @@ _NO_END = regex.compile(r"[\p{LB=OP}\p{LB=PR}“‘«]")
 _SENTENCE = regex.compile(r"[。！？!?．]")
 _CLAUSE = regex.compile(r"[；：;:…—]")
 _COMMA = regex.compile(r"[、，,」』】》〉）)”’]")
-_NUMERALS = regex.compile(r"[\p{Nd}〇零一二三四五六七八九十百千万萬億亿兆两兩]")
+_NUMERALS = regex.compile(r"[\d〇零一二三四五六七八九十百千万萬億亿兆两兩]")
 _COUNTED = regex.compile(r"[\p{Han}\p{LB=PO}]")
 _NAME_POINT = regex.compile(r"[·・]")
 # Small words of Chinese: a break before the first kind is good, after the second.

@@ -52,6 +52,19 @@ def test_json_lines_of_st_translate_are_one_segment():
     assert recording.name == "x/talk.wav"
 
 
+def test_json_of_st_transcribe_and_of_st_align_is_read():
+    common = {"audio": "talk.wav", "text": "Hi you. Bye.", "duration": 9.0}
+    segments = [{"start": 1.0, "end": 2.0, "text": "Hi you."}, {"start": 5.0, "end": 5.5, "text": "Bye."}]
+    words = [*WORDS, {"word": "Bye.", "start": 5.0, "end": 5.5}]
+    transcribed = common | {"transcript": "Hi you. Bye.", "segments": segments, "words": words, "empty_because": None}
+    unheard = {"word": "not", "line": 0, "heard": False}
+    aligned = common | {"segments": segments, "words": [*words[:2], unheard, words[2]], "unwritten": [{"heard": "x"}]}
+    for content in (transcribed, aligned):
+        first, second = parse_segments(json.dumps(content).encode(), "a.json").segments
+        assert [word.word for word in first.words] == ["Hi", "you."]
+        assert [word.word for word in second.words] == ["Bye."]
+
+
 def test_our_own_json_is_read_back():
     words = (Word(0.0, 1.0, "Hello", 0.5, "Bob"), Word(1.0, 2.0, "you.", 0.75, "Bob"))
     other = {"ja": (Word(0.0, 2.0, "やあ"),)}
