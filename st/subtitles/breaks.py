@@ -41,10 +41,13 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_CLOSING = "\"'”’»›)]}）］｝」』】》〉"
-_OPENING = "\"'“‘„«‹([{（［｛「『【《〈¿¡"
+# The space is that between a word and a sign that belongs to it, as French has it.
+_CLOSING = " \"'”’»›)]}）］｝」』】》〉"
+_OPENING = " \"'“‘„«‹([{（［｛「『【《〈¿¡"
 _CLAUSE = frozenset(";:；：؛—–፤፥")
 _COMMA = frozenset(",，、،፣")
+_OPENS_ALONE = "“‘„«‹([{（［｛「『【《〈¿¡"
+_CLOSES_ALONE = "”’»›)]}）］｝」』】》〉.,;:!?…،؛؟।॥"
 _ENDS = ".!?…。！？؟।॥۔።‼⁇⁈⁉"
 _NUMBER_END = regex.compile(r"(?:^|.*[^\p{L}])\d(?:[\d.,:/]*\d)?", regex.DOTALL)
 _LONGEST = 40
@@ -114,6 +117,21 @@ def between(tokens: Sequence[str], place: int, writing: Writing) -> Break:
     if abbreviated:
         return Break.TIGHT
     return _at_sign(word, following) or _at_small_words(bare.lower(), _bare(following).lower(), writing.words)
+
+
+def with_signs(tokens: Sequence[str]) -> list[str]:
+    """Join signs that stand alone, as French writes them, to the word that they belong to, with the space between them."""
+    joined: list[str] = []
+    opened = ""
+    for token in tokens:
+        if not token.strip(_OPENS_ALONE):
+            opened += token + " "
+        elif joined and not opened and not token.strip(_CLOSES_ALONE):
+            joined[-1] += " " + token
+        else:
+            joined.append(opened + token)
+            opened = ""
+    return [*joined, opened.rstrip()] if opened else joined
 
 
 def at_end(word: str) -> Break:

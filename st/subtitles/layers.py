@@ -81,9 +81,9 @@ def _sentences(units: Sequence[Unit]) -> list[tuple[int, int]]:
 
 
 def _by_words(units: Sequence[Unit], words: Sequence[Word], whole: Span) -> Layer:
-    text = "".join(unit.text for unit in units)
-    characters = _character_spans(text, words, whole)
-    ends = list(accumulate(len(unit.text) for unit in units))
+    texts = ["".join(unit.text.split()) for unit in units]
+    characters = _character_spans("".join(texts), words, whole)
+    ends = list(accumulate(map(len, texts)))
     spans = [(characters[first][0], characters[last - 1][1]) for first, last in pairwise([0, *ends])]
     if not spans:
         return Layer(units, [], [])

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from st.subtitles.breaks import Break, Writing, at_end, between
+from st.subtitles.breaks import Break, Writing, at_end, between, with_signs
 from st.subtitles.measure import length
 from st.subtitles.unspaced import UNSPACED, pieces
 
@@ -35,7 +35,7 @@ def divide(text: str, language: str | None = None) -> list[Unit]:
         text: A segment's.
         language: Its code, for the small words that lines should not end with; None where it is not known.
     """
-    tokens = plain(text).split(" ") if text.strip() else []
+    tokens = with_signs(plain(text).split())
     writing = Writing.of(tokens, language)
     units: list[Unit] = []
     for place, token in enumerate(tokens):
@@ -50,9 +50,13 @@ def divide(text: str, language: str | None = None) -> list[Unit]:
 def _behind(tokens: Sequence[str], place: int, writing: Writing) -> Break:
     """Return what kind of place a space is; in scripts that have none between words, it parts phrases."""
     found = between(tokens, place, writing)
-    if found == Break.WORD and UNSPACED.search(tokens[place][-1]) and UNSPACED.search(tokens[place + 1][0]):
+    ends = tokens[place][-2:], tokens[place + 1][0]  # The last sign may be a mark on a letter.
+    unspaced = sum(UNSPACED.search(end) is not None for end in ends)
+    if found != Break.WORD or not unspaced:
+        return found
+    if unspaced == 2:
         return Break.COMMA
-    return found
+    return Break.TIGHT if ends[0][-1].isdigit() or ends[1].isdigit() else found
 
 
 def join(units: Sequence[Unit]) -> str:
