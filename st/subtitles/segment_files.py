@@ -63,11 +63,17 @@ def parse_segments(content: bytes, name: str) -> Recording:
 
 
 def _document(content: bytes, name: str) -> Any:
-    """Parse a document, or the only line of JSON lines."""
+    """Parse a document, or JSON lines: one of a recording, or one of each segment, as ``--format segments`` writes them."""
     lines = [line for line in content.splitlines() if line.strip()]
-    if len(lines) > 1 and all(line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}") for line in lines):
-        raise DecodingError(f"{name}: {len(lines)} recordings, one on each line; give a file of one")
-    return parse_json(content.removeprefix(b"\xef\xbb\xbf"), name, DecodingError, expected=_EXPECTED)
+    if len(lines) < 2 or not all(line.lstrip().startswith(b"{") and line.rstrip().endswith(b"}") for line in lines):
+        return parse_json(content.removeprefix(b"\xef\xbb\xbf"), name, DecodingError, expected=_EXPECTED)
+    found = [
+        parse_json(line, f"{name}:{number}", DecodingError, expected=_EXPECTED) for number, line in enumerate(lines, 1)
+    ]
+    recordings = dict.fromkeys(str(item.get("audio")) for item in found)
+    if len(recordings) > 1 or not all("start" in item for item in found):
+        raise DecodingError(f"{name}: {len(found)} lines of {len(recordings)} recordings; give a file of one")
+    return {"audio": found[0].get("audio"), "segments": [item for item in found if "skipped" not in item]}
 
 
 def _segments(document: Mapping[str, Any], name: str) -> list[Segment] | None:
@@ -75,7 +81,7 @@ def _segments(document: Mapping[str, Any], name: str) -> list[Segment] | None:
     found = document.get("segments")
     words = _words(document.get("words"), f"{name}: words")
     whole = document.get("translations")
-    if isinstance(found, list) and found and not (isinstance(whole, dict) and "transcript" in document):
+    if isinstance(found, list) and found and not _is_of_whole(document, found):
         segments = [_segment(item, f"{name}: segment {number}") for number, item in enumerate(found, start=1)]
         return _with_words(segments, words)
     if isinstance(found, list) and not found and not words:
@@ -91,6 +97,12 @@ def _segments(document: Mapping[str, Any], name: str) -> list[Segment] | None:
     text = _text(text, f"{name}: text") or " ".join(word.word for word in words)
     start, end = min(start for start, _ in spans), max(end for _, end in spans)
     return [Segment(start, end, text, tuple(words), _translations(whole, name))]
+
+
+def _is_of_whole(document: Mapping[str, Any], found: Sequence[object]) -> bool:
+    """Return whether the translations are of all that was said, as in the JSON of a short recording."""
+    own = "skipped" in document or any(isinstance(item, dict) and "translations" in item for item in found)
+    return isinstance(document.get("translations"), dict) and "transcript" in document and not own
 
 
 def _segment(item: object, place: str) -> Segment:

@@ -52,6 +52,22 @@ def test_json_lines_of_st_translate_are_one_segment():
     assert recording.name == "x/talk.wav"
 
 
+def test_json_of_long_recordings_is_read_in_both_forms():
+    first = {"start": 0.5, "end": 2.0, "text": "Hello.", "translations": {"de": "Hallo."}, "language": "en"}
+    second = {"start": 4.0, "end": 5.0, "text": "Bye.", "translations": {"de": "Ade."}, "language": "en"}
+    skipped = {"start": 2.0, "end": 4.0, "skipped": "silence"}
+    whole = {"text": "Hallo. Ade.", "transcript": "Hello. Bye.", "translations": {"de": "Hallo. Ade."}}
+    document = {"audio": "a.wav", **whole, "segments": [first, second], "skipped": [skipped]}
+    lines = "".join(json.dumps({"audio": "a.wav", **item}) + "\n" for item in (first, skipped, second))
+    for content in (json.dumps(document), lines):
+        recording = parse_segments(content.encode(), "a.json")
+        assert recording.name == "a.wav"
+        assert [(item.text, item.translations) for item in recording.segments] == [
+            ("Hello.", {"de": "Hallo."}),
+            ("Bye.", {"de": "Ade."}),
+        ]
+
+
 def test_json_of_st_transcribe_and_of_st_align_is_read():
     common = {"audio": "talk.wav", "text": "Hi you. Bye.", "duration": 9.0}
     segments = [{"start": 1.0, "end": 2.0, "text": "Hi you."}, {"start": 5.0, "end": 5.5, "text": "Bye."}]
@@ -91,6 +107,8 @@ def test_our_own_json_is_read_back():
         (b'{"segments": [{"start": 0, "end": 1, "translations": {"de": 5}}]}', "expected texts by language"),
         (b'{"segments": [{"start": 0, "end": 1, "words": ["a"]}]}', "expected an object with word"),
         (b'{"audio": "a", "segments": []}\n{"audio": "b", "segments": []}\n', "2 recordings"),
+        (b'{"audio": "a", "start": 0, "end": 1}\n{"audio": "b", "start": 0, "end": 1}\n', "2 recordings"),
+        (b'{"start": 0}\n{[}\n', "a.json:2: not JSON"),
     ],
     ids=[
         *(
@@ -105,7 +123,15 @@ def test_our_own_json_is_read_back():
             "negative",
             "boolean",
         ),
-        *("backwards", "number-for-text", "number-for-translation", "text-for-word", "several"),
+        *(
+            "backwards",
+            "number-for-text",
+            "number-for-translation",
+            "text-for-word",
+            "several",
+            "segments-of-several",
+            "damaged-line",
+        ),
     ],
 )
 def test_what_is_none_is_refused_in_a_sentence(content, found):
