@@ -21,6 +21,8 @@ SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 # FFmpeg.
 AUDIO = ["av>=16"]
 PLOT = ["matplotlib>=3.10"]
+# Reads what is neither SRT nor WebVTT.
+SUBTITLES = ["pysubs2>=1.8"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
@@ -33,6 +35,7 @@ DEV = [
     "codespell>=2.3",
     "validate-pyproject>=0.20",
     "transformers>=5,<6",
+    "webvtt-py>=0.5",
     "types-PyYAML",
     # Tests that need it are skipped where it has no wheel.
     f"flashlight-text>=0.0.7; {HAS_WHEEL}",
@@ -54,6 +57,7 @@ setup(
         "st": [
             "py.typed",
             "text/*.tsv",
+            "subtitles/*.tsv",
             "checkpoints/formats/*.json",
             "evaluation/*.tsv",
             "evaluation/report/*.tsv",
@@ -85,6 +89,8 @@ setup(
         "huggingface_hub>=0.34",
         "babel>=2.16",
         "tqdm>=4.66",
+        # Grapheme clusters; sacrebleu needs it, too.
+        "regex>=2024.4.16",
         "argcomplete>=3.5",
     ],
     extras_require={
@@ -94,7 +100,8 @@ setup(
         "lm": LM,
         "audio": AUDIO,
         "plot": PLOT,
-        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + PLOT + DEV,
+        "subtitles": SUBTITLES,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + PLOT + SUBTITLES + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "translate": "translate recordings",
     "transcribe": "write down recordings",
     "align": "find out when each word of a text was said in a recording",
+    "subtitles": "lay segments with times out as subtitles, or check a file of subtitles",
     "inspect": "tell what a model file is",
     "convert": "write a model in another format",
     "card": "write the card of a model: languages, data, scores, licence",

@@ -104,6 +104,7 @@ EXTRAS = {
     "lameenc": "sample",
     "matplotlib": "plot",
     "av": "audio",
+    "pysubs2": "subtitles",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import st
 from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
-from fuzzing import corpora, seeds
+from fuzzing import corpora, seeds, subtitles
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
 from st.checkpoints.initialise import load_encoder
@@ -157,6 +157,7 @@ KINDS: dict[str, dict[str, Sample]] = {
         "mirror": Sample(seeds.mirror, (FETCH,)),
     },
     "corpora": corpora.SAMPLES,
+    "subtitles": subtitles.SAMPLES,
     "yaml": {
         "tree": Sample(seeds.tree, (read_text_vocabulary, read_test_set, read_tree), "config.yaml"),
         "release": Sample(seeds.fairseq_encoder, ("st inspect . --json",), "config.yaml"),

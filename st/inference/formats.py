@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 
+from st.inference.cue_text import srt_text, timed_block, vtt_text
 from st.inference.recordings import RecordingResult
 from st.inference.results import Translation
 from st.inference.word_times import TimedText, join_words
-
-_SRT_SIGNS = str.maketrans("<>{}\\", "\uff1c\uff1e\uff5b\uff5d\uff3c")
-_SRT_STAMP = re.compile(r"(?<=\d):(\d{1,2}):(?=\d{1,2}[.,]\d)")
 
 Formatter = Callable[[RecordingResult, bool], str]
 """Turns a result into whole lines; told whether it is the only one."""
@@ -130,19 +126,19 @@ def _timed_json(result: RecordingResult, pieces: Sequence[TimedText]) -> str:
 
 def _cues(pieces: Sequence[TimedText], point: str, escape: Callable[[str], str]) -> list[str]:
     return [
-        f"{_clock(piece.start_s, point)} --> {_clock(piece.end_s, point)}\n{escape(_plain(piece.text))}\n\n"
+        timed_block(round(1000 * piece.start_s), round(1000 * piece.end_s), escape(_plain(piece.text)), point)
         for piece in pieces
     ]
 
 
 def srt(pieces: Sequence[TimedText]) -> str:
     """Write SubRip subtitles."""
-    return "".join(f"{number}\n{cue}" for number, cue in enumerate(_cues(pieces, ",", _inert), start=1))
+    return "".join(f"{number}\n{cue}" for number, cue in enumerate(_cues(pieces, ",", srt_text), start=1))
 
 
 def vtt(pieces: Sequence[TimedText]) -> str:
     """Write WebVTT subtitles, without their first line, which is in :data:`TIMED_HEADERS`."""
-    return "".join(_cues(pieces, ".", lambda text: html.escape(text, quote=False)))
+    return "".join(_cues(pieces, ".", vtt_text))
 
 
 TIMED_FORMATS: dict[str, Callable[[RecordingResult, Sequence[TimedText], bool], str]] = {
@@ -153,15 +149,3 @@ TIMED_FORMATS: dict[str, Callable[[RecordingResult, Sequence[TimedText], bool], 
     "vtt": lambda _, pieces, __: vtt(pieces),
 }
 TIMED_HEADERS = {"tsv": "audio\tstart\tend\ttext\tconfidence\n", "vtt": "WEBVTT\n\n"}
-
-
-def _inert(text: str) -> str:
-    """Write what SRT, which has no escapes, would read as arrows, tags or time stamps in the fullwidth forms (NFKC undoes it)."""
-    return _SRT_STAMP.sub("\uff1a\\1\uff1a", text).translate(_SRT_SIGNS)
-
-
-def _clock(seconds: float, point: str) -> str:
-    milliseconds = round(1000 * seconds)
-    minutes, milliseconds = divmod(milliseconds, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{milliseconds // 1000:02}{point}{milliseconds % 1000:03}"
