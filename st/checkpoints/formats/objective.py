@@ -53,6 +53,8 @@ _SETTINGS = (
 )
 _FAIRSEQ_TEMPERATURES = (2.0, 0.5, 0.999995)
 """fairseq's default; files of transformers and of fairseq2 do not say, and get that of large models."""
+TEMPERATURE_KEY = "gumbel_temperature"
+"""Entry of the task state of a pre-training that we wrote for fairseq: where its schedule stands."""
 _COUNTER = "quantizer.num_updates"
 """fairseq2 counts updates in a buffer of the quantizer."""
 
@@ -74,7 +76,8 @@ def take_objective(
     kind: str,
     settings: Mapping[str, Any],
     *,
-    num_updates: int | None = None,
+    num_updates: int = 0,
+    temperature: object = None,
     source: str = "",
 ) -> TrainedObjective | None:
     """Take the objective out of a file's tensors.
@@ -83,7 +86,8 @@ def take_objective(
         tensors: Under the file's names; what is taken is not there afterwards.
         kind: Format of the file.
         settings: Those of the model, under the file's names.
-        num_updates: Updates of that training, if the file says.
+        num_updates: Updates of that training; 0 if the file does not say.
+        temperature: That of the quantizer, if the file says.
         source: File, for messages.
 
     Returns:
@@ -93,13 +97,13 @@ def take_objective(
         CheckpointError: If its shapes contradict each other, or settings are malformed.
     """
     keymap = KEYMAPS.get(kind)
-    theirs = {} if keymap is None else {name: keymap.theirs(name) for name in NAMES}
-    found = {name: tensors.get(their) for name, their in theirs.items() if their is not None}
-    if not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    theirs = {} if keymap is None else {name: keymap.theirs(name) or name for name in NAMES}
+    found: dict[str, Tensor] = {name: tensors[their] for name, their in theirs.items() if their in tensors}
+    if len(found) < len(NAMES) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         return None
     counter = tensors.pop(_COUNTER, None)
-    if num_updates is None and isinstance(counter, Tensor) and counter.numel() == 1 and not counter.is_floating_point():
-        num_updates = int(counter)
+    if isinstance(counter, Tensor) and counter.numel() == 1 and not counter.is_floating_point():
+        num_updates = num_updates or int(counter)
     for their in theirs.values():
         del tensors[their]
     try:
@@ -107,7 +111,33 @@ def take_objective(
     except ConfigError as exc:
         raise CheckpointError(f"{source}: quantizer of another kind: {exc}") from None
     # What has been trained and does not say for how long is taken to be at the end of its schedule.
-    return TrainedObjective(config, found, config.temperature(num_updates) if num_updates else config.latent_temp[1])
+    end = config.temperature(num_updates) if num_updates > 0 else config.latent_temp[1]
+    return TrainedObjective(config, found, temperature if type(temperature) is float and temperature > 0 else end)
+
+
+def take_own_objective(
+    tensors: MutableMapping[str, Any], values: Any, num_updates: int, *, source: str
+) -> TrainedObjective:
+    """Take the objective out of a training checkpoint of ours.
+
+    Args:
+        tensors: Under fairseq's names; what is taken is not there afterwards.
+        values: Settings that the checkpoint carries.
+        num_updates: Updates so far.
+        source: File, for messages.
+
+    Raises:
+        CheckpointError: If a tensor is missing, or the settings are malformed or of another shape.
+    """
+    try:
+        config = PretrainingConfig.from_dict(values)
+    except (ConfigError, TypeError) as exc:
+        raise CheckpointError(f"{source}: its pre-training cannot be read: {exc}") from None
+    taken = take_objective(tensors, "fairseq wav2vec2", {}, source=source)
+    shape = ("latent_groups", "latent_vars", "code_dim", "final_dim")
+    if taken is None or any(getattr(taken.config, name) != getattr(config, name) for name in shape):
+        raise CheckpointError(f"{source}: a pre-training whose quantizer is missing, or of another shape than it says")
+    return TrainedObjective(config, taken.state, config.temperature(num_updates))
 
 
 def _config(state: Mapping[str, Tensor], settings: Mapping[str, Any], *, fairseq: bool) -> PretrainingConfig:
@@ -143,6 +173,16 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, Any], *, fairseq
         final_dim=project[0],
         **read,
     )
+
+
+def continue_objective(objective: TrainedObjective, values: Any) -> TrainedObjective:
+    """Return an objective with the settings that a folder of ours has of it, whose schedule begins where it stands.
+
+    Raises:
+        ConfigError: If they are malformed.
+    """
+    config = PretrainingConfig.from_dict(values)
+    return TrainedObjective(config, objective.state, config.latent_temp[0])
 
 
 def fairseq_settings(config: PretrainingConfig) -> dict[str, Any]:
