@@ -44,5 +44,5 @@ def test_an_epoch_has_the_shares_that_were_asked_for(languages, alpha):
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_an_exponent_out_of_range_is_refused(alpha):
-    with pytest.raises(ConfigError, match="`sampling_alpha` is .*all languages alike"):
+    with pytest.raises(ConfigError, match=r"`sampling_alpha` is .*all languages alike"):
         audio_shares(np.array([1]), np.array([0]), alpha)

@@ -123,7 +123,7 @@ def test_what_the_logs_of_workers_add_up_to():
     assert (values["left_out"], values["silent"]) == (2, 4)
 
 
-def silence(tree, folder, samples):
+def silence(folder, samples):
     """Return a tree with one recording in which nothing is to be heard."""
     from st.audio.reading import encode_flac
 
@@ -137,14 +137,14 @@ def silence(tree, folder, samples):
 
 
 def test_a_corpus_without_any_text_or_sound_is_trained_on_and_counted(tree, tmp_path):
-    quiet = silence(tree, tmp_path / "quiet", 16000)
+    quiet = silence(tmp_path / "quiet", 16000)
     trainer = pretraining(f"{tree}:{quiet}")
     dataset = trainer.task.datasets["train"].dataset
     assert dataset.groups == ["1:de", "1:en", "2:qu"]
     sample = batch(trainer, 0, len(dataset) - 1)
     assert sample["silent"] == 1
     trainer.get_model().train()
-    loss, _, log = trainer.get_criterion()(trainer.get_model(), sample)
+    loss, _, _ = trainer.get_criterion()(trainer.get_model(), sample)
     loss.backward()
     assert math.isfinite(loss.item())
     assert all(p.grad is None or p.grad.isfinite().all() for p in trainer.get_model().parameters())
@@ -160,7 +160,7 @@ def test_recordings_that_are_too_short_are_left_out_and_counted(tree, caplog):
     batches = iterator(trainer).batches
     assert sum(map(len, batches)) == (sizes >= 20000).sum() < len(sizes)
     assert f"{(sizes < 20000).sum()} of 18 recordings are shorter than 20000 samples" in caplog.text
-    with pytest.raises(ConfigError, match="all|the longest has"):
+    with pytest.raises(ConfigError, match="the longest has"):
         iterator(pretraining(tree, min_sample_size=100000, max_sample_size=200000))
 
 
@@ -184,8 +184,8 @@ def test_options_that_make_no_training_are_refused_with_a_sentence(tree, changes
         pretraining(tree, **changes)
 
 
-def test_a_tree_without_the_subset_is_named(tree, tmp_path):
-    quiet = silence(tree, tmp_path / "quiet", 16000)
+def test_a_tree_without_the_subset_is_named(tmp_path):
+    quiet = silence(tmp_path / "quiet", 16000)
     (quiet / "asr_train_qu.tsv").write_text("\t".join(COLUMNS) + "\n")
     with pytest.raises(ManifestError, match="subset 'train' has no recording"):
         pretraining(quiet)
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_the_other_task_or_objective_is_refused(tree, trainer):
         trainer.task.load_state_dict({"st_bundle": {"format": 1}})
     other = pretraining(tree, final_dim=32, num_negatives=50)
     trainer.task.load_state_dict(other.task.state_dict())
-    with pytest.raises(CheckpointError, match="--final-dim is 32 there and 64 here.*--num-negatives is 50"):
+    with pytest.raises(CheckpointError, match=r"--final-dim is 32 there and 64 here.*--num-negatives is 50"):
         trainer.task.require_same_function()
 
 
