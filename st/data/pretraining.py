@@ -44,16 +44,19 @@ def recording_files(data_dir: Path | str, subset: str) -> list[Path]:
     return found or subset_files(data_dir, subset)
 
 
-def read_recordings(trees: Sequence[Path], subset: str, languages: Collection[str] | None) -> list[list[ManifestRow]]:
+def read_recordings(
+    trees: Sequence[Path], subset: str, languages: Collection[str] | None, *, all_needed: bool = True
+) -> list[list[ManifestRow]]:
     """Return the rows of a subset of each tree, with the places of their recordings.
 
     Args:
         trees: Prepared trees; one may lack the subset if another has it.
         subset: As for :func:`recording_files`.
         languages: Keep recordings in these alone; None for all.
+        all_needed: Whether each of them must have a recording.
 
     Raises:
-        ConfigError: If one of the languages has no recording; the message lists those that have.
+        ConfigError: If one of the languages has no recording, or none of them has; the message lists those that have.
         ManifestError: If a manifest is malformed, or there is no recording at all.
         UsageError: If no tree has the subset.
     """
@@ -69,7 +72,8 @@ def read_recordings(trees: Sequence[Path], subset: str, languages: Collection[st
     present = sorted({row.src_lang for rows in found for row in rows})
     if not present:
         raise ManifestError(f"{trees[0]}: subset {subset!r} has no recording; see report.md for what was dropped")
-    if absent := sorted({*(languages or ())} - {*present}):
+    absent = sorted({*(languages or ())} - {*present})
+    if absent and (all_needed or len(absent) == len({*(languages or ())})):
         raise ConfigError(f"`languages`: {subset} has no recording in {', '.join(absent)}; it has: {' '.join(present)}")
     kept = [[row for row in rows if languages is None or row.src_lang in languages] for rows in found]
     return [rows for rows in kept if rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from st.checkpoints.formats.settings import parse_numbers
 from st.checkpoints.formats.transformers_names import KeyMap
 from st.errors import CheckpointError, ConfigError
 from st.modules.pretraining.config import PretrainingConfig
+
+logger = logging.getLogger(__name__)
 
 NAMES = (
     "quantizer.vars",
@@ -91,25 +94,24 @@ def take_objective(
         source: File, for messages.
 
     Returns:
-        The objective; None if the file has none, or one of another kind, such as a quantizer of several layers.
-
-    Raises:
-        CheckpointError: If its shapes contradict each other, or settings are malformed.
+        The objective; None if the file has none, or one of another kind, whose tensors stay where they are: an encoder can
+        do without.
     """
     keymap = KEYMAPS.get(kind)
     theirs = {} if keymap is None else {name: keymap.theirs(name) or name for name in NAMES}
     found: dict[str, Tensor] = {name: tensors[their] for name, their in theirs.items() if their in tensors}
     if len(found) < len(NAMES) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         return None
+    try:
+        config = _config(found, settings, fairseq=kind.startswith("fairseq "))
+    except ConfigError as exc:
+        logger.warning("%s: its quantizer is of another kind, and stays behind: %s", source, exc)
+        return None
     counter = tensors.pop(_COUNTER, None)
     if isinstance(counter, Tensor) and counter.numel() == 1 and not counter.is_floating_point():
         num_updates = num_updates or int(counter)
     for their in theirs.values():
         del tensors[their]
-    try:
-        config = _config(found, settings, fairseq=kind.startswith("fairseq "))
-    except ConfigError as exc:
-        raise CheckpointError(f"{source}: quantizer of another kind: {exc}") from None
     # What has been trained and does not say for how long is taken to be at the end of its schedule.
     end = config.temperature(num_updates) if num_updates > 0 else config.latent_temp[1]
     return TrainedObjective(config, found, temperature if type(temperature) is float and temperature > 0 else end)

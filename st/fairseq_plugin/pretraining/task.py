@@ -14,7 +14,6 @@ from omegaconf import MISSING
 from st.audio.reading import SAMPLE_RATE
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.direction_sampling import check_alpha
-from st.data.manifest import SPLITS
 from st.data.pretraining import PretrainingDataset, read_recordings
 from st.errors import CheckpointError, ConfigError
 from st.fairseq_plugin.distributed import refuse_without_gradients
@@ -73,8 +72,7 @@ class SpeechPretrainingTask(SpeechTask):
         """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``asr_train_fr``."""
         training = split.startswith(TRAINING_SETS)
         # A language may have nothing to validate on.
-        languages = self.languages if training or split not in SPLITS else None
-        corpora = read_recordings(self.trees, split, languages)
+        corpora = read_recordings(self.trees, split, self.languages, all_needed=training)
         dataset = PretrainingDataset(
             corpora,
             max_samples=self.cfg.max_sample_size,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tone_tree import make_tree
-from trainer_in_process import batch, make_config, make_trainer, trainer_of
+from trainer_in_process import batch, make_config, trainer_of
 
 from st.data.config import DataConfig
 from st.data.manifest import COLUMNS
@@ -28,7 +28,12 @@ def tree(tmp_path_factory):
 
 
 def pretraining(tree, **changes):
-    return make_trainer(tree, **PRETRAINING | changes)
+    """Return a trainer; a command line is parsed once for each tree."""
+    cfg = make_config(tree, **PRETRAINING)
+    for name, value in changes.items():
+        section = next(each for each in ("task", "model", "criterion") if name in cfg[each])
+        cfg[section][name] = value
+    return trainer_of(cfg)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +153,14 @@ def test_a_corpus_without_any_text_or_sound_is_trained_on_and_counted(tree, tmp_
     loss.backward()
     assert math.isfinite(loss.item())
     assert all(p.grad is None or p.grad.isfinite().all() for p in trainer.get_model().parameters())
+
+
+def test_a_language_may_have_nothing_to_validate_on(tree, tmp_path):
+    quiet = silence(tmp_path / "quiet", 16000)
+    trainer = pretraining(f"{tree}:{quiet}", languages="en,qu")
+    assert trainer.task.datasets["train"].dataset.groups == ["1:en", "2:qu"]
+    trainer.task.load_dataset("dev")
+    assert trainer.task.datasets["dev"].dataset.groups == ["en"]
 
 
 def iterator(trainer):
