@@ -116,13 +116,18 @@ def check_encoder(encoder: EncoderConfig) -> None:
 
     Raises:
         ConfigError: If it masks no frames, or masks channels, which would hide what is to be predicted: a spectrogram's
-            bands are masked before the convolutions, and so in the targets, too.
+            bands are masked before the convolutions, and so in the targets, too; or one that joins frames.
     """
     if encoder.mask_time_prob <= 0:
         raise ConfigError("`mask_time_prob` of the encoder is 0: nothing is masked, and nothing is to be predicted")
     if encoder.mask_channel_prob:
         raise ConfigError(
             f"`mask_channel_prob` of the encoder is {encoder.mask_channel_prob:g}; pre-training masks frames alone, leave it at 0"
+        )
+    if encoder.pooling_layers or encoder.mel_stack:
+        raise ConfigError(
+            f"`pooling_layers` of the encoder is {encoder.pooling_layers} and `mel_stack` {encoder.mel_stack}; the pre-training of "
+            "w2v-BERT 2.0 is another one: start it from an encoder of another kind"
         )
 
 

@@ -66,7 +66,7 @@ class SpeechPretrainer(nn.Module):
             num_updates: Updates so far, by which the temperature goes.
         """
         raw, frames = self.encoder.extract(waveforms, lengths)
-        features = self.encoder.layer_norm(raw)  # (N, S, C)
+        features = self.encoder.normalise(raw)  # (N, S, C)
         states, _ = self.encoder.contextualise(features, frames, mask=draws.mask)
         targets = F.dropout(features[draws.mask], self.config.dropout_features, self.training)  # (P, C)
         temperature = self.config.temperature(num_updates)
