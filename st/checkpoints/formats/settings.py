@@ -60,7 +60,7 @@ def _is_layer(layer: object) -> bool:
 def parse_numbers(value: object) -> tuple[float, ...]:
     """Return the numbers of a list, or of a text such as ``"(2.0, 0.5, 0.999995)"``; none if it is anything else."""
     try:
-        numbers = ast.literal_eval(value) if isinstance(value, str) and len(value) < _MAX_CONV_CHARS else value
+        numbers: Any = ast.literal_eval(value) if isinstance(value, str) and len(value) < _MAX_CONV_CHARS else value
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     plain = isinstance(numbers, list | tuple) and all(type(number) in (int, float) for number in numbers)

@@ -106,7 +106,7 @@ class PretrainingModel(SpeechModel):
         update = self.num_updates if self.training else 0
         rows = [(seed, update, number) for seed, number in keys.tolist()]
         draws = self.pretrainer.draw(waveforms, lengths, rows)
-        return self.pretrainer(waveforms, lengths, draws, num_updates=self.num_updates)  # type: ignore[no-any-return]
+        return self.pretrainer(waveforms, lengths, draws, num_updates=self.num_updates)
 
 
 def encoder_config(cfg: Any) -> EncoderConfig:
