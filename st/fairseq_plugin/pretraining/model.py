@@ -11,6 +11,7 @@ from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
 from st.checkpoints.formats.objective import NAMES
+from st.doors.shown import shown
 from st.errors import ConfigError
 from st.fairseq_plugin.data_options import parse_numbers
 from st.fairseq_plugin.model_options import parse_conv_layers
@@ -18,7 +19,7 @@ from st.fairseq_plugin.options import with_options_of
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.speech_model import SpeechModel, require_fit
 from st.modules.config import EncoderConfig
-from st.modules.presets import PRESETS, preset
+from st.modules.presets import preset
 from st.modules.pretraining.config import MASK_LENGTH, MASK_PROB, PRETRAINING_PRESETS, PretrainingConfig
 from st.modules.pretraining.contrastive import Objective
 from st.modules.pretraining.model import SpeechPretrainer
@@ -30,7 +31,7 @@ _INSIDE = "pretrainer."
 
 @dataclass
 class _Beginning(FairseqDataclass):
-    preset: str = option("300m", f"shape of the model: {', '.join(PRESETS)}; the options below override it")
+    preset: str = option("300m", f"shape of the model: {', '.join(PRETRAINING_PRESETS)}; the options below override it")
     start_from: Optional[str] = option(
         None,
         "checkpoint to go on from: a pre-training of fairseq, Hugging Face or omniASR with its quantizer, or any other "
@@ -71,7 +72,8 @@ class PretrainingModel(SpeechModel):
 
         start = PretrainingStart.read(cfg.start_from) if cfg.start_from else None
         known = None if start is None else start.config
-        model = cls(encoder_config(cfg), objective_config(cfg, known))
+        objective = objective_config(cfg, known)
+        model = cls(encoder_config(cfg), objective)
         if start is not None:
             start.fill(model.pretrainer)
             model.origins += start.origins
@@ -132,7 +134,10 @@ def objective_config(cfg: Any, known: PretrainingConfig | None) -> PretrainingCo
     Raises:
         ConfigError: If an option is malformed or out of range; the message names it.
     """
-    preset(cfg.preset)
+    if cfg.preset not in PRETRAINING_PRESETS:
+        raise ConfigError(
+            f"no pre-training of the preset {shown(cfg.preset)}; choose from: {', '.join(PRETRAINING_PRESETS)}"
+        )
     values = _given(cfg, "", PretrainingConfig)
     if "latent_temp" in values:
         values["latent_temp"] = parse_numbers("--latent-temp", values["latent_temp"])
@@ -166,7 +171,5 @@ def _register_architecture(name: str) -> None:
         args.preset = name
 
 
-if missing := set(PRESETS) - set(PRETRAINING_PRESETS):
-    raise ConfigError(f"presets without an objective: {missing}")
-for _name in PRESETS:
+for _name in PRETRAINING_PRESETS:
     _register_architecture(_name)

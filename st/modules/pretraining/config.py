@@ -138,4 +138,4 @@ PRETRAINING_PRESETS: dict[str, PretrainingConfig] = {
     "1b": PretrainingConfig(final_dim=1024),
     "2b": PretrainingConfig(final_dim=1024),
 }
-"""Objectives by the names of the encoders in :data:`st.modules.config.PRESETS`."""
+"""Objectives by the names of encoders in :data:`st.modules.presets.PRESETS`; those that are not here were trained to others."""

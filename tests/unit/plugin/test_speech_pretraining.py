@@ -185,6 +185,7 @@ def test_recordings_that_are_too_short_are_left_out_and_counted(tree, caplog):
         ({"languages": "de,fr"}, ConfigError, "train has no recording in fr; it has: de en"),
         ({"latent_temp": "2,0.5"}, ConfigError, "latent_temp"),
         ({"latent_groups": 7}, ConfigError, "latent_groups"),
+        ({"preset": "w2v_bert"}, ConfigError, "no pre-training of the preset 'w2v_bert'"),
         ({"encoder_mask_time_prob": 0.0}, ConfigError, "nothing is masked"),
         ({"encoder_mask_channel_prob": 0.1}, ConfigError, "masks frames alone"),
         ({"diversity_weight": -1}, ConfigError, "--diversity-weight is -1"),
