@@ -60,6 +60,9 @@ def register_plugins() -> None:
     import st.fairseq_plugin.criterion
     import st.fairseq_plugin.fused_adam
     import st.fairseq_plugin.model
+    import st.fairseq_plugin.pretraining.criterion
+    import st.fairseq_plugin.pretraining.model
+    import st.fairseq_plugin.pretraining.task
     import st.fairseq_plugin.task  # noqa: F401
     from st.fairseq_plugin.repairs.open_options import refuse_open_options
     from st.fairseq_plugin.repairs.table import install

@@ -76,7 +76,7 @@ def batch(trainer, *items):
 
 def parameters(trainer):
     """Return copies of all parameters under our names."""
-    named = trainer.get_model().translator.named_parameters()
+    named = _inside(trainer).named_parameters()
     return {name: parameter.detach().clone() for name, parameter in named}
 
 
@@ -88,5 +88,11 @@ def changed(before, after):
 def moments(trainer):
     """Return Adam's first moments of the parameters that have any, under our names."""
     state = trainer.optimizer.optimizer.state
-    named = trainer.get_model().translator.named_parameters()
+    named = _inside(trainer).named_parameters()
     return {name: state[parameter]["exp_avg"].clone() for name, parameter in named if parameter in state}
+
+
+def _inside(trainer):
+    """Return the model behind fairseq's interface."""
+    model = trainer.get_model()
+    return model.pretrainer if hasattr(model, "pretrainer") else model.translator

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
+from st.checkpoints.formats.objective import TrainedObjective
 from st.checkpoints.formats.transformers_names import KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
@@ -57,6 +58,8 @@ class Contents:
     """Published models that its weights come from, see :mod:`st.checkpoints.origins`; None if it does not say."""
     adapters: Mapping[str, Callable[[], Spoken]] = field(default_factory=dict)
     """What reads the adapters and the head of a language, by its name; see :mod:`st.checkpoints.adapters`."""
+    objective: TrainedObjective | None = None
+    """Quantizer and projections of a pre-training, which no model of ours but that of a pre-training has."""
     language: str | None = None
     """Language whose adapters and head were chosen; None for those that the file has itself."""
 

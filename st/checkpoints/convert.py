@@ -165,7 +165,8 @@ def write(
     if (parts or _usual_parts(exported, to)) == "ctc":
         exported = ctc_part(exported)
     written = None if dtype is None else parse_dtype(dtype)
-    require_finite(exported.state, source=name, label=contents.keymap.theirs, dtype=written)
+    objective = {} if exported.objective is None else exported.objective.state
+    require_finite({**exported.state, **objective}, source=name, label=contents.keymap.theirs, dtype=written)
     if to == "hf":
         write_transformers(exported, out, dtype=written, overwrite=overwrite, finish=finish)
     else:
@@ -194,6 +195,7 @@ def _exported(
         decoder_trained=contents.decoder_trained,
         origins=origins_of(contents, name),
         mapped=contents.mapped,
+        objective=contents.objective,
         language=contents.language,
     )
 

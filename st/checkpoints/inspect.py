@@ -53,6 +53,7 @@ def inspect(
         "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())),
         **{part: shape[part] for part in config.parts},
         "heads": shape["heads"] or None,
+        "pretraining": _objective(contents),
         "padding": _padding(contents) if "length_adaptor" in config.parts else None,
         "adapters": sorted(contents.adapters) or None,
         "files": {file.name: file.stat().st_size for file in files},
@@ -83,6 +84,12 @@ def _parameters(contents: Contents) -> dict[str, int]:
     for name, tensor in contents.state.items():
         count[name.partition(".")[0]] += tensor.numel()
     return {"total": count.total(), **count}
+
+
+def _objective(contents: Contents) -> dict[str, Any] | None:
+    """Return what a pre-training file says of its quantizer, and at which temperature it stands."""
+    objective = contents.objective
+    return None if objective is None else objective.config.to_dict() | {"temperature": objective.temperature}
 
 
 def _padding(contents: Contents) -> str:

@@ -24,8 +24,7 @@ def epoch_counts(sizes: npt.NDArray[np.int64], alpha: float) -> npt.NDArray[np.i
     Raises:
         ConfigError: If ``alpha`` is outside [0, 1].
     """
-    if not 0.0 <= alpha <= 1.0:
-        raise ConfigError(f"`sampling_alpha` is {alpha:g}; expected a number from 0 (all directions alike) to 1")
+    check_alpha(alpha, "directions")
     weights = np.where(sizes > 0, sizes.astype(np.float64) ** alpha, 0.0)
     exact = weights / max(weights.sum(), 1e-300) * sizes.sum()
     counts: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)
@@ -33,6 +32,20 @@ def epoch_counts(sizes: npt.NDArray[np.int64], alpha: float) -> npt.NDArray[np.i
     left = int(sizes.sum() - counts.sum())
     counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
     return counts
+
+
+def check_alpha(alpha: float, what: str) -> None:
+    """Refuse an exponent outside [0, 1].
+
+    Args:
+        alpha: The exponent.
+        what: What is alike with 0.
+
+    Raises:
+        ConfigError: If it is one.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise ConfigError(f"`sampling_alpha` is {alpha:g}; expected a number from 0 (all {what} alike) to 1")
 
 
 def draw_multiplicities(
@@ -50,12 +63,27 @@ def draw_multiplicities(
     Returns:
         Counts of shape ``(P,)``, which sum to P.
     """
-    sizes = np.bincount(directions)
-    multiplicities = np.zeros(len(directions), dtype=np.int64)
-    for direction, count in enumerate(epoch_counts(sizes, alpha)):
-        if not sizes[direction]:
+    return spread_places(directions, epoch_counts(np.bincount(directions), alpha), generator)
+
+
+def spread_places(
+    groups: npt.NDArray[np.integer], places: npt.NDArray[np.int64], generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Draw how often each member of each group is seen if a group has so many places.
+
+    Args:
+        groups: Group of each member as a number from 0, shape ``(P,)``.
+        places: Of each group; those of a group without members are left out.
+        generator: Source of chance.
+
+    Returns:
+        Counts of shape ``(P,)``; those of a group differ by one at most.
+    """
+    multiplicities = np.zeros(len(groups), dtype=np.int64)
+    for group, count in enumerate(places):
+        members = np.flatnonzero(groups == group)
+        if not len(members):
             continue
-        members = np.flatnonzero(directions == direction)
         whole, extra = divmod(int(count), len(members))
         multiplicities[members] = whole
         multiplicities[generator.choice(members, extra, replace=False)] += 1

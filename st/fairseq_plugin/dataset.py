@@ -196,6 +196,10 @@ class FairseqTranslationDataset(FairseqDataset):
         shown = ", ".join(self.dataset.utterances[number].id for number in numbers[:MAX_LISTED])
         return shown + (f" and {len(numbers) - MAX_LISTED} more" if len(numbers) > MAX_LISTED else "")
 
+    def recordings(self) -> dict[int, str]:
+        """Return where the recording of each sample lies, by what a batch has in ``id``."""
+        return {number: each.audio for each in self.dataset.utterances for number, _, _ in each.targets}
+
     def filter_indices_by_size(
         self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None
     ) -> tuple[npt.NDArray[np.int64], list[int]]:

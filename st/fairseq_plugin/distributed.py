@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -22,20 +23,37 @@ def refuse_unused_parameters(model: Any, criterion: Any) -> None:
     Raises:
         ConfigError: The message names the options that differ.
     """
+
+    def reasons(inner: Any) -> dict[str, bool]:
+        encoder = inner.translator.config.encoder
+        resting = criterion.resting_heads.items()
+        return {
+            "--encoder-layerdrop": encoder.layerdrop > 0,
+            "--freeze-finetune-updates": inner.freeze_finetune_updates > 0,
+            **{option: _learns(inner.translator.get_submodule(name)) for name, option in resting},
+            "--translation-weight 0": criterion.translation_weight == 0
+            and _learns(getattr(inner.translator, "decoder", nn.Module())),
+            "--encoder-mask-time-prob 0": encoder.mask_time_prob == 0
+            and inner.translator.encoder.mask_emb.requires_grad,
+        }
+
+    refuse_without_gradients(model, reasons)
+
+
+def refuse_without_gradients(model: Any, reasons: Callable[[Any], Mapping[str, bool]]) -> None:
+    """Refuse torch's wrapper around a model some parameters of which have no gradient in some steps.
+
+    Args:
+        model: As the trainer has it, wrapped or not.
+        reasons: Returns of the model inside by option whether it brings that about.
+
+    Raises:
+        ConfigError: The message names the options.
+    """
     wrapper = next((module for module in _layers(model) if isinstance(module, DistributedDataParallel)), None)
     if wrapper is None or wrapper.find_unused_parameters:
         return
-    inner = wrapper.module
-    encoder = inner.translator.config.encoder
-    reasons = {
-        "--encoder-layerdrop": encoder.layerdrop > 0,
-        "--freeze-finetune-updates": inner.freeze_finetune_updates > 0,
-        **{option: _learns(inner.translator.get_submodule(name)) for name, option in criterion.resting_heads.items()},
-        "--translation-weight 0": criterion.translation_weight == 0
-        and _learns(getattr(inner.translator, "decoder", nn.Module())),
-        "--encoder-mask-time-prob 0": encoder.mask_time_prob == 0 and inner.translator.encoder.mask_emb.requires_grad,
-    }
-    found = [name for name, holds in reasons.items() if holds]
+    found = [name for name, holds in reasons(wrapper.module).items() if holds]
     if found:
         raise ConfigError(
             f"with {', '.join(found)} some parameters have no gradient, which --ddp-backend pytorch_ddp, fairseq's "

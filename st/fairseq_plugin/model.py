@@ -1,23 +1,21 @@
 """fairseq model ``xlsr_mbart``: :class:`st.modules.model.SpeechTranslator` behind fairseq's interface."""
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from fairseq.models import register_model, register_model_architecture
 from torch import Tensor
 
-from st.checkpoints.assemble import listed
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
-from st.errors import CheckpointError, ConfigError
-from st.fairseq_plugin.distributed import any_process
+from st.errors import ConfigError
 from st.fairseq_plugin.model_options import XlsrMbartConfig, head_configs, model_config
 from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_layers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
+from st.fairseq_plugin.speech_model import SpeechModel, require_fit
 from st.fairseq_plugin.state_cache import EncoderStateCache
 from st.modules.config import ModelConfig
 from st.modules.freezing import frozen_names
@@ -28,11 +26,8 @@ logger = logging.getLogger(__name__)
 
 
 @register_model("xlsr_mbart", dataclass=XlsrMbartConfig)
-class XlsrMbartModel(BaseFairseqModel):
+class XlsrMbartModel(SpeechModel):
     """XLS-R encoder, length adaptor, mBART decoder, heads; checkpoints carry fairseq's parameter names."""
-
-    origins: tuple[str, ...] = ()
-    """Published models that it was started from, by name."""
 
     def __init__(
         self,
@@ -50,8 +45,6 @@ class XlsrMbartModel(BaseFairseqModel):
         self.freeze = freeze
         self.cache = EncoderStateCache() if cache_encoder_states else None
         self.freeze_finetune_updates = freeze_finetune_updates
-        self.num_updates = 0
-        self._had_gradient: list[bool] = []
         self._encoded: list[tuple[Tensor, Encoded]] | None = None
         parameters = dict(self.translator.named_parameters())
         frozen = frozen_names(parameters, freeze) if freeze else set()
@@ -106,15 +99,6 @@ class XlsrMbartModel(BaseFairseqModel):
         model.log_parameters()
         return model
 
-    def log_parameters(self) -> None:
-        """Log how many parameters learn, part by part."""
-        learning: Counter[str] = Counter()
-        for parameter in self.parameters():
-            learning[getattr(parameter, "param_group", "")] += parameter.numel() if parameter.requires_grad else 0
-        total = sum(parameter.numel() for parameter in self.parameters())
-        parts = ", ".join(f"{part} {count:,}" for part, count in learning.items())
-        logger.info("%s of %s parameters learn: %s", f"{learning.total():,}", f"{total:,}", parts)
-
     @clear_errors
     def load_state_dict(
         self, state_dict: Mapping[str, Tensor], strict: bool = True, model_cfg: Any = None, args: Any = None
@@ -127,29 +111,10 @@ class XlsrMbartModel(BaseFairseqModel):
         require_fit(self.translator, from_fairseq(state_dict), strict=strict)
         return super().load_state_dict(state_dict, strict, model_cfg, args)
 
-    def set_num_updates(self, num_updates: int) -> None:
-        """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
-        super().set_num_updates(num_updates)
-        self.num_updates = num_updates
-
     @property
     def encoder_rests(self) -> bool:
         """Whether the first updates, in which the encoder stays as it is, are not over yet."""
         return self.num_updates < self.freeze_finetune_updates
-
-    def note_gradients(self) -> None:
-        """Note which parameters have a gradient after a backward pass, before processes exchange theirs."""
-        self._had_gradient = [parameter.grad is not None for parameter in self.parameters()]
-
-    def drop_resting_gradients(self) -> None:
-        """Take the gradients of those parameters away that had none in any process.
-
-        Several processes make zeros of what is missing; an optimizer would count, decay and later move by them.
-        """
-        parameters = list(self.parameters())
-        for parameter, had in zip(parameters, any_process(self._had_gradient, parameters[0].device), strict=True):
-            if not had:
-                parameter.grad = None
 
     @property
     def encoder(self) -> torch.nn.Module:
@@ -299,34 +264,6 @@ def _rename_out(module: Any, state: dict[str, Tensor], prefix: str, _metadata: A
 def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) -> None:
     own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
     state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
-
-
-def require_fit(model: SpeechTranslator, state: Mapping[str, Tensor], *, strict: bool) -> None:
-    """Compare the tensors of a checkpoint, under our names, with those of a model.
-
-    Args:
-        model: What is to take them.
-        state: The tensors.
-        strict: Whether names have to be the same, too.
-
-    Raises:
-        CheckpointError: If shapes or names differ; the message lists them.
-    """
-    here = dict(model.named_parameters())
-    different = [
-        f"{key} is {tuple(value.shape)} there and {tuple(here[key].shape)} here"
-        for key, value in state.items()
-        if key in here and here[key].shape != value.shape
-    ]
-    problems = [listed("different", different)]
-    if strict:
-        problems.append(listed("missing there", [key for key in here if key not in state]))
-        problems.append(listed("unknown here", [key for key in state if key not in here]))
-    if any(problems):
-        raise CheckpointError(
-            f"the checkpoint has another shape or vocabulary than this model: {'; '.join(filter(None, problems))}. "
-            "Give the options and the data that it was trained with (st inspect CHECKPOINT shows its shape)"
-        )
 
 
 def _register_architecture(name: str) -> None:

@@ -19,8 +19,7 @@ def describe(task: Any, sample: dict[str, Any]) -> str:
     recordings: dict[int, str] = {}
     for wrapped in getattr(task, "datasets", {}).values():
         if getattr(wrapped, "shuffle", False):  # the training subset
-            for utterance in wrapped.dataset.utterances:
-                recordings |= {number: utterance.audio for number, _, _ in utterance.targets}
+            recordings |= wrapped.recordings()
     names = [f"{number} {recordings.get(number, '')}".strip() for number in numbers]
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     return ", ".join(names[:MAX_LISTED]) + more

@@ -2,39 +2,33 @@
 
 import logging
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from fairseq.data import data_utils
-from fairseq.dataclass import ChoiceEnum
-from fairseq.tasks import FairseqTask, register_task
+from fairseq.tasks import register_task
 from omegaconf import MISSING
 
 from st.audio.augmentation import AugmentationConfig
 from st.audio.reading import SAMPLE_RATE
 from st.data.config import DataConfig
 from st.data.dataset import TranslationDataset
-from st.data.epoch_plan import NO_LIMIT
 from st.data.manifest import SPLITS
 from st.errors import CheckpointError, ConfigError
 from st.fairseq_plugin.data_options import DataOptions, augmentation_config
 from st.fairseq_plugin.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.dictionary import FairseqDictionary
-from st.fairseq_plugin.distributed import agree_on_products, refuse_unused_parameters
+from st.fairseq_plugin.distributed import refuse_unused_parameters
 from st.fairseq_plugin.generator import FairseqGenerator
-from st.fairseq_plugin.iterator import IGNORED, EpochIterator
+from st.fairseq_plugin.iterator import IGNORED
 from st.fairseq_plugin.learning import refuse_nothing_to_learn
 from st.fairseq_plugin.model_options import rename_former_options
 from st.fairseq_plugin.nonfinite import zeros_like_log
-from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
+from st.fairseq_plugin.repairs import termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
-from st.fairseq_plugin.repairs.table import install
+from st.fairseq_plugin.speech_task import SpeechTask, SpeechTaskConfig
 from st.fairseq_plugin.validation import bleu_counts
-from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
 from st.modules.heads import head_kind, load_labels
 from st.options import option
@@ -49,7 +43,7 @@ TRAINING_SETS = ("train", "asr_train")
 
 
 @dataclass
-class SpeechTranslationConfig(DataOptions):
+class SpeechTranslationConfig(SpeechTaskConfig, DataOptions):
     """Options of the task."""
 
     data: str = option(MISSING, "folder that `st prepare` or `covost prepare` wrote")
@@ -58,29 +52,17 @@ class SpeechTranslationConfig(DataOptions):
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
     max_target_positions: int = option(1024, "longest target, in tokens")
-    cache_audio: bool = option(
-        False, "keep decoded audio in memory (16-bit: 115 MB an hour); the training set's with --num-workers 0 only"
-    )
-    precision: ChoiceEnum(["fp32", "bf16", "auto"]) = option(  # type: ignore[valid-type]
-        "fp32", "bf16: autocast, with fp32 weights and reductions; auto: bf16 where the hardware multiplies it"
-    )
     eval_bleu: bool = option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
     eval_bleu_beam: int = option(1, "beam for that")
     eval_bleu_max_len: int = option(100, "most tokens of a hypothesis for that")
-    threads: int = option(0, "CPU threads of each process; 0 leaves torch's choice")
-    jsonl_log: str = option(
-        training_log.DEFAULT, "log of JSON objects, one a line, in --save-dir unless given with its folder; or none"
-    )
 
 
 @register_task("speech_translation", dataclass=SpeechTranslationConfig)
-class SpeechTranslationTask(FairseqTask):
+class SpeechTranslationTask(SpeechTask):
     """Speech translation and recognition on a prepared tree."""
 
     def __init__(self, cfg: Any) -> None:
         super().__init__(cfg)
-        tune(cfg.threads or None)
-        agree_on_products()
         data_dir = Path(cfg.data)
         self.data_config = DataConfig.load(data_dir)
         self.text = TextVocabulary.load_if_any(data_dir)
@@ -91,23 +73,9 @@ class SpeechTranslationTask(FairseqTask):
         self.kinds = {name: head_kind(head.kind) for name, head in self.data_config.head_data.items()}
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
-        self._model_config: ModelConfig | None = None
-        self._origins: tuple[str, ...] | None = None
-        self._trained_config: ModelConfig | None = None
-        """Of the checkpoint whose task state was loaded, if it says."""
-        self._min_samples = 1
         self._validator: FairseqGenerator | None = None
-        self._checked = False
         self._scored: list[str] = []
         """Directions of all validation and test sets that were loaded."""
-        training_log.LOG.name = cfg.jsonl_log
-
-    @classmethod
-    @clear_errors
-    def setup_task(cls, cfg: Any, **kwargs: Any) -> "SpeechTranslationTask":
-        """Make the task; called by fairseq, whose training command may have been imported after this plugin."""
-        install()
-        return cls(cfg)
 
     def _chosen_directions(self, names: str) -> list[str]:
         prepared = self.data_config.directions
@@ -154,61 +122,6 @@ class SpeechTranslationTask(FairseqTask):
         logger.info("%s: %d utterances, %.2f h, directions %s", split, len(dataset), hours, " ".join(found))
         if split in SPLITS:
             self.datasets[split].expect_directions(self.directions)
-
-    @clear_errors
-    def get_batch_iterator(
-        self,
-        dataset: FairseqTranslationDataset,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        max_positions: tuple[float, float] | None = None,
-        ignore_invalid_inputs: bool = False,
-        required_batch_size_multiple: int = 1,
-        seed: int = 1,
-        num_shards: int = 1,
-        shard_id: int = 0,
-        num_workers: int = 0,
-        epoch: int = 1,
-        data_buffer_size: int = 0,
-        disable_iterator_cache: bool = False,
-        skip_remainder_batch: bool = False,
-        grouped_shuffling: bool = False,
-        update_epoch_batch_itr: bool = False,
-    ) -> EpochIterator:
-        """Return the batches of an epoch; called by fairseq."""
-        known: dict[Any, EpochIterator] = self.dataset_to_epoch_iter
-        if dataset in known and not disable_iterator_cache:
-            return known[dataset]
-        longest = self.cfg.max_source_positions or NO_LIMIT
-        shortest = self._min_samples
-        if dataset.shuffle and num_workers:
-            dataset.forget_audio()
-        if dataset.shuffle:
-            dataset.dataset.begin_epoch(seed, epoch, min(longest, max_tokens or NO_LIMIT), shortest)
-        with data_utils.numpy_seed(seed + epoch):
-            indices = dataset.ordered_indices()
-        if max_positions is not None:
-            indices = dataset.within_limits(
-                indices, longest, max_positions[1], leave_out=ignore_invalid_inputs, min_samples=shortest
-            )
-        batches = dataset.batch_by_size(indices, max_tokens, max_sentences)
-        if dataset.shuffle:
-            dataset.describe_epoch(batches, epoch)
-        iterator = EpochIterator(
-            dataset,
-            batches,
-            seed=seed,
-            epoch=epoch,
-            num_shards=num_shards,
-            shard_id=shard_id,
-            num_workers=num_workers,
-            buffer_size=data_buffer_size,
-            group_size=num_shards if grouped_shuffling else 1,
-            skip_remainder=skip_remainder_batch,
-        )
-        if dataset.can_reuse_epoch_itr_across_epochs:
-            known[dataset] = iterator
-        return iterator
 
     def max_positions(self) -> tuple[int, int]:
         """Return the longest source (samples) and target (tokens)."""
@@ -293,64 +206,15 @@ class SpeechTranslationTask(FairseqTask):
         known = state_dict["st_bundle"].get("origins")
         self._origins = tuple(known) if known is not None else self._origins or None
 
-    @clear_errors
-    def require_same_function(self) -> None:
-        """Compare what the shapes of tensors do not show: the model built last with the task state loaded last.
-
-        Raises:
-            CheckpointError: If a checkpoint was trained with other settings than the model has.
-        """
-        from st.checkpoints.behaviour import differences
-
-        if self._model_config is None or self._trained_config is None:
-            return
-        if wrong := differences(self._trained_config, self._model_config):
-            raise CheckpointError(
-                f"the checkpoint was trained to be another function than this model: {'; '.join(wrong)}. "
-                "Give the options that it was trained with, --decoder too (st inspect CHECKPOINT shows its shape)"
-            )
-
-    def get_checkpoint_dict(self) -> dict[str, Any]:
-        """Return what fairseq itself does not keep; :mod:`st.fairseq_plugin.repairs.checkpointing` takes it back."""
-        return {type(self).__name__: best_score.state() | termination.state() | numerics.state()}
-
     # -- steps --------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _precision(self, sample: dict[str, Any]) -> Iterator[None]:
-        device = sample["target"].device.type if sample else "cpu"
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.uses_bf16(device)):
-            yield
+    def check_training(self, model: Any, criterion: Any) -> None:
+        """Refuse parameters without a gradient where torch's wrapper needs one of each."""
+        refuse_unused_parameters(model, criterion)
 
-    def uses_bf16(self, device: str) -> bool:
-        """Return whether products are rounded to bfloat16 on a device of this type (``cpu``, ``cuda``)."""
-        if self.cfg.precision == "auto":
-            return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else bfloat16_is_fast()
-        return bool(self.cfg.precision == "bf16")
-
-    @clear_errors
-    def train_step(
-        self, sample: Any, model: Any, criterion: Any, optimizer: Any, update_num: int, ignore_grad: bool = False
-    ) -> Any:
-        """Forward and backward of one batch."""
-        if not self._checked:
-            refuse_unused_parameters(model, criterion)
-            self._checked = True
-        model.train()
-        model.set_num_updates(update_num)
-        with self._precision(sample):
-            loss, sample_size, log = criterion(model, sample)
-        if ignore_grad or IGNORED in sample:
-            loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
+    def check_loss(self, loss: torch.Tensor, model: Any, criterion: Any) -> None:
+        """Refuse options under which nothing learns."""
         refuse_nothing_to_learn(loss, model, criterion)
-        optimizer.backward(loss)
-        model.note_gradients()
-        return loss, sample_size, log
-
-    def optimizer_step(self, optimizer: Any, model: Any, update_num: int) -> None:
-        """Make an update of what is to learn by now."""
-        model.drop_resting_gradients()
-        optimizer.step()
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Loss of one batch, and its counts for BLEU if asked for."""

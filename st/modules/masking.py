@@ -38,7 +38,15 @@ def attention_bias(lengths: Tensor, size: int) -> Tensor | None:
     return None if bool(mask.all()) else mask[:, None, None, :]
 
 
-def span_mask(shape: tuple[int, int], valid: Tensor, prob: float, length: int, *, min_spans: int = 0) -> Tensor:
+def span_mask(
+    shape: tuple[int, int],
+    valid: Tensor,
+    prob: float,
+    length: int,
+    *,
+    min_spans: int = 0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Draw random spans to mask, as wav2vec 2.0 does (Baevski et al. 2020, section 3.2).
 
     Equal in distribution to fairseq's ``compute_mask_indices`` with ``require_same_masks=False``: rows are drawn
@@ -52,16 +60,22 @@ def span_mask(shape: tuple[int, int], valid: Tensor, prob: float, length: int, *
         prob: Share of positions covered if spans did not overlap.
         length: Positions in a span.
         min_spans: Fewest spans of a row.
+        generator: Source of chance, on the device of ``valid``; None for torch's own.
 
     Returns:
         Boolean ``(N, S)``, true where masked; never true on padding.
     """
     rows, size = shape
     device = valid.device
-    count = torch.floor(prob * valid / length + torch.rand(rows, device=device)).long().clamp(min=min_spans)
+    count = (
+        torch.floor(prob * valid / length + torch.rand(rows, device=device, generator=generator))
+        .long()
+        .clamp(min=min_spans)
+    )
     # Where hardly a span fits, fairseq lets spans begin so late that the end of the row cuts them.
     starts_allowed = torch.maximum(valid - length, count + 1)  # (N,)
-    scores = torch.rand(rows, size + max(min_spans, 1) + 1, device=device)  # wide enough for the latest start
+    width = size + max(min_spans, 1) + 1  # enough for the latest start
+    scores = torch.rand(rows, width, device=device, generator=generator)
     scores = scores.masked_fill(~lengths_to_mask(starts_allowed, scores.size(1)), -1.0)
     rank = scores.argsort(dim=1, descending=True).argsort(dim=1)
     starts = (rank < count[:, None])[:, :size].to(torch.int32)

@@ -188,19 +188,46 @@ class SpeechEncoder(nn.Module):
         self, waveforms: Tensor, lengths: Tensor, layers: Collection[int]
     ) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
         """Encode as :meth:`forward` does, and return by number what ``layers`` put out as well, each ``(N, S, M)``."""
+        features, frame_lengths = self.extract(waveforms, lengths)
+        states, taps = self.contextualise(self.normalise(features), frame_lengths, layers=layers)
+        for layer in self.pooling:
+            states, frame_lengths = layer(states, frame_lengths)
+        return states, frame_lengths, taps
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Bring what :meth:`extract` returns through the layer norm, if there is one."""
+        return features if self.layer_norm is None else self.layer_norm(features)
+
+    def contextualise(
+        self, features: Tensor, lengths: Tensor, *, mask: Tensor | None = None, layers: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run the transformer over normalised features ``(N, S, C)`` of ``lengths`` ``(N,)`` frames.
+
+        Args:
+            features: What :meth:`extract` and then :meth:`normalise` return.
+            lengths: Valid frames.
+            mask: Boolean ``(N, S)``, true where a frame is masked; None to draw it in training as the config says.
+            layers: As for :meth:`forward_with_taps`.
+        """
+        states = F.dropout(self.post_extract_proj(features), self.config.dropout, self.training)
+        states = self._mask(states, lengths) if mask is None else self._mask_frames(states, mask)
+        return self.encoder(states, lengths, layers=layers)  # type: ignore[no-any-return]
+
+    def extract(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the convolutions over a padded batch, as for :meth:`forward`.
+
+        Returns:
+            Features before their layer norm ``(N, S, C)`` and their lengths ``(N,)``.
+
+        Raises:
+            ValueError: If a wave is shorter than the receptive field.
+        """
         frame_lengths = self.feature_extractor.output_lengths(lengths)
         if bool((frame_lengths < 1).any()):
             raise ValueError(
                 f"a wave has {int(lengths.min())} samples; the encoder needs at least {self.receptive_field}"
             )
-        states = self._extract(waveforms, lengths)
-        states = self.post_extract_proj(states if self.layer_norm is None else self.layer_norm(states))
-        states = F.dropout(states, self.config.dropout, self.training)
-        states = self._mask(states, frame_lengths)
-        states, taps = self.encoder(states, frame_lengths, layers=layers)
-        for layer in self.pooling:
-            states, frame_lengths = layer(states, frame_lengths)
-        return states, frame_lengths, taps
+        return self._extract(waveforms, lengths), frame_lengths
 
     def _extract(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         config = self.config
@@ -228,10 +255,13 @@ class SpeechEncoder(nn.Module):
                 config.mask_time_length,
                 min_spans=MIN_TIME_SPANS,
             )
-            states = torch.where(mask.unsqueeze(-1), self.mask_emb.to(states.dtype), states)
+            states = self._mask_frames(states, mask)
         if config.mask_channel_prob > 0 and not config.mel_bands:
             channels = torch.full_like(lengths, states.size(2))
             shape = (states.size(0), states.size(2))
             mask = span_mask(shape, channels, config.mask_channel_prob, config.mask_channel_length)
             states = states.masked_fill(mask.unsqueeze(1), 0.0)
         return states
+
+    def _mask_frames(self, states: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask.unsqueeze(-1), self.mask_emb.to(states.dtype), states)

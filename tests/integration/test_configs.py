@@ -107,7 +107,7 @@ def test_all_configs_were_found():
     sizes = {f"xlsr_{size}_{what}" for size in ("300m", "1b", "2b") for what in ("21_en", "en_15", "22_16")}
     others = {"xlsr_300m_bilingual", "xlsr_300m_lna_21_en", "xlsr_300m_ctc", "xlsr_53_ctc"}
     little = {f"low_resource_{what}" for what in ("ctc", "translation", "cooldown", "gpu")}
-    own = {"demo_ctc", "demo_translation"} | little
+    own = {"demo_ctc", "demo_translation", "pretraining_small", "pretraining_xlsr_300m"} | little
     assert {path.stem for path in CONFIGS} == sizes | others | own
 
 
@@ -135,13 +135,20 @@ def prepared(name, data, save_dir, **more):
     changes |= {"common.user_dir": str(ROOT / "st"), "common.cpu": True, "checkpoint.save_dir": str(save_dir)}
     changes |= {"task.data": str(data), "task.directions": "all", "task.threads": 1, "task.precision": "fp32"}
     changes |= {"distributed_training.distributed_world_size": 1, "lr_scheduler.warmup_updates": 1}
+    pretraining = name.startswith("pretraining")
+    if pretraining:
+        changes = {key: value for key, value in changes.items() if not key.startswith("model.decoder_")}
+        del changes["task.directions"]
+        changes |= {"task.min_sample_size": 8000, "task.max_sample_size": 24000, "dataset.max_tokens": 100000}
     from_random = name.startswith("demo") or name.startswith("low_resource") and name != "low_resource_gpu"
     if from_random:
         changes["checkpoint.finetune_from_model"] = None
         if name.startswith("low"):
             changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"  # over a spectrogram
-    else:
+    elif not pretraining:
         changes |= {"model.encoder": None, "model.decoder": None}
+    if name == "pretraining_small":
+        changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"
     if published_ctc:
         changes = {key: value for key, value in changes.items() if not key.startswith(("model.decoder_", "lr_sch"))}
     cfg = copy.deepcopy(composed(name))

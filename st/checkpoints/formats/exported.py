@@ -10,6 +10,7 @@ from torch import Tensor
 
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.bundle import ctc_labels
+from st.checkpoints.formats.objective import TrainedObjective
 from st.data.config import DataConfig
 from st.errors import CheckpointError
 from st.modules.config import CTC, ModelConfig
@@ -39,6 +40,8 @@ class Exported:
     """Name and ``sha256`` of the file that it was read from, by which scores of that file are known to be its own."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
+    objective: TrainedObjective | None = None
+    """Quantizer and projections of a pre-training."""
     language: str | None = None
     """Language of its adapters, as MMS calls it."""
 

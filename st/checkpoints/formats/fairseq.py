@@ -18,6 +18,7 @@ from torch import Tensor
 from st.checkpoints.contents import Contents, Spoken, file_name, take_names, take_notes
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.encoder_parts import complete_encoder, complete_positions
+from st.checkpoints.formats.objective import TEMPERATURE_KEY, take_objective, take_own_objective
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.formats.standins import Standin, plain
@@ -85,7 +86,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     state = content.get("task_state")
     state = state if isinstance(state, dict) else {}
     if "st_bundle" in state:
-        return _read_own(path, tensors, state["st_bundle"], plain(content.get("cfg")))
+        return _read_own(path, tensors, state["st_bundle"], content)
     beginnings = {sign for _, signs in _SIGNS for sign in signs if any(name.startswith(sign) for name in tensors)}
     name = next((name for name, signs in _SIGNS if beginnings >= set(signs)), None)
     if name is None:
@@ -98,6 +99,8 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     if name == "fairseq xm_transformer" and settings:
         settings = _XM_DEFAULTS | settings
     projected = "encoder.w2v_encoder.proj.weight" in tensors
+    updates, temperature = _num_updates(content), state.get(TEMPERATURE_KEY)
+    objective = take_objective(tensors, name, settings, num_updates=updates, temperature=temperature, source=source)
     ours = take_names(tensors, KEYMAPS[name], source=source)
     _without_numbers(ours, source)
     complete_positions(ours)
@@ -113,6 +116,7 @@ def read_fairseq(path: Path, content: Any) -> Contents:
     if settings is _FAIRSEQ2_SETTINGS:
         complete_encoder(ours, config.encoder)
     contents = Contents(path, name, config, ours, KEYMAPS[name], label_symbols=_dictionary(state), settings=settings)
+    contents.objective = objective
     if name == "fairseq wav2vec_ctc":
         contents.adapters = _adapters(content.get("adapter"), settings, source)
     return contents
@@ -196,14 +200,26 @@ def bundled_config(bundle: Any, source: str) -> ModelConfig:
         raise CheckpointError(f"{source}: the shape of its model cannot be read: {exc}") from None
 
 
-def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -> Contents:
-    config = bundled_config(bundle, str(path))
-    keymap = KEYMAPS["fairseq xm_transformer"]
+def _num_updates(content: Mapping[str, Any]) -> int:
+    """Return the updates that a training had made; 0 if its file does not say."""
+    history = content.get("optimizer_history")
+    last = history[-1] if isinstance(history, list) and history else None
+    updates = last.get("num_updates") if isinstance(last, dict) else None
+    return updates if type(updates) is int and updates > 0 else 0
+
+
+def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, content: Mapping[str, Any]) -> Contents:
+    config, settings = bundled_config(bundle, str(path)), plain(content.get("cfg"))
+    pretraining, source = bundle.get("pretraining"), str(path)
+    name = "fairseq xm_transformer" if pretraining is None else "fairseq wav2vec2"
+    keymap, objective = KEYMAPS[name], None
+    if pretraining is not None:
+        objective = take_own_objective(tensors, pretraining, _num_updates(content), source=source)
     state = take_names(tensors, keymap, source=str(path))
     files = bundle.get("files")
     if not isinstance(files, dict):
         raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
-    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files))
+    contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files), objective=objective)
     untaught = _section(settings, "criterion").get("translation_weight") == 0
     take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
     language = _section(settings, "model").get("train_adapter")
@@ -214,7 +230,7 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, settings: Any) -
 def _asked_for(settings: Any) -> list[str] | None:
     """Return the files that the options of a training name; None if there are none, which need not mean random weights."""
     model, checkpoint = _section(settings, "model"), _section(settings, "checkpoint")
-    asked = (model.get("encoder"), model.get("decoder"), checkpoint.get("finetune_from_model"))
+    asked = (model.get("start_from"), model.get("encoder"), model.get("decoder"), checkpoint.get("finetune_from_model"))
     return [file_name(name) for name in asked if isinstance(name, str) and name] or None
 
 

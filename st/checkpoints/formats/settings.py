@@ -57,6 +57,16 @@ def _is_layer(layer: object) -> bool:
     return isinstance(layer, list | tuple) and len(layer) == 3 and all(type(n) is int and n > 0 for n in layer)
 
 
+def parse_numbers(value: object) -> tuple[float, ...]:
+    """Return the numbers of a list, or of a text such as ``"(2.0, 0.5, 0.999995)"``; none if it is anything else."""
+    try:
+        numbers: Any = ast.literal_eval(value) if isinstance(value, str) and len(value) < _MAX_CONV_CHARS else value
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    plain = isinstance(numbers, list | tuple) and all(type(number) in (int, float) for number in numbers)
+    return tuple(map(float, numbers)) if plain else ()
+
+
 def refuse_builders(value: object, source: str) -> None:
     """Refuse settings that ask for something to be called.
 

@@ -14,6 +14,7 @@ from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
 from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, EXTRACTOR_MODES, PHONEMES, SYMBOLS_KEY
 from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.objective import TEMPERATURE_KEY, fairseq_settings
 from st.checkpoints.formats.pickled_file import write_pickled
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
 from st.checkpoints.formats.settings import require_wav2vec2
@@ -51,7 +52,7 @@ def write_fairseq(
     """Write a file that ``fairseq`` loads.
 
     A translation model becomes a training checkpoint of this project, complete with its vocabularies, whose tensors
-    carry the names of fairseq's ``xm_transformer``; an encoder becomes a file like ``xlsr2_300m.pt``; an encoder with a
+    carry the names of fairseq's ``xm_transformer``; an encoder becomes a file like ``xlsr2_300m.pt``, with quantizer and projections if it has them; an encoder with a
     CTC head one of ``wav2vec_ctc`` with its symbols inside, and in ``dict.ltr.txt`` beside it for stock fairseq.
 
     Args:
@@ -70,6 +71,9 @@ def write_fairseq(
     model = dataclasses.replace(
         model, state={name: _standing_alone(tensor, dtype) for name, tensor in model.state.items()}
     )
+    if (objective := model.objective) is not None:
+        alone = {name: _standing_alone(tensor, dtype) for name, tensor in objective.state.items()}
+        model = dataclasses.replace(model, objective=dataclasses.replace(objective, state=alone))
     letters: list[str] = []
     if {"encoder", "length_adaptor", "decoder"} == parts:
         content = _translator(model)
@@ -122,8 +126,15 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
     task = {"_name": "audio_pretraining", "data": "", "normalize": model.data.standardize_audio, "sample_rate": 16_000}
     if model.config.encoder.adapter_dim:
         raise CheckpointError("adapters in the encoder's layers are not written for fairseq; convert `to` hf")
+    state: dict[str, Any] = {}
     if not model.config.ctc_vocab_size:
-        content = _frame(speech, task) | {"model": KEYMAPS["fairseq wav2vec2"].outward(model.state)}
+        tensors = KEYMAPS["fairseq wav2vec2"].outward(model.state)
+        if (objective := model.objective) is not None:
+            # With the start of its schedule where it stands, as stock fairseq counts updates from 0.
+            speech |= fairseq_settings(objective.config.going_on_at(objective.temperature))
+            tensors |= objective.state
+            state[TEMPERATURE_KEY] = objective.temperature
+        content = _frame(speech, task) | {"model": tensors}
     else:
         head = {"_name": "wav2vec_ctc", "w2v_args": {"model": speech, "task": task}, "normalize": task["normalize"]}
         tensors = KEYMAPS["fairseq wav2vec_ctc"].outward(model.state)
@@ -131,7 +142,8 @@ def _encoder(model: Exported, letters: list[str]) -> dict[str, Any]:
             "model": tensors
         }
     epsilon = model.config.encoder.wave_epsilon
-    state: dict[str, Any] = {} if epsilon == WAVE_EPSILONS["fairseq"] else {EPSILON_KEY: epsilon}
+    if epsilon != WAVE_EPSILONS["fairseq"]:
+        state[EPSILON_KEY] = epsilon
     if letters:
         state[SYMBOLS_KEY] = [*_FAIRSEQ_SPECIALS, *letters]
     return content | ({"task_state": state} if state else {})

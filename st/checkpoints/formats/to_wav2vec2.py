@@ -1,4 +1,4 @@
-"""Write an encoder, alone or with its CTC head, as a folder that transformers opens, such as Wav2Vec2Model or HubertForCTC."""
+"""Write an encoder as a folder that transformers opens, such as Wav2Vec2Model, HubertForCTC, or Wav2Vec2ForPreTraining."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.encoder_parts import leaving_encoder
 from st.checkpoints.formats.exported import Exported, notes
+from st.checkpoints.formats.objective import KEYMAPS as OBJECTIVES
+from st.checkpoints.formats.objective import transformers_settings
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
@@ -37,12 +39,15 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
     """
     config = model.config
     stem = FAMILIES[family_of(config.encoder)].stem
-    architecture = f"{stem}ForCTC" if config.ctc_vocab_size else f"{stem}Model"
+    kind = "ForCTC" if config.ctc_vocab_size else "Model" if model.objective is None else "ForPreTraining"
+    architecture = f"{stem}{kind}"
     digest = write_weights(model, folder, architecture, dtype)
     settings = common_settings(model, architecture, dtype) | speech_settings(config)
     if config.ctc_vocab_size:
         rows = {f"{kind}_id": row for kind, row in _label_rows(model.ctc).items() if kind != "unk_token"}
         settings |= rows | {"vocab_size": config.ctc_vocab_size} | fields.TEMPLATES["ctc"]
+    if model.objective is not None:  # transformers masks what it is told to only if its config masks
+        settings |= transformers_settings(model.objective.config) | {"apply_spec_augment": True}
     if model.ctc is not None:
         _write_labels(model.ctc, folder)
     write_json(folder / OWN_FILENAME, own_record(model, digest, ctc_vocab_filename=CTC_VOCAB_FILENAME))
@@ -53,8 +58,10 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
 def write_weights(model: Exported, folder: Path, architecture: str, dtype: torch.dtype | None) -> str:
     """Write ``model.safetensors`` under the names of an architecture; return the digest of the tensors."""
     own = {"st_model_config": json.dumps(model.config.to_dict())}
-    state = leaving_encoder(model.state, model.config.encoder)
-    tensors = KEYMAPS[f"transformers {architecture}"].outward(state)
+    kind = f"transformers {architecture}"
+    tensors = KEYMAPS[kind].outward(leaving_encoder(model.state, model.config.encoder))
+    if model.objective is not None and kind in OBJECTIVES:
+        tensors |= OBJECTIVES[kind].outward(model.objective.state)
     return write_safetensors(folder / "model.safetensors", tensors, own, dtype=dtype, mapped=model.mapped)
 
 
@@ -135,8 +142,14 @@ def own_record(model: Exported, digest: str, **names: Any) -> dict[str, Any]:
         "model_config": model.config.to_dict(),
         "data_config": data,
         **notes(model),
+        **_objective(model),
         "sha256": digest,
     }
+
+
+def _objective(model: Exported) -> dict[str, Any]:
+    objective = model.objective
+    return {} if objective is None else {"pretraining": objective.config.going_on_at(objective.temperature).to_dict()}
 
 
 def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:

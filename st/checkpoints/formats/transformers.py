@@ -16,6 +16,7 @@ from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.encoder_parts import complete_encoder
 from st.checkpoints.formats.generation import check_generation
+from st.checkpoints.formats.objective import continue_objective, take_objective
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
 from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS, Family, is_of_language
@@ -164,7 +165,9 @@ def _encoder(family: Family, folder: Path, settings: dict[str, Any], tensors: di
     expected = name.endswith(for_ctc) or for_ctc in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
     config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
+    objective = take_objective(tensors, name, settings, source=str(folder))
     contents = _contents(folder, name, config, tensors)
+    contents.objective = objective
     if config.encoder.adapter_dim and labels:
         contents.adapters = _adapters(contents)
     return contents
@@ -250,6 +253,8 @@ def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:
         encoder = dataclasses.replace(contents.config.encoder, wave_epsilon=told)
         contents.config = dataclasses.replace(contents.config, encoder=encoder)
     take_notes(contents, own)
+    if contents.objective is not None and "pretraining" in own:
+        contents.objective = continue_objective(contents.objective, own["pretraining"])
     if (table := contents.path / TRIM_FILENAME).is_file():
         contents.files[TRIM_FILENAME] = table.read_bytes()
     if contents.config.ctc_vocab_size and "decoder" in contents.config.parts:

@@ -13,14 +13,17 @@ from st.audio.augmentation import AugmentationConfig
 from st.console import print_error
 from st.decoding.sampling import SamplingOptions
 from st.errors import StError, with_flags
+from st.modules.pretraining.config import PretrainingConfig
 
 FLAGS = {
     **{
         field.name: field.name
-        for config in (AugmentationConfig, SamplingOptions)
+        for config in (AugmentationConfig, SamplingOptions, PretrainingConfig)
         for field in dataclasses.fields(config)
     },
-    **{name: name for name in ("sampling_alpha", "freeze", "ctc_layer")},
+    **{name: name for name in ("sampling_alpha", "freeze", "ctc_layer", "languages")},
+    "mask_time_prob": "encoder_mask_time_prob",
+    "mask_channel_prob": "encoder_mask_channel_prob",
     "length_penalty": "lenpen",
     "no_repeat_ngram": "no_repeat_ngram_size",
     "unk_penalty": "unkpen",

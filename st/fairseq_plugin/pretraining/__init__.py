@@ -1,0 +1,1 @@
+"""Self-supervised pre-training in fairseq: task, data set, model, criterion, all named ``speech_pretraining``."""
