@@ -136,8 +136,12 @@ class LongDecoder:
         self._language = None if transcriber is None else transcriber.options.language
         self._by_frames = transcriber if transcriber is not None and transcriber.by_frames and not targets else None
 
-    def decode(self, sources: Sequence[LongSource]) -> Iterator[tuple[int, Event]]:
+    def decode(self, sources: Sequence[LongSource], *, unit: str = "") -> Iterator[tuple[int, Event]]:
         """Decode recordings in the order given.
+
+        Args:
+            sources: They.
+            unit: What their names in the journal begin with, if it is for other recordings, too.
 
         Yields:
             The number of a recording, from 0, and what is found out about it: :class:`Begun`, its pieces in the order of
@@ -146,31 +150,30 @@ class LongDecoder:
         Raises:
             StError: If the model itself fails.
         """
-        return joined_skips(self._all(sources))
+        return joined_skips(self._all(sources, unit))
 
-    def _all(self, sources: Sequence[LongSource]) -> Iterator[tuple[int, Event]]:
+    def _all(self, sources: Sequence[LongSource], unit: str) -> Iterator[tuple[int, Event]]:
         waiting: list[tuple[int, Event | _Waiting]] = []
         pooled, pool = 0, 0
         for number, source in enumerate(sources):
-            for event in self._events(number, source):
+            for event in self._events(f"{unit}file {number}", source):
                 waiting.append((number, event))
                 pooled += len(event[1]) if isinstance(event, tuple) else 0
                 if pooled >= min(POOL_S, FIRST_POOL_S * 2**pool) * SAMPLE_RATE or not pooled:
-                    yield from self._decoded(waiting, pool)
+                    yield from self._decoded(waiting, f"{unit}pool {pool}")
                     pool += bool(pooled)
                     waiting, pooled = [], 0
-        yield from self._decoded(waiting, pool)
+        yield from self._decoded(waiting, f"{unit}pool {pool}")
 
-    def _decoded(self, waiting: Sequence[tuple[int, Event | _Waiting]], pool: int) -> Iterator[tuple[int, Event]]:
+    def _decoded(self, waiting: Sequence[tuple[int, Event | _Waiting]], unit: str) -> Iterator[tuple[int, Event]]:
         """Yield what waits, its audio decoded."""
         waves = [event[1] for _, event in waiting if isinstance(event, tuple)]
-        key = f"pool {pool}"
-        found = self._journal.get(key) if waves else []
+        found = self._journal.get(unit) if waves else []
         if found is None or len(found) != len(waves):
             decoded = self._model.decode(waves, [self._targets] * len(waves), times=True)
             spans = [event[0] for _, event in waiting if isinstance(event, tuple)]
             found = [Record(item, span.start, span.end) for span, item in zip(spans, decoded, strict=True)]
-            self._journal.put(key, found)
+            self._journal.put(unit, found)
         results = iter(found)
         for number, event in waiting:
             if isinstance(event, tuple):
@@ -181,7 +184,7 @@ class LongDecoder:
     def _judged(self, span: Span, record: Record) -> Piece:
         return heard(span, record.decoded, self._language, continues=record.continues)
 
-    def _events(self, number: int, source: LongSource) -> Iterator[Event | _Waiting]:
+    def _events(self, unit: str, source: LongSource) -> Iterator[Event | _Waiting]:
         """Yield what becomes of a recording; audio that is to be decoded as a span and its samples."""
         try:
             wave, plan = self._survey(source)
@@ -196,7 +199,7 @@ class LongDecoder:
         yield Begun(seconds(wave.num_samples), wave.truncated)
         try:
             if plan is not None:
-                yield from self._pieces(number, source, wave, plan)
+                yield from self._pieces(unit, source, wave, plan)
         except (AudioError, ManifestError, OSError) as error:
             yield Finished(error if isinstance(error, StError) else _unreadable(source, error))
             return
@@ -214,14 +217,14 @@ class LongDecoder:
         plan = plan_speech if finds else plan_all
         return wave, plan(wave.num_samples, levels, probabilities, options.cut)
 
-    def _pieces(self, number: int, source: LongSource, wave: Wave, plan: Plan) -> Iterator[Event | _Waiting]:
+    def _pieces(self, unit: str, source: LongSource, wave: Wave, plan: Plan) -> Iterator[Event | _Waiting]:
         """Yield what is decoded and what is left out, in order; of what cannot be read a piece, too, before the error."""
         by_frames = self._by_frames if source.segments is None else None
         found: Iterator[tuple[Span, Event | _Waiting]]
         if by_frames is None:
             spans, found = plan.segments, _waves(source, plan)
         else:
-            spans, found = plan.stretches, self._of_frames(by_frames, f"file {number}", source, wave, plan)
+            spans, found = plan.stretches, self._of_frames(by_frames, unit, source, wave, plan)
         gaps, reached = deque(plan.gaps(spans)), 0
         try:
             for span, event in found:
@@ -239,10 +242,10 @@ class LongDecoder:
         yield from map(skipped, gaps)
 
     def _of_frames(
-        self, transcriber: Transcriber, key: str, source: LongSource, wave: Wave, plan: Plan
+        self, transcriber: Transcriber, unit: str, source: LongSource, wave: Wave, plan: Plan
     ) -> Iterator[tuple[Span, Piece]]:
         """Yield pieces of what the CTC head hears in windows that overlap."""
-        kept = self._journal.get(key)
+        kept = self._journal.get(unit)
         records = _transcribed(self._model, transcriber, source, wave, plan) if kept is None else iter(kept)
         done = []
         for record in records:
@@ -250,7 +253,7 @@ class LongDecoder:
             span = Span(record.start, record.end)
             yield span, self._judged(span, record)
         if kept is None:
-            self._journal.put(key, done)
+            self._journal.put(unit, done)
 
 
 def _waves(source: LongSource, plan: Plan) -> Iterator[tuple[Span, _Waiting]]:
