@@ -104,6 +104,8 @@ EXTRAS = {
     "lameenc": "sample",
     "matplotlib": "plot",
     "av": "audio",
+    "onnxruntime": "vad",
+    "silero_vad": "vad",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

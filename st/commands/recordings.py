@@ -17,9 +17,9 @@ from st.commands.recording_files import OTHER_NAMES, STDIN
 from st.errors import AudioError, StError
 
 if TYPE_CHECKING:
+    from st.commands.recording_progress import RecordingProgress
     from st.inference import Translator
-    from st.inference.long_journal import Journal
-    from st.inference.recordings import LongWork, SkippedRecording
+    from st.inference.recordings import LongWork, Outcome, SkippedRecording
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,12 @@ def load_model(args: argparse.Namespace, **options: Any) -> Translator:
 
 
 def run_recordings(
-    args: argparse.Namespace, translator: Translator, targets: Sequence[str], times: str | None = None
+    args: argparse.Namespace,
+    translator: Translator,
+    targets: Sequence[str],
+    times: str | None = None,
+    *,
+    work: LongWork | None = None,
 ) -> int:
     """Decode the recordings, write the results, list the bad ones; return the exit code.
 
@@ -145,46 +150,20 @@ def run_recordings(
         translator: The model.
         targets: Target languages; none to transcribe.
         times: ``word`` or ``segment``, to write when each was said.
+        work: How the long ones are decoded, see :func:`long_work`; None is as usual, and nothing is kept if interrupted.
     """
     from st.commands.recording_progress import RecordingProgress
-    from st.commands.recording_warnings import warn
-    from st.commands.resumption import open_journal
-    from st.inference.formats import layout, piece_line
-    from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording, decode_recordings
+    from st.inference.recordings import decode_recordings
 
     sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
-    journal = open_journal(args, args.run_key)
-    results = decode_recordings(translator, sources, targets, _long_work(args, journal, times))
-    first, formatter = layout(args.format, targets, times)
-    single = bool(args.files) or len(args.audio) == 1
-    at_once = args.format == SEGMENTS and not args.files
+    results = decode_recordings(translator, sources, targets, work)
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
-    failed: list[SkippedRecording] = []
-    number = 0
     with _ended_by_sigterm(), _writer(args) as write, RecordingProgress(len(sources), hidden=to_terminal) as bars:
-        for result in results:
-            if isinstance(result, LongRecordingBegun):
-                bars.begin(result.name, result.duration_s)
-                if result.truncated:
-                    logger.warning("%s: the file ends before its header says; using what is there", result.name)
-                continue
-            if isinstance(result, RecordingPiece):
-                bars.reach(result.piece.end)
-                if at_once:
-                    write(number, piece_line(result.name, result.piece))
-                continue
-            if isinstance(result, SkippedRecording):
-                failed.append(result)
-            else:
-                warn(result, targets)
-                write(number, "" if at_once else first + formatter(result, single))
-                first = first if args.files else ""
-            bars.end()
-            number += 1
+        failed = _write_all(args, results, targets, times, write, bars)
         if len(failed) == len(args.audio):
-            journal.remove()
+            _forget(work)
             raise _all_failed(failed)
-    journal.remove()
+    _forget(work)
     if args.out or args.files:
         logger.info("wrote %s", args.out or f"{len(args.files) - len(failed)} files to {args.output_dir}")
     for result in failed:
@@ -194,8 +173,60 @@ def run_recordings(
     return SKIPPED if failed else 0
 
 
-def _long_work(args: argparse.Namespace, journal: Journal, times: str | None) -> LongWork:
-    """Return how the long ones among the recordings are decoded."""
+def _write_all(
+    args: argparse.Namespace,
+    results: Iterator[Outcome],
+    targets: Sequence[str],
+    times: str | None,
+    write: Callable[[int, str], object],
+    bars: RecordingProgress,
+) -> list[SkippedRecording]:
+    """Write results as they come; return the recordings that cannot be used."""
+    from st.commands.recording_warnings import warn
+    from st.inference.formats import layout, piece_line
+    from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording
+
+    first, formatter = layout(args.format, targets, times)
+    single = bool(args.files) or len(args.audio) == 1
+    at_once = args.format == SEGMENTS and not args.files
+    failed: list[SkippedRecording] = []
+    number = 0
+    for result in results:
+        if isinstance(result, LongRecordingBegun):
+            bars.begin(result.name, result.duration_s)
+            if result.truncated:
+                logger.warning("%s: the file ends before its header says; using what is there", result.name)
+            continue
+        if isinstance(result, RecordingPiece):
+            bars.reach(result.piece.end)
+            if at_once:
+                write(number, piece_line(result.name, result.piece))
+            continue
+        if isinstance(result, SkippedRecording):
+            failed.append(result)
+        else:
+            warn(result, targets)
+            write(number, "" if at_once else first + formatter(result, single))
+            first = first if args.files else ""
+        bars.end()
+        number += 1
+    return failed
+
+
+def _forget(work: LongWork | None) -> None:
+    """Delete what was kept for the case of an interruption."""
+    if work is not None and work.journal is not None:
+        work.journal.remove()
+
+
+def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
+    """Return how the long ones among the recordings are decoded; say it if an interrupted run goes on.
+
+    Args:
+        args: Of the command, with what :func:`st.commands.recording_files.settle_files` has set.
+        times: As for :func:`run_recordings`.
+    """
+    from st.commands.resumption import open_journal
     from st.inference.long_decoding import LongOptions
     from st.inference.recordings import LongWork
 
@@ -205,7 +236,7 @@ def _long_work(args: argparse.Namespace, journal: Journal, times: str | None) ->
         segments = lambda name: given.of(name, alone=alone)  # noqa: E731
     return LongWork(
         options=LongOptions(vad=not args.no_vad),
-        journal=journal,
+        journal=open_journal(args, args.run_key),
         segments=segments,
         all_long=args.format == SEGMENTS,
         times=times is not None,

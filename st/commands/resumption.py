@@ -31,7 +31,7 @@ def journal_path(args: argparse.Namespace) -> Path | None:
         return Path(args.output_dir) / _FOLDER_JOURNAL
     if args.out is None or (args.out.exists() and not args.out.is_file()):
         return None
-    return Path(args.out).with_name(args.out.name[-200:] + ".partial")
+    return Path(args.out).with_name(args.out.name[-50:] + ".partial")
 
 
 def run_key(args: argparse.Namespace) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, long_work, run_recordings
 
 if TYPE_CHECKING:
     from st.decoding.word_search import WordOptions
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     translator = load_model(args, transcripts=_options(args))
     translator.check_transcribes()
-    return run_recordings(args, translator, [], args.times)
+    return run_recordings(args, translator, [], args.times, work=long_work(args, args.times))
 
 
 def _check_usage(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from st.commands.recordings import (
     add_ensemble_argument,
     add_recording_arguments,
     load_model,
+    long_work,
     run_recordings,
     warn_untrained,
 )
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             second.check_languages(targets)
             warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
-    return run_recordings(args, translator, targets)
+    return run_recordings(args, translator, targets, work=long_work(args))
 
 
 def _options(args: argparse.Namespace) -> BeamOptions:

@@ -24,6 +24,7 @@ from torch import Tensor
 from st.audio.reading import SAMPLE_RATE, open_audio, source_name
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import Waveform
+from st.inference.evidence import is_invented
 from st.inference.frame_pieces import divide_frames
 from st.inference.long_journal import Journal, Record
 from st.inference.long_pieces import Piece, Skipped, heard, seconds, skipped
@@ -108,7 +109,8 @@ class Finished:
 
 
 Event: TypeAlias = Begun | Piece | Finished
-_Waiting: TypeAlias = tuple[Span, Waveform]
+_Waiting: TypeAlias = tuple[Span, Waveform, float | None]
+"""A segment, its samples, and the mean probability of speech in it."""
 
 
 class LongDecoder:
@@ -177,12 +179,18 @@ class LongDecoder:
         results = iter(found)
         for number, event in waiting:
             if isinstance(event, tuple):
-                yield number, self._judged(event[0], next(results))
+                yield number, self._judged(event[0], next(results), event[2])
             else:
                 yield number, event
 
-    def _judged(self, span: Span, record: Record) -> Piece:
-        return heard(span, record.decoded, self._language, continues=record.continues)
+    def _judged(self, span: Span, record: Record, speech: float | None) -> Piece:
+        """Return what was decoded, left out if it was made up; ``speech`` as for :func:`st.inference.evidence.signs`."""
+        decoded = record.decoded
+        piece = heard(span, decoded, self._language, continues=record.continues)
+        duration_s = (span.end - span.start) / SAMPLE_RATE
+        if self._model.keep_all or isinstance(piece, Skipped) or not is_invented(decoded, duration_s, speech):
+            return piece
+        return Skipped(piece.segment.start, piece.segment.end, "invented", decoded)
 
     def _events(self, unit: str, source: LongSource) -> Iterator[Event | _Waiting]:
         """Yield what becomes of a recording; audio that is to be decoded as a span and its samples."""
@@ -209,13 +217,15 @@ class LongDecoder:
         """Go through a recording once."""
         options, chosen = self._options, source.segments
         finds = options.vad and chosen is None
-        meter = SpeechMeter(make_detector() if finds else LevelDetector(), steady=finds and not self._model.keep_all)
+        detector = make_detector() if finds else LevelDetector()
+        meter = SpeechMeter(detector, steady=finds and not self._model.keep_all)
         wave = measure(source.audio, self._model.model.config.encoder.wave_epsilon, meter.push)
         levels, probabilities = meter.finish()
         if chosen is not None:
             return wave, plan_given(wave.num_samples, levels, probabilities, options.cut, chosen)
         plan = plan_speech if finds else plan_all
-        return wave, plan(wave.num_samples, levels, probabilities, options.cut)
+        found = plan(wave.num_samples, levels, probabilities, options.cut)
+        return wave, dataclasses.replace(found, speech=probabilities) if detector.knows_voices else found
 
     def _pieces(self, unit: str, source: LongSource, wave: Wave, plan: Plan) -> Iterator[Event | _Waiting]:
         """Yield what is decoded and what is left out, in order; of what cannot be read a piece, too, before the error."""
@@ -251,7 +261,7 @@ class LongDecoder:
         for record in records:
             done.append(record)
             span = Span(record.start, record.end)
-            yield span, self._judged(span, record)
+            yield span, self._judged(span, record, plan.mean_speech(span))
         if kept is None:
             self._journal.put(unit, done)
 
@@ -264,7 +274,7 @@ def _waves(source: LongSource, plan: Plan) -> Iterator[tuple[Span, _Waiting]]:
         ends = [(span.start, span.end) for span in plan.segments]
         waves = cut(stream.blocks(), ends, source_name(source.audio))
         for span, wave in zip(plan.segments, waves, strict=True):
-            yield span, (span, wave.copy())
+            yield span, (span, wave.copy(), plan.mean_speech(span))
 
 
 def _transcribed(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
 from st.checkpoints.formats.transformers import ALPHABET_FILENAME
-from st.decoding.ctc import ctc_greedy, least_blank
+from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
@@ -189,7 +189,7 @@ class Transcriber:
         spoken: Sequence[str] | None,
         times: bool | None,
     ) -> list[DecodedUtterance]:
-        blanks = least_blank(logits, valid)
+        blank = blanks(logits, valid)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
         if self.options.language is not None:
@@ -200,8 +200,9 @@ class Transcriber:
         for row, (text, truncated) in enumerate(self._texts(logits, valid, encoded, spoken)):
             code = None if spoken is None else spoken[row]
             words = self._times(text, logits[row, : lengths[row]], code) if timed else None
-            reason = "no_speech" if blanks[row] >= SURE else None
-            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated))
+            least, mean = blank[row]
+            reason = "no_speech" if least >= SURE else None
+            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean))
         return found
 
     def _texts(

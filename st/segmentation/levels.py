@@ -42,6 +42,9 @@ STEADY_S = _STEADY / SAMPLE_RATE
 class SpeechDetector(Protocol):
     """Tells of each frame how probable it is that somebody speaks; of one recording, in order."""
 
+    knows_voices: bool
+    """Whether it can tell a voice from other sounds."""
+
     def push(self, frames: Values) -> None:
         """Take the next frames ``(K, FRAME)``."""
 
@@ -93,6 +96,8 @@ class SpeechMeter:
 
 class LevelDetector:
     """Takes what stands out from its surroundings for speech."""
+
+    knows_voices = False
 
     def push(self, frames: Values) -> None:
         """Wait for the levels of all frames."""

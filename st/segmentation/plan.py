@@ -26,6 +26,14 @@ class Plan:
     """The same, cut into pieces that a model can take, without the pauses where it is cut."""
     levels: Values
     """Of each frame, in dB below full scale."""
+    speech: Values | None = None
+    """Of each frame the probability of speech, by a detector that can tell speech from other sounds; None without."""
+
+    def mean_speech(self, span: Span) -> float | None:
+        """Return the mean probability of speech in a span; None if nobody can tell."""
+        if self.speech is None:
+            return None
+        return float(np.mean(self.speech[span.start // FRAME : max(-(-span.end // FRAME), span.start // FRAME + 1)]))
 
     def gaps(self, covered: Sequence[Span]) -> Iterator[Gap]:
         """Yield what is not covered, and why: nothing can be heard there, or nobody speaks."""

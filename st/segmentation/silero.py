@@ -60,6 +60,8 @@ class SileroDetector:
         ConfigError: On construction, if the packages are missing or the network cannot be read.
     """
 
+    knows_voices = True
+
     def __init__(self, num_threads: int = 1) -> None:
         path = network_file()
         if RUNTIME in missing():

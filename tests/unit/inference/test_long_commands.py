@@ -98,7 +98,7 @@ def test_segments_of_one_s_own(run, talks: Path, tmp_path: Path) -> None:
         "SPEAKER talk 1 1.000 2.500 <NA> <NA> anna <NA> <NA>\nSPEAKER talk 1 12.0 4.0 <NA> <NA> ben <NA> <NA>\n"
     )
     arguments = [str(talks / "talk.wav"), "--to", "de", "--format", "segments", "--segments"]
-    code, out, _ = run("translate", *arguments, str(tmp_path / "talk.rttm"))
+    code, out, _ = run("translate", *arguments, str(tmp_path / "talk.rttm"), "--keep-all")
     assert code == 0
     heard = [piece for piece in objects(out) if "skipped" not in piece]
     assert [(piece["start"], piece["end"], piece["speaker"]) for piece in heard] == [(1, 3.5, "anna"), (12, 16, "ben")]

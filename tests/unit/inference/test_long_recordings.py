@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,16 +21,26 @@ from tone_language import VOCABULARY, ToneTranslator, random_words, speak
 from st.decoding.ctc import ctc_greedy
 from st.errors import AudioError, ConfigError
 from st.inference import TranscriptOptions, Translator
+from st.inference.evidence import is_invented, signs
 from st.inference.frame_pieces import divide_frames
 from st.inference.long_decoding import Begun, Finished, LongDecoder, LongOptions, LongSource
 from st.inference.long_journal import Journal
 from st.inference.long_pieces import Heard, Skipped, join_transcripts
+from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber
 from st.inference.windows import LongEncoder, measure
 from st.text.ctc_vocabulary import CtcVocabulary
 
 EVERYTHING = LongOptions(vad=False)
 FRAME_S = 0.02
+
+
+@pytest.fixture(scope="module", name="translator")
+def translator_that_may_write_anything(translator: Translator) -> Translator:
+    """The tiny model, of whose random texts none is left out."""
+    free = copy.copy(translator)
+    free.keep_all = True
+    return free
 
 
 class LongToneTranslator(ToneTranslator):
@@ -119,7 +131,7 @@ labels = st.lists(st.integers(0, 5), max_size=120)
 
 
 @given(labels, st.integers(4, 40), st.integers(2, 12), st.lists(st.integers(1, 30), min_size=1, max_size=9))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_pieces_decode_to_the_text_of_the_whole(path: list[int], longest: int, pause: int, sizes: list[int]) -> None:
     vocabulary = CtcVocabulary({"<pad>": 0, "<unk>": 1, "|": 2, "a": 3, "b": 4, "c": 5})
     logits = torch.nn.functional.one_hot(torch.tensor(path, dtype=torch.long), 6).float()
@@ -315,3 +327,111 @@ def test_i_a_run_that_was_killed_goes_on_to_the_same_result(
     assert str([*events]) == str(expected)
     assert calls == []
     assert Journal(path, "another run").get("pool 0") is None
+
+
+# -- memory -------------------------------------------------------------------------------------------------------
+
+
+class Silence:
+    """Stands for the stream of a recording of many hours: silence, with a word in each minute if there is to be one."""
+
+    def __init__(self, seconds: int, word: np.ndarray) -> None:
+        self.seconds, self.minute = seconds, np.zeros(16_000 * 60, dtype=np.float32)
+        self.minute[: len(word)] = word
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        for _ in range(self.seconds // 60):
+            yield self.minute
+
+    def is_truncated(self) -> bool:
+        return False
+
+
+class Deaf(LongToneTranslator):
+    """Writes the same everywhere."""
+
+    longest = 0.0
+
+    def decode(self, waveforms, target_languages, *, times):
+        assert times
+        self.longest = max(self.longest, sum(map(len, waveforms)) / 16_000)
+        return [
+            DecodedUtterance("word", {"de": "Wort"}, words=()) for _ in zip(waveforms, target_languages, strict=True)
+        ]
+
+
+def peak_of(seconds: int, word: np.ndarray, targets: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, list]:
+    """Return the most memory that decoding takes, in bytes, and the pieces."""
+    for module in ("windows", "long_decoding"):
+        monkeypatch.setattr(f"st.inference.{module}.open_audio", lambda _: Silence(seconds, word))
+    tracemalloc.start()
+    pieces = pieces_of(LongDecoder(Deaf(), targets), "synthetic.wav")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak, pieces
+
+
+@pytest.mark.parametrize("hours", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_hours_of_silence_are_one_piece_in_bounded_memory(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    peak, pieces = peak_of(hours * 3600, np.zeros(0, dtype=np.float32), ["de"], monkeypatch)
+    assert pieces == [Skipped(0.0, hours * 3600.0, "silent")]
+    # A few numbers for each frame of 32 ms.
+    assert peak < 20_000_000 + hours * 10_000_000
+
+
+@pytest.mark.parametrize("targets", [["de"], []])
+def test_memory_does_not_grow_with_the_length(targets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    word, _ = speak(["word"])
+    peaks = [peak_of(minutes * 60, word, targets, monkeypatch) for minutes in (10, 60)]
+    assert [sum(isinstance(piece, Heard) for piece in pieces) for _, pieces in peaks] == [10, 60]
+    # All samples of 50 minutes are 192 MB.
+    assert peaks[1][0] - peaks[0][0] < 10_000_000
+
+
+# -- what is made up ----------------------------------------------------------------------------------------------
+
+
+def translated(text: str, score: float = -0.5, transcript: str | None = "word", blank: float = 0.7) -> DecodedUtterance:
+    nbest = {"de": [Translation(text, score, False)]}
+    return DecodedUtterance(transcript, {"de": text}, nbest, mean_blank=blank)
+
+
+GOOD = "das ist ein ganz gewöhnlicher Satz"
+
+
+@pytest.mark.parametrize(
+    ("decoded", "speech", "expected"),
+    [
+        (translated(GOOD), 0.9, []),
+        (translated(GOOD), None, []),
+        (translated(GOOD), 0.1, ["no voice"]),
+        (translated(GOOD, transcript=""), 0.1, ["no voice", "no letter"]),
+        (translated(GOOD, transcript=None), 0.9, []),
+        (translated(GOOD, blank=0.99), 0.9, ["no letter"]),
+        (translated("ja " * 60), 0.9, ["in circles", "too much text"]),
+        (translated("nein nein nein nein nein"), 0.9, ["in circles"]),
+        (translated("これはとても長い文章なのでこんなに速くは話せないでしょう本当に" * 2), 0.9, ["too much text"]),
+        (translated("これは短い文章です"), 0.9, []),
+        (translated(GOOD, score=-3.0), 0.05, ["no voice", "unsure"]),
+    ],
+)
+def test_signs_of_texts_that_are_made_up(decoded: DecodedUtterance, speech: float | None, expected: list[str]) -> None:
+    assert signs(decoded, 3.0, speech) == expected
+    assert is_invented(decoded, 3.0, speech) == (len(expected) >= 2)
+
+
+def test_what_is_made_up_is_left_out_and_told_unless_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    word, _ = speak(["word"])
+    monkeypatch.setattr(Deaf, "decode", lambda _, waves, *__, **___: [translated("ja " * 400)] * len(waves))
+    _, pieces = peak_of(120, word, ["de"], monkeypatch)
+    assert [piece.reason for piece in pieces] == ["invented", "silent", "invented", "silent"]
+    assert pieces[0].decoded.translations["de"].startswith("ja ja")
+    monkeypatch.setattr(Deaf, "keep_all", True)
+    _, pieces = peak_of(120, word, ["de"], monkeypatch)
+    assert [isinstance(piece, Heard) for piece in pieces] == [True, False, True, False]
