@@ -158,18 +158,21 @@ def run_recordings(
     sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
     results = decode_recordings(translator, sources, targets, work)
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
-    with _ended_by_sigterm(), _writer(args) as write, RecordingProgress(len(sources), hidden=to_terminal) as bars:
+    bars = RecordingProgress(len(sources), hidden=to_terminal)
+    with _ended_by_sigterm(), _said_what_is_kept(work), _writer(args) as write, bars:
         failed = _write_all(args, results, targets, times, write, bars)
-        if len(failed) == len(args.audio):
+        lost = [result for result in failed if not result.partly]
+        if len(lost) == len(args.audio):
             _forget(work)
             raise _all_failed(failed)
     _forget(work)
     if args.out or args.files:
-        logger.info("wrote %s", args.out or f"{len(args.files) - len(failed)} files to {args.output_dir}")
+        logger.info("wrote %s", args.out or f"{len(args.files) - len(lost)} files to {args.output_dir}")
     for result in failed:
-        sys.stderr.write(f"st: skipped {result.name}: {_reason(result)}\n")
-    if failed:
-        sys.stderr.write(f"st: {len(failed)} of {len(args.audio)} recordings skipped\n")
+        what = "the rest of " if result.partly else ""
+        sys.stderr.write(f"st: skipped {what}{result.name}: {_reason(result)}\n")
+    if lost:
+        sys.stderr.write(f"st: {len(lost)} of {len(args.audio)} recordings skipped\n")
     return SKIPPED if failed else 0
 
 
@@ -204,6 +207,8 @@ def _write_all(
             continue
         if isinstance(result, SkippedRecording):
             failed.append(result)
+            if result.partly:
+                continue
         else:
             warn(result, targets)
             write(number, "" if at_once else first + formatter(result, single))
@@ -211,6 +216,18 @@ def _write_all(
         bars.end()
         number += 1
     return failed
+
+
+@contextmanager
+def _said_what_is_kept(work: LongWork | None) -> Iterator[None]:
+    """Say of an interruption that nothing is lost, if so."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = None if work is None or work.journal is None else work.journal.kept_in
+        if kept is not None:
+            logger.info("what was decoded is kept in %s; the same command goes on from there", kept)
+        raise
 
 
 def _forget(work: LongWork | None) -> None:

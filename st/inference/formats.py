@@ -95,8 +95,7 @@ def _pieces(pieces: Sequence[Piece], targets: Sequence[str]) -> dict[str, object
     """Return the segments of a long recording, and what has no text; together they are all of it."""
     heard = [piece for piece in pieces if isinstance(piece, Heard)]
     segments = [
-        {**segment_content(piece.segment, words=False), **({"nbest": _nbest(piece.decoded)} if targets else {})}
-        for piece in heard
+        {**segment_content(piece.segment), **({"nbest": _nbest(piece.decoded)} if targets else {})} for piece in heard
     ]
     return {"segments": segments, "skipped": [piece_content(piece) for piece in pieces if not isinstance(piece, Heard)]}
 

@@ -115,7 +115,8 @@ def _pause_cut(labels: Labels, pause: int, delimiter: int) -> int | None:
 
 
 def _quiet(labels: Labels, delimiter: int) -> Bools:
-    return (labels == BLANK) | (labels == delimiter)
+    quiet: Bools = (labels == BLANK) | (labels == delimiter)
+    return quiet
 
 
 def _runs(held: Bools) -> list[tuple[int, int]]:

@@ -27,7 +27,7 @@ from st.inference.audio_input import Waveform
 from st.inference.evidence import is_invented
 from st.inference.frame_pieces import divide_frames
 from st.inference.long_journal import Journal, Record
-from st.inference.long_pieces import Piece, Skipped, heard, seconds, skipped
+from st.inference.long_pieces import Piece, Skipped, heard, later, seconds, skipped
 from st.inference.results import DecodedUtterance
 from st.inference.transcriber import Transcriber
 from st.inference.windows import AudioSource, FrameModel, FrameRange, LongEncoder, Wave, cut, measure
@@ -256,7 +256,8 @@ class LongDecoder:
     ) -> Iterator[tuple[Span, Piece]]:
         """Yield pieces of what the CTC head hears in windows that overlap."""
         kept = self._journal.get(unit)
-        records = _transcribed(self._model, transcriber, source, wave, plan) if kept is None else iter(kept)
+        longest_s = self._options.cut.longest_s
+        records = _transcribed(self._model, transcriber, source, wave, plan, longest_s) if kept is None else iter(kept)
         done = []
         for record in records:
             done.append(record)
@@ -278,30 +279,31 @@ def _waves(source: LongSource, plan: Plan) -> Iterator[tuple[Span, _Waiting]]:
 
 
 def _transcribed(
-    model: LongModel, transcriber: Transcriber, source: LongSource, wave: Wave, plan: Plan
+    model: LongModel, transcriber: Transcriber, source: LongSource, wave: Wave, plan: Plan, longest_s: float
 ) -> Iterator[Record]:
-    """Yield what was said in the stretches, divided where the CTC head hears a pause."""
+    """Yield what was said in the stretches, divided where the CTC head hears a pause, after so many seconds at most."""
     encoder, spoken = LongEncoder(model), transcriber.options.language
     ranges = [encoder.frames_of(span.start, span.end, wave.num_samples) for span in plan.stretches]
     asked = [frames for frames in ranges if frames[0] < frames[1]]
     logits = encoder.logits(source.audio, wave, parts=asked) if asked else iter(())
-    sizes = {
-        "longest": round(CutOptions().longest_s / encoder.frame_s),
-        "pause": round(PAUSE_S / encoder.frame_s),
-        "delimiter": transcriber.ctc.delimiter,
-        "spaced": spoken is None or language(spoken).spaced,
-    }
+    longest, pause = (round(length / encoder.frame_s) for length in (longest_s, PAUSE_S))
+    spaced = spoken is None or language(spoken).spaced
     for span, frames in zip(plan.stretches, ranges, strict=True):
         if frames[0] >= frames[1]:
             yield Record(DecodedUtterance("", {}, reason="too_short"), span.start, span.end)
         start = span.start
-        for piece in divide_frames(_windows_of(frames, logits), **sizes):
+        windows = _windows_of(frames, logits)
+        delimiter = transcriber.ctc.delimiter
+        for piece in divide_frames(windows, longest=longest, pause=pause, delimiter=delimiter, spaced=spaced):
             stop = frames[0] + piece.start + len(piece)
             end = span.end if stop == frames[1] else stop * encoder.stride
             with torch.inference_mode():
                 decoded = transcriber.of_logits(piece.logits, times=True)
-            if model.keep_all:
-                decoded = dataclasses.replace(decoded, reason=None)
+            # The first frame of a stretch begins a little behind the stretch.
+            first = (frames[0] + piece.start) * encoder.stride
+            words = tuple(later(word, (first - start) / SAMPLE_RATE) for word in decoded.words or ())
+            reason = None if model.keep_all else decoded.reason
+            decoded = dataclasses.replace(decoded, words=words, reason=reason)
             yield Record(decoded, start, end, piece.continues)
             start = end
 

@@ -52,6 +52,11 @@ class Journal:
             self._units = self._read(path)
 
     @property
+    def kept_in(self) -> Path | None:
+        """The file, if there is anything in it."""
+        return self._path if self._begun else None
+
+    @property
     def resumed(self) -> int:
         """How many units were decoded before."""
         return len(self._units) if self._begun else 0

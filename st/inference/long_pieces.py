@@ -6,6 +6,7 @@ brought overlap.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -89,6 +90,12 @@ def heard(span: Span, decoded: DecodedUtterance, language: str | None, *, contin
 def seconds(samples: int) -> float:
     """Return samples as seconds, to the millisecond."""
     return round(samples / SAMPLE_RATE, 3)
+
+
+def later(timed: TimedText, seconds_later: float, places: int = 0) -> TimedText:
+    """Return a word whose times, and place in the text, are counted from an earlier beginning."""
+    start, end = timed.start_s + seconds_later, timed.end_s + seconds_later
+    return dataclasses.replace(timed, start_s=start, end_s=end, place=timed.place + places)
 
 
 def _word(timed: TimedText, start: float, end: float, speaker: str | None) -> Word:

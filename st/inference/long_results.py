@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from st.inference.long_pieces import Heard, Piece, Skipped, join_transcripts
+from st.inference.long_pieces import Heard, Piece, Skipped, join_transcripts, later
 from st.inference.results import DecodedUtterance
 from st.inference.segments import Segment, Word
-from st.inference.word_times import TimedText
 from st.text.languages import join_sentences, language
 
 
@@ -30,7 +28,11 @@ def join_pieces(pieces: Sequence[Piece], targets: Sequence[str], *, times: bool)
     }
     reasons = {piece.reason for piece in pieces if isinstance(piece, Skipped)}
     reason = None if found else "empty_audio" if not pieces else reasons.pop() if len(reasons) == 1 else "no_speech"
-    words = [word for piece, place in zip(found, places, strict=True) for word in _moved(piece, place)]
+    words = [
+        later(word, piece.segment.start, place)
+        for piece, place in zip(found, places, strict=True)
+        for word in piece.decoded.words or ()
+    ]
     return DecodedUtterance(
         text if transcribes else None,
         translations,
@@ -40,21 +42,12 @@ def join_pieces(pieces: Sequence[Piece], targets: Sequence[str], *, times: bool)
     )
 
 
-def _moved(piece: Heard, place: int) -> list[TimedText]:
-    """Return the words of a piece, their times and places those in the whole recording."""
-    start = piece.segment.start
-    return [
-        dataclasses.replace(word, start_s=start + word.start_s, end_s=start + word.end_s, place=place + word.place)
-        for word in piece.decoded.words or ()
-    ]
-
-
-def segment_content(segment: Segment, *, words: bool = True) -> dict[str, object]:
+def segment_content(segment: Segment) -> dict[str, object]:
     """Return what JSON says of a segment, its keys as faster-whisper calls them."""
     content: dict[str, object] = {"start": segment.start, "end": segment.end, "text": segment.text}
     if segment.translations:
         content["translations"] = dict(segment.translations)
-    if words:
+    if segment.words:
         content["words"] = [_word_content(word) for word in segment.words]
     if segment.speaker is not None:
         content["speaker"] = segment.speaker

@@ -61,6 +61,8 @@ class SkippedRecording:
 
     name: str
     error: StError
+    partly: bool = False
+    """Whether there is a result all the same, of what comes before."""
 
 
 Outcome: TypeAlias = RecordingResult | SkippedRecording | RecordingPiece | LongRecordingBegun
@@ -97,7 +99,7 @@ def decode_recordings(
 
     Yields:
         One result per recording; one that cannot be used does not stop the others. That of a long one comes behind its
-        pieces.
+        pieces, and behind what is wrong if it is cut off.
 
     Raises:
         StError: If the model itself fails.
@@ -135,16 +137,17 @@ def _short(
 def _long(name: str, events: Iterator[object], targets: Sequence[str], times: bool) -> Iterator[Outcome]:
     """Yield the pieces of the next recording, and its result."""
     pieces: list[Piece] = []
-    duration_s, begun = 0.0, False
+    duration_s = 0.0
     for event in events:
         if isinstance(event, Begun):
-            duration_s, begun = event.duration_s, True
+            duration_s = event.duration_s
             yield LongRecordingBegun(name, event.duration_s, event.truncated)
         elif isinstance(event, Finished):
-            if event.error is not None and (not begun or not any(isinstance(piece, Heard) for piece in pieces)):
-                yield SkippedRecording(name, event.error)
-                return
-            yield RecordingResult(name, join_pieces(pieces, targets, times=times), duration_s, tuple(pieces))
+            usable = event.error is None or any(isinstance(piece, Heard) for piece in pieces)
+            if event.error is not None:
+                yield SkippedRecording(name, event.error, partly=usable)
+            if usable:
+                yield RecordingResult(name, join_pieces(pieces, targets, times=times), duration_s, tuple(pieces))
             return
         else:
             pieces.append(event)  # type: ignore[arg-type]

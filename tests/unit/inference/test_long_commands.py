@@ -151,6 +151,30 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.name if path.is_dir() else "": file.read_bytes() for file in files}
 
 
+def test_i13_what_is_cut_off_while_it_is_read_is_used_and_told(
+    run, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.tile(make_wave(10.0), 8), 16_000)
+    monkeypatch.setattr("st.inference.long_decoding.FIRST_POOL_S", 10.0)
+    decode = Translator.decode
+
+    def cut_off(self, *arguments, **options):
+        if options:
+            soundfile.write(path, np.tile(make_wave(10.0), 5), 16_000)
+        return decode(self, *arguments, **options)
+
+    monkeypatch.setattr(Translator, "decode", cut_off)
+    code, out, err = run("translate", str(path), str(talks / "clip.wav"), "--to", "de", "--format", "json", "--no-vad",
+                         "--keep-all")  # fmt: skip
+    assert code == 3
+    first, second = objects(out)
+    assert first["segments"]
+    assert [(piece["skipped"], piece["end"]) for piece in first["skipped"]] == [("unreadable", 80.0)]
+    assert second["translations"]["de"]
+    assert f"st: skipped the rest of {path}: changed while it was read" in err
+
+
 @pytest.mark.slow
 def test_what_was_written_is_the_same_after_kills(checkpoint: Path, talks: Path, tmp_path: Path) -> None:
     """Each process is killed by force when the journal has grown; the last one finds nothing left to decode."""

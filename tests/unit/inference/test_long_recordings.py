@@ -103,8 +103,8 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
     pieces = pieces_of(LongDecoder(LongToneTranslator(), []), path)
     words = [word for piece in pieces if isinstance(piece, Heard) for word in piece.segment.words]
     assert [word.word for word in words] == [word.text for word in said]
-    assert max(abs(word.start - spoken.start_s) for word, spoken in zip(words, said, strict=True)) < FRAME_S
-    assert max(abs(word.end - spoken.end_s) for word, spoken in zip(words, said, strict=True)) < 1.5 * FRAME_S
+    assert max(abs(word.start - spoken.start_s) for word, spoken in zip(words, said, strict=True)) < 0.6 * FRAME_S
+    assert max(abs(word.end - spoken.end_s) for word, spoken in zip(words, said, strict=True)) < 1.2 * FRAME_S
     reasons = {piece.reason for piece in pieces if isinstance(piece, Skipped)}
     assert reasons == {"silent", "no_speech"}
     skipped = sum(piece.end - piece.start for piece in pieces if isinstance(piece, Skipped))
