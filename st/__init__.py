@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from st.inference.aligned import Alignment as Alignment
     from st.inference.load import load_translator as load_translator
     from st.inference.long_alignment import align_recording as align_recording
-    from st.inference.long_decoding import LongOptions as LongOptions
+    from st.inference.long_types import LongOptions as LongOptions
     from st.inference.results import DecodedUtterance as DecodedUtterance
     from st.inference.results import Translation as Translation
     from st.inference.segments import Segment as Segment
@@ -42,7 +42,7 @@ _HOMES = {
     "Alignment": "st.inference.aligned",
     "BeamOptions": "st.decoding.options",
     "DecodedUtterance": "st.inference.results",
-    "LongOptions": "st.inference.long_decoding",
+    "LongOptions": "st.inference.long_types",
     "SamplingOptions": "st.decoding.sampling",
     "Segment": "st.inference.segments",
     "TimedText": "st.inference.word_times",

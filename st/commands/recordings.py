@@ -244,7 +244,7 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
         times: As for :func:`run_recordings`.
     """
     from st.commands.resumption import open_journal
-    from st.inference.long_decoding import LongOptions
+    from st.inference.long_types import LongOptions
     from st.inference.recordings import LongWork
 
     segments = None

@@ -31,11 +31,6 @@ def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     return [labels[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-def least_blank(logits: Tensor, lengths: Tensor) -> list[float]:
-    """Return the least probability of the blank at any frame of each utterance; arguments and errors as :func:`blanks`."""
-    return [least for least, _ in blanks(logits, lengths)]
-
-
 def blanks(logits: Tensor, lengths: Tensor) -> list[tuple[float, float]]:
     """Return the least and the mean probability of the blank over the frames of each utterance; 1 for one without frames.
 

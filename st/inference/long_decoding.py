@@ -12,103 +12,30 @@ A recording is read twice. The first pass finds its length, its level and where 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
-
-import torch
-from torch import Tensor
+from typing import TypeAlias
 
 from st.audio.reading import SAMPLE_RATE, open_audio, source_name
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import Waveform
 from st.inference.evidence import is_invented
-from st.inference.frame_pieces import divide_frames
 from st.inference.long_journal import Journal, Record
-from st.inference.long_pieces import Piece, Skipped, heard, later, seconds, skipped
-from st.inference.results import DecodedUtterance
+from st.inference.long_pieces import Piece, Skipped, heard, seconds, skipped
+from st.inference.long_transcripts import transcribe_frames
+from st.inference.long_types import Begun, Event, Finished, LongModel, LongOptions, LongSource
 from st.inference.transcriber import Transcriber
-from st.inference.windows import AudioSource, FrameModel, FrameRange, LongEncoder, Wave, cut, measure
-from st.segmentation.cutting import CutOptions
+from st.inference.windows import Wave, cut, measure
 from st.segmentation.detectors import make_detector
 from st.segmentation.levels import LevelDetector, SpeechMeter
 from st.segmentation.plan import Plan, plan_all, plan_given, plan_speech
 from st.segmentation.spans import Gap, Span
-from st.text.ctc_vocabulary import CtcVocabulary
-from st.text.languages import language
-
-logger = logging.getLogger(__name__)
 
 FIRST_POOL_S, POOL_S = 60.0, 600.0
 """Audio that is gathered before it is decoded: little at first, so that results appear soon, then twice as much each time
 up to so much, so that batches are of one length."""
-PAUSE_S = 1.0
-"""Time without a letter that ends a segment of a transcript."""
 
 
-class LongModel(FrameModel, Protocol):
-    """What is needed of a :class:`st.inference.translator.Translator`."""
-
-    ctc: CtcVocabulary | None
-    transcriber: Transcriber | None
-    keep_all: bool
-
-    def decode(
-        self,
-        waveforms: Sequence[Waveform],
-        target_languages: Sequence[Sequence[str]],
-        *,
-        times: bool | None = None,
-    ) -> list[DecodedUtterance]:
-        """See :meth:`st.inference.translator.Translator.decode`."""
-
-    def check_languages(self, codes: Sequence[str]) -> None:
-        """See :meth:`st.inference.translator.Translator.check_languages`."""
-
-    def check_transcribes(self) -> None:
-        """See :meth:`st.inference.translator.Translator.check_transcribes`."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class LongOptions:
-    """How long recordings are taken apart."""
-
-    cut: CutOptions = field(default_factory=CutOptions)
-    """How long segments are, and which pauses count."""
-    vad: bool = True
-    """Whether stretches in which nobody speaks are found before anything is decoded; without, all of it is decoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class LongSource:
-    """A recording to decode."""
-
-    name: str
-    audio: AudioSource
-    segments: Sequence[Span] | None = None
-    """Those to decode, where somebody brought them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The recording could be read to its end once; its pieces follow."""
-
-    duration_s: float
-    truncated: bool
-    """Whether the file ends before its own header says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Nothing more comes of the recording."""
-
-    error: StError | None = None
-    """Why it, or the rest of it, cannot be read."""
-
-
-Event: TypeAlias = Begun | Piece | Finished
 _Waiting: TypeAlias = tuple[Span, Waveform, float | None]
 """A segment, its samples, and the mean probability of speech in it."""
 
@@ -257,7 +184,9 @@ class LongDecoder:
         """Yield pieces of what the CTC head hears in windows that overlap."""
         kept = self._journal.get(unit)
         longest_s = self._options.cut.longest_s
-        records = _transcribed(self._model, transcriber, source, wave, plan, longest_s) if kept is None else iter(kept)
+        records = (
+            transcribe_frames(self._model, transcriber, source, wave, plan, longest_s) if kept is None else iter(kept)
+        )
         done = []
         for record in records:
             done.append(record)
@@ -276,45 +205,6 @@ def _waves(source: LongSource, plan: Plan) -> Iterator[tuple[Span, _Waiting]]:
         waves = cut(stream.blocks(), ends, source_name(source.audio))
         for span, wave in zip(plan.segments, waves, strict=True):
             yield span, (span, wave.copy(), plan.mean_speech(span))
-
-
-def _transcribed(
-    model: LongModel, transcriber: Transcriber, source: LongSource, wave: Wave, plan: Plan, longest_s: float
-) -> Iterator[Record]:
-    """Yield what was said in the stretches, divided where the CTC head hears a pause, after so many seconds at most."""
-    encoder, spoken = LongEncoder(model), transcriber.options.language
-    ranges = [encoder.frames_of(span.start, span.end, wave.num_samples) for span in plan.stretches]
-    asked = [frames for frames in ranges if frames[0] < frames[1]]
-    logits = encoder.logits(source.audio, wave, parts=asked) if asked else iter(())
-    longest, pause = (round(length / encoder.frame_s) for length in (longest_s, PAUSE_S))
-    spaced = spoken is None or language(spoken).spaced
-    for span, frames in zip(plan.stretches, ranges, strict=True):
-        if frames[0] >= frames[1]:
-            yield Record(DecodedUtterance("", {}, reason="too_short"), span.start, span.end)
-        start = span.start
-        windows = _windows_of(frames, logits)
-        delimiter = transcriber.ctc.delimiter
-        for piece in divide_frames(windows, longest=longest, pause=pause, delimiter=delimiter, spaced=spaced):
-            stop = frames[0] + piece.start + len(piece)
-            end = span.end if stop == frames[1] else stop * encoder.stride
-            with torch.inference_mode():
-                decoded = transcriber.of_logits(piece.logits, times=True)
-            # The first frame of a stretch begins a little behind the stretch.
-            first = (frames[0] + piece.start) * encoder.stride
-            words = tuple(later(word, (first - start) / SAMPLE_RATE) for word in decoded.words or ())
-            reason = None if model.keep_all else decoded.reason
-            decoded = dataclasses.replace(decoded, words=words, reason=reason)
-            yield Record(decoded, start, end, piece.continues)
-            start = end
-
-
-def _windows_of(frames: FrameRange, logits: Iterator[Tensor]) -> Iterator[Tensor]:
-    """Yield as many windows as the frames are made of."""
-    left = frames[1] - frames[0]
-    while left > 0:
-        window = next(logits)
-        left -= len(window)
-        yield window
 
 
 def joined_skips(events: Iterable[tuple[int, Event]]) -> Iterator[tuple[int, Event]]:

@@ -13,10 +13,11 @@ from typing import TypeAlias
 from st.audio.reading import SAMPLE_RATE
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, contents_of, load_waveform
-from st.inference.long_decoding import Begun, Finished, LongDecoder, LongOptions, LongSource
+from st.inference.long_decoding import LongDecoder
 from st.inference.long_journal import Journal, Record
 from st.inference.long_pieces import Heard, Piece
 from st.inference.long_results import join_pieces
+from st.inference.long_types import Begun, Finished, LongOptions, LongSource
 from st.inference.results import DecodedUtterance
 from st.inference.translator import Translator
 from st.segmentation.spans import Span

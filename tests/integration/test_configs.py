@@ -135,7 +135,7 @@ def prepared(name, data, save_dir, **more):
     changes |= {"common.user_dir": str(ROOT / "st"), "common.cpu": True, "checkpoint.save_dir": str(save_dir)}
     changes |= {"task.data": str(data), "task.directions": "all", "task.threads": 1, "task.precision": "fp32"}
     changes |= {"distributed_training.distributed_world_size": 1, "lr_scheduler.warmup_updates": 1}
-    from_random = name.startswith("demo") or name.startswith("low_resource") and name != "low_resource_gpu"
+    from_random = name.startswith("demo") or (name.startswith("low_resource") and name != "low_resource_gpu")
     if from_random:
         changes["checkpoint.finetune_from_model"] = None
         if name.startswith("low"):

@@ -23,9 +23,10 @@ from st.errors import AudioError, ConfigError
 from st.inference import TranscriptOptions, Translator
 from st.inference.evidence import is_invented, signs
 from st.inference.frame_pieces import divide_frames
-from st.inference.long_decoding import Begun, Finished, LongDecoder, LongOptions, LongSource
+from st.inference.long_decoding import LongDecoder
 from st.inference.long_journal import Journal
 from st.inference.long_pieces import Heard, Skipped, join_transcripts
+from st.inference.long_types import Begun, Finished, LongOptions, LongSource
 from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber
 from st.inference.windows import LongEncoder, measure
@@ -115,7 +116,7 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
 @pytest.mark.parametrize("vad", [True, False])
 def test_where_it_is_cut_changes_no_word(talk: tuple[Path, list], vad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     path, said = talk
-    monkeypatch.setattr("st.inference.long_decoding.PAUSE_S", 1e6)
+    monkeypatch.setattr("st.inference.long_transcripts.PAUSE_S", 1e6)
     pieces = pieces_of(LongDecoder(LongToneTranslator(), [], LongOptions(vad=vad)), path)
     text, places = join_transcripts([piece for piece in pieces if isinstance(piece, Heard)])
     if vad:
