@@ -20,6 +20,8 @@ PREPARE = ["polars>=1.20", "httpx2>=2,<3"]
 SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 # FFmpeg.
 AUDIO = ["av>=16"]
+# Silero's detector of speech; only a file of its package is used, and torch is here already.
+VAD = ["silero-vad>=6.2", "onnxruntime>=1.20"]
 PLOT = ["matplotlib>=3.10"]
 # Reads what is neither SRT nor WebVTT.
 SUBTITLES = ["pysubs2>=1.8"]
@@ -99,9 +101,10 @@ setup(
         "sample": SAMPLE,
         "lm": LM,
         "audio": AUDIO,
+        "vad": VAD,
         "plot": PLOT,
         "subtitles": SUBTITLES,
-        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + PLOT + SUBTITLES + DEV,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + PLOT + SUBTITLES + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

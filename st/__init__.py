@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from st.inference.aligned import Alignment as Alignment
     from st.inference.load import load_translator as load_translator
     from st.inference.long_alignment import align_recording as align_recording
+    from st.inference.long_types import LongOptions as LongOptions
     from st.inference.results import DecodedUtterance as DecodedUtterance
     from st.inference.results import Translation as Translation
+    from st.inference.segments import Segment as Segment
+    from st.inference.segments import Word as Word
     from st.inference.transcriber import TranscriptOptions as TranscriptOptions
     from st.inference.translator import Translator as Translator
     from st.inference.word_times import TimedText as TimedText
@@ -39,11 +42,14 @@ _HOMES = {
     "Alignment": "st.inference.aligned",
     "BeamOptions": "st.decoding.options",
     "DecodedUtterance": "st.inference.results",
+    "LongOptions": "st.inference.long_types",
     "SamplingOptions": "st.decoding.sampling",
+    "Segment": "st.inference.segments",
     "TimedText": "st.inference.word_times",
     "TranscriptOptions": "st.inference.transcriber",
     "Translation": "st.inference.results",
     "Translator": "st.inference.translator",
+    "Word": "st.inference.segments",
     "align_recording": "st.inference.long_alignment",
     "load": "st.checkpoints.loading",
     "load_translator": "st.inference.load",

@@ -105,6 +105,8 @@ EXTRAS = {
     "matplotlib": "plot",
     "av": "audio",
     "pysubs2": "subtitles",
+    "onnxruntime": "vad",
+    "silero_vad": "vad",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

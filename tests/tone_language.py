@@ -77,7 +77,7 @@ class ToneModel:
 
     def __init__(self) -> None:
         self.config = SimpleNamespace(encoder=SimpleNamespace(wave_epsilon=1e-5))
-        self.encoder = SimpleNamespace(feature_extractor=SimpleNamespace(receptive_field=FIELD, hop=STRIDE))
+        self.encoder = SimpleNamespace(receptive_field=FIELD, hop=STRIDE)
 
     def encode(self, waves: Tensor, lengths: Tensor) -> Tensor:
         assert (lengths >= FIELD).all()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from st.commands.options import check_threads, refuse_existing
+from st.commands.resumption import is_unfinished, run_key
 from st.errors import UsageError
 
 STDIN = "-"
@@ -19,7 +20,7 @@ AUDIO_ENDINGS = (
     *(".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".aac", ".webm", ".mka", ".mkv", ".wma", ".amr", ".g722", ".ac3", ".avi"),
 )
 """What is taken from a folder."""
-ENDINGS = {"text": ".txt", "tsv": ".tsv", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+ENDINGS = {"text": ".txt", "tsv": ".tsv", "json": ".json", "srt": ".srt", "vtt": ".vtt", "segments": ".segments.jsonl"}
 """Formats, and how their files end."""
 OTHER_NAMES = {"txt": "text", "jsonl": "json"}
 """Other names and endings of formats."""
@@ -28,7 +29,8 @@ OTHER_NAMES = {"txt": "text", "jsonl": "json"}
 def settle_files(args: argparse.Namespace, formats: tuple[str, ...]) -> None:
     """Replace folders and patterns by the recordings they stand for, choose the format and the names of what is written.
 
-    Sets ``args.audio``, ``args.format`` and ``args.files``, which are the files of ``--output-dir``, one per recording.
+    Sets ``args.audio``, ``args.format``, ``args.files``, which are the files of ``--output-dir``, one per recording,
+    ``args.given_segments``, the contents of ``--segments``, and ``args.run_key``, see :mod:`st.commands.resumption`.
 
     Raises:
         UsageError: Before any work, if the results would have nowhere to go, or only in place of what is read or is there.
@@ -38,8 +40,22 @@ def settle_files(args: argparse.Namespace, formats: tuple[str, ...]) -> None:
     _check_streams(args)
     if args.out is not None and args.out.is_dir():
         raise UsageError(f"--out {args.out}: is a folder; name a file, or give it as --output-dir")
+    _settle_segments(args)
     settle_out(args, formats, args.audio)
+    args.run_key = run_key(args)
     args.files = [] if args.output_dir is None else _output_files([place for _, place in found], args)
+
+
+def _settle_segments(args: argparse.Namespace) -> None:
+    """Read ``--segments`` and see that it is about these recordings."""
+    from st.segmentation.segment_files import GivenSegments
+
+    args.given_segments = None
+    if args.segments is not None:
+        if args.no_vad:
+            raise UsageError("--no-vad means nothing to --segments; give one of them")
+        args.given_segments = GivenSegments(args.segments)
+        args.given_segments.check(args.audio)
 
 
 def settle_out(args: argparse.Namespace, formats: tuple[str, ...], read: Sequence[str]) -> None:
@@ -112,11 +128,13 @@ def _output_files(places: list[Path], args: argparse.Namespace) -> list[Path]:
         for name, place in zip(short, places, strict=True)
     ]
     uses, inputs = Counter(files), _inputs([args.checkpoint, *args.audio])
+    # Those were written before an interruption.
+    unfinished = is_unfinished(args, args.run_key)
     for file, name in zip(files, args.audio, strict=True):
         if uses[file] > 1:
             raise UsageError(f"--output-dir: {name} and another recording would both be written to {file}; give one")
         _refuse_input(file, inputs, "--output-dir")
-        refuse_existing(file, args.overwrite, "--output-dir")
+        refuse_existing(file, args.overwrite or unfinished, "--output-dir")
     return files
 
 

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,30 @@ from st.commands.recording_files import OTHER_NAMES, STDIN
 from st.errors import AudioError, StError
 
 if TYPE_CHECKING:
-    from st.inference import DecodedUtterance, Translation, Translator
-    from st.inference.recordings import SkippedRecording
+    from st.commands.recording_progress import RecordingProgress
+    from st.inference import Translator
+    from st.inference.recordings import LongWork, Outcome, SkippedRecording
 
 logger = logging.getLogger(__name__)
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
 
-FORMATS = ("text", "tsv", "json")
+SEGMENTS = "segments"
+FORMATS = ("text", "tsv", "json", SEGMENTS)
 FORMATS_HELP = (
     "text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
-    "json: one object per line (default: what --out ends in, else text)"
+    "json: one object per line; segments: a JSON object for each segment, written as soon as it is there, and for each stretch "
+    "without text (default: what --out ends in, else text)"
+)
+
+SEGMENTS_HELP = (
+    "decode these segments: RTTM, YAML as MuST-C has it, a table with the columns start and end (and audio, speaker), or "
+    "Audacity's labels, in seconds (default: found by voice activity in recordings of more than 30 s)"
+)
+NO_VAD_HELP = (
+    "decode all of a long recording, cut where it is quietest, rather than only where somebody speaks; the extra vad "
+    "(pip install 'xlsr-st[vad]') finds speech best"
 )
 
 
@@ -40,7 +52,7 @@ def add_recording_arguments(
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; a folder stands for all recordings in it and below, a "
+        help="WAV, MP3, FLAC, Ogg or Opus files of any length; a folder stands for all recordings in it and below, a "
         "quoted pattern such as 'talks/**/*.wav' for what it fits; - reads one from standard input; names that begin "
         "with a dash go behind --",
     )
@@ -63,6 +75,8 @@ def add_recording_arguments(
         help="write a file for each recording there, named after it and laid out as the folder it comes from",
     )
     add_overwrite_argument(parser, "what is written to")
+    parser.add_argument("--segments", type=Path, metavar="FILE", help=SEGMENTS_HELP)
+    parser.add_argument("--no-vad", action="store_true", help=NO_VAD_HELP)
     add_compute_arguments(parser)
     parser.add_argument(
         "--keep-all",
@@ -122,7 +136,12 @@ def load_model(args: argparse.Namespace, **options: Any) -> Translator:
 
 
 def run_recordings(
-    args: argparse.Namespace, translator: Translator, targets: Sequence[str], times: str | None = None
+    args: argparse.Namespace,
+    translator: Translator,
+    targets: Sequence[str],
+    times: str | None = None,
+    *,
+    work: LongWork | None = None,
 ) -> int:
     """Decode the recordings, write the results, list the bad ones; return the exit code.
 
@@ -131,34 +150,114 @@ def run_recordings(
         translator: The model.
         targets: Target languages; none to transcribe.
         times: ``word`` or ``segment``, to write when each was said.
+        work: How the long ones are decoded, see :func:`long_work`; None is as usual, and nothing is kept if interrupted.
     """
-    from st.console import progress
-    from st.inference.formats import layout
-    from st.inference.recordings import SkippedRecording, decode_recordings
+    from st.commands.recording_progress import RecordingProgress
+    from st.inference.recordings import decode_recordings
 
     sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
-    results = decode_recordings(translator, sources, targets)
+    results = decode_recordings(translator, sources, targets, work)
+    to_terminal = args.out is None and not args.files and sys.stdout.isatty()
+    bars = RecordingProgress(len(sources), hidden=to_terminal)
+    with _ended_by_sigterm(), _said_what_is_kept(work), _writer(args) as write, bars:
+        failed = _write_all(args, results, targets, times, write, bars)
+        lost = [result for result in failed if not result.partly]
+        if len(lost) == len(args.audio):
+            _forget(work)
+            raise _all_failed(failed)
+    _forget(work)
+    if args.out or args.files:
+        logger.info("wrote %s", args.out or f"{len(args.files) - len(lost)} files to {args.output_dir}")
+    for result in failed:
+        what = "the rest of " if result.partly else ""
+        sys.stderr.write(f"st: skipped {what}{result.name}: {_reason(result)}\n")
+    if lost:
+        sys.stderr.write(f"st: {len(lost)} of {len(args.audio)} recordings skipped\n")
+    return SKIPPED if failed else 0
+
+
+def _write_all(
+    args: argparse.Namespace,
+    results: Iterator[Outcome],
+    targets: Sequence[str],
+    times: str | None,
+    write: Callable[[int, str], object],
+    bars: RecordingProgress,
+) -> list[SkippedRecording]:
+    """Write results as they come; return the recordings that cannot be used."""
+    from st.commands.recording_warnings import warn
+    from st.inference.formats import layout, piece_line
+    from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording
+
     first, formatter = layout(args.format, targets, times)
     single = bool(args.files) or len(args.audio) == 1
-    to_terminal = args.out is None and not args.files and sys.stdout.isatty()
+    at_once = args.format == SEGMENTS and not args.files
     failed: list[SkippedRecording] = []
-    with _ended_by_sigterm(), _writer(args) as write:
-        for number, result in enumerate(progress(results, total=len(args.audio), unit="file", hidden=to_terminal)):
-            if isinstance(result, SkippedRecording):
-                failed.append(result)
+    number = 0
+    for result in results:
+        if isinstance(result, LongRecordingBegun):
+            bars.begin(result.name, result.duration_s)
+            if result.truncated:
+                logger.warning("%s: the file ends before its header says; using what is there", result.name)
+            continue
+        if isinstance(result, RecordingPiece):
+            bars.reach(result.piece.end)
+            if at_once:
+                write(number, piece_line(result.name, result.piece))
+            continue
+        if isinstance(result, SkippedRecording):
+            failed.append(result)
+            if result.partly:
                 continue
-            _warn(result.name, result.decoded, targets)
-            write(number, first + formatter(result, single))
+        else:
+            warn(result, targets)
+            write(number, "" if at_once else first + formatter(result, single))
             first = first if args.files else ""
-        if len(failed) == len(args.audio):
-            raise _all_failed(failed)
-    if args.out or args.files:
-        logger.info("wrote %s", args.out or f"{len(args.files) - len(failed)} files to {args.output_dir}")
-    for result in failed:
-        sys.stderr.write(f"st: skipped {result.name}: {_reason(result)}\n")
-    if failed:
-        sys.stderr.write(f"st: {len(failed)} of {len(args.audio)} recordings skipped\n")
-    return SKIPPED if failed else 0
+        bars.end()
+        number += 1
+    return failed
+
+
+@contextmanager
+def _said_what_is_kept(work: LongWork | None) -> Iterator[None]:
+    """Say of an interruption that nothing is lost, if so."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = None if work is None or work.journal is None else work.journal.kept_in
+        if kept is not None:
+            logger.info("what was decoded is kept in %s; the same command goes on from there", kept)
+        raise
+
+
+def _forget(work: LongWork | None) -> None:
+    """Delete what was kept for the case of an interruption."""
+    if work is not None and work.journal is not None:
+        work.journal.remove()
+
+
+def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
+    """Return how the long ones among the recordings are decoded; say it if an interrupted run goes on.
+
+    Args:
+        args: Of the command, with what :func:`st.commands.recording_files.settle_files` has set.
+        times: As for :func:`run_recordings`.
+    """
+    from st.commands.resumption import open_journal
+    from st.inference.long_types import LongOptions
+    from st.inference.recordings import LongWork
+
+    segments = None
+    if args.segments is not None:
+        given, alone = args.given_segments, len(args.audio) == 1
+        segments = lambda name: given.of(name, alone=alone)  # noqa: E731
+    return LongWork(
+        options=LongOptions(vad=not args.no_vad),
+        journal=open_journal(args, args.run_key),
+        segments=segments,
+        all_long=args.format == SEGMENTS,
+        times=times is not None,
+    )
 
 
 def _all_failed(failed: Sequence[SkippedRecording]) -> StError:
@@ -208,22 +307,3 @@ def _to_stdout(text: str) -> None:
     # Whole lines at once, so that an interruption leaves no half of one.
     sys.stdout.write(text)
     sys.stdout.flush()
-
-
-def _warn(name: str, decoded: DecodedUtterance, targets: Sequence[str]) -> None:
-    """Warn of a text that is empty, cut off or goes in circles."""
-    from st.inference.results import REASONS
-
-    if decoded.reason is not None:
-        remedy = "; --keep-all decodes it all the same" if decoded.reason in ("silent", "no_speech") else ""
-        called = decoded.reason.replace("_", " ")
-        logger.warning("%s: no text: %s (%s)%s", name, called, REASONS[decoded.reason], remedy)
-    written: Mapping[str, DecodedUtterance | Translation]
-    written = {code: found[0] for code, found in decoded.nbest.items()} if targets else {"the transcript": decoded}
-    cut = [called for called, text in written.items() if text.truncated]
-    if cut:
-        logger.warning("%s: cut off at the length limit: %s", name, " ".join(cut))
-    circling = [called for called, text in written.items() if text.repetition]
-    if circling:
-        remedy = "; --no-repeat-ngram 3, or 2, lets no three, or two, pieces come twice" if targets else ""
-        logger.warning("%s: goes in circles, as happens where nobody speaks: %s%s", name, " ".join(circling), remedy)

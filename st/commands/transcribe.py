@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, run_recordings
+from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, long_work, run_recordings
 
 if TYPE_CHECKING:
     from st.decoding.word_search import WordOptions
     from st.inference import TranscriptOptions
 
 DESCRIPTION = """\
-Write down what is said in recordings of up to 30 seconds: by the model's CTC head, helped by the language model that came
+Write down what is said in recordings of any length: by the model's CTC head, helped by the language model that came
 with the model, if any, or by that of --lm; with --joint-ctc-weight by the decoder and the CTC head together, if the decoder
-was trained to transcribe (--add-transcripts). Results go to standard output (or --out), everything else to standard error. A recording that cannot
-be used is skipped and listed; the exit code is then 3.
+was trained to transcribe (--add-transcripts). Results go to standard output (or --out), everything else to standard
+error. A recording that cannot be used is skipped and listed; the exit code is then 3. Interrupted with --out or --output-dir,
+the same command goes on from where it was.
 """
 
 EXAMPLES = """\
@@ -28,6 +29,7 @@ examples:
   st transcribe talks/*.wav --checkpoint run/checkpoint_best.pt --out talks.tsv
   st transcribe talks --checkpoint run/checkpoint_best.pt --format srt --output-dir subtitles
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
+  st transcribe talk.mp4 --checkpoint run/checkpoint_best.pt --out talk.srt
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --out clip.srt
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
   st transcribe clip.mp3 --checkpoint xlsr-french-with-lm --hotword Guadalquivir
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     translator = load_model(args, transcripts=_options(args))
     translator.check_transcribes()
-    return run_recordings(args, translator, [], args.times)
+    return run_recordings(args, translator, [], args.times, work=long_work(args, args.times))
 
 
 def _check_usage(args: argparse.Namespace) -> None:

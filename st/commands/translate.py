@@ -12,6 +12,7 @@ from st.commands.recordings import (
     add_ensemble_argument,
     add_recording_arguments,
     load_model,
+    long_work,
     run_recordings,
     warn_untrained,
 )
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from st.inference.rescoring import RescoreOptions
 
 DESCRIPTION = """\
-Translate recordings of up to 30 seconds. Results go to standard output (or --out), everything else to standard error.
-A recording that cannot be used is skipped and listed; the exit code is then 3.
+Translate recordings of any length; those of more than 30 seconds are taken apart where nobody speaks. Results go to standard
+output (or --out), everything else to standard error. A recording that cannot be used is skipped and listed; the exit code is
+then 3. Interrupted with --out or --output-dir, the same command goes on from where it was.
 """
 
 EXAMPLES = """\
@@ -30,6 +32,7 @@ examples:
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de
   st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --out talks.tsv
   st translate talks --checkpoint run/checkpoint_best.pt --to de --format json --output-dir translated
+  st translate talk.mp4 --checkpoint run/checkpoint_best.pt --to de,ja --format segments   # as they are ready
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --rescore other/checkpoint_best.pt
   st translate clip.mp3 --checkpoint a.pt --ensemble b.pt --to de
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --sample --top-p 0.9 --nbest 4 --format json
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             second.check_languages(targets)
             warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
-    return run_recordings(args, translator, targets)
+    return run_recordings(args, translator, targets, work=long_work(args))
 
 
 def _options(args: argparse.Namespace) -> BeamOptions:

@@ -31,8 +31,8 @@ def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     return [labels[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-def least_blank(logits: Tensor, lengths: Tensor) -> list[float]:
-    """Return the least probability of the blank at any frame of each utterance; 1 for one without frames.
+def blanks(logits: Tensor, lengths: Tensor) -> list[tuple[float, float]]:
+    """Return the least and the mean probability of the blank over the frames of each utterance; 1 for one without frames.
 
     Args:
         logits: Scores ``(N, S, C)``.
@@ -41,12 +41,16 @@ def least_blank(logits: Tensor, lengths: Tensor) -> list[float]:
     Raises:
         DecodingError: If the scores of a valid frame hold NaN or infinity.
     """
-    blanks = logits.float().softmax(dim=-1)[..., BLANK]  # (N, S), NaN where any score of the frame is
-    found: list[float] = blanks.masked_fill(~lengths_to_mask(lengths, blanks.size(1)), 1.0).amin(dim=1).tolist()
-    for number, value in enumerate(found):
+    found = logits.float().softmax(dim=-1)[..., BLANK]  # (N, S), NaN where any score of the frame is
+    found = found.masked_fill(~lengths_to_mask(lengths, found.size(1)), 1.0)
+    least: list[float] = found.amin(dim=1).tolist()
+    # Beyond the valid frames are ones, which count for nothing here.
+    missing = found.size(1) - lengths
+    mean = ((found.double().sum(dim=1) - missing) / lengths.clamp(min=1)).masked_fill(lengths == 0, 1.0).tolist()
+    for number, value in enumerate(least):
         if math.isnan(value):
             raise DecodingError(
                 f"sentence {number} of the batch: the scores of the CTC head hold NaN or infinity; the model's weights do, "
                 "or its numbers are too large for float16"
             )
-    return found
+    return list(zip(least, mean, strict=True))

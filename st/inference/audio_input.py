@@ -61,23 +61,23 @@ def load_waveform(
         TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
     if isinstance(audio, Mapping):
-        audio, sample_rate = _from_dictionary(audio, sample_rate)
+        audio, sample_rate = from_dictionary(audio, sample_rate)
     if hasattr(audio, "read"):
-        audio, name = _contents(audio, name)
+        audio, name = contents_of(audio, name)
     if isinstance(audio, (bytearray, memoryview)):
         audio = bytes(audio)
     if isinstance(audio, (str, Path, bytes)):
         name = name or source_name(audio)
         samples = _from_file(audio, name)
     else:
-        samples = _from_array(_as_array(audio), sample_rate)
+        samples = waveform_of(audio, sample_rate)
         name = name or "array"
     if len(samples) > MAX_SECONDS * SAMPLE_RATE:
         raise _too_long(name)
     return samples
 
 
-def _from_dictionary(audio: Mapping[str, Any], sample_rate: int) -> tuple[Any, int]:
+def from_dictionary(audio: Mapping[str, Any], sample_rate: int) -> tuple[Any, int]:
     """Return what a dictionary of Hugging Face's datasets holds, and its rate."""
     if audio.get("array") is not None:
         return audio["array"], audio.get("sampling_rate", sample_rate)
@@ -89,13 +89,18 @@ def _from_dictionary(audio: Mapping[str, Any], sample_rate: int) -> tuple[Any, i
     return found, sample_rate
 
 
-def _contents(handle: Any, name: str | None) -> tuple[bytes, str]:
+def contents_of(handle: Any, name: str | None) -> tuple[bytes, str]:
     """Return what is left to read of a file that is open, and its name."""
     given = name or getattr(handle, "name", None)
     name = given if isinstance(given, str) else "open file"
     if isinstance(handle, io.TextIOBase):
         raise TypeError(f"{name} is open for text; open it for bytes, with mode 'rb'")
     return read_stream(handle, name), name
+
+
+def waveform_of(audio: Any, sample_rate: int) -> Waveform:
+    """Return samples, given as :func:`load_waveform` takes them, as mono at 16 kHz, however many there are; errors likewise."""
+    return _from_array(_as_array(audio), sample_rate)
 
 
 def _as_array(audio: Any) -> npt.NDArray[Any]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from st.inference.cue_text import srt_text, timed_block, vtt_text
+from st.inference.long_pieces import Heard, Piece
+from st.inference.long_results import piece_content, segment_content
 from st.inference.recordings import RecordingResult
-from st.inference.results import Translation
+from st.inference.results import DecodedUtterance, Translation
 from st.inference.word_times import TimedText, join_words
 
 Formatter = Callable[[RecordingResult, bool], str]
@@ -22,7 +24,7 @@ def layout(output_format: str, targets: Sequence[str], times: str | None = None)
         targets: Target languages; none for transcripts.
         times: ``word`` or ``segment``, for transcripts with times.
     """
-    if times is not None:
+    if times is not None and output_format in TIMED_FORMATS:
         timed = TIMED_FORMATS[output_format]
         return TIMED_HEADERS.get(output_format, ""), lambda result, single: timed(
             result, timed_pieces(result, times), single
@@ -65,17 +67,38 @@ def json_content(result: RecordingResult, targets: Sequence[str]) -> dict[str, o
     text = decoded.translations[targets[0]] if targets else decoded.transcript or ""
     whole = [TimedText(text, 0.0, result.duration_s, 1.0)] if text else []
     content: dict[str, object] = {"audio": result.name, "text": text, "transcript": decoded.transcript}
-    segments = whole if decoded.words is None else join_words(decoded.words, text)
-    content["segments"] = [{**_span(segment), "text": segment.text} for segment in segments]
+    if result.pieces is None:
+        segments = whole if decoded.words is None else join_words(decoded.words, text)
+        content["segments"] = [{**_span(segment), "text": segment.text} for segment in segments]
+    else:
+        content |= _pieces(result.pieces, targets)
     if decoded.words is not None:
         content["words"] = [{"word": word.text, **_span(word)} for word in decoded.words]
     if targets:
         content["translations"] = dict(decoded.translations)
-        content["nbest"] = {code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()}
+        content["nbest"] = _nbest(decoded)
     else:
         content |= {"truncated": decoded.truncated, "repetition": decoded.repetition}
     content["empty_because"] = decoded.reason
     return content
+
+
+def _nbest(decoded: DecodedUtterance) -> dict[str, object]:
+    return {code: [_json_of(item) for item in items] for code, items in decoded.nbest.items()}
+
+
+def _pieces(pieces: Sequence[Piece], targets: Sequence[str]) -> dict[str, object]:
+    """Return the segments of a long recording, and what has no text; together they are all of it."""
+    heard = [piece for piece in pieces if isinstance(piece, Heard)]
+    segments = [
+        {**segment_content(piece.segment), **({"nbest": _nbest(piece.decoded)} if targets else {})} for piece in heard
+    ]
+    return {"segments": segments, "skipped": [piece_content(piece) for piece in pieces if not isinstance(piece, Heard)]}
+
+
+def piece_line(name: str, piece: Piece) -> str:
+    """Return the line of a piece in the format ``segments``."""
+    return json_line({"audio": name, **piece_content(piece)})
 
 
 def _span(timed: TimedText) -> dict[str, float]:
@@ -97,6 +120,7 @@ FORMATS: dict[str, Callable[[RecordingResult, Sequence[str], bool], str]] = {
     "text": lambda result, targets, single: _table(result, targets, named=not single, coded=len(targets) > 1),
     "tsv": lambda result, targets, _: _table(result, targets, named=True, coded=bool(targets)),
     "json": lambda result, targets, _: json_line(json_content(result, targets)),
+    "segments": lambda result, _, __: "".join(piece_line(result.name, piece) for piece in result.pieces or ()),
 }
 
 

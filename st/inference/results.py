@@ -55,6 +55,8 @@ class DecodedUtterance:
     """When each word of the transcript was said; None if that was not asked for."""
     truncated: bool = False
     """Whether the length limit cut the transcript off; the translations say it of themselves."""
+    mean_blank: float | None = None
+    """Mean probability of the CTC head's blank over its frames; None without such a head."""
 
     @property
     def repetition(self) -> bool:

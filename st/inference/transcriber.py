@@ -16,7 +16,7 @@ from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
 from st.checkpoints.formats.transformers import ALPHABET_FILENAME
-from st.decoding.ctc import ctc_greedy, least_blank
+from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
@@ -151,46 +151,78 @@ class Transcriber:
                 raise
             raise ConfigError(f"{error}; no_lm (--no-lm) transcribes without it") from None
 
-    def __call__(self, encoded: Encoded, spoken: Sequence[str] | None = None) -> list[DecodedUtterance]:
+    def __call__(
+        self, encoded: Encoded, spoken: Sequence[str] | None = None, *, times: bool | None = None
+    ) -> list[DecodedUtterance]:
         """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
 
         Args:
             encoded: What the encoder made of it.
             spoken: Language of each utterance (codes), which the decoder needs unless the options have one.
+            times: Whether to find out when each word was said; None is as the options say.
 
         Raises:
             ConfigError: If the decoder has no tag for a language.
             DecodingError: If it is to write and nobody says in which language, or the CTC head's scores are not finite.
         """
-        logits = self.model.ctc_logits(encoded)
-        blanks = least_blank(logits, encoded.lengths)
+        return self._transcribe(self.model.ctc_logits(encoded), encoded.lengths, encoded, spoken, times)
+
+    @property
+    def by_frames(self) -> bool:
+        """Whether the CTC head's logits are all that is needed, so that a recording may be encoded in any windows."""
+        return self.options.decoder is None
+
+    def of_logits(self, logits: Tensor, *, times: bool | None = None) -> DecodedUtterance:
+        """Transcribe frames ``(S, C)`` of which only the CTC head's logits are kept; errors and ``times`` as above.
+
+        Raises:
+            DecodingError: If the decoder is to write, which needs the states of the encoder.
+        """
+        lengths = torch.tensor([len(logits)], device=logits.device)
+        return self._transcribe(logits[None], lengths, None, None, times)[0]
+
+    def _transcribe(
+        self,
+        logits: Tensor,
+        valid: Tensor,
+        encoded: Encoded | None,
+        spoken: Sequence[str] | None,
+        times: bool | None,
+    ) -> list[DecodedUtterance]:
+        blank = blanks(logits, valid)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
         if self.options.language is not None:
             spoken = [self.options.language] * len(logits)
-        lengths = encoded.lengths.tolist()
+        timed = self.options.times if times is None else times
+        lengths = valid.tolist()
         found = []
-        for row, (text, truncated) in enumerate(self._texts(encoded, logits, spoken)):
+        for row, (text, truncated) in enumerate(self._texts(logits, valid, encoded, spoken)):
             code = None if spoken is None else spoken[row]
-            words = self._times(text, logits[row, : lengths[row]], code) if self.options.times else None
-            reason = "no_speech" if blanks[row] >= SURE else None
-            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated))
+            words = self._times(text, logits[row, : lengths[row]], code) if timed else None
+            least, mean = blank[row]
+            reason = "no_speech" if least >= SURE else None
+            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean))
         return found
 
-    def _texts(self, encoded: Encoded, logits: Tensor, spoken: Sequence[str] | None) -> list[tuple[str, bool]]:
+    def _texts(
+        self, logits: Tensor, lengths: Tensor, encoded: Encoded | None, spoken: Sequence[str] | None
+    ) -> list[tuple[str, bool]]:
         """Return what was said in each utterance, and whether the length limit cut it off."""
         options = self.options
         if options.decoder is not None:
             if spoken is None:
                 raise DecodingError("the decoder needs to know the language that is spoken")
+            if encoded is None:
+                raise DecodingError("the decoder needs the states of the encoder, not the logits of the CTC head")
             return self._written(encoded, logits, spoken, options.decoder)
         if self._words is not None:
-            return [(text, False) for text in self._words(logits, encoded.lengths)]
+            return [(text, False) for text in self._words(logits, lengths)]
         if options.search is not None:
-            found = ctc_prefix_search(logits, encoded.lengths, options.search, model=self._lm)
+            found = ctc_prefix_search(logits, lengths, options.search, model=self._lm)
             labels: list[Sequence[int]] = [hypotheses[0].labels for hypotheses in found]
         else:
-            labels = [*ctc_greedy(logits, encoded.lengths)]
+            labels = [*ctc_greedy(logits, lengths)]
         return [(self.ctc.decode(sequence, collapse=False), False) for sequence in labels]
 
     def _written(

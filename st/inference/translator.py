@@ -22,6 +22,7 @@ from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
+from st.inference.long_recordings import LongRecordings
 from st.inference.precision import autocast
 from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber, TranscriptOptions, frame_seconds
@@ -42,7 +43,7 @@ Rescoring = Callable[["Translator", Sequence[Waveform], Sequence[DecodedUtteranc
 """Returns the results of a batch with their translations in another order; see :mod:`st.inference.rescoring`."""
 
 
-class Translator:
+class Translator(LongRecordings):
     """Translates and transcribes recordings.
 
     Attributes:
@@ -91,9 +92,9 @@ class Translator:
         self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
-        self._transcriber: Transcriber | None = None
+        self.transcriber: Transcriber | None = None
         if model.config.ctc_vocab_size and ctc is not None:
-            self._transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions(), lm)
+            self.transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions(), lm)
 
     def translate(
         self, audio: AudioLike, to: str | Sequence[str], *, sample_rate: int = SAMPLE_RATE
@@ -187,8 +188,11 @@ class Translator:
         target_languages: Sequence[Sequence[str]],
         *,
         batch_seconds: float = BATCH_SECONDS,
+        times: bool | None = None,
     ) -> list[DecodedUtterance]:
         """Decode any number of recordings, in batches of similar length; results come in the order given.
+
+        ``times`` is whether to find out when each word of a transcript was said; None is as the options of transcripts say.
 
         Raises:
             ValueError: If there are not as many lists of target languages as recordings.
@@ -198,7 +202,8 @@ class Translator:
         order = np.argsort(-sizes, kind="stable")
         results: dict[int, DecodedUtterance] = {}
         for batch in make_batches(order, sizes, int(batch_seconds * SAMPLE_RATE), None):
-            decoded = self.decode_batch([waveforms[i] for i in batch], [target_languages[i] for i in batch])
+            targets = [target_languages[i] for i in batch]
+            decoded = self.decode_batch([waveforms[i] for i in batch], targets, times=times)
             results.update(zip(batch, decoded, strict=True))
         return [results[index] for index in range(len(waveforms))]
 
@@ -207,6 +212,8 @@ class Translator:
         waveforms: Sequence[Waveform],
         target_languages: Sequence[Sequence[str]],
         spoken: Sequence[str] | None = None,
+        *,
+        times: bool | None = None,
     ) -> list[DecodedUtterance]:
         """Decode a batch; every utterance is encoded once for all its targets and its transcript.
 
@@ -214,6 +221,7 @@ class Translator:
             waveforms: Mono samples at 16 kHz, one array ``(T,)`` per utterance, of any length.
             target_languages: For each utterance the codes of languages to translate it into; none to transcribe only.
             spoken: For each utterance the code of what is spoken; see :class:`TranscriptOptions`.
+            times: See :meth:`decode`.
 
         Returns:
             One result per utterance, in order. Utterances too short for one frame are empty and say why; so are those
@@ -243,9 +251,9 @@ class Translator:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 heard = [waveforms[n] for n in usable]
                 encoded = self._encode(heard)
-                if self._transcriber is not None:
+                if self.transcriber is not None:
                     languages = None if spoken is None else [spoken[n] for n in usable]
-                    transcripts = dict(zip(usable, self._transcriber(encoded, languages), strict=True))
+                    transcripts = dict(zip(usable, self.transcriber(encoded, languages, times=times), strict=True))
                     for n, transcript in transcripts.items():
                         reasons[n] = None if self.keep_all else transcript.reason
                 left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
@@ -361,10 +369,10 @@ class Translator:
     ) -> DecodedUtterance:
         """Join what was found; where there is a reason for no text, all texts are empty."""
         best = {code: nbest[code][0].text if reason is None else "" for code in codes}
-        if self._transcriber is None:
+        if self.transcriber is None:
             return DecodedUtterance(None, best, nbest, reason=reason)
         if transcript is None or reason is not None:
-            transcript = DecodedUtterance("", {}, words=() if self._transcriber.options.times else None)
+            transcript = DecodedUtterance("", {}, words=() if self.transcriber.options.times else None)
         if not transcript.transcript and not best:
             reason = reason or "no_speech"
         return dataclasses.replace(transcript, translations=best, nbest=nbest, reason=reason)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from st.audio.reading import SAMPLE_RATE, Samples, open_audio, source_name
 from st.data.dataset import pad_rows
 from st.errors import AudioError
 from st.inference.precision import autocast
-from st.inference.translator import Translator
+from st.modules.model import SpeechTranslator
 
 WINDOW_S = 20.0
 """Audio that a window keeps the frames of, at most."""
@@ -38,6 +38,17 @@ BATCH_SECONDS = 60.0
 """Audio that is encoded at one go."""
 
 AudioSource: TypeAlias = str | Path | bytes
+FrameRange: TypeAlias = tuple[int, int]
+"""First frame, and the one after the last."""
+
+
+class FrameModel(Protocol):
+    """What is needed of a :class:`st.inference.translator.Translator` to have the logits of its CTC head."""
+
+    model: SpeechTranslator
+    device: torch.device
+    dtype: torch.dtype
+    standardize_audio: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,13 @@ class Window:
     last: int
 
 
-def measure(source: AudioSource, epsilon: float) -> Wave:
+def measure(source: AudioSource, epsilon: float, watch: Callable[[Samples], object] | None = None) -> Wave:
     """Decode a recording once, for its length and its level.
+
+    Args:
+        source: The recording.
+        epsilon: Added to the variance, as the model has it.
+        watch: Shown each block of samples, which the next one overwrites.
 
     Raises:
         AudioError: As for :func:`st.audio.reading.open_audio`.
@@ -80,22 +96,26 @@ def measure(source: AudioSource, epsilon: float) -> Wave:
             count += len(block)
             total += float(block.sum(dtype=np.float64))
             squares += float(np.square(block, dtype=np.float64).sum())
+            if watch is not None:
+                watch(block)
         truncated = stream.is_truncated()
     mean = total / count
     return Wave(count, mean, math.sqrt(max(0.0, squares / count - mean * mean) + epsilon), truncated)
 
 
-def plan_windows(num_frames: int, single: int, kept: int, context: int) -> list[Window]:
+def plan_windows(num_frames: int, single: int, kept: int, context: int, part: FrameRange | None = None) -> list[Window]:
     """Divide frames into windows of about the same length.
 
     Args:
         num_frames: Of the recording (S).
-        single: Frames up to which it is one window.
+        single: Frames up to which what is asked for is one window.
         kept: Frames that a window keeps, at most.
         context: Frames encoded on either side of those, where there are any.
+        part: Which frames are asked for; None for all.
     """
-    count = 1 if num_frames <= single else -(-num_frames // kept)
-    seams = [num_frames * number // count for number in range(count + 1)]
+    begin, end = part or (0, num_frames)
+    count = 1 if end - begin <= single else -(-(end - begin) // kept)
+    seams = [begin + (end - begin) * number // count for number in range(count + 1)]
     return [
         Window(max(0, start - context), start, stop, min(num_frames, stop + context)) for start, stop in pairwise(seams)
     ]
@@ -122,7 +142,7 @@ def cut(blocks: Iterable[Samples], spans: Sequence[tuple[int, int]], name: str) 
 class LongEncoder:
     """The CTC head of a model over recordings of any length."""
 
-    def __init__(self, translator: Translator, *, batch_seconds: float = BATCH_SECONDS) -> None:
+    def __init__(self, translator: FrameModel, *, batch_seconds: float = BATCH_SECONDS) -> None:
         """Take a model that transcribes."""
         self._translator = translator
         encoder = translator.model.encoder
@@ -134,8 +154,26 @@ class LongEncoder:
         """Seconds from one frame to the next."""
         return self._stride / SAMPLE_RATE
 
+    @property
+    def stride(self) -> int:
+        """Samples from one frame to the next."""
+        return self._stride
+
+    def num_frames(self, num_samples: int) -> int:
+        """Return how many frames so many samples have."""
+        return max(0, (num_samples - self._field) // self._stride + 1)
+
+    def frames_of(self, start: int, end: int, num_samples: int) -> FrameRange:
+        """Return the frames that begin in the samples ``start`` to ``end - 1`` of a recording; none is an empty range."""
+        stop = min(self.num_frames(num_samples), -(-end // self._stride))
+        return min(-(-start // self._stride), stop), stop
+
     def logits(
-        self, source: AudioSource, wave: Wave, track: Callable[[Sequence[Window]], Iterable[Window]] = iter
+        self,
+        source: AudioSource,
+        wave: Wave,
+        track: Callable[[Sequence[Window]], Iterable[Window]] = iter,
+        parts: Sequence[FrameRange] | None = None,
     ) -> Iterator[Tensor]:
         """Yield the logits of the recording's frames ``(S', V)``, window by window.
 
@@ -143,11 +181,12 @@ class LongEncoder:
             source: The recording.
             wave: Result of :func:`measure`.
             track: Told the windows; for a progress bar.
+            parts: Frames that are asked for, in order, none of them empty; None for all.
 
         Raises:
             AudioError: If it cannot be decoded, or is too short for a frame.
         """
-        windows = self._windows(source, wave)
+        windows = self._windows(source, wave, parts)
         ends = [self._samples(window, wave.num_samples) for window in windows]
         with open_audio(source) as stream:
             pieces = cut(stream.blocks(), ends, source_name(source))
@@ -158,15 +197,16 @@ class LongEncoder:
                 for (window, _), row in zip(batch, logits, strict=True):
                     yield row[window.start - window.first : window.stop - window.first]
 
-    def _windows(self, source: AudioSource, wave: Wave) -> list[Window]:
+    def _windows(self, source: AudioSource, wave: Wave, parts: Sequence[FrameRange] | None) -> list[Window]:
         if wave.num_samples < self._field:
             raise AudioError(
                 f"{source_name(source)}: too short for one frame of the encoder ({self._field / SAMPLE_RATE:g} s)",
                 reason="too_short",
             )
-        frames = (wave.num_samples - self._field) // self._stride + 1
+        frames = self.num_frames(wave.num_samples)
         single, kept, context = (round(seconds / self.frame_s) for seconds in (SINGLE_S, WINDOW_S, CONTEXT_S))
-        return plan_windows(frames, single, kept, context)
+        asked = [(0, frames)] if parts is None else parts
+        return [window for part in asked for window in plan_windows(frames, single, kept, context, part)]
 
     def _samples(self, window: Window, num_samples: int) -> tuple[int, int]:
         """Return the samples that the frames of a window see."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from st.text.scripts import letter_script
 
 _LONGEST_UNIT = 16
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA")
+UNSPACED = ("CJK", "HIRAGANA", "KATAKANA")
 """Scripts that are written without spaces, by the first words of their letters' Unicode names."""
 
 
@@ -29,7 +29,7 @@ def tokens(text: str) -> list[str]:
     found: list[str] = []
     for word in text.casefold().split():
         kept = "".join(character for character in word if unicodedata.category(character)[0] not in "PSC")
-        if any(letter_script(character) in _UNSPACED for character in kept):
+        if any(letter_script(character) in UNSPACED for character in kept):
             found += kept
         elif kept:
             found.append(kept)

@@ -140,7 +140,7 @@ def prepared(name, data, save_dir, **more):
         changes = {key: value for key, value in changes.items() if not key.startswith("model.decoder_")}
         del changes["task.directions"]
         changes |= {"task.min_sample_size": 8000, "task.max_sample_size": 24000, "dataset.max_tokens": 100000}
-    from_random = name.startswith("demo") or name.startswith("low_resource") and name != "low_resource_gpu"
+    from_random = name.startswith("demo") or (name.startswith("low_resource") and name != "low_resource_gpu")
     if from_random:
         changes["checkpoint.finetune_from_model"] = None
         if name.startswith("low"):

@@ -120,7 +120,7 @@ def test_a_language_by_any_code_and_every_letter_of_its_own_head(folder):
     translator = load_translator(folder, transcripts=TranscriptOptions(language="ur"))
     assert translator.ctc.symbols == symbols_of("urd-script_latin")
     # Urdu is written in Arabic letters as a rule; the head of this language has Latin ones, which stay.
-    assert translator._transcriber._impossible is None
+    assert translator.transcriber._impossible is None
 
 
 def test_an_evaluation_takes_the_adapter_of_each_spoken_language(folder, tmp_path):

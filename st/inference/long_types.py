@@ -1,0 +1,80 @@
+"""What goes into decoding long recordings, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from st.errors import StError
+from st.inference.audio_input import Waveform
+from st.inference.long_pieces import Piece
+from st.inference.results import DecodedUtterance
+from st.inference.transcriber import Transcriber
+from st.inference.windows import AudioSource, FrameModel
+from st.segmentation.cutting import CutOptions
+from st.segmentation.spans import Span
+from st.text.ctc_vocabulary import CtcVocabulary
+
+
+class LongModel(FrameModel, Protocol):
+    """What is needed of a :class:`st.inference.translator.Translator`."""
+
+    ctc: CtcVocabulary | None
+    transcriber: Transcriber | None
+    keep_all: bool
+
+    def decode(
+        self,
+        waveforms: Sequence[Waveform],
+        target_languages: Sequence[Sequence[str]],
+        *,
+        times: bool | None = None,
+    ) -> list[DecodedUtterance]:
+        """See :meth:`st.inference.translator.Translator.decode`."""
+
+    def check_languages(self, codes: Sequence[str]) -> None:
+        """See :meth:`st.inference.translator.Translator.check_languages`."""
+
+    def check_transcribes(self) -> None:
+        """See :meth:`st.inference.translator.Translator.check_transcribes`."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class LongOptions:
+    """How long recordings are taken apart."""
+
+    cut: CutOptions = field(default_factory=CutOptions)
+    """How long segments are, and which pauses count."""
+    vad: bool = True
+    """Whether stretches in which nobody speaks are found before anything is decoded; without, all of it is decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongSource:
+    """A recording to decode."""
+
+    name: str
+    audio: AudioSource
+    segments: Sequence[Span] | None = None
+    """Those to decode, where somebody brought them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The recording could be read to its end once; its pieces follow."""
+
+    duration_s: float
+    truncated: bool
+    """Whether the file ends before its own header says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing more comes of the recording."""
+
+    error: StError | None = None
+    """Why it, or the rest of it, cannot be read."""
+
+
+Event: TypeAlias = Begun | Piece | Finished

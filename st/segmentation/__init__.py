@@ -1,0 +1,1 @@
+"""Where a recording has speech, and where to cut it."""
