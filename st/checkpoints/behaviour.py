@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from st.modules.config import ModelConfig
+from st.modules.heads import head_options
 
 _KINDS = ("layer_kind", "mel_stack", "left_distances", "right_distances", "distance_buckets", "farthest_distance")
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
@@ -25,5 +26,10 @@ def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
         (f"layer of head {name}", found.heads[name].layer, head.layer)
         for name, head in expected.heads.items()
         if name in found.heads
+    ]
+    pairs += [
+        (f"options of head {name}", *(head_options(each.kind, each.options) for each in (found.heads[name], head)))
+        for name, head in expected.heads.items()
+        if name in found.heads and found.heads[name].kind == head.kind
     ]
     return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]
