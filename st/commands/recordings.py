@@ -1,4 +1,4 @@
-"""What ``st translate`` and ``st transcribe`` share: options, reading, writing, counting."""
+"""What ``st translate``, ``st transcribe`` and ``st identify`` share: options, reading, writing, counting."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from st.commands.options import add_compute_arguments, add_overwrite_argument
 from st.commands.recording_files import OTHER_NAMES, STDIN
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from st.inference.recordings import SkippedRecording
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+"""What a command makes of one recording."""
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
@@ -33,14 +36,18 @@ FORMATS_HELP = (
 
 
 def add_recording_arguments(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS, formats_help: str = FORMATS_HELP
+    parser: argparse.ArgumentParser,
+    formats: Sequence[str] = FORMATS,
+    formats_help: str = FORMATS_HELP,
+    *,
+    length: str = "up to 30 s",
 ) -> None:
-    """Declare the options that both commands have."""
+    """Declare the options that all these commands have; ``length`` is that of recordings."""
     parser.add_argument(
         "audio",
         nargs="+",
         metavar="AUDIO",
-        help="WAV, MP3, FLAC, Ogg or Opus files of up to 30 s; a folder stands for all recordings in it and below, a "
+        help=f"WAV, MP3, FLAC, Ogg or Opus files of {length}; a folder stands for all recordings in it and below, a "
         "quoted pattern such as 'talks/**/*.wav' for what it fits; - reads one from standard input; names that begin "
         "with a dash go behind --",
     )
@@ -132,13 +139,41 @@ def run_recordings(
         targets: Target languages; none to transcribe.
         times: ``word`` or ``segment``, to write when each was said.
     """
-    from st.console import progress
     from st.inference.formats import layout
-    from st.inference.recordings import SkippedRecording, decode_recordings
+    from st.inference.recordings import decode_recordings
 
-    sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
-    results = decode_recordings(translator, sources, targets)
+    results = decode_recordings(translator, recording_sources(args), targets)
     first, formatter = layout(args.format, targets, times)
+    return write_results(args, results, first, formatter, lambda result: _warn(result.name, result.decoded, targets))
+
+
+def recording_sources(args: argparse.Namespace) -> list[tuple[str, Any]]:
+    """Return the name and the audio of each recording of the command line."""
+    return [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
+
+
+def write_results(
+    args: argparse.Namespace,
+    results: Iterable[Result | SkippedRecording],
+    first: str,
+    formatter: Callable[[Result, bool], str],
+    warn: Callable[[Result], object],
+) -> int:
+    """Write results as they come, list the bad ones; return the exit code.
+
+    Args:
+        args: Of the command.
+        results: One for each recording, in their order.
+        first: First line of the format, or nothing.
+        formatter: Makes lines of a result, told whether it is the only one of its file.
+        warn: Says what is strange about a result.
+
+    Raises:
+        StError: If no recording can be used.
+    """
+    from st.console import progress
+    from st.inference.recordings import SkippedRecording
+
     single = bool(args.files) or len(args.audio) == 1
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
     failed: list[SkippedRecording] = []
@@ -147,7 +182,7 @@ def run_recordings(
             if isinstance(result, SkippedRecording):
                 failed.append(result)
                 continue
-            _warn(result.name, result.decoded, targets)
+            warn(result)
             write(number, first + formatter(result, single))
             first = first if args.files else ""
         if len(failed) == len(args.audio):

@@ -60,8 +60,8 @@ class ClassLabels:
     def __contains__(self, label: str) -> bool:
         return label in self._rows
 
-    def encode(self, text: str, language: str | None = None) -> list[int]:
-        """Return the row of a label; none for an empty text. ``language`` is of no account.
+    def encode(self, text: str, _language: str | None = None) -> list[int]:
+        """Return the row of a label, whatever the language that is spoken; none for an empty text.
 
         Raises:
             ManifestError: If it is none of the labels.

@@ -111,7 +111,7 @@ def test_speakers_have_the_vectors_of_transformers(weighted, tmp_path):
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("weighted", [False, True], ids=["output", "all-layers"])
-def test_a_classifier_leaves_as_it_came(name, weighted, tmp_path, recwarn):
+def test_a_classifier_leaves_as_it_came(name, weighted, tmp_path):
     model = reference(name, use_weighted_layer_sum=weighted, adapter_attn_dim=8)
     model.save_pretrained(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "out", "hf")
@@ -126,7 +126,7 @@ def test_a_classifier_leaves_as_it_came(name, weighted, tmp_path, recwarn):
     assert load(tmp_path / "out").labels["classes"].symbols == LABELS
 
 
-def test_the_pipeline_of_transformers_opens_what_was_written(tmp_path, caplog, recwarn):
+def test_the_pipeline_of_transformers_opens_what_was_written(tmp_path, caplog):
     reference("ForSequenceClassification").save_pretrained(tmp_path / "in")
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "out", "hf")
