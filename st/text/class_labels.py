@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from st.doors.readers import read_json
 from st.doors.shown import shown
-from st.errors import ConfigError, ManifestError
+from st.errors import ConfigError
 from st.files import write_text
 
 
@@ -61,20 +62,13 @@ class ClassLabels:
         return label in self._rows
 
     def encode(self, text: str, _language: str | None = None) -> list[int]:
-        """Return the row of a label, whatever the language that is spoken; none for an empty text.
+        """Return the row of a label, whatever the language that is spoken; none for a text that is no label."""
+        row = self._rows.get(text.strip())
+        return [] if row is None else [row]
 
-        Raises:
-            ManifestError: If it is none of the labels.
-        """
-        label = text.strip()
-        if not label:
-            return []
-        if label not in self._rows:
-            raise ManifestError(
-                f"label {shown(label)} is none of the {len(self)} that the head has: {' '.join(self.symbols[:10])}"
-                f"{' …' if len(self) > 10 else ''}; train on rows that have it, or leave its rows out"
-            )
-        return [self._rows[label]]
+    def strangers(self, texts: Iterable[str]) -> Counter[str]:
+        """Count those of ``texts`` that are no label; empty ones are none of them."""
+        return Counter(text for text in map(str.strip, texts) if text and text not in self._rows)
 
     def to_json(self) -> str:
         """Return the text of the file."""
