@@ -27,9 +27,9 @@ def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
         for name, head in expected.heads.items()
         if name in found.heads
     ]
-    pairs += [
-        (f"options of head {name}", *(head_options(each.kind, each.options) for each in (found.heads[name], head)))
-        for name, head in expected.heads.items()
-        if name in found.heads and found.heads[name].kind == head.kind
-    ]
+    for name, head in expected.heads.items():
+        other = found.heads.get(name)
+        if other is not None and other.kind == head.kind:
+            theirs, ours = (head_options(each.kind, each.options) for each in (other, head))
+            pairs.append((f"options of head {name}", theirs, ours))
     return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]

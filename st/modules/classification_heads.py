@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -179,7 +180,8 @@ class XVectorHead(_Mixing):
             ValueError: If a recording has fewer frames than the convolutions see.
         """
         states = self.proj(self.mix(states)).transpose(1, 2)  # (N, S, M) -> (N, channels, S)
-        for linear, kernel, dilation in zip(self.tdnn, self.kernels, self.dilations, strict=True):
+        for module, kernel, dilation in zip(self.tdnn, self.kernels, self.dilations, strict=True):
+            linear = cast(nn.Linear, module)
             weight = linear.weight.view(linear.out_features, kernel, -1).transpose(1, 2)
             states = F.relu(F.conv1d(states, weight, linear.bias, dilation=dilation))
         lengths = lengths - sum((k - 1) * d for k, d in zip(self.kernels, self.dilations, strict=True))

@@ -6,7 +6,7 @@ Legend: N utterances, S frames, M model dim, L labels of a target.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def head_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return asdict(head_kind(kind).options(**values))
     except TypeError:
-        known = ", ".join(head_kind(kind).options.__dataclass_fields__) or "none"
+        known = ", ".join(field.name for field in fields(head_kind(kind).options)) or "none"
         raise ConfigError(f"options of a head of kind {kind} are {shown(dict(values))}; known are: {known}") from None
 
 
