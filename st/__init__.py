@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from st.decoding.sampling import SamplingOptions as SamplingOptions
     from st.inference.alignable import AlignOptions as AlignOptions
     from st.inference.aligned import Alignment as Alignment
+    from st.inference.identifier import Identified as Identified
+    from st.inference.identifier import Identifier as Identifier
+    from st.inference.identifier import IdentifyOptions as IdentifyOptions
+    from st.inference.identifier import load_identifier as load_identifier
     from st.inference.load import load_translator as load_translator
     from st.inference.long_alignment import align_recording as align_recording
     from st.inference.long_types import LongOptions as LongOptions
@@ -42,6 +46,9 @@ _HOMES = {
     "Alignment": "st.inference.aligned",
     "BeamOptions": "st.decoding.options",
     "DecodedUtterance": "st.inference.results",
+    "Identified": "st.inference.identifier",
+    "Identifier": "st.inference.identifier",
+    "IdentifyOptions": "st.inference.identifier",
     "LongOptions": "st.inference.long_types",
     "SamplingOptions": "st.decoding.sampling",
     "Segment": "st.inference.segments",
@@ -52,6 +59,7 @@ _HOMES = {
     "Word": "st.inference.segments",
     "align_recording": "st.inference.long_alignment",
     "load": "st.checkpoints.loading",
+    "load_identifier": "st.inference.identifier",
     "load_translator": "st.inference.load",
 }
 """Where each public name is imported from when it is first used."""

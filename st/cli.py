@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "compare": "compare systems, with tests of significance",
     "translate": "translate recordings",
     "transcribe": "write down recordings",
+    "identify": "say which language is spoken, or which emotion, accent, speaker a recording has",
     "align": "find out when each word of a text was said in a recording",
     "subtitles": "lay segments with times out as subtitles, or check a file of subtitles",
     "inspect": "tell what a model file is",

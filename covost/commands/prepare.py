@@ -10,6 +10,7 @@ from st.commands.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,
+    read_labels,
     read_policy,
     read_vocabulary,
     run_preparation,
@@ -17,6 +18,7 @@ from st.commands.preparing import (
 
 if TYPE_CHECKING:
     from covost.plan import CovostConfig
+    from st.preparation.rows.labels import LabelColumn
 
 EXAMPLE = """\
 example:
@@ -89,4 +91,14 @@ def read_config(args: argparse.Namespace, jobs: int) -> CovostConfig:
         min_coverage=args.min_coverage,
         policy=read_policy(args),
         vocabulary=read_vocabulary(args),
+        labels=_labels(args),
     )
+
+
+def _labels(args: argparse.Namespace) -> tuple[LabelColumn, ...]:
+    from st.errors import UsageError
+
+    labels = read_labels(args)
+    if other := [label.column for label in labels if label.of_corpus]:
+        raise UsageError(f"--label: the tables of CoVoST 2 give no labels of {other[0]}, only language and speaker")
+    return labels

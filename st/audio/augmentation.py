@@ -33,6 +33,7 @@ _LIMITS = {
     "band_mask_hz": SAMPLE_RATE / 2,
     "concat_prob": 1.0,
     "concat_max_seconds": 3_600.0,
+    "crop_seconds": 3_600.0,
 }
 """Most that each option may be; the least is 0."""
 
@@ -60,6 +61,9 @@ class AugmentationConfig:
     )
     concat_max_seconds: float = option(20.0, "longest result of joining")
     concat_any_speaker: bool = option(False, "join utterances of different speakers too")
+    crop_seconds: float = option(
+        0.0, "longest stretch that is heard of an utterance, at random; for heads that classify; 0: all of it"
+    )
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -80,7 +84,8 @@ class AugmentationConfig:
     @property
     def changes_waves(self) -> bool:
         """Whether any utterance may sound different from how it was recorded."""
-        return bool(self.speed_perturb or self.noise or self.time_masks or self.band_masks or self.concat_prob)
+        masks = self.time_masks or self.band_masks
+        return bool(self.speed_perturb or self.noise or masks or self.concat_prob or self.crop_seconds)
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from st.modules.config import ModelConfig
+from st.modules.heads import head_options
 
 _KINDS = ("layer_kind", "mel_stack", "left_distances", "right_distances", "distance_buckets", "farthest_distance")
 BEHAVIOUR: dict[str, tuple[str, ...]] = {
@@ -26,4 +27,9 @@ def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
         for name, head in expected.heads.items()
         if name in found.heads
     ]
+    for name, head in expected.heads.items():
+        other = found.heads.get(name)
+        if other is not None and other.kind == head.kind:
+            theirs, ours = (head_options(each.kind, each.options) for each in (other, head))
+            pairs.append((f"options of head {name}", theirs, ours))
     return [f"{name} is {theirs} there and {ours} here" for name, theirs, ours in pairs if theirs != ours]

@@ -13,7 +13,7 @@ from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_fini
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.exported import Exported, ctc_part
+from st.checkpoints.formats.exported import Exported, class_part, ctc_part
 from st.checkpoints.formats.new_folder import visible
 from st.checkpoints.formats.to_adapter import write_adapter
 from st.checkpoints.formats.to_fairseq import write_fairseq
@@ -30,8 +30,8 @@ from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
 TARGETS = ("hf", "fairseq", "adapter")
-PARTS = ("whole", "ctc")
-"""What of a model is written: all that it has, or the encoder with its CTC head."""
+PARTS = ("whole", "ctc", "classes")
+"""What of a model is written: all that it has, or the encoder with its CTC head, or with its head that classifies."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def convert(
     for argument, value, known in (("to", to, TARGETS), ("parts", parts, (*PARTS, None))):
         if value not in known:
             raise UsageError(f"`{argument}` is {value!r}; expected one of {', '.join(filter(None, known))}")
-    if full_vocab and parts == "ctc":
-        raise UsageError("`full_vocab` is of the decoder, which `parts` ctc leaves behind; give one of the two")
+    if full_vocab and parts not in ("whole", None):
+        raise UsageError(f"`full_vocab` is of the decoder, which `parts` {parts} leaves behind; give one of the two")
     out, text = Path(out), None
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision, language)
@@ -162,8 +162,9 @@ def write(
             target format has no such model.
     """
     exported = dataclasses.replace(_exported(contents, name, files, padding, text), source=source)
-    if (parts or _usual_parts(exported, to)) == "ctc":
-        exported = ctc_part(exported)
+    chosen = parts or _usual_parts(exported, to)
+    if chosen != "whole":
+        exported = {"ctc": ctc_part, "classes": class_part}[chosen](exported)
     written = None if dtype is None else parse_dtype(dtype)
     objective = {} if exported.objective is None else exported.objective.state
     require_finite({**exported.state, **objective}, source=name, label=contents.keymap.theirs, dtype=written)
@@ -203,6 +204,8 @@ def _exported(
 def _usual_parts(model: Exported, to: str) -> str:
     """Return what is written of a model if nobody says; a decoder that was never taught is of no use to others."""
     config = model.config
+    if to == "hf" and "decoder" not in config.parts and config.classifying_heads == (*config.heads,):
+        return "classes"
     if to != "hf" or model.decoder_trained or "decoder" not in config.parts or not config.ctc_vocab_size:
         return "whole"
     logger.info("no training has taught the decoder: it stays behind (`parts` whole keeps it)")

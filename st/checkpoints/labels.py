@@ -15,12 +15,14 @@ from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats.fairseq import OWN_TRAINING, PHONEMES
 from st.checkpoints.formats.settings import read_json, read_json_if_any
 from st.checkpoints.formats.transformers import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
+from st.checkpoints.formats.transformers_names import CLASSES
 from st.checkpoints.pieces import BLANK, give_name, piece_symbols
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import CTC
 from st.modules.heads import head_kind
+from st.text.class_labels import ClassLabels
 from st.text.ctc_vocabulary import SPECIALS, STAR, WORD_DELIMITER, CtcVocabulary, unused
 from st.text.labels import Labels
 from st.text.normalisation import lower
@@ -49,6 +51,8 @@ _VOCABULARIES = {
     "": ("vocab.json",),
 }
 """Files beside a checkpoint that may have the symbols of its CTC head, by what the name of its format begins with."""
+_LABEL_FILES = ("dict.lang.txt", "dict.label.txt", "dict.labels.txt")
+"""Files beside a classifier of fairseq that may have its labels; its rows are the lines, without special symbols."""
 
 
 def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None) -> dict[str, Labels]:
@@ -69,6 +73,8 @@ def find_labels(contents: Contents, *, data_dir: Path | None, given: Path | None
         return {}
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
         return _own_vocabularies(contents, data_dir, given)
+    if CLASSES in contents.config.heads:
+        return {CLASSES: _class_labels(contents)}
     symbols, spaced = _foreign_symbols(contents, given)
     if len(symbols) != size:
         raise CheckpointError(
@@ -92,6 +98,8 @@ def label_symbols(contents: Contents, *, data_dir: Path | None, given: Path | No
     if data_dir is not None or contents.format in (OWN_TRAINING, OWN_FOLDER):
         found = _own_vocabularies(contents, data_dir, given)
         return {name: vocabulary.symbols for name, vocabulary in found.items()}
+    if CLASSES in contents.config.heads:
+        return {CLASSES: _class_labels(contents).symbols}
     return {CTC: _foreign_symbols(contents, given)[0]}
 
 
@@ -102,6 +110,8 @@ def _own_vocabularies(contents: Contents, data_dir: Path | None, given: Path | N
     if contents.format == OWN_TRAINING:
         with unpacked(contents.files) as folder:
             return _of_tree(contents, folder, ctc_required=False)
+    if CLASSES in contents.config.heads:
+        return {CLASSES: _class_labels(contents)}
     folder = contents.path / CTC_FOLDER if "decoder" in contents.config.parts else contents.path
     path = given or folder / CTC_VOCAB_FILENAME
     spaced = _writes_apart(_tokenizer_settings(path.parent))
@@ -121,6 +131,31 @@ def _of_tree(contents: Contents, folder: Path, *, ctc_required: bool) -> dict[st
         if name != CTC or ctc_required or path.is_file():
             found[name] = head_kind(head.kind).load_labels(path)
     return found
+
+
+def _class_labels(contents: Contents) -> ClassLabels:
+    """Return the labels of a classifier from elsewhere: what its file says, a dictionary beside it, or else numbers."""
+    size = contents.config.heads[CLASSES].size
+    symbols = contents.label_symbols
+    beside = next((contents.folder / name for name in _LABEL_FILES if (contents.folder / name).is_file()), None)
+    if symbols is None and beside is not None:
+        symbols = read_dictionary(beside)
+    if symbols is None:
+        logger.warning(
+            "%s: nothing says what its %d classes are: they are called by their numbers; expected %s beside it",
+            contents.path,
+            size,
+            _LABEL_FILES[0],
+        )
+        symbols = [str(row) for row in range(size)]
+    if len(symbols) != size:
+        raise CheckpointError(
+            f"{contents.path}: {len(symbols)} labels and {size} classes; they belong to different models"
+        )
+    try:
+        return ClassLabels(symbols)
+    except ConfigError as exc:
+        raise CheckpointError(f"{contents.path}: {exc}") from None
 
 
 def _foreign_symbols(contents: Contents, given: Path | None) -> tuple[list[str], bool]:

@@ -30,6 +30,7 @@ EXAMPLES = """\
 examples:
   st convert checkpoint_best.pt my-model --to hf
   st convert checkpoint_best.pt recogniser --to hf --parts ctc
+  st convert checkpoint_best.pt languages --to hf --parts classes
   st convert checkpoint_best.pt recogniser --to hf --lm 4gram.arpa --alpha 0.6 --beta 1.0
   st convert xls_r_300m_21_en.pt my-model --to hf --spm sentencepiece.bpe.model
   st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
@@ -47,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=("hf", "fairseq", "adapter"), help="format to write")
     parser.add_argument(
         "--parts",
-        choices=("whole", "ctc"),
-        help="what to write: the whole model, or its encoder and CTC head (default: whole; with --to hf, ctc if no training "
-        "has taught the decoder)",
+        choices=("whole", "ctc", "classes"),
+        help="what to write: the whole model, its encoder and CTC head, or its encoder and the head that classifies (default: "
+        "whole; with --to hf, ctc if no training has taught the decoder, classes if the model does nothing else)",
     )
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="number type to write (default: that of IN)"

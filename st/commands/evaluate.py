@@ -38,6 +38,9 @@ The work can be divided: start the command under torchrun, or n times with --sha
 on one machine or many. The last part to finish writes the results, which are those of an undivided run, byte for byte,
 but for what the report says of when and how it was made.
 
+A model with a head that classifies (language, emotion, …) is scored by accuracy and macro-F1 on the labels that DATA was
+prepared with (--label): labels/<head>.tsv, .json, .md, and a table of what is taken for what.
+
 Writes into --out: hypotheses/<direction>.tsv, transcripts/<language>.tsv, report.json, report.md, report.html, charts/, and
 flags.tsv, which lists the hypotheses that look like no translation at all.
 """
@@ -133,10 +136,15 @@ def run(args: argparse.Namespace) -> int:
     from st.report.curves import find_logs
     from st.text.normalisation import normalise
 
+    check_threads(args.threads)
+    heads, others = _heads(args.checkpoint)
+    if heads:
+        code = _classify(args, heads)
+        if not others or code:
+            return code
     # What the command line got wrong is said before a large model is read.
     directions = choose_directions(args.data, args.directions, args.subset)
     manifests = find_manifests(args.data, directions, args.subset)
-    check_threads(args.threads)
     options = _beam_options(args)
     shard = choose_shard(args.shard, os.environ)
     tune(args.threads)
@@ -175,6 +183,48 @@ def run(args: argparse.Namespace) -> int:
     if broken:
         logger.error("not a number: %s; the report has null there", ", ".join(broken))
     return 1 if broken else 0
+
+
+def _heads(checkpoint: Path) -> tuple[tuple[str, ...], bool]:
+    """Return the heads of a checkpoint that classify, and whether it translates or transcribes as well."""
+    from st.checkpoints.loading import read_contents
+    from st.errors import StError
+    from st.modules.config import CTC
+
+    try:
+        config = read_contents(checkpoint, verify=False).config
+    except (StError, OSError):
+        return (), True  # Loading it will say what is wrong with it.
+    return config.classifying_heads, CTC in config.heads or "decoder" in config.parts
+
+
+def _classify(args: argparse.Namespace, heads: Sequence[str]) -> int:
+    """Evaluate each head that classifies and print its scores; return the exit code."""
+    from st.errors import UsageError
+    from st.evaluation.classify import FOLDER, evaluate_classes, summary
+    from st.evaluation.partial import digest_of
+    from st.inference.identifier import IdentifyOptions, load_identifier
+    from st.kernels.settings import tune
+
+    if args.shard is not None or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError(
+            f"{args.checkpoint}: heads that classify ({', '.join(heads)}) are evaluated undivided; no --shard"
+        )
+    if (args.out / FOLDER).exists() and not args.overwrite:
+        raise UsageError(f"{args.out / FOLDER}: exists already; add --overwrite to replace it")
+    tune(args.threads)
+    settings = {
+        "checkpoint": args.checkpoint.resolve().name,
+        "checkpoint_sha256": digest_of(args.checkpoint),
+        "dtype": args.dtype,
+    }
+    for head in heads:
+        options = IdentifyOptions(head=head, top=1, keep_all=True)
+        identifier = load_identifier(args.checkpoint, device=args.device, dtype=args.dtype, options=options)
+        scores = evaluate_classes(identifier, args.data, args.subset, args.out, settings=settings)
+        sys.stdout.write(summary(head, scores) + "\n")
+        logger.info("wrote %s", args.out / FOLDER / f"{head}.md")
+    return 0
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:

@@ -31,6 +31,7 @@ FLAGS = {
     "test": "test_share",
     "trim": "trim_vocab",
     "weight": "rescore_weight",
+    "window_s": "window_seconds",
 }
 """Fields of options whose flags have other names."""
 

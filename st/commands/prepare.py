@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from st.commands.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,
+    read_labels,
     read_policy,
     read_vocabulary,
     run_preparation,
@@ -18,6 +21,7 @@ from st.commands.preparing import (
 if TYPE_CHECKING:
     from st.corpora.sources import Source
     from st.preparation.corpus_plan import CorpusConfig
+    from st.preparation.rows.labels import LabelColumn
 
 EXAMPLE = """\
 examples:
@@ -25,6 +29,8 @@ examples:
   st prepare MuST-C --out data --directions en_de
   st prepare mcv-scripted-cy-v24.0.tar.gz --out data
   st prepare speech --source audiofolder --language mdw --name-language mdw=Mbosi,Latn --out data
+  st prepare clips.tsv --language en --label emotion --label accent=dialect --out data
+  st prepare VoxLingua107/clips.tsv --label language --out data
 
 A table has a column audio, and transcript, translation or translation_<code>; speaker, split, start and end if there are
 any. A corpus without splits is divided by speaker. One without translations becomes data for recognition.
@@ -149,7 +155,8 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
     if not 0 <= args.min_found <= 1:
         raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
     source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "")
-    options = _source_options(args, source)
+    labels = read_labels(args)
+    options = _with_labels(_source_options(args, source), labels, source)
     return CorpusConfig(
         root=args.corpus,
         source=source,
@@ -163,7 +170,23 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
         jobs=jobs,
         policy=read_policy(args),
         vocabulary=read_vocabulary(args),
+        labels=labels,
     )
+
+
+def _with_labels(options: Any, labels: Sequence[LabelColumn], source: Source) -> Any:
+    """Return the options of a source that reads the columns of labels, too."""
+    from st.errors import UsageError
+
+    columns = tuple(dict.fromkeys(label.column for label in labels if label.of_corpus))
+    if not columns:
+        return options
+    if not hasattr(options, "labels"):
+        raise UsageError(
+            f"--label: a corpus of kind {source.name} has no column {columns[0]}, only language and speaker; a table has as "
+            "many as you like"
+        )
+    return dataclasses.replace(options, labels=columns)
 
 
 def _source_options(args: argparse.Namespace, source: Source) -> Any:

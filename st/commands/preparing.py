@@ -14,6 +14,7 @@ from st.cpus import allotted_cpus
 
 if TYPE_CHECKING:
     from st.preparation.plan import PrepareConfig
+    from st.preparation.rows.labels import LabelColumn
     from st.preparation.rows.policy import Policy
     from st.preparation.tree.vocabularies import VocabularyConfig
 
@@ -62,6 +63,15 @@ def add_tree_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="with --trim-vocab, keep also the N most probable pieces of --spm (default: %(default)s)",
+    )
+    group = parser.add_argument_group("labels, for heads that classify").add_argument
+    group(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME[=COLUMN]",
+        help="what a head that classifies shall learn: language (the one that is spoken), speaker, or a column of the corpus' "
+        "tables such as emotion, by its own name or, behind =, another; rows need no transcript then; may be given again",
     )
     group = parser.add_argument_group("what to keep; dev and test are never filtered, only reported").add_argument
     group("--min-seconds", type=float, default=0.025, help="shortest train clip (default: %(default)s, 400 samples)")
@@ -186,7 +196,19 @@ def read_policy(args: argparse.Namespace) -> Policy:
     """Return what the options say of rows to keep."""
     from st.preparation.rows.policy import Policy
 
-    return Policy(**{field.name: getattr(args, field.name) for field in fields(Policy)})
+    names = [field.name for field in fields(Policy) if field.name != "labelled"]
+    return Policy(**{name: getattr(args, name) for name in names}, labelled=bool(args.label))
+
+
+def read_labels(args: argparse.Namespace) -> tuple[LabelColumn, ...]:
+    """Return what the options say of labels.
+
+    Raises:
+        UsageError: If one is malformed.
+    """
+    from st.preparation.rows.labels import LabelColumn
+
+    return tuple(LabelColumn.parse(text) for text in args.label)
 
 
 def read_vocabulary(args: argparse.Namespace) -> VocabularyConfig:

@@ -1,4 +1,4 @@
-"""What ``st translate`` and ``st transcribe`` share: options, reading, writing, counting."""
+"""What ``st translate``, ``st transcribe`` and ``st identify`` share: options, reading, writing, counting."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from st.commands.options import add_compute_arguments, add_overwrite_argument
 from st.commands.recording_files import OTHER_NAMES, STDIN
@@ -19,9 +19,12 @@ from st.errors import AudioError, StError
 if TYPE_CHECKING:
     from st.commands.recording_progress import RecordingProgress
     from st.inference import Translator
-    from st.inference.recordings import LongWork, Outcome, SkippedRecording
+    from st.inference.recordings import LongRecordingBegun, LongWork, RecordingPiece, SkippedRecording
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+"""What a command makes of one recording."""
 
 SKIPPED = 3
 """Exit code when some recordings could not be used."""
@@ -45,9 +48,11 @@ NO_VAD_HELP = (
 
 
 def add_recording_arguments(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS, formats_help: str = FORMATS_HELP
+    parser: argparse.ArgumentParser,
+    formats: Sequence[str] = FORMATS,
+    formats_help: str = FORMATS_HELP,
 ) -> None:
-    """Declare the options that both commands have."""
+    """Declare the options that all these commands have."""
     parser.add_argument(
         "audio",
         nargs="+",
@@ -75,8 +80,7 @@ def add_recording_arguments(
         help="write a file for each recording there, named after it and laid out as the folder it comes from",
     )
     add_overwrite_argument(parser, "what is written to")
-    parser.add_argument("--segments", type=Path, metavar="FILE", help=SEGMENTS_HELP)
-    parser.add_argument("--no-vad", action="store_true", help=NO_VAD_HELP)
+    parser.set_defaults(segments=None, no_vad=False)  # unless a command has these options
     add_compute_arguments(parser)
     parser.add_argument(
         "--keep-all",
@@ -84,6 +88,12 @@ def add_recording_arguments(
         help="decode recordings in which nobody can be heard too, whatever the model writes there (default: no text, and "
         "the reason)",
     )
+
+
+def add_cutting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where long recordings are cut."""
+    parser.add_argument("--segments", type=Path, metavar="FILE", help=SEGMENTS_HELP)
+    parser.add_argument("--no-vad", action="store_true", help=NO_VAD_HELP)
 
 
 def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
@@ -152,15 +162,48 @@ def run_recordings(
         times: ``word`` or ``segment``, to write when each was said.
         work: How the long ones are decoded, see :func:`long_work`; None is as usual, and nothing is kept if interrupted.
     """
-    from st.commands.recording_progress import RecordingProgress
+    from st.commands.recording_warnings import warn
+    from st.inference.formats import layout
     from st.inference.recordings import decode_recordings
 
-    sources = [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
-    results = decode_recordings(translator, sources, targets, work)
+    results = decode_recordings(translator, recording_sources(args), targets, work)
+    first, formatter = layout(args.format, targets, times)
+    return write_results(args, results, first, formatter, lambda result: warn(result, targets), work=work)
+
+
+def recording_sources(args: argparse.Namespace) -> list[tuple[str, Any]]:
+    """Return the name and the audio of each recording of the command line."""
+    return [(name, sys.stdin.buffer if name == STDIN else name) for name in args.audio]
+
+
+def write_results(
+    args: argparse.Namespace,
+    results: Iterable[Result | SkippedRecording | LongRecordingBegun | RecordingPiece],
+    first: str,
+    formatter: Callable[[Result, bool], str],
+    warn: Callable[[Result], object],
+    *,
+    work: LongWork | None = None,
+) -> int:
+    """Write results as they come, list the bad ones; return the exit code.
+
+    Args:
+        args: Of the command.
+        results: One for each recording, in their order; before that of a long one its pieces.
+        first: First line of the format, or nothing.
+        formatter: Makes lines of a result, told whether it is the only one of its file.
+        warn: Says what is strange about a result.
+        work: How the long ones are decoded.
+
+    Raises:
+        StError: If no recording can be used.
+    """
+    from st.commands.recording_progress import RecordingProgress
+
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
-    bars = RecordingProgress(len(sources), hidden=to_terminal)
+    bars = RecordingProgress(len(args.audio), hidden=to_terminal)
     with _ended_by_sigterm(), _said_what_is_kept(work), _writer(args) as write, bars:
-        failed = _write_all(args, results, targets, times, write, bars)
+        failed = _write_all(args, results, first, formatter, warn, write=write, bars=bars)
         lost = [result for result in failed if not result.partly]
         if len(lost) == len(args.audio):
             _forget(work)
@@ -178,18 +221,18 @@ def run_recordings(
 
 def _write_all(
     args: argparse.Namespace,
-    results: Iterator[Outcome],
-    targets: Sequence[str],
-    times: str | None,
+    results: Iterable[Result | SkippedRecording | LongRecordingBegun | RecordingPiece],
+    first: str,
+    formatter: Callable[[Result, bool], str],
+    warn: Callable[[Result], object],
+    *,
     write: Callable[[int, str], object],
     bars: RecordingProgress,
 ) -> list[SkippedRecording]:
     """Write results as they come; return the recordings that cannot be used."""
-    from st.commands.recording_warnings import warn
-    from st.inference.formats import layout, piece_line
+    from st.inference.formats import piece_line
     from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording
 
-    first, formatter = layout(args.format, targets, times)
     single = bool(args.files) or len(args.audio) == 1
     at_once = args.format == SEGMENTS and not args.files
     failed: list[SkippedRecording] = []
@@ -210,7 +253,7 @@ def _write_all(
             if result.partly:
                 continue
         else:
-            warn(result, targets)
+            warn(result)
             write(number, "" if at_once else first + formatter(result, single))
             first = first if args.files else ""
         bars.end()

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import FORMATS_HELP, add_recording_arguments, load_model, long_work, run_recordings
+from st.commands.recordings import (
+    FORMATS_HELP,
+    add_cutting_arguments,
+    add_recording_arguments,
+    load_model,
+    long_work,
+    run_recordings,
+)
 
 if TYPE_CHECKING:
     from st.decoding.word_search import WordOptions
@@ -84,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(
         parser, FORMATS, FORMATS_HELP + "; srt, vtt: subtitles of one recording, with --times (default: segment)"
     )
+    add_cutting_arguments(parser)
     parser.add_argument(
         "--times",
         choices=("word", "segment"),

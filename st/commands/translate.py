@@ -9,6 +9,7 @@ from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
 from st.commands.recordings import (
     FORMATS,
+    add_cutting_arguments,
     add_ensemble_argument,
     add_recording_arguments,
     load_model,
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_recording_arguments(parser)
+    add_cutting_arguments(parser)
     add_ensemble_argument(parser)
     parser.add_argument(
         "--to",

@@ -1,7 +1,7 @@
 """What every source yields: one frame of rows, a row for each utterance.
 
 The columns are those of :data:`SCHEMA`, then one ``translation_<code>`` for each language that there are translations
-into, in the order of the table of languages.
+into, in the order of the table of languages, then one ``label_<column>`` for each column of labels that was asked for.
 
 - ``id``: the corpus's own name of the utterance, or the recording's path in the corpus without its ending, and behind it
   ``_0``, ``_1`` … by time where a recording has several. Within a split it means one part of one recording.
@@ -42,6 +42,8 @@ SCHEMA = {
 }
 TRANSLATION = "translation_"
 """What the names of the columns of translations begin with."""
+LABEL = "label_"
+"""What the names of the columns of labels begin with."""
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
     **dict.fromkeys(("dev", "develop", "development", "valid", "validation", "val"), "dev"),
@@ -68,6 +70,11 @@ class Corpus:
 def translation_codes(rows: pl.DataFrame) -> list[str]:
     """Return the languages that a frame has translations into."""
     return [name.removeprefix(TRANSLATION) for name in rows.columns if name.startswith(TRANSLATION)]
+
+
+def label_columns(rows: pl.DataFrame) -> list[str]:
+    """Return the names of the columns of labels of a frame."""
+    return sorted(name for name in rows.columns if name.startswith(LABEL))
 
 
 def as_corpus(
@@ -100,7 +107,7 @@ def as_corpus(
             f"{root}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}"
         )
     order = [TRANSLATION + code for code in in_order(translation_codes(rows))]
-    rows = rows.select(*SCHEMA, *order).with_columns(audio=below(root, pl.col("audio")))
+    rows = rows.select(*SCHEMA, *order, *label_columns(rows)).with_columns(audio=below(root, pl.col("audio")))
     return Corpus(rows.sort("audio", "start_s", "id", nulls_last=False), dict(skipped or {}))
 
 
@@ -110,7 +117,7 @@ def _cleaned(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
     if len({*codes.values()}) != len(codes):
         raise ManifestError(f"{root}: two columns have translations into one language: {' '.join(codes)}")
     frame = frame.rename({TRANSLATION + code: TRANSLATION + known for code, known in codes.items()})
-    kinds = SCHEMA | {TRANSLATION + code: pl.String for code in codes.values()}
+    kinds = SCHEMA | dict.fromkeys([*(TRANSLATION + code for code in codes.values()), *label_columns(frame)], pl.String)
     columns = {name: pl.col(name) if name in frame.columns else pl.lit(None) for name in kinds}
     texts = frame.select(column.cast(pl.String).alias(name) for name, column in columns.items())
     texts = texts.select(clean_text(name) for name in kinds).select(

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from st.corpora.lines import frame_of, read_csv, read_json_lines
-from st.corpora.rows import TRANSLATION, Corpus, as_corpus, below, split_in, translation_codes
+from st.corpora.rows import LABEL, TRANSLATION, Corpus, as_corpus, below, split_in, translation_codes
 from st.corpora.tsv import read_tsv, require_columns
 from st.doors.parsing import parsing
 from st.errors import ConfigError, ManifestError
@@ -57,6 +57,8 @@ class TableOptions:
     target: str = option("", "code of the language of the translation where no column has it; as many as translations")
     audio_root: str = option("", "folder from which recordings are named, if not that of the table")
     separator: str = option("", "character between the columns, instead of a tab in .tsv and a comma in .csv")
+    labels: tuple[str, ...] = ()
+    """Columns of labels to read as well."""
 
 
 def read_tables(
@@ -99,6 +101,7 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
         raise ManifestError(
             f"{path}: no column of audio ({usual}); found the columns {' '.join(table.columns)[:200]}; name it by `audio`"
         )
+    require_columns(path, table.columns, options.labels)
     known = {role: pl.col(name) for role, name in columns.items() if name is not None}
     source, several = pl.lit(options.language or None), _several(path, table, options)
     folder = "." if options.audio_root else path.parent.relative_to(root).as_posix()
@@ -110,6 +113,7 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
         src_lang=pl.coalesce(known.get("src_lang", source), source),
         **{name: known.get(name, pl.lit(None)) for name in ("id", "speaker", "transcript")},
         **{TRANSLATION + code: pl.col(TRANSLATION + code) for code in translation_codes(table) if is_code(code)},
+        **{LABEL + name: pl.col(name).cast(pl.String) for name in options.labels},
         **several,
         text=pl.lit(None, pl.String) if several else known.get("translation", pl.lit(None)).cast(pl.String),
         into=known.get("tgt_lang", pl.lit(options.target or None)).cast(pl.String),

@@ -40,7 +40,10 @@ class HeadData:
     column: str
     """Column of the manifests that its text stands in."""
     layer: int = 0
-    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output."""
+    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output; -1, of a head that classifies, for
+    the mean of all, whose weights are learned."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What its kind leaves open, such as ``{width: 1024}``; :mod:`st.modules.heads` knows the options."""
 
     def __post_init__(self) -> None:
         """Check the values.

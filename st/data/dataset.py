@@ -10,6 +10,7 @@ Legend: N utterances, T samples, R targets, U target tokens, L labels of a head.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -22,20 +23,25 @@ from torch import Tensor
 
 from st.audio.augmentation import AugmentationConfig, augment, change_speed
 from st.audio.reading import read_audio
-from st.data.config import DataConfig
+from st.data.config import CTC, DataConfig
 from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
 from st.data.manifest import TRANSCRIPTS, ManifestRow, read_manifest, subset_files
-from st.data.utterances import group_rows
+from st.data.utterances import Utterance, group_rows
+from st.doors.shown import shown
 from st.errors import AudioError, ManifestError
+from st.text.class_labels import ClassLabels, same_label
 from st.text.labels import Labels
 from st.text.languages import join_sentences
 from st.text.vocabulary import EOS, PAD, TextVocabulary
+
+logger = logging.getLogger(__name__)
 
 PCM_SCALE = 32768.0
 WAVE_MULTIPLE = 3200
 """Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
 library prepares for a shape are found again. Lengths are unchanged."""
 TARGET_MULTIPLE = 4
+_CROPPING = 1  # a stream of chance of its own
 
 
 def pad_rows(
@@ -72,8 +78,8 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Attributes:
         utterances: All utterances of the subset.
         targets: The directions of their targets.
-        labels: Vocabularies of heads by name: first that of ``ctc``, whose text is the transcript, then those whose texts
-            are in ``more`` of the rows.
+        labels: Vocabularies of heads by name: first that of ``ctc``, if there is one, whose text is the transcript, then
+            those whose texts are in ``more`` of the rows.
         plan: The items of the present epoch; see :meth:`begin_epoch`.
         audio_cache: Recordings that were read, by their places in ``utterances``, 16-bit; None to keep none.
     """
@@ -102,6 +108,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if text is None:
             rows = [replace(row, tgt_text="", tgt_lang="") for row in rows]
         self.utterances = group_rows(rows, empty_targets=empty_targets)
+        self._tell_strange_labels()
         self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
             np.array([utterance.num_samples for utterance in self.utterances], dtype=np.int64),
@@ -114,6 +121,25 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
+
+    def _tell_strange_labels(self) -> None:
+        """Warn of labels that a head has no class for: their utterances teach and test it nothing."""
+        for place, (name, vocabulary) in enumerate(self.labels.items()):
+            if isinstance(vocabulary, ClassLabels):
+                counts = vocabulary.strangers(self.texts_of(each)[place] for each in self.utterances)
+                if counts:
+                    listed = ", ".join(f"{shown(label)} ({count})" for label, count in counts.most_common(5))
+                    logger.warning(
+                        "%d of %d utterances have labels that the head %s has no class for, and are left out of it: %s",
+                        counts.total(),
+                        len(self.utterances),
+                        name,
+                        listed,
+                    )
+
+    def texts_of(self, utterance: Utterance) -> tuple[str, ...]:
+        """Return the text of an utterance for each of :attr:`labels`."""
+        return utterance.texts if CTC in self.labels else utterance.more
 
     def begin_epoch(self, seed: int, epoch: int, max_samples: int | None = None, min_samples: int = 1) -> None:
         """Draw the items of an epoch; the same for the same seed and epoch.
@@ -207,7 +233,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             split, _, direction = subset.partition("_")
             files += subset_files(data_dir, f"{TRANSCRIPTS}{split}", [direction] if direction else directions)
         heads = (data or DataConfig()).head_data
-        columns = [heads[name].column for name in labels][1:]
+        columns = [heads[name].column for name in labels if name != CTC]
         rows = [row for file in files for row in read_manifest(file, columns)]
         if not rows:
             raise ManifestError(f"{data_dir}: subset {subset!r} has no utterance; see report.md for what was dropped")
@@ -246,7 +272,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return kept.astype(np.float32) / PCM_SCALE
 
     def waveform(self, item: int) -> npt.NDArray[np.float32]:
-        """Return the wave of an item, augmented, and standardised where the data config says so, float32 ``(T,)``.
+        """Return the wave of an item, augmented, standardised where the data config says so, and cropped; float32 ``(T,)``.
 
         Raises:
             AudioError: As for :meth:`recording`.
@@ -257,17 +283,30 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if self.augmentation.changes_waves:
             samples = augment(samples, self.augmentation, np.random.default_rng((*self._seed, item)))
-        return standardize(samples, self.wave_epsilon) if self.standardize_audio else samples
+        samples = standardize(samples, self.wave_epsilon) if self.standardize_audio else samples
+        beyond = len(samples) - int(self.plan.sizes[item])
+        if beyond <= 0:
+            return samples
+        start = int(np.random.default_rng((*self._seed, item, _CROPPING)).integers(beyond + 1))
+        return samples[start : start + int(self.plan.sizes[item])]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
         return {"index": index, "waveform": self.waveform(index)}
 
     def head_texts(self, item: int) -> list[str]:
-        """Return the text of an item for each of :attr:`labels`; when joined, both, or none if one is missing."""
+        """Return the text of an item for each of :attr:`labels`; when joined, both, or none if one is missing.
+
+        Labels of classes are not joined: what is joined has the one of both, or none.
+        """
         parts = [self.utterances[number] for number in self.plan.parts(item)]
-        pairs = zip(*(part.texts for part in parts), strict=True)
-        return [join_sentences(texts, parts[0].src_lang) if all(texts) else "" for texts in pairs]
+        found = []
+        for vocabulary, *texts in zip(self.labels.values(), *map(self.texts_of, parts), strict=True):
+            if isinstance(vocabulary, ClassLabels):
+                found.append(same_label(texts))
+            else:
+                found.append(join_sentences(texts, parts[0].src_lang) if all(texts) else "")
+        return found
 
     def translations(self, item: int) -> list[tuple[int, str, str]]:
         """Return the targets of an item: number in the subset (of the first, when joined), language, text."""

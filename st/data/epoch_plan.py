@@ -42,7 +42,7 @@ class EpochPlan:
     speed: npt.NDArray[np.float64]
     """Factor of speed."""
     sizes: Numbers
-    """Samples after joining and at that speed."""
+    """Samples after joining and at that speed, and of those what is cropped out."""
 
     def __len__(self) -> int:
         return len(self.first)
@@ -139,6 +139,8 @@ def plan_epoch(
         plan = _at_speed(plan, factors, min_samples, longest)
     if config.concat_prob:
         plan = _join(plan, utterances, config, longest, np.random.default_rng((seed, epoch, _JOINING)))
+    if config.crop_seconds:
+        plan = replace(plan, sizes=np.minimum(plan.sizes, max(round(config.crop_seconds * SAMPLE_RATE), min_samples)))
     return plan
 
 

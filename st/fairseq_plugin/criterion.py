@@ -59,7 +59,7 @@ def weights_of_heads(cfg: Any, heads: Collection[str]) -> dict[str, float]:
     """
     others = [name for name in heads if name != CTC]
     given = parse_named_numbers("--head-weights", cfg.head_weights, others)
-    return {CTC: cfg.ctc_weight} | dict.fromkeys(others, HEAD_WEIGHT) | given
+    return dict.fromkeys(heads, HEAD_WEIGHT) | ({CTC: cfg.ctc_weight} if CTC in heads else {}) | given
 
 
 def check_weights(cfg: Any, heads: Collection[str] = (CTC,)) -> None:
@@ -77,6 +77,24 @@ def check_weights(cfg: Any, heads: Collection[str] = (CTC,)) -> None:
         raise ConfigError("--translation-weight and --ctc-weight are both 0: there is nothing to learn")
     if cfg.rdrop_alpha and cfg.translation_weight == 0:
         raise ConfigError("--rdrop-alpha compares translations; it excludes --translation-weight 0")
+
+
+def refuse_crops_of_texts(cfg: Any, task: Any) -> None:
+    """Refuse to crop recordings of which all that is said is to be written down.
+
+    Raises:
+        ConfigError: The message names the options.
+    """
+    if not getattr(getattr(task, "cfg", None), "crop_seconds", 0):
+        return
+    weights = weights_of_heads(cfg, task.labels)
+    writing = [name for name, weight in weights.items() if weight and task.kinds[name].spells]
+    if cfg.translation_weight or writing:
+        what = "the decoder" if cfg.translation_weight else f"the head {writing[0]}"
+        raise ConfigError(
+            f"--crop-seconds cuts recordings, and {what} is to write all that is said in them; crop for heads that classify "
+            "alone: --translation-weight 0, --ctc-weight 0 or --heads"
+        )
 
 
 def symmetric_divergence(logits: Tensor, other: Tensor, valid: Tensor) -> Tensor:
@@ -109,6 +127,7 @@ class TranslationCtcCriterion(FairseqCriterion):
     def build_criterion(cls, cfg: Any, task: Any) -> "TranslationCtcCriterion":
         """Build from options; called by fairseq."""
         check_weights(cfg, task.labels)
+        refuse_crops_of_texts(cfg, task)
         if cfg.translation_weight > 0 and task.text is None:
             raise ConfigError(
                 f"--translation-weight is {cfg.translation_weight:g}, and the data have no "
@@ -197,10 +216,15 @@ class TranslationCtcCriterion(FairseqCriterion):
         targets, lengths = sample["heads"][name]
         targets, lengths = targets.repeat(copies, 1), lengths.repeat(copies)
         missing = lengths == 0
+        if kind.loss is None:
+            raise ConfigError(f"heads: {name} is of a kind that is not trained")
         losses: Tensor = kind.loss(output["heads"][name], frames, targets, lengths).masked_fill(missing, 0.0)
         log[f"{name}_labels"], _ = sample["nlabels"][name]
         log[f"{name}_loss"] = losses.detach().sum() / copies
         log[f"{name}_empty"] = missing.sum() // copies
+        if kind.classifies:
+            known = targets[:, 0] if targets.size(1) else lengths
+            log[f"{name}_correct"] = ((output["heads"][name].argmax(-1) == known) & ~missing).sum() // copies
         if kind.required_frames is not None:
             log[f"{name}_too_long"] = (kind.required_frames(targets, lengths) > frames).sum() // copies
         return losses
@@ -230,6 +254,8 @@ class TranslationCtcCriterion(FairseqCriterion):
         for name in heads:
             if labels := total(f"{name}_labels"):
                 metrics.log_scalar(f"{name}_loss", total(f"{name}_loss") / labels, labels, round=4)
+                if any(f"{name}_correct" in log for log in logging_outputs):
+                    metrics.log_scalar(f"{name}_accuracy", 100.0 * total(f"{name}_correct") / labels, labels, round=2)
             for count in (f"{name}_too_long", f"{name}_empty"):
                 if total(count):
                     metrics.log_scalar_sum(count, total(count))

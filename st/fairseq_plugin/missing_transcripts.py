@@ -26,6 +26,7 @@ def report_missing_texts(task: Any, translate: bool, heads: Collection[str]) -> 
     """
     sets = [each.dataset for each in getattr(task, "datasets", {}).values() if getattr(each, "shuffle", False)]
     utterances = [utterance for each in sets for utterance in each.utterances]
+    known = [utterance.texts if CTC in task.labels else utterance.more for utterance in utterances]
     untranslated = sum(not utterance.targets for utterance in utterances)
     if translate and untranslated:
         if untranslated == len(utterances):
@@ -42,7 +43,7 @@ def report_missing_texts(task: Any, translate: bool, heads: Collection[str]) -> 
     for place, name in enumerate(task.labels):
         if name not in heads:
             continue
-        texts = [utterance.texts[place] for utterance in utterances]
+        texts = [texts[place] for texts in known]
         missing = sum(not any(map(str.isalnum, text)) for text in texts)
         if missing and missing == len(texts):
             untaught.append(name)

@@ -78,12 +78,16 @@ class XlsrMbartConfig(_WithShape):
 
 
 def head_configs(data: DataConfig, labels: Mapping[str, Labels]) -> dict[str, HeadConfig]:
-    """Return the heads that a prepared tree has vocabularies for.
+    """Return the heads of a prepared tree that there are vocabularies of.
 
     Raises:
         ConfigError: If a head is of no known kind or has no outputs.
     """
-    return {name: HeadConfig(head.kind, len(labels[name]), head.layer) for name, head in data.head_data.items()}
+    return {
+        name: HeadConfig(head.kind, len(labels[name]), head.layer, head.options)
+        for name, head in data.head_data.items()
+        if name in labels
+    }
 
 
 def rename_former_options(cfg: DictConfig) -> None:

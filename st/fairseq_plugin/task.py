@@ -48,6 +48,7 @@ class SpeechTranslationConfig(SpeechTaskConfig, DataOptions):
 
     data: str = option(MISSING, "folder that `st prepare` or `covost prepare` wrote")
     directions: str = option("all", "directions to use, e.g. fr_en,en_de; all, x_en, en_x; of those prepared")
+    heads: str = option("all", "heads that the model has, separated by commas, e.g. language; of those in config.yaml")
     max_source_positions: Optional[int] = option(
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
@@ -69,13 +70,32 @@ class SpeechTranslationTask(SpeechTask):
         if self.text is None:
             files = " and no ".join(self.data_config.text_files)
             logger.info("%s: no %s: the model has no decoder and learns to transcribe alone", data_dir, files)
-        self.labels = load_labels(data_dir, self.data_config)
         self.kinds = {name: head_kind(head.kind) for name, head in self.data_config.head_data.items()}
+        self.labels = load_labels(data_dir, self.data_config, self._chosen_heads(cfg.heads))
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
         self._validator: FairseqGenerator | None = None
         self._scored: list[str] = []
         """Directions of all validation and test sets that were loaded."""
+
+    def _chosen_heads(self, names: str) -> list[str]:
+        """Return the heads that the model has.
+
+        Raises:
+            ConfigError: If one is not declared, or of a kind that is opened and used, but not trained.
+        """
+        known = [*self.data_config.head_data]
+        chosen = known if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
+        if absent := [name for name in chosen if name not in known]:
+            raise ConfigError(f"--heads: {self.cfg.data} declares no head {', '.join(absent)}, only {', '.join(known)}")
+        if not chosen:
+            raise ConfigError(f"--heads is {names!r}; expected some of {', '.join(known)}, or all")
+        if untrained := [name for name in chosen if self.kinds[name].loss is None]:
+            raise ConfigError(
+                f"the head {untrained[0]} is of kind {self.data_config.head_data[untrained[0]].kind}, which is not trained "
+                "here; leave it out by --heads"
+            )
+        return chosen
 
     def _chosen_directions(self, names: str) -> list[str]:
         prepared = self.data_config.directions

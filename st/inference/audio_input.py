@@ -60,6 +60,20 @@ def load_waveform(
             is longer than :data:`MAX_SECONDS`.
         TypeError: If ``audio`` is of another type or shape, or ``sample_rate`` is none of :data:`SAMPLE_RATES`.
     """
+    source, name = audio_source(audio, sample_rate=sample_rate, name=name)
+    samples = source if isinstance(source, np.ndarray) else _from_file(source, name)
+    if len(samples) > MAX_SECONDS * SAMPLE_RATE:
+        raise _too_long(name)
+    return samples
+
+
+def audio_source(
+    audio: AudioLike, *, sample_rate: int = SAMPLE_RATE, name: str | None = None
+) -> tuple[str | Path | bytes | Waveform, str]:
+    """Return a file by its name or its bytes, unread, or samples ``(T,)`` at 16 kHz, of any length; and what it is called.
+
+    Arguments and errors are those of :func:`load_waveform`.
+    """
     if isinstance(audio, Mapping):
         audio, sample_rate = from_dictionary(audio, sample_rate)
     if hasattr(audio, "read"):
@@ -67,14 +81,8 @@ def load_waveform(
     if isinstance(audio, (bytearray, memoryview)):
         audio = bytes(audio)
     if isinstance(audio, (str, Path, bytes)):
-        name = name or source_name(audio)
-        samples = _from_file(audio, name)
-    else:
-        samples = waveform_of(audio, sample_rate)
-        name = name or "array"
-    if len(samples) > MAX_SECONDS * SAMPLE_RATE:
-        raise _too_long(name)
-    return samples
+        return audio, name or source_name(audio)
+    return waveform_of(audio, sample_rate), name or "array"
 
 
 def from_dictionary(audio: Mapping[str, Any], sample_rate: int) -> tuple[Any, int]:

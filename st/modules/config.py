@@ -11,7 +11,7 @@ from typing import Any
 from st.data.config import CTC as CTC
 from st.doors.shown import shown
 from st.errors import ConfigError
-from st.modules.heads import head_kind
+from st.modules.heads import MIXED, head_kind, head_options
 from st.options import option
 
 XLSR_CONV_LAYERS: tuple[tuple[int, int, int], ...] = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -263,12 +263,17 @@ class HeadConfig:
     size: int
     """Outputs, of CTC with the blank."""
     layer: int = 0
-    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output."""
+    """Layer of the encoder that it reads, 1 for the first; 0 for the encoder's output; of a head that classifies also one of
+    :data:`st.modules.heads.MIXED`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What is given of the options of its kind."""
 
     def __post_init__(self) -> None:
         head_kind(self.kind)
         _require_sizes("head", {"size": self.size})
         _require(type(self.layer) is int, f"head layer is {shown(self.layer)}; expected a number")
+        _require(isinstance(self.options, Mapping), f"head options are {shown(self.options)}; expected a table")
+        head_options(self.kind, self.options)
 
 
 def ctc_heads(size: int, layer: int = 0) -> dict[str, HeadConfig]:
@@ -306,7 +311,8 @@ class ModelConfig:
             )
             setting = "`ctc_layer`" if name == CTC else f"heads: {name}: layer"
             _require(
-                0 <= head.layer <= (0 if self.encoder.pooling_layers else self.encoder.num_layers),
+                0 <= head.layer <= (0 if self.encoder.pooling_layers else self.encoder.num_layers)
+                or (head.layer in MIXED and not self.encoder.pooling_layers and head_kind(head.kind).classifies),
                 f"{setting} is {head.layer}; the encoder has layers 1 to {self.encoder.num_layers}, 0 is its output"
                 f"{', which alone has the frames of pooling_layers' if self.encoder.pooling_layers else ''}",
             )
@@ -321,9 +327,18 @@ class ModelConfig:
         """Layer that the head ``ctc`` reads; 0 for the encoder's output, and for a model without it."""
         return self.heads[CTC].layer if CTC in self.heads else 0
 
+    @property
+    def classifying_heads(self) -> tuple[str, ...]:
+        """Names of the heads that classify."""
+        return tuple(name for name, head in self.heads.items() if head_kind(head.kind).classifies)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists and numbers, for JSON or YAML."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for head in values["heads"].values():
+            if not head["options"]:  # earlier versions, which have none, read what has none
+                del head["options"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Any) -> ModelConfig:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from st.errors import ConfigError
 from st.modules.config import CTC, ModelConfig
-from st.modules.heads import head_kind
+from st.modules.heads import MIXED, head_kind, head_options
 from st.modules.length_adaptor import LengthAdaptor
 from st.modules.speech_encoder import SpeechEncoder
 from st.modules.text_decoder import TextDecoder
@@ -27,7 +27,8 @@ class Encoded:
     lengths: Tensor
     """Valid frames ``(N,)``."""
     taps: Mapping[int, Tensor] = field(default_factory=dict)
-    """What layers below the last put out, by number from 1, ``(N, S, M)``; of those that a head reads."""
+    """What layers below the last put out, by number from 1, ``(N, S, M)``; of those that a head reads. By
+    :data:`st.modules.heads.MIXED` what the first layer reads and what all put out, ``(N, L+1, S, M)``."""
 
     def layer(self, number: int) -> Tensor:
         """Return what a head on layer ``number`` reads ``(N, S, M)``; 0 stands for ``states``."""
@@ -39,7 +40,7 @@ class Encoded:
 
     def repeat(self, copies: int) -> Encoded:
         """Return all utterances ``copies`` times, one copy after the other."""
-        taps = {layer: states.repeat(copies, 1, 1) for layer, states in self.taps.items()}
+        taps = {layer: states.repeat(copies, *[1] * (states.dim() - 1)) for layer, states in self.taps.items()}
         return Encoded(self.states.repeat(copies, 1, 1), self.lengths.repeat(copies), taps)
 
 
@@ -67,7 +68,10 @@ class SpeechTranslator(nn.Module):
                 raise ConfigError(
                     f"a head cannot be named {name}, as something else of the model is; choose another name"
                 )
-            self.add_module(name, head_kind(head.kind).module(config.encoder.dim, head.size))
+            options = head_options(head.kind, head.options)
+            if head.layer in MIXED:
+                options["mixed"] = config.encoder.num_layers + 1
+            self.add_module(name, head_kind(head.kind).module(config.encoder.dim, head.size, **options))
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Encoded:
         """Encode waves ``(N, T)`` of ``lengths`` ``(N,)`` samples; see :meth:`SpeechEncoder.forward`."""

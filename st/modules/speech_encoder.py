@@ -21,6 +21,7 @@ from st.modules.config import EncoderConfig
 from st.modules.conformer_layer import ConformerLayer
 from st.modules.convolution_module import ConvolutionModule
 from st.modules.feature_extractor import FeatureExtractor
+from st.modules.heads import ALL_LAYERS, MIXED
 from st.modules.masking import attention_bias, span_mask, zero_padding
 from st.modules.pooling_layer import POOLING_STRIDE, PoolingLayer
 from st.modules.positional_conv import positional_convs
@@ -111,7 +112,9 @@ class TransformerEncoder(nn.Module):
         """Transform ``(N, S, M)``; what padding holds never reaches a valid frame.
 
         Returns:
-            The states, and by number those of ``layers`` (1 is the first), all after a layer norm.
+            The states, and by number those of ``layers`` (1 is the first), all after a layer norm; by numbers of
+            :data:`MIXED` what the first layer reads and what all put out ``(N, L+1, S, M)``, of which the last alone may be
+            after the layer norm behind all layers.
         """
         positions = states = zero_padding(states, lengths)
         for convolution in self.pos_conv:
@@ -123,12 +126,16 @@ class TransformerEncoder(nn.Module):
         mask = attention_bias(lengths, states.size(1))
         places = None if self.places is None else self.places(states.size(1), states.device)
         taps: dict[int, Tensor] = {}
+        outputs = [states]
         for number, layer in enumerate(self.layers, start=1):
             if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
                 states = run_layer(layer, states, mask, places, recompute=self.recompute and self.training)
             if number in layers and number < len(self.layers):
                 taps[number] = self.layer_norm(states) if self.norm_first else states
+            outputs = [*outputs, states] if {*layers} & {*MIXED} else [states]
         states = self.layer_norm(states) if self.norm_first else states
+        for number in {*layers} & {*MIXED}:
+            taps[number] = torch.stack([*outputs[:-1], states if number == ALL_LAYERS else outputs[-1]], dim=1)
         return states, {number: taps.get(number, states) for number in layers}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from st.corpora.checks import COUNTED, DROPPED, Finding, check
-from st.corpora.rows import TRANSLATION, Corpus, translation_codes
+from st.corpora.rows import TRANSLATION, Corpus, label_columns, translation_codes
 from st.corpora.sources import Source, read_corpus
 from st.corpora.splits import SplitOptions, make_splits
 from st.data.manifest import SPLITS
@@ -150,13 +150,13 @@ def _plan_language(config: CorpusConfig, rows: pl.DataFrame, code: str, directio
     own = rows.filter(src_lang=code)
     own = own.with_columns(clip=_clip_names(own, folder)).sort("split", "clip")
     own = own.with_columns(line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
-    if not config.policy.keep_untranscribed and not own["transcript"].count():
+    if not config.labels and not config.policy.keep_untranscribed and not own["transcript"].count():
         raise ManifestError(
             f"{config.root}: no row of {code} has a transcript; give `keep_untranscribed` to train on translations alone"
         )
     tables = [_direction_table(config.root, own, name) for name in directions if split_direction(name)[0] == code]
     planned = [(table, apply_text_policy(table, config.policy)) for table in tables]
-    transcripts = _transcript_table(config.root, own, code)
+    transcripts = _transcript_table(config.root, own, code, labelled=bool(config.labels))
     usable = [table for _, table in planned] + [apply_transcript_policy(transcripts.rows, code, config.policy)]
     clips = pl.concat([table.filter(pl.col("reason").is_null()).select("split", "clip") for table in usable]).unique()
     if not len(clips):
@@ -183,7 +183,7 @@ def _table_rows(rows: pl.DataFrame, text: pl.Expr, reason: pl.Expr) -> pl.DataFr
         pl.col("transcript").fill_null("").alias("src_text"),
         pl.col("speaker").fill_null(""),
         reason.cast(pl.String).alias("reason"),
-    ).select(_COLUMNS)
+    ).select(*_COLUMNS, *label_columns(rows))
 
 
 def _direction_table(root: Path, rows: pl.DataFrame, direction: str) -> DirectionTable:
@@ -192,7 +192,7 @@ def _direction_table(root: Path, rows: pl.DataFrame, direction: str) -> Directio
     return DirectionTable(direction, root, _table_rows(rows.filter(text.is_not_null()), text, pl.lit(None)), 0)
 
 
-def _transcript_table(root: Path, rows: pl.DataFrame, code: str) -> DirectionTable:
-    """Return all rows of a language; what has no transcript is told to have none."""
-    absent = pl.when(pl.col("transcript").is_null()).then(pl.lit("empty_source"))
+def _transcript_table(root: Path, rows: pl.DataFrame, code: str, *, labelled: bool) -> DirectionTable:
+    """Return all rows of a language; what has no transcript is told to have none, unless rows are there for their labels."""
+    absent = pl.when(pl.col("transcript").is_null() & pl.lit(not labelled)).then(pl.lit("empty_source"))
     return DirectionTable(f"{code}_{code}", root, _table_rows(rows, pl.col("transcript").fill_null(""), absent), 0)

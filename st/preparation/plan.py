@@ -13,6 +13,7 @@ import polars as pl
 
 from st.console import progress
 from st.preparation.rows.direction_table import DirectionTable
+from st.preparation.rows.labels import LabelColumn
 from st.preparation.rows.policy import Policy
 from st.preparation.stores.build import StorePlan, build_store
 from st.preparation.stores.decode import Decoder
@@ -29,6 +30,8 @@ class PrepareConfig(ABC):
     """Decoding processes; the result does not depend on it."""
     policy: Policy = field(default_factory=Policy)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    labels: tuple[LabelColumn, ...] = ()
+    """Labels of recordings, for heads that classify."""
 
     @abstractmethod
     def plan(self) -> CorpusPlan:

@@ -14,6 +14,7 @@ import polars as pl
 from st.data.config import DataConfig
 from st.data.manifest import TRANSCRIPTS
 from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig, build_stores, fingerprint, store_name
+from st.preparation.rows.labels import LabelCollector
 from st.preparation.rows.policy import UNUSABLE
 from st.preparation.rows.transcripts import transcript_rows
 from st.preparation.shards import PartReader, Shard, finished_shards, write_shard_record
@@ -122,6 +123,7 @@ class _Run:
         self.tree = tree
         self.target_texts = TextCollector()
         self.source_texts = TextCollector()
+        self.labels = LabelCollector(config.labels)
         self.manifests: set[str] = set()
         self.indices: list[pl.DataFrame] = []
         self.findings: list[pl.DataFrame] = []
@@ -162,6 +164,7 @@ class _Run:
         transcripts = transcript_rows(tables, plan.code, stores, self.config.policy)
         kept = _transcript_manifest(transcripts, plan.code)
         write_manifests(f"{TRANSCRIPTS}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
+        self.labels.add(kept)
         if plan.transcripts:
             self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))
@@ -206,8 +209,15 @@ class _Run:
         self.report["recordings"] = findings_report(findings)
         self._tell_findings()
         data_config = DataConfig(
-            lang_tag_format=vocabularies.lang_tag_format, directions=directions, languages=beyond_table(used)
+            lang_tag_format=vocabularies.lang_tag_format,
+            directions=directions,
+            languages=beyond_table(used),
+            heads=self.labels.heads(),
         )
+        vocabularies.files.update(self.labels.files())
+        if config.labels:
+            self.report["labels"] = self.labels.report()
+            self._tell_labels()
         self.tree.remove_other_manifests(self.manifests)
         self.tree.remove_others(OPTIONAL_FILES, vocabularies.files)
         files = {
@@ -223,6 +233,14 @@ class _Run:
         self.tree.finish(data_config.to_yaml().encode(), stores)
         return PrepareSummary(self.report, self.clips, self.failed)
 
+    def _tell_labels(self) -> None:
+        for name, found in self.report["labels"].items():
+            logger.info("head %s: %d labels of the column %s", name, len(found["labels"]), found["column"])
+            if strange := found["rows_of_labels_that_train_lacks"]:
+                logger.warning(
+                    "head %s: %d rows have labels that no train row has, and teach and test nothing", name, strange
+                )
+
     def _tell_findings(self) -> None:
         counts = ", ".join(f"{name} {found['clips']}" for name, found in self.report["recordings"].items())
         if counts:
@@ -231,5 +249,7 @@ class _Run:
 
 def _transcript_manifest(rows: pl.DataFrame, code: str) -> pl.DataFrame:
     return rows.filter(pl.col("reason").is_null()).with_columns(
-        pl.col("src_text").alias("tgt_text"), pl.lit(code).alias("src_lang"), pl.lit(code).alias("tgt_lang")
+        pl.col("src_text").alias("tgt_text"),
+        pl.lit(code).alias("src_lang"),
+        pl.when(pl.col("src_text") != "").then(pl.lit(code)).otherwise(pl.lit("")).alias("tgt_lang"),
     )

@@ -15,6 +15,7 @@ from st.checkpoints.contents import Contents
 from st.checkpoints.formats.settings import read_json_if_any
 from st.checkpoints.formats.to_transformers import CARD_FILENAME, CARD_MARK
 from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER, OWN_FILENAME
+from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
 from st.checkpoints.origins import origins_of
 from st.checkpoints.vocabularies import NO_FILES, find_text, trained_directions
@@ -34,7 +35,15 @@ logger = logging.getLogger(__name__)
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 _MOST_NAMED = 6
 """Languages that a title names."""
-_TASKS = {"recogniser": "Speech recognition", "translator": "Speech translation", "encoder": "Speech encoder"}
+_TASKS = {
+    "recogniser": "Speech recognition",
+    "translator": "Speech translation",
+    "classifier": "Audio classification",
+    "encoder": "Speech encoder",
+}
+_PIPELINES = {"encoder": "feature-extraction", "classifier": "audio-classification"}
+"""What the hub calls the use of a model, if it is not recognition."""
+_MOST_LABELS = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +105,7 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
     origins = None if names is None else [find_origin(name) for name in names]
     licence = find_licence(origins or (), options.licence)
     kind, spoken, written = _kind(contents), *_languages(contents)
+    labels = _labels(contents)
     title = options.title or _title(kind, spoken, written)
     values: dict[str, Any] = {
         "title": title,
@@ -103,6 +113,8 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
         "spoken": [language(code).name for code in spoken],
         "written": [language(code).name for code in written],
         "letters": contents.config.ctc_vocab_size,
+        "labels": labels[:_MOST_LABELS],
+        "num_labels": len(labels),
         "ctc_folder": CTC_FOLDER if (folder / CTC_FOLDER / "config.json").is_file() else "",
         "language_model": any((folder / name / LM_FOLDER).is_dir() for name in ("", CTC_FOLDER)),
         "parameters": sum(tensor.numel() for tensor in contents.state.values()),
@@ -136,7 +148,16 @@ def _scores(paths: Sequence[Path], folder: Path, source: dict[str, str]) -> list
 def _kind(contents: Contents) -> str:
     if "decoder" in contents.config.parts:
         return "translator"
+    if contents.config.classifying_heads:
+        return "classifier"
     return "recogniser" if contents.config.heads else "encoder"
+
+
+def _labels(contents: Contents) -> list[str]:
+    """Return the labels of a classifier; none for another model."""
+    if not contents.config.classifying_heads:
+        return []
+    return label_symbols(contents, data_dir=None, given=None)[contents.config.classifying_heads[0]]
 
 
 def _languages(contents: Contents) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -176,7 +197,7 @@ def _metadata(values: dict[str, Any], codes: Sequence[str], scores: Sequence[Sco
         "language": list(dict.fromkeys(subtags(code)[0] for code in codes)),
         "license": values["licence"],
         "library_name": "transformers",
-        "pipeline_tag": "feature-extraction" if values["kind"] == "encoder" else "automatic-speech-recognition",
+        "pipeline_tag": _PIPELINES.get(values["kind"], "automatic-speech-recognition"),
         "tags": ["speech-translation"] if values["kind"] == "translator" else [],
         "base_model": [origin.hub_id for origin in origins if origin.hub_id],
         "datasets": list(filter(_is_hub_id, datasets)),

@@ -4,6 +4,7 @@ import copy
 import functools
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf, omegaconf_no
 from fairseq.models import MODEL_DATACLASS_REGISTRY
 from fairseq.registry import REGISTRIES
 from fairseq.tasks import TASK_DATACLASS_REGISTRY
+from head_trees import declare_heads
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
@@ -23,6 +25,7 @@ from tone_tree import make_tree
 from trainer_in_process import batch, changed, parameters, trainer_of
 
 from st.errors import ConfigError, StError
+from st.text.class_labels import ClassLabels
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -108,6 +111,7 @@ def test_all_configs_were_found():
     others = {"xlsr_300m_bilingual", "xlsr_300m_lna_21_en", "xlsr_300m_ctc", "xlsr_53_ctc"}
     little = {f"low_resource_{what}" for what in ("ctc", "translation", "cooldown", "gpu")}
     own = {"demo_ctc", "demo_translation", "pretraining_small", "pretraining_xlsr_300m"} | little
+    own |= {"language_identification", "small_language_identification"}
     assert {path.stem for path in CONFIGS} == sizes | others | own
 
 
@@ -128,6 +132,17 @@ def data(tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("tree"), train=4, dev=1)
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A tree for recipes of classification: transcripts, and the spoken language as a label."""
+    folder = make_tree(tmp_path_factory.mktemp("labelled"), train=4, dev=1)
+    for path in [*folder.glob("train_*_en.tsv"), folder / "train_en_de.tsv"]:
+        shutil.copy(path, folder / f"asr_train_{path.stem.split('_')[1]}.tsv")
+    ClassLabels(["de", "en"]).save(folder / "labels.json")
+    declare_heads(folder, language={"kind": "utterance", "vocab_filename": "labels.json", "column": "src_lang"})
+    return folder
+
+
 def prepared(name, data, save_dir, **more):
     """Return the configuration of a recipe at the size of a test, as fairseq-hydra-train hands it on."""
     published_ctc = name in ("xlsr_300m_ctc", "xlsr_53_ctc")  # which have a decoder of their own size
@@ -140,15 +155,17 @@ def prepared(name, data, save_dir, **more):
         changes = {key: value for key, value in changes.items() if not key.startswith("model.decoder_")}
         del changes["task.directions"]
         changes |= {"task.min_sample_size": 8000, "task.max_sample_size": 24000, "dataset.max_tokens": 100000}
-    from_random = name.startswith("demo") or (name.startswith("low_resource") and name != "low_resource_gpu")
+    from_random = name.startswith(("demo", "small", "low_resource")) and name != "low_resource_gpu"
     if from_random:
         changes["checkpoint.finetune_from_model"] = None
-        if name.startswith("low"):
+        if name.startswith(("low", "small")):
             changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"  # over a spectrogram
     elif not pretraining:
         changes |= {"model.encoder": None, "model.decoder": None}
     if name == "pretraining_small":
         changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"
+    if name == "language_identification":  # whose schedule goes by shares
+        del changes["lr_scheduler.warmup_updates"]
     if published_ctc:
         changes = {key: value for key, value in changes.items() if not key.startswith(("model.decoder_", "lr_sch"))}
     cfg = copy.deepcopy(composed(name))
@@ -160,8 +177,9 @@ def prepared(name, data, save_dir, **more):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_two_updates_of_every_recipe(path: Path, data, tmp_path):
-    trainer = trainer_of(prepared(path.stem, data, tmp_path))
+def test_two_updates_of_every_recipe(path: Path, data, labelled, tmp_path):
+    tree = labelled if path.stem.endswith("language_identification") else data
+    trainer = trainer_of(prepared(path.stem, tree, tmp_path))
     before = parameters(trainer)
     for _ in range(2):
         log = trainer.train_step([batch(trainer, 0, 1)] * min(2, trainer.cfg.optimization.update_freq[0]))

@@ -11,6 +11,7 @@ from torch import Tensor
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.bundle import ctc_labels
 from st.checkpoints.formats.objective import TrainedObjective
+from st.checkpoints.formats.transformers_names import CLASSES
 from st.data.config import DataConfig
 from st.errors import CheckpointError
 from st.modules.config import CTC, ModelConfig
@@ -71,6 +72,33 @@ def ctc_part(model: Exported) -> Exported:
     return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, decoder_trained=True)
 
 
+def class_part(model: Exported) -> Exported:
+    """Return the classifier that is in a model: its head that classifies, under the name that those from elsewhere have.
+
+    The encoder ends at the layer that the head reads, as in :func:`ctc_part`.
+
+    Raises:
+        CheckpointError: If the model has no such head, or several.
+    """
+    config = model.config
+    names = config.classifying_heads
+    if len(names) != 1:
+        found = f"several heads that classify ({', '.join(names)})" if names else "no head that classifies"
+        raise CheckpointError(f"this model has {found}; a classifier is made of one")
+    head = config.heads[names[0]]
+    depth = head.layer if head.layer > 0 else config.encoder.num_layers
+    encoder = dataclasses.replace(config.encoder, num_layers=depth)
+    heads = {CLASSES: dataclasses.replace(head, layer=min(head.layer, 0))}
+    shape = ModelConfig(encoder=encoder, heads=heads, parts=("encoder",))
+    known = {f"{CLASSES}{name.removeprefix(names[0])}": name for name in model.state if name.startswith(f"{names[0]}.")}
+    state = {name: model.state[known.get(name, name)] for name, _ in blueprint(shape).named_parameters()}
+    labels = {CLASSES: model.labels[names[0]]}
+    data = dataclasses.replace(model.data, heads={})
+    return dataclasses.replace(
+        model, config=shape, state=state, text=None, trim=None, labels=labels, data=data, decoder_trained=True
+    )
+
+
 def require_ctc_alone(config: ModelConfig, theirs: str) -> None:
     """Refuse heads that a format has no place for.
 
@@ -81,6 +109,7 @@ def require_ctc_alone(config: ModelConfig, theirs: str) -> None:
     if others:
         raise CheckpointError(
             f"{theirs} has no place for the head {', '.join(others)}: keep the .pt, which carries all heads of a model"
+            + ("; `parts` classes writes the classifier alone" if config.classifying_heads else "")
         )
 
 

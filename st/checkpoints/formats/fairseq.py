@@ -17,12 +17,13 @@ from torch import Tensor
 
 from st.checkpoints.contents import Contents, Spoken, file_name, take_names, take_notes
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.classifiers import fairseq_head
 from st.checkpoints.formats.encoder_parts import complete_encoder, complete_positions
 from st.checkpoints.formats.objective import TEMPERATURE_KEY, take_objective, take_own_objective
 from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import parse_conv_layers, refuse_builders, require
 from st.checkpoints.formats.standins import Standin, plain
-from st.checkpoints.formats.transformers_names import KEYMAPS, POSITIONS, KeyMap
+from st.checkpoints.formats.transformers_names import CLASSES, KEYMAPS, POSITIONS, KeyMap
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import (
@@ -270,7 +271,11 @@ def _model_config(name: str, settings: dict[str, Any], weights: _Weights, *, pro
     if name != "fairseq xm_transformer":
         headed = any(key.startswith("ctc.") for key in weights.state)
         labels = weights.shape("ctc.proj.weight", 2)[0] if headed else 0
-        return ModelConfig(encoder=encoder, heads=ctc_heads(labels), parts=("encoder",))
+        heads = ctc_heads(labels)
+        if name == "fairseq wav2vec_classification":
+            rows, width = weights.shape(f"{CLASSES}.out.weight", 2)
+            heads = fairseq_head(settings, rows, width, weights.source)
+        return ModelConfig(encoder=encoder, heads=heads, parts=("encoder",))
     require(settings, fields.REQUIRED["fairseq length_adaptor"], weights.source)
     measured: dict[str, Any] = {
         "num_layers": weights.count("length_adaptor.layers."),

@@ -20,6 +20,7 @@ from st.checkpoints.formats.to_wav2vec2 import (
     common_settings,
     own_record,
     speech_settings,
+    write_classifier,
     write_wav2vec2,
     write_weights,
 )
@@ -32,6 +33,7 @@ from st.checkpoints.formats.transformers import (
     LM_FOLDER,
     OWN_FILENAME,
 )
+from st.checkpoints.formats.transformers_names import CLASSES
 from st.data.config import DataConfig
 from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text
@@ -79,7 +81,8 @@ def write_transformers(
     """Write a model folder.
 
     A translation model becomes a ``SpeechEncoderDecoderModel``, with a ``Wav2Vec2ForCTC`` of its encoder and CTC head
-    under ``ctc/``; an encoder with a CTC head a ``Wav2Vec2ForCTC``; an encoder alone a ``Wav2Vec2Model``.
+    under ``ctc/``; an encoder with a CTC head a ``Wav2Vec2ForCTC``; an encoder alone a ``Wav2Vec2Model``; a classifier, as
+    :func:`st.checkpoints.formats.exported.class_part` makes it, a ``Wav2Vec2ForSequenceClassification`` or its like.
 
     Args:
         model: What to write.
@@ -126,6 +129,10 @@ def _write(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
     config = model.config
     if "encoder" not in config.parts:
         raise CheckpointError(f"transformers has no model with these parts alone: {' '.join(config.parts)}")
+    if CLASSES in config.heads:
+        write_classifier(model, folder, dtype)
+        name_epsilon(config, model.data, "transformers")
+        return
     require_ctc_alone(config, "transformers")
     if "decoder" in config.parts:
         _require_adapter(config)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.classifiers import KINDS, class_settings
 from st.checkpoints.formats.encoder_parts import leaving_encoder
 from st.checkpoints.formats.exported import Exported, notes
 from st.checkpoints.formats.objective import KEYMAPS as OBJECTIVES
@@ -18,7 +19,7 @@ from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, preproces
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
 from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, OWN_FILENAME
-from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS
+from st.checkpoints.formats.transformers_names import CLASSES, FAMILIES, KEYMAPS
 from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_settings
 from st.errors import CheckpointError
 from st.files import write_json
@@ -53,6 +54,25 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
     write_json(folder / OWN_FILENAME, own_record(model, digest, ctc_vocab_filename=CTC_VOCAB_FILENAME))
     write_json(folder / CONFIG_FILENAME, settings)
     write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
+
+
+def write_classifier(model: Exported, folder: Path, dtype: torch.dtype | None) -> None:
+    """Write a classifier, which ``pipeline("audio-classification")`` opens; arguments as for :func:`write_wav2vec2`.
+
+    Raises:
+        CheckpointError: If transformers has no such head.
+    """
+    config = model.config
+    head = config.heads[CLASSES]
+    settings = class_settings(head, model.labels[CLASSES].symbols)
+    stem = FAMILIES[family_of(config.encoder)].stem
+    architecture = f"{stem}{next(ending for ending, kind in KINDS.items() if kind == head.kind)}"
+    digest = write_weights(model, folder, architecture, dtype)
+    settings = common_settings(model, architecture, dtype) | speech_settings(config) | settings
+    write_json(folder / OWN_FILENAME, own_record(model, digest))
+    write_json(folder / CONFIG_FILENAME, settings)
+    waves = preprocessor_settings(config, model.data)
+    write_json(folder / PREPROCESSOR_FILENAME, {key: waves[key] for key in waves if key != "processor_class"})
 
 
 def write_weights(model: Exported, folder: Path, architecture: str, dtype: torch.dtype | None) -> str:

@@ -14,12 +14,13 @@ from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, Spoken, take_names, take_notes
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
+from st.checkpoints.formats.classifiers import class_heads, class_names
 from st.checkpoints.formats.encoder_parts import complete_encoder
 from st.checkpoints.formats.generation import check_generation
 from st.checkpoints.formats.objective import continue_objective, take_objective
 from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
-from st.checkpoints.formats.transformers_names import FAMILIES, KEYMAPS, Family, is_of_language
+from st.checkpoints.formats.transformers_names import CLASSES, FAMILIES, KEYMAPS, Family, is_of_language
 from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_config
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
@@ -55,6 +56,13 @@ _OMNIASR_DEFAULTS = {
 }
 
 _FOR_CTC = "transformers Wav2Vec2ForCTC"
+_HEAD_SIGNS = {
+    "lm_head.": "ForCTC",
+    "objective.": "ForXVector",
+    "projector.": "ForSequenceClassification",
+    "classifier.": "ForAudioFrameClassification",
+}
+"""What the name of a tensor begins with that only this class has; the first that is found counts."""
 _ADAPTER_FILES = ("adapter.*.bin", "adapter.*.safetensors")
 """Adapters of MMS, one file for each language; the last that has a language counts."""
 
@@ -157,17 +165,19 @@ def _encoder(family: Family, folder: Path, settings: dict[str, Any], tensors: di
     """Read an encoder of a family, alone or with what is on it."""
     name, for_ctc = f"transformers {family.stem}Model", f"{family.stem}ForCTC"
     if any(key.startswith(family.prefix) for key in tensors):
-        heads = {"lm_head.": "ForCTC", "classifier.": "ForSequenceClassification"}
-        found = (kind for begin, kind in heads.items() if any(key.startswith(begin) for key in tensors))
+        found = (kind for begin, kind in _HEAD_SIGNS.items() if any(key.startswith(begin) for key in tensors))
         name = f"transformers {family.stem}{next(found, 'ForPreTraining')}"
     if settings["model_type"] != W2V_BERT:  # whose adapter is a part of its encoder
         require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     expected = name.endswith(for_ctc) or for_ctc in (settings.get("architectures") or ())
     labels = _head_rows(folder, settings, tensors, "lm_head.weight") if expected else 0
-    config = ModelConfig(encoder=_encoder_config(settings, folder), heads=ctc_heads(labels), parts=("encoder",))
+    encoder = _encoder_config(settings, folder)
+    heads = ctc_heads(labels) or class_heads(folder, name, settings, tensors)
+    config = ModelConfig(encoder=encoder, heads=heads, parts=("encoder",))
     objective = take_objective(tensors, name, settings, source=str(folder))
     contents = _contents(folder, name, config, tensors)
     contents.objective = objective
+    contents.label_symbols = class_names(folder, settings, heads[CLASSES].size) if CLASSES in heads else None
     if config.encoder.adapter_dim and labels:
         contents.adapters = _adapters(contents)
     return contents

@@ -125,6 +125,26 @@ WAV2VEC2_FAIRSEQ2: Rows = (
     ("encoder.encoder.layers.N.final_layer_norm.", "encoder.layers.N.ffn_layer_norm."),
     ("encoder.encoder.layer_norm.", "encoder.layer_norm."),
 )
+CLASSES = "classes"
+"""Name of the head of a classifier from elsewhere."""
+_LAYER_WEIGHTS = (f"{CLASSES}.layer_weights", "layer_weights")
+CLASSIFIERS_TRANSFORMERS: dict[str, Rows] = {
+    # ours                           transformers' classifiers, whatever the encoder
+    "ForSequenceClassification": (
+        _LAYER_WEIGHTS,
+        (f"{CLASSES}.proj.", "projector."),
+        (f"{CLASSES}.out.", "classifier."),
+    ),
+    "ForAudioFrameClassification": (_LAYER_WEIGHTS, (f"{CLASSES}.out.", "classifier.")),
+    "ForXVector": (
+        _LAYER_WEIGHTS,
+        (f"{CLASSES}.proj.", "projector."),
+        (f"{CLASSES}.tdnn.N.", "tdnn.N.kernel."),
+        (f"{CLASSES}.embed.", "feature_extractor."),
+        (f"{CLASSES}.out.", "classifier."),
+        (f"{CLASSES}.speakers", "objective.weight"),
+    ),
+}
 
 
 def _below(prefix: str, rows: Rows) -> Rows:
@@ -275,9 +295,7 @@ def _of_family(family: Family) -> dict[str, KeyMap]:
         f"{stem}Model": KeyMap(family.rows, stray=_STRAY),
         f"{stem}ForPreTraining": KeyMap(rows, dropped=_PRETRAINING_ONLY),
         f"{stem}ForCTC": KeyMap((*rows, ("ctc.proj.", "lm_head.")), stray=_STRAY),
-        f"{stem}ForSequenceClassification": KeyMap(
-            rows, dropped=(r"(projector|classifier)\..*", r"layer_weights"), stray=_STRAY
-        ),
+        **{f"{stem}{name}": KeyMap((*rows, *head), stray=_STRAY) for name, head in CLASSIFIERS_TRANSFORMERS.items()},
     }
 
 
@@ -287,7 +305,14 @@ KEYMAPS: dict[str, KeyMap] = {
     "fairseq hubert": KeyMap((("encoder.", ""),), dropped=_PRETRAINING_ONLY),
     "fairseq wavlm": KeyMap(WAVLM_ORIGINAL, dropped=_PRETRAINING_ONLY),
     "fairseq wav2vec_ctc": KeyMap((*_FINETUNED, ("ctc.proj.", "w2v_encoder.proj.")), stray=_STRAY),
-    "fairseq wav2vec_classification": KeyMap(_FINETUNED, dropped=(r"pooling_layer\..*",)),
+    "fairseq wav2vec_classification": KeyMap(
+        (
+            *_FINETUNED,
+            (f"{CLASSES}.proj.", "pooling_layer.linear."),
+            (f"{CLASSES}.out.", "pooling_layer.projection."),
+        ),
+        stray=_STRAY,
+    ),
     "fairseq mbart": KeyMap(
         (("decoder.", "decoder."),),
         dropped=(r"encoder\..*", *_DECODER_NOTES),

@@ -72,6 +72,8 @@ class Policy:
     """Whether recordings of nothing but zeros may stay."""
     keep_untranscribed: bool = False
     """Whether rows with a translation but no transcript may stay; recognition has no use for them."""
+    labelled: bool = False
+    """Whether rows are there for their labels, so that those without a transcript may stay."""
     min_chars_per_second: float = 0.1
     """Transcripts with fewer characters per second of audio go."""
     max_chars_per_second: float | None = None
@@ -132,7 +134,7 @@ class Policy:
             "clipped": flagged["clipped"],
             "inverted": flagged["inverted"],
             "too_few_characters": (pace < self.min_chars_per_second)
-            & ((pl.col("src_text") != "") | pl.lit(not self.keep_untranscribed)),
+            & ((pl.col("src_text") != "") | pl.lit(not (self.keep_untranscribed or self.labelled))),
             "too_many_characters": pace > most,
         }
 
@@ -161,7 +163,7 @@ def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:
     """
     source, target = split_direction(table.direction)
     rules = policy.target_rules(table.rows, target) | policy.source_rules(table.rows, source)
-    if policy.keep_untranscribed:
+    if policy.keep_untranscribed or policy.labelled:
         del rules["empty_source"]
     rows = table.rows.with_columns(first_reason(rules).alias("flag"))
     held_out = pl.col("split") != "train"
@@ -177,7 +179,10 @@ def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:
 
 def apply_transcript_policy(rows: pl.DataFrame, code: str, policy: Policy) -> pl.DataFrame:
     """Add what the rules on transcripts say to rows that are read without their translations."""
-    return _drop_flagged(rows.with_columns(first_reason(policy.source_rules(rows, code)).alias("flag")))
+    rules = policy.source_rules(rows, code)
+    if policy.labelled:
+        del rules["empty_source"]
+    return _drop_flagged(rows.with_columns(first_reason(rules).alias("flag")))
 
 
 def apply_audio_policy(rows: pl.DataFrame, index: pl.DataFrame, code: str, policy: Policy) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from st.corpora.rows import label_columns
 from st.data.manifest import SPLITS, TRANSCRIPTS
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import Policy, apply_audio_policy, apply_transcript_policy
@@ -26,12 +27,12 @@ def transcript_rows(tables: Iterable[DirectionTable], code: str, index: pl.DataF
         policy: What to drop from train.
 
     Returns:
-        ``line split clip id src_text speaker audio n_frames status flags reason flag``, sorted by clip.
+        ``line split clip id src_text speaker audio n_frames status flags reason flag``, sorted by clip, and columns of labels.
     """
     gathered: pl.DataFrame | None = None
     for table in tables:
         rows = table.rows.filter(pl.col("reason").ne_missing("duplicate"))
-        rows = rows.select("line", "split", "clip", "id", "src_text", "speaker", "reason")
+        rows = rows.select("line", "split", "clip", "id", "src_text", "speaker", "reason", *label_columns(rows))
         if gathered is None:
             gathered = rows
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from st.corpora.rows import LABEL, label_columns
 from st.data.manifest import COLUMNS
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import Policy, apply_audio_policy
@@ -64,7 +65,8 @@ def write_manifests(pattern: str, kept: pl.DataFrame, write: Write) -> None:
 
 
 def manifest_bytes(rows: pl.DataFrame) -> bytes:
-    """Return rows as a manifest; text must already be free of tabs and line breaks."""
+    """Return rows as a manifest, labels behind the usual columns; text must already be free of tabs and line breaks."""
     sink = io.BytesIO()
-    rows.select(COLUMNS).write_csv(sink, separator="\t", quote_style="never", line_terminator="\n")
+    labels = [pl.col(name).fill_null("").alias(name.removeprefix(LABEL)) for name in label_columns(rows)]
+    rows.select(*COLUMNS, *labels).write_csv(sink, separator="\t", quote_style="never", line_terminator="\n")
     return sink.getvalue()

@@ -13,6 +13,7 @@ import polars as pl
 from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.preparation.rows.characters import characters_of
+from st.preparation.rows.labels import FILE_PATTERN
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.languages import in_order, lookup
 from st.text.sentencepiece_training import (
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 CTC_FILENAME = "ctc_vocab.json"
 LANGUAGE_CTC_PATTERN = "ctc_vocab_*.json"
 TEXT_FILES = ("spm.model", "dict.txt")
-OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN, *TEXT_FILES)
+OPTIONAL_FILES = (TRIM_FILENAME, LANGUAGE_CTC_PATTERN, FILE_PATTERN, *TEXT_FILES)
 """What a tree need not have, so that an earlier run may have left one that does not belong to it."""
 
 
@@ -157,7 +158,7 @@ def make_vocabularies(
     target_texts, source_texts = targets.series(), sources.series()
     if config.spm_model is not None:
         made = _take_mbart50(config, read_model(config.spm_model), target_texts, source_texts)
-    elif config.vocab_type == "none":
+    elif config.vocab_type == "none" or not any(map(len, target_texts.values())):
         made = Vocabularies({}, DataConfig().lang_tag_format, {"text": 0, "ctc": 0})
     else:
         made = _train(config, target_texts, source_texts, languages)
