@@ -36,6 +36,12 @@ EVERYTHING = LongOptions(vad=False)
 FRAME_S = 0.02
 
 
+@pytest.fixture(autouse=True)
+def _levels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tones and chirps are no speech to Silero's detector, where it is installed."""
+    monkeypatch.setattr("st.segmentation.detectors.missing", lambda: ["silero_vad"])
+
+
 @pytest.fixture(scope="module", name="translator")
 def translator_that_may_write_anything(translator: Translator) -> Translator:
     """The tiny model, of whose random texts none is left out."""
