@@ -1,6 +1,7 @@
 """Pre-training inside fairseq: its data, a step, what it logs, what it refuses."""
 
 import math
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from trainer_in_process import batch, make_config, trainer_of
 from st.data.config import DataConfig
 from st.data.manifest import COLUMNS
 from st.errors import CheckpointError, ConfigError, ManifestError
+from st.fairseq_plugin.pretraining.model import objective_config
 from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts
 
 OF_TRANSLATION = ("decoder_num_layers", "decoder_dim", "decoder_ffn_dim", "decoder_num_heads")
@@ -185,7 +187,6 @@ def test_recordings_that_are_too_short_are_left_out_and_counted(tree, caplog):
         ({"languages": "de,fr"}, ConfigError, "train has no recording in fr; it has: de en"),
         ({"latent_temp": "2,0.5"}, ConfigError, "latent_temp"),
         ({"latent_groups": 7}, ConfigError, "latent_groups"),
-        ({"preset": "w2v_bert"}, ConfigError, "no pre-training of the preset 'w2v_bert'"),
         ({"encoder_mask_time_prob": 0.0}, ConfigError, "nothing is masked"),
         ({"encoder_mask_channel_prob": 0.1}, ConfigError, "masks frames alone"),
         ({"diversity_weight": -1}, ConfigError, "--diversity-weight is -1"),
@@ -196,6 +197,11 @@ def test_recordings_that_are_too_short_are_left_out_and_counted(tree, caplog):
 def test_options_that_make_no_training_are_refused_with_a_sentence(tree, changes, error, message):
     with pytest.raises(error, match=message):
         pretraining(tree, **changes)
+
+
+def test_an_encoder_of_another_objective_is_refused_by_name():
+    with pytest.raises(ConfigError, match="no pre-training of the preset 'w2v_bert'; choose from: tiny"):
+        objective_config(Namespace(preset="w2v_bert"), None)
 
 
 def test_a_tree_without_the_subset_is_named(tmp_path):
