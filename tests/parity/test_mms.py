@@ -321,7 +321,8 @@ def test_k12_a_classifier_of_fairseq_gives_its_encoder(fairseq_file, tmp_path):
     path, models = fairseq_file
     content = torch.load(path, weights_only=False)
     state = {name: tensor for name, tensor in content["model"].items() if ".proj." not in name}
-    state |= {"pooling_layer.linear.weight": torch.ones(8, 48), "pooling_layer.projection.weight": torch.ones(3, 8)}
+    for name, shape in (("linear", (8, 48)), ("projection", (3, 8))):
+        state |= {f"pooling_layer.{name}.weight": torch.ones(shape), f"pooling_layer.{name}.bias": torch.ones(shape[0])}
     torch.save({"cfg": content["cfg"], "model": state}, tmp_path / "lid.pt")
     bundle = load(tmp_path / "lid.pt")
     assert bundle.description == "fairseq wav2vec_classification"
