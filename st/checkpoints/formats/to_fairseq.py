@@ -12,7 +12,8 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
-from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, EXTRACTOR_MODES, PHONEMES, SYMBOLS_KEY
+from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, PHONEMES, SYMBOLS_KEY
+from st.checkpoints.formats.fairseq_config import EXTRACTOR_MODES
 from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.checkpoints.formats.objective import TEMPERATURE_KEY, fairseq_settings
 from st.checkpoints.formats.pickled_file import write_pickled
