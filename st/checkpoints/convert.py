@@ -204,7 +204,8 @@ def _exported(
 def _usual_parts(model: Exported, to: str) -> str:
     """Return what is written of a model if nobody says; a decoder that was never taught is of no use to others."""
     config = model.config
-    if to == "hf" and "decoder" not in config.parts and config.classifying_heads == (*config.heads,):
+    classifies = config.classifying_heads
+    if to == "hf" and "decoder" not in config.parts and classifies and classifies == (*config.heads,):
         return "classes"
     if to != "hf" or model.decoder_trained or "decoder" not in config.parts or not config.ctc_vocab_size:
         return "whole"

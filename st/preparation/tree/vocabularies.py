@@ -158,7 +158,7 @@ def make_vocabularies(
     target_texts, source_texts = targets.series(), sources.series()
     if config.spm_model is not None:
         made = _take_mbart50(config, read_model(config.spm_model), target_texts, source_texts)
-    elif config.vocab_type == "none" or not any(map(len, target_texts.values())):
+    elif config.vocab_type == "none" or not any(map(len, (*target_texts.values(), *source_texts.values()))):
         made = Vocabularies({}, DataConfig().lang_tag_format, {"text": 0, "ctc": 0})
     else:
         made = _train(config, target_texts, source_texts, languages)

@@ -51,7 +51,9 @@ def test_names_map_to_fairseq_and_back(training):
 @pytest.mark.parametrize("name", KEYMAPS)
 def test_key_maps_lead_out_and_back(name):
     keymap = KEYMAPS[name]
-    for ours, _ in keymap.rows:
+    for number, (ours, outside) in enumerate(keymap.rows):
+        if outside in (theirs for _, theirs in keymap.rows[:number]):
+            continue  # The first row of a name of theirs counts: what the tensors are tells which of ours it is.
         sample = ours.replace(".N.", ".11.") + ("x.weight" if ours.endswith(".") else "")
         theirs = keymap.theirs(sample)
         assert theirs is not None
@@ -314,7 +316,14 @@ def test_settings_that_are_written_are_those_that_are_read(part, config):
 def test_settings_that_a_file_leaves_out_are_the_defaults_of_transformers():
     import transformers
 
-    theirs = {"decoder": transformers.MBartConfig()}
+    theirs = {
+        "decoder": transformers.MBartConfig(),
+        "hubert": transformers.HubertConfig(),
+        "data2vec-audio": transformers.Data2VecAudioConfig(),
+        "wavlm": transformers.WavLMConfig(),
+        "conformer": transformers.Wav2Vec2BertConfig(),
+        "log-mel": transformers.SeamlessM4TFeatureExtractor(),
+    }
     for part, rows in fields.FIELDS.items():
         defaults = theirs.get(part, transformers.Wav2Vec2Config())
         for _, _, name, default in rows:
@@ -325,18 +334,18 @@ def test_settings_that_a_file_leaves_out_are_the_defaults_of_transformers():
 def test_foreign_architectures_are_refused_with_what_differs(tmp_path):
     import transformers
 
-    base = transformers.Wav2Vec2Model(ref.wav2vec2_config(feat_extract_norm="group", do_stable_layer_norm=False))
+    base = transformers.Wav2Vec2Model(ref.wav2vec2_config(hidden_act="relu", feat_extract_activation="relu"))
     base.save_pretrained(tmp_path / "base")
-    with pytest.raises(CheckpointError, match=r"feat_extract_norm is 'group'.*do_stable_layer_norm is False"):
+    with pytest.raises(CheckpointError, match=r"hidden_act is 'relu'.*feat_extract_activation is 'relu'"):
         load(tmp_path / "base")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match="model_type is 'bert'; expected one of: speech-encoder-decoder"):
         load(tmp_path / "bert")
-    settings = ref.w2v_settings() | {"layer_norm_first": False}
+    settings = ref.w2v_settings() | {"layer_type": "conformer"}
     content = {"model": {"feature_extractor.conv_layers.0.0.weight": torch.ones(2, 1, 3)}, "cfg": {"model": settings}}
     torch.save(content, tmp_path / "post.pt")
-    with pytest.raises(CheckpointError, match="layer_norm_first is False, expected True"):
+    with pytest.raises(CheckpointError, match="layer_type is 'conformer', expected 'transformer'"):
         load(tmp_path / "post.pt")
 
 

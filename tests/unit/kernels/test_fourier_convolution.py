@@ -33,8 +33,8 @@ def test_a_large_batch_equals_its_rows_alone():
     with torch.inference_mode():
         assert fourier_is_faster(states, 128)
         assert not fourier_is_faster(states[:1], 128)
-        together = layer(states)
-        alone = torch.cat([layer(row) for row in states.split(1)])
+        together = layer(states, torch.full((8,), states.size(1)))
+        alone = torch.cat([layer(row, torch.tensor([states.size(1)])) for row in states.split(1)])
     torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)
 
 

@@ -20,6 +20,7 @@ from st.fairseq_plugin.repairs.clear_errors import clear_errors
 AUGMENTATION = {
     "speed_perturb": "", "noise": "", "noise_prob": 0.5, "noise_snr": "5,25", "time_masks": 0, "time_mask_seconds": 0.2,
     "band_masks": 0, "band_mask_hz": 500.0, "concat_prob": 0.0, "concat_max_seconds": 20.0, "concat_any_speaker": False,
+    "crop_seconds": 0.0,
 }  # fmt: skip
 
 

@@ -54,7 +54,8 @@ def test_recordings_are_read_once_whatever_they_are_translated_to(trainer):
 def test_a_batch_is_cut_to_its_shortest_recording_at_places_of_its_own(trainer):
     dataset = trainer.task.datasets["train"].dataset
     dataset.begin_epoch(1, 1)
-    items = [dataset[item] for item in range(4)]
+    shortest, *longest = np.argsort(dataset.sizes)[[0, -1, -2, -3]]
+    items = [dataset[int(item)] for item in (*longest, shortest)]
     found, again = dataset.collate(items), dataset.collate(items[:3:2] + items[1:])
     waves = found["net_input"]["waveforms"]
     assert waves.shape == (4, min(24000, *(len(item["waveform"]) for item in items)))
