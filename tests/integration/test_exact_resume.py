@@ -35,6 +35,7 @@ def last(folder):
     return torch.load(folder / "checkpoint_last.pt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_fault_01_going_on_with_other_threads_is_said(server, tones, tmp_path):
     run = tmp_path / "run"
     server.run(command(tones, run, "--max-update", "1"), tmp_path)

@@ -106,6 +106,7 @@ def test_fairseq_generate_divided_among_processes_decodes_every_target_once(trai
     assert sorted(int(number) for number in found) == list(range(rows))
 
 
+@pytest.mark.slow
 def test_fairseq_generate_begins_with_the_prefix_and_ends_where_it_ends(trained, data):
     result = generate(trained[0], data, "--beam", "2", "--max-len-b", "40", "--prefix-size", "200")
     found, wanted = lines(result.stdout, "D"), lines(result.stdout, "T")
@@ -115,6 +116,7 @@ def test_fairseq_generate_begins_with_the_prefix_and_ends_where_it_ends(trained,
     assert [found[number] for number in short] == [wanted[number] for number in short]
 
 
+@pytest.mark.slow
 def test_fairseq_generate_scores_references_with_an_ensemble(trained, data):
     both = "checkpoint_best.pt:checkpoint_last.pt"
     result = generate(trained[0], data, "--score-reference", paths=both)

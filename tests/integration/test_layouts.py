@@ -21,7 +21,11 @@ def kept(tree, subset, directions):
     return all((tree / name).is_file() and read_manifest(tree / name) for name in names)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+EVERY_TIME = ("fleurs", "mustc", "lhotse", "commonvoice", "kaldi")
+SOMETIMES = [pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS if name not in EVERY_TIME]
+
+
+@pytest.mark.parametrize("layout", [*EVERY_TIME, *SOMETIMES])
 def test_a_layout_is_prepared_trained_on_and_evaluated(server, layout, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora_layouts, "sound", long_sound)
     _, write, options = LAYOUTS[layout]

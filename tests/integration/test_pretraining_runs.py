@@ -24,6 +24,8 @@ SMALL = {
 }  # fmt: skip
 UPDATES = 5
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):

@@ -169,6 +169,7 @@ def test_t13_two_processes_follow_the_loss_of_one_that_accumulates_two_batches(s
         assert b["loss"] == c["loss"]
 
 
+@pytest.mark.slow
 def test_t13_what_learns_nothing_stays_as_it_is_in_two_processes_too(server, tones, tmp_path):
     # The convolutions, the vector of masked frames and the CTC head: with weight decay, zeros would shrink them.
     options = (*EXACT, "--weight-decay", "0.5", "--encoder-feature-grad-mult", "0", "--ctc-weight", "0", "--lr", "1e-2")
