@@ -14,15 +14,10 @@ import pytest
 import soundfile
 import torch
 from conftest import make_wave
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tone_language import VOCABULARY, ToneTranslator, random_words, speak
 
-from st.decoding.ctc import ctc_greedy
 from st.errors import AudioError, ConfigError
 from st.inference import TranscriptOptions, Translator
-from st.inference.evidence import is_invented, signs
-from st.inference.frame_pieces import divide_frames
 from st.inference.long_decoding import LongDecoder
 from st.inference.long_journal import Journal
 from st.inference.long_pieces import Heard, Skipped, join_transcripts
@@ -30,7 +25,6 @@ from st.inference.long_types import Begun, Finished, LongOptions, LongSource
 from st.inference.results import DecodedUtterance, Translation
 from st.inference.transcriber import Transcriber
 from st.inference.windows import LongEncoder, measure
-from st.text.ctc_vocabulary import CtcVocabulary
 
 EVERYTHING = LongOptions(vad=False)
 FRAME_S = 0.02
@@ -132,35 +126,6 @@ def test_where_it_is_cut_changes_no_word(talk: tuple[Path, list], vad: bool, mon
         whole = torch.cat(list(LongEncoder(LongToneTranslator()).logits(path, wave)))
         assert text == VOCABULARY.decode(whole.argmax(dim=-1).tolist())
     assert len(places) == sum(isinstance(piece, Heard) for piece in pieces)
-
-
-labels = st.lists(st.integers(0, 5), max_size=120)
-
-
-@given(labels, st.integers(4, 40), st.integers(2, 12), st.lists(st.integers(1, 30), min_size=1, max_size=9))
-@settings(max_examples=150)
-def test_pieces_decode_to_the_text_of_the_whole(path: list[int], longest: int, pause: int, sizes: list[int]) -> None:
-    vocabulary = CtcVocabulary({"<pad>": 0, "<unk>": 1, "|": 2, "a": 3, "b": 4, "c": 5})
-    logits = torch.nn.functional.one_hot(torch.tensor(path, dtype=torch.long), 6).float()
-    pieces = list(divide_frames(split(logits, sizes), longest=longest, pause=pause, delimiter=2))
-    assert sum(map(len, pieces)) == len(path)
-    assert all(0 < len(piece) <= longest for piece in pieces)
-    assert [piece.start for piece in pieces] == [sum(map(len, pieces[:number])) for number in range(len(pieces))]
-    text = ""
-    for piece in pieces:
-        found = vocabulary.decode(ctc_greedy(piece.logits[None], torch.tensor([len(piece)]))[0], collapse=False)
-        text += (" " if text and found and not piece.continues else "") + found
-    assert text == vocabulary.decode(path)
-    again = list(divide_frames([logits], longest=longest, pause=pause, delimiter=2)) if path else []
-    assert [(piece.start, piece.continues) for piece in again] == [(piece.start, piece.continues) for piece in pieces]
-
-
-def split(logits: torch.Tensor, sizes: list[int]) -> Iterator[torch.Tensor]:
-    while len(logits):
-        size = sizes[0]
-        sizes = [*sizes[1:], size]
-        yield logits[:size]
-        logits = logits[size:]
 
 
 # -- windows against undivided ------------------------------------------------------------------------------------
@@ -404,38 +369,11 @@ def test_memory_does_not_grow_with_the_length(targets: list[str], monkeypatch: p
 # -- what is made up ----------------------------------------------------------------------------------------------
 
 
-def translated(text: str, score: float = -0.5, transcript: str | None = "word", blank: float = 0.7) -> DecodedUtterance:
-    nbest = {"de": [Translation(text, score, False)]}
-    return DecodedUtterance(transcript, {"de": text}, nbest, mean_blank=blank)
-
-
-GOOD = "das ist ein ganz gewöhnlicher Satz"
-
-
-@pytest.mark.parametrize(
-    ("decoded", "speech", "expected"),
-    [
-        (translated(GOOD), 0.9, []),
-        (translated(GOOD), None, []),
-        (translated(GOOD), 0.1, ["no voice"]),
-        (translated(GOOD, transcript=""), 0.1, ["no voice", "no letter"]),
-        (translated(GOOD, transcript=None), 0.9, []),
-        (translated(GOOD, blank=0.99), 0.9, ["no letter"]),
-        (translated("ja " * 60), 0.9, ["in circles", "too much text"]),
-        (translated("nein nein nein nein nein"), 0.9, ["in circles"]),
-        (translated("これはとても長い文章なのでこんなに速くは話せないでしょう本当に" * 2), 0.9, ["too much text"]),
-        (translated("これは短い文章です"), 0.9, []),
-        (translated(GOOD, score=-3.0), 0.05, ["no voice", "unsure"]),
-    ],
-)
-def test_signs_of_texts_that_are_made_up(decoded: DecodedUtterance, speech: float | None, expected: list[str]) -> None:
-    assert signs(decoded, 3.0, speech) == expected
-    assert is_invented(decoded, 3.0, speech) == (len(expected) >= 2)
-
-
 def test_what_is_made_up_is_left_out_and_told_unless_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     word, _ = speak(["word"])
-    monkeypatch.setattr(Deaf, "decode", lambda _, waves, *__, **___: [translated("ja " * 400)] * len(waves))
+    text = "ja " * 400
+    circles = DecodedUtterance("word", {"de": text}, {"de": [Translation(text, -0.5, False)]}, mean_blank=0.7)
+    monkeypatch.setattr(Deaf, "decode", lambda _, waves, *__, **___: [circles] * len(waves))
     _, pieces = peak_of(120, word, ["de"], monkeypatch)
     assert [piece.reason for piece in pieces] == ["invented", "silent", "invented", "silent"]
     assert pieces[0].decoded.translations["de"].startswith("ja ja")
