@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from st.kernels.dropout import dropout as drop
+
 KEY_MULTIPLE = 32
 """Numbers of keys that bfloat16 attention on a CPU is fast with, once there are as many queries."""
 
@@ -50,7 +52,7 @@ def by_three_operations(
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    return F.dropout(scores.softmax(-1), dropout) @ values
+    return drop(scores.softmax(-1), dropout) @ values
 
 
 def fill_up(keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -5,9 +5,9 @@ Legend: N batch, S frames, M model dim.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.dropout import dropout
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.convolution_module import ConvolutionModule
@@ -36,7 +36,7 @@ class ConformerLayer(nn.Module):
         """Transform ``(N, S, M)``; arguments as for :meth:`MultiheadAttention.self_attend`."""
         states = states + 0.5 * self.ffn1(self.ffn1_layer_norm(states))
         attended = self.self_attn.self_attend(self.self_attn_layer_norm(states), mask, places)
-        states = states + F.dropout(attended, self.dropout, self.training)
-        states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
+        states = states + dropout(attended, self.dropout, self.training)
+        states = states + dropout(self.conv_module(states, mask), self.dropout, self.training)
         states = states + 0.5 * self.ffn2(self.ffn2_layer_norm(states))
         return self.final_layer_norm(states)  # type: ignore[no-any-return]

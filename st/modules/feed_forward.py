@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.dropout import dropout
 from st.kernels.packed_linear import linear_activation
 from st.modules.config import EncoderConfig
 
@@ -22,5 +22,5 @@ class FeedForward(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Transform ``(N, S, M)``."""
         hidden = linear_activation(self.fc1, states, self.activation)
-        hidden = self.fc2(F.dropout(hidden, self.inner_dropout, self.training))
-        return F.dropout(hidden, self.dropout, self.training)
+        hidden = self.fc2(dropout(hidden, self.inner_dropout, self.training))
+        return dropout(hidden, self.dropout, self.training)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
+from st.kernels.dropout import dropout
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.feed_forward import FeedForward
@@ -45,7 +46,7 @@ class PoolingLayer(nn.Module):
         halved = F.glu(self.self_attn_conv(zero_padding(self.self_attn_layer_norm(states), lengths)), dim=-1)
         lengths = self.output_lengths(lengths)
         attended = self.self_attn.self_attend(halved, attention_bias(lengths, halved.size(1)), None)
-        states = F.dropout(attended, self.dropout, self.training) + beside
+        states = dropout(attended, self.dropout, self.training) + beside
         return states + self.ffn(self.ffn_layer_norm(states)), lengths
 
 

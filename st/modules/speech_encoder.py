@@ -11,9 +11,9 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.dropout import dropout
 from st.kernels.packed_linear import linear_activation
 from st.modules.adapter import Adapter
 from st.modules.attention import MultiheadAttention
@@ -72,7 +72,7 @@ class EncoderLayer(nn.Module):
         if self.norm_first:
             states = states + self._attend(self.self_attn_layer_norm(states), mask, places)
             if self.conv_module:
-                states = states + F.dropout(self.conv_module(states, mask), self.dropout, self.training)
+                states = states + dropout(self.conv_module(states, mask), self.dropout, self.training)
             states = states + self._feed_forward(self.final_layer_norm(states))
         else:
             states = self.self_attn_layer_norm(states + self._attend(states, mask, places))
@@ -80,11 +80,11 @@ class EncoderLayer(nn.Module):
         return states if self.adapter_layer is None else self.adapter_layer(states)
 
     def _attend(self, states: Tensor, mask: Tensor | None, places: Tensor | None) -> Tensor:
-        return F.dropout(self.self_attn.self_attend(states, mask, places), self.dropout, self.training)
+        return dropout(self.self_attn.self_attend(states, mask, places), self.dropout, self.training)
 
     def _feed_forward(self, states: Tensor) -> Tensor:
-        hidden = F.dropout(linear_activation(self.fc1, states, "gelu"), self.activation_dropout, self.training)
-        return F.dropout(self.fc2(hidden), self.dropout, self.training)
+        hidden = dropout(linear_activation(self.fc1, states, "gelu"), self.activation_dropout, self.training)
+        return dropout(self.fc2(hidden), self.dropout, self.training)
 
 
 class TransformerEncoder(nn.Module):
@@ -122,7 +122,7 @@ class TransformerEncoder(nn.Module):
         states = states + positions if self.pos_conv else states
         if not self.norm_first:
             states = self.layer_norm(states)
-        states = F.dropout(states, self.dropout, self.training)
+        states = dropout(states, self.dropout, self.training)
         mask = attention_bias(lengths, states.size(1))
         places = None if self.places is None else self.places(states.size(1), states.device)
         taps: dict[int, Tensor] = {}
@@ -216,7 +216,7 @@ class SpeechEncoder(nn.Module):
             mask: Boolean ``(N, S)``, true where a frame is masked; None to draw it in training as the config says.
             layers: As for :meth:`forward_with_taps`.
         """
-        states = F.dropout(self.post_extract_proj(features), self.config.dropout, self.training)
+        states = dropout(self.post_extract_proj(features), self.config.dropout, self.training)
         states = self._mask(states, lengths) if mask is None else self._mask_frames(states, mask)
         return self.encoder(states, lengths, layers=layers)  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.attention import additive
+from st.kernels.dropout import dropout
 from st.kernels.embedding import look_up
 from st.kernels.packed_linear import linear_activation
 from st.modules.attention import MultiheadAttention
@@ -42,12 +43,12 @@ class DecoderLayer(nn.Module):
 
     def drop(self, states: Tensor) -> Tensor:
         """Apply the residual dropout."""
-        return F.dropout(states, self.config.dropout, self.training)
+        return dropout(states, self.config.dropout, self.training)
 
     def feed_forward(self, states: Tensor) -> Tensor:
         """Transform ``(R, U, M)`` position by position, with the residual."""
         hidden = linear_activation(self.fc1, self.final_layer_norm(states), self.config.activation)
-        hidden = F.dropout(hidden, self.config.activation_dropout, self.training)
+        hidden = dropout(hidden, self.config.activation_dropout, self.training)
         return states + self.drop(self.fc2(hidden))
 
     def forward(self, states: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
@@ -105,7 +106,7 @@ class TextDecoder(nn.Module):
         start = first_position + POSITION_OFFSET
         positions = self.embed_positions.weight[start : start + tokens.size(1)]
         states = self.layernorm_embedding(scale * embedded + positions)
-        return F.dropout(states, self.config.dropout, self.training)
+        return dropout(states, self.config.dropout, self.training)
 
     def drop_words(self, embedded: Tensor) -> Tensor:
         """Set the embeddings ``(R, U, M)`` of random words to zero; the others are not scaled up, as a word is there or not."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from st.kernels.dropout import dropout
 from st.modules.config import EncoderConfig
 from st.modules.masking import lengths_to_mask
 from st.modules.pretraining.config import PretrainingConfig, check_encoder
@@ -68,7 +68,7 @@ class SpeechPretrainer(nn.Module):
         raw, frames = self.encoder.extract(waveforms, lengths)
         features = self.encoder.normalise(raw)  # (N, S, C)
         states, _ = self.encoder.contextualise(features, frames, mask=draws.mask)
-        targets = F.dropout(features[draws.mask], self.config.dropout_features, self.training)  # (P, C)
+        targets = dropout(features[draws.mask], self.config.dropout_features, self.training)  # (P, C)
         temperature = self.config.temperature(num_updates)
         quantized = self.quantizer(targets, temperature, draws.noise)
         counts = draws.mask.sum(1)
