@@ -18,7 +18,7 @@ from st.commands.options import (
     add_shard_argument,
     check_threads,
 )
-from st.commands.recordings import add_ensemble_argument, warn_untrained
+from st.commands.recordings import add_ensemble_argument, add_memory_argument, use_memory, warn_untrained
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("--checkpoint", required=True, type=Path, help="a .pt file of a training, or a model's folder")
     add_ensemble_argument(parser)
+    add_memory_argument(parser)
     parser.add_argument(
         "--data", required=True, type=Path, metavar="DATA", help="folder made by `st prepare` or `covost prepare`"
     )
@@ -229,9 +230,13 @@ def _classify(args: argparse.Namespace, heads: Sequence[str]) -> int:
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     from st.evaluation.partial import digest_of
+    from st.inference.translation_memory import memory_digest
     from st.text.normalisation import NORMALISATION
 
     others = {"ensemble_sha256": ", ".join(map(digest_of, args.ensemble))} if args.ensemble else {}
+    if args.memory is not None:
+        others["memory"] = args.memory.resolve().name
+        others["memory_sha256"] = memory_digest(args.memory)
     if args.joint_ctc_weight is not None:
         others["joint_ctc_weight"] = args.joint_ctc_weight
     return {
@@ -331,6 +336,7 @@ def _load(
     targets = [split_direction(direction)[1] for direction in translated]
     translator.check_languages(targets)
     warn_untrained(translator, targets)
+    use_memory(args, translator)
     return translator
 
 

@@ -108,6 +108,31 @@ def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_memory_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--memory``."""
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        metavar="DATA",
+        help="prepared tree whose training translations are candidates too, where what was said is like their transcript: for "
+        "models of little speech",
+    )
+
+
+def use_memory(args: argparse.Namespace, translator: Translator, keep: int = 1) -> None:
+    """Let a model choose among its own translations and those of ``--memory``, if that is given.
+
+    Raises:
+        DecodingError: If the model writes no transcript to search by.
+    """
+    if args.memory is None:
+        return
+    from st.inference.translation_memory import TranslationMemory
+
+    translator.check_transcribes()
+    translator.rescorer = TranslationMemory.from_tree(args.memory, keep=keep)
+
+
 def warn_untrained(translator: Translator, targets: Sequence[str], name: str = "this checkpoint") -> None:
     """Warn of each model whose decoder was not trained, or was never trained to write one of the targets."""
     for number, model in enumerate([translator, *translator.ensemble], start=1):

@@ -42,6 +42,7 @@ def run_key(args: argparse.Namespace) -> str:
         *args.audio,
         *(options.get("ensemble") or []),
         options.get("rescore"),
+        options.get("memory"),
         options.get("lm"),
         args.segments,
     ]

@@ -11,10 +11,12 @@ from st.commands.recordings import (
     FORMATS,
     add_cutting_arguments,
     add_ensemble_argument,
+    add_memory_argument,
     add_recording_arguments,
     load_model,
     long_work,
     run_recordings,
+    use_memory,
     warn_untrained,
 )
 
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(parser)
     add_cutting_arguments(parser)
     add_ensemble_argument(parser)
+    add_memory_argument(parser)
     parser.add_argument(
         "--to",
         required=True,
@@ -116,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             second.check_languages(targets)
             warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
+    use_memory(args, translator, args.nbest)
     return run_recordings(args, translator, targets, work=long_work(args))
 
 
@@ -129,6 +133,9 @@ def _options(args: argparse.Namespace) -> BeamOptions:
     beam = BEAM if args.beam is None else args.beam
     refused = {
         f"--nbest is {args.nbest}; expected at least 1": args.nbest < 1,
+        "--memory excludes --rescore and --length-reward: each of them chooses among the translations": (
+            args.memory is not None and chooses
+        ),
         "--rescore-weight needs --rescore": args.rescore_weight is not None and args.rescore is None,
         "--beam means nothing to --sample, except with --rescore or --length-reward; --nbest tells how many to draw": (
             args.sample and args.beam is not None and not chooses

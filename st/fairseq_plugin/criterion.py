@@ -24,6 +24,7 @@ from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.validation import ctc_error_counts, reduce_bleu, reduce_error_rates
 from st.kernels.cross_entropy import smoothed_cross_entropy
 from st.modules.config import CTC
+from st.modules.label_adaptor import change_labels
 from st.options import option
 from st.text.vocabulary import PAD
 
@@ -45,6 +46,14 @@ class TranslationCtcConfig(FairseqDataclass):
     )
     ctc_weight_warmup_updates: int = option(
         0, "updates over which the weight of the CTC loss grows linearly to --ctc-weight"
+    )
+    transcript_weight: float = option(
+        0.0,
+        "weight of the decoder's cross-entropy when it reads the transcript in the place of the recording; needs "
+        "--length-adaptor-text-layers",
+    )
+    transcript_noise: float = option(
+        0.15, "share of the labels of such a transcript that are replaced, dropped or added, as a recogniser does"
     )
     rdrop_alpha: float = option(
         0.0, "weight of R-Drop: each batch is computed twice and both translations are drawn together"
@@ -68,11 +77,15 @@ def check_weights(cfg: Any, heads: Collection[str] = (CTC,)) -> None:
     Raises:
         ConfigError: The message names the options.
     """
-    for name in ("translation_weight", "ctc_weight", "ctc_weight_warmup_updates", "rdrop_alpha"):
+    for name in ("translation_weight", "ctc_weight", "ctc_weight_warmup_updates", "transcript_weight", "rdrop_alpha"):
         if not 0 <= getattr(cfg, name) < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}; expected 0 or more")
     if not 0 <= cfg.label_smoothing < 1:
         raise ConfigError(f"--label-smoothing is {cfg.label_smoothing}; expected a number from 0 up to 1")
+    if not 0 <= cfg.transcript_noise <= 1:
+        raise ConfigError(f"--transcript-noise is {cfg.transcript_noise}; expected 0 to 1")
+    if cfg.transcript_weight and cfg.translation_weight == 0:
+        raise ConfigError("--transcript-weight trains the decoder; it excludes --translation-weight 0")
     if cfg.translation_weight == 0 and not any(weights_of_heads(cfg, heads).values()):
         raise ConfigError("--translation-weight and --ctc-weight are both 0: there is nothing to learn")
     if cfg.rdrop_alpha and cfg.translation_weight == 0:
@@ -120,6 +133,8 @@ class TranslationCtcCriterion(FairseqCriterion):
         self.weights = weights_of_heads(cfg, task.labels)
         self.ctc_weight_warmup_updates: int = cfg.ctc_weight_warmup_updates
         self.rdrop_alpha: float = cfg.rdrop_alpha
+        self.transcript_weight: float = cfg.transcript_weight
+        self.transcript_noise: float = cfg.transcript_noise
         self._looked_for_texts = False
 
     @classmethod
@@ -164,12 +179,15 @@ class TranslationCtcCriterion(FairseqCriterion):
         heads = self.learning_heads if training else list(self.weights)
         copies = 2 if training and self.rdrop_alpha > 0 else 1
         twice = {"copies": copies} if copies > 1 else {}
-        output = model(**sample["net_input"], translate=translate, heads=heads, **twice)
+        read = {"transcripts": self._transcripts(sample)} if training and self.transcript_weight > 0 else {}
+        output = model(**sample["net_input"], translate=translate, heads=heads, **twice, **read)
         sample_size = self._sample_size(sample, translate)
         log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"]}
         loss = output["states"].new_zeros((), dtype=torch.float32)
         if translate:
             loss = loss + self.translation_weight * self._translation_loss(output["logits"], sample, copies, log)
+        if read:
+            loss = loss + self.transcript_weight * self._transcript_loss(output["transcript_logits"], sample, log)
         for name in heads:
             losses = self._head_losses(name, output, sample, copies, log)
             if weight := self._present_weight(name, model):
@@ -207,6 +225,19 @@ class TranslationCtcCriterion(FairseqCriterion):
             log["rdrop_loss"] = divergence.detach()
             loss = loss + 0.5 * self.rdrop_alpha * divergence
         return loss
+
+    def _transcripts(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the labels of the head ``ctc`` ``(N, L)``, some of them changed, and their lengths ``(N,)``."""
+        labels, lengths = sample["heads"][CTC]
+        return change_labels(labels, lengths, self.transcript_noise)
+
+    def _transcript_loss(self, logits: Tensor, sample: dict[str, Any], log: dict[str, Any]) -> Tensor:
+        """Return the loss of the decoder that read the transcripts; 0 without one."""
+        missing = (sample["heads"][CTC][1] == 0)[sample["net_input"]["source_rows"]]
+        target = sample["target"].masked_fill(missing.unsqueeze(1), PAD)
+        smoothed, nll = smoothed_cross_entropy(logits, target, self.label_smoothing, PAD)
+        log["transcript_loss"] = nll.detach()
+        return smoothed
 
     def _head_losses(
         self, name: str, output: dict[str, Any], sample: dict[str, Any], copies: int, log: dict[str, Any]
@@ -259,8 +290,9 @@ class TranslationCtcCriterion(FairseqCriterion):
             for count in (f"{name}_too_long", f"{name}_empty"):
                 if total(count):
                     metrics.log_scalar_sum(count, total(count))
-        if any("rdrop_loss" in log for log in logging_outputs):
-            metrics.log_scalar("rdrop_loss", total("rdrop_loss") / max(tokens, 1), tokens, round=4)
+        for name in ("transcript_loss", "rdrop_loss"):
+            if any(name in log for log in logging_outputs):
+                metrics.log_scalar(name, total(name) / max(tokens, 1), tokens, round=4)
         if total("nonfinite"):
             metrics.log_scalar_sum("nonfinite_batches", total("nonfinite"))
         reduce_error_rates(logging_outputs, heads)

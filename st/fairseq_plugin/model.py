@@ -191,16 +191,27 @@ class XlsrMbartModel(SpeechModel):
         translate: bool = True,
         heads: Collection[str] = (),
         copies: int = 1,
+        transcripts: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Any]:
         """Run what a loss needs: the decoder, if asked to ``translate``, and ``heads`` by name.
 
         With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
         the other along the first dimension of everything returned.
 
+        With ``transcripts``, labels (N, L) and their lengths (N,), the decoder reads these too.
+
         Returns:
-            ``logits`` (R, U, V) or None; ``heads``, logits by name, ``(N, S, C)`` with CTC; ``frames`` (N,); ``states``
-            (N, S, M).
+            ``logits`` (R, U, V) or None; ``transcript_logits`` likewise, of the transcripts; ``heads``, logits by name,
+            ``(N, S, C)`` with CTC; ``frames`` (N,); ``states`` (N, S, M).
         """
+        read = None
+        if transcripts is not None:
+            if not self.translator.config.length_adaptor.text_layers:
+                raise ConfigError(
+                    "--transcript-weight: this model reads no transcripts; build it with --length-adaptor-text-layers 2"
+                )
+            memory = self.translator.read(*transcripts).select(source_rows)
+            read = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
         if copies > 1:
             rows = len(lengths)
             source_rows = torch.cat([source_rows + rows * copy for copy in range(copies)])
@@ -215,7 +226,13 @@ class XlsrMbartModel(SpeechModel):
             memory = self.translator.adapt(encoded).select(source_rows)
             logits = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
         found = {name: self.translator.head_logits(name, encoded) for name in heads}
-        return {"logits": logits, "heads": found, "frames": encoded.lengths, "states": encoded.states}
+        return {
+            "logits": logits,
+            "transcript_logits": read,
+            "heads": found,
+            "frames": encoded.lengths,
+            "states": encoded.states,
+        }
 
 
 def check_freezing(config: ModelConfig, freeze_encoder: bool, cache_encoder_states: bool, updates: int) -> None:

@@ -202,6 +202,14 @@ class LengthAdaptorConfig:
     stride: int = option(2, "by how much each of them shortens")
     project: bool = False
     """Linear + layer norm from the encoder's to the decoder's width first (1B and 2B models)."""
+    text_layers: int = option(
+        0,
+        "layers of a transformer over the labels that the CTC head hears, in the place of the convolutions; it can read "
+        "transcripts too (--transcript-weight). For little speech; 0: convolutions",
+    )
+    frame_dropout: float = option(
+        0.5, "with --length-adaptor-text-layers: share of the utterances in training of which it reads the labels alone"
+    )
     legacy_padding: bool = option(
         False, "do not mask padding between its convolutions, as the released translation models were trained"
     )
@@ -213,6 +221,12 @@ class LengthAdaptorConfig:
             "length_adaptor", {name: getattr(self, name) for name in ("num_layers", "kernel_size", "stride")}
         )
         _require(self.kernel_size % 2 == 1, f"length_adaptor kernel_size {self.kernel_size} is not odd")
+        if self.text_layers != 0:
+            _require_sizes("length_adaptor", {"text_layers": self.text_layers})
+        _require(
+            0 <= self.frame_dropout <= 1,
+            f"length_adaptor frame_dropout is {self.frame_dropout!r:.100}; expected 0 to 1",
+        )
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -298,8 +312,17 @@ class ModelConfig:
             bool(self.parts) and all(part in PARTS for part in self.parts),
             f"model parts {shown(self.parts)} are not of {PARTS}",
         )
+        reads_labels = "length_adaptor" in self.parts and self.length_adaptor.text_layers > 0
         _require(
-            "length_adaptor" not in self.parts or self.length_adaptor.project or self.encoder.dim == self.decoder.dim,
+            not reads_labels or self.ctc_vocab_size > 0,
+            "length_adaptor text_layers read the labels of a CTC head, and the model has none; prepare the data with "
+            "transcripts, or leave --length-adaptor-text-layers out",
+        )
+        _require(
+            "length_adaptor" not in self.parts
+            or reads_labels
+            or self.length_adaptor.project
+            or self.encoder.dim == self.decoder.dim,
             f"encoder dim {self.encoder.dim} and decoder dim {self.decoder.dim} differ; set length_adaptor.project",
         )
         _require(len(self.heads) <= _MAX_HEADS, f"model has {len(self.heads):,} heads; expected at most {_MAX_HEADS}")

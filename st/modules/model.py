@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from st.errors import ConfigError
 from st.modules.config import CTC, ModelConfig
 from st.modules.heads import MIXED, head_kind, head_options
+from st.modules.label_adaptor import LabelAdaptor
 from st.modules.length_adaptor import LengthAdaptor
 from st.modules.speech_encoder import SpeechEncoder
 from st.modules.text_decoder import TextDecoder
@@ -51,7 +52,7 @@ class SpeechTranslator(nn.Module):
     """
 
     encoder: SpeechEncoder
-    length_adaptor: LengthAdaptor
+    length_adaptor: LengthAdaptor | LabelAdaptor
     decoder: TextDecoder
 
     def __init__(self, config: ModelConfig) -> None:
@@ -60,7 +61,7 @@ class SpeechTranslator(nn.Module):
         if "encoder" in config.parts:
             self.encoder = SpeechEncoder(config.encoder)
         if "length_adaptor" in config.parts:
-            self.length_adaptor = LengthAdaptor(config.length_adaptor, config.encoder.dim, config.decoder.dim)
+            self.length_adaptor = length_adaptor(config)
         if "decoder" in config.parts:
             self.decoder = TextDecoder(config.decoder)
         for name, head in config.heads.items():
@@ -80,7 +81,18 @@ class SpeechTranslator(nn.Module):
 
     def adapt(self, encoded: Encoded) -> Encoded:
         """Shorten frames to the memory that the decoder reads, ``(N, S', M)``."""
-        return Encoded(*self.length_adaptor(encoded.states, encoded.lengths))
+        heard = (self.ctc_logits(encoded),) if self.config.length_adaptor.text_layers else ()
+        return Encoded(*self.length_adaptor(encoded.states, encoded.lengths, *heard))
+
+    def read(self, labels: Tensor, lengths: Tensor) -> Encoded:
+        """Return the memory ``(N, S', M)`` of transcripts, labels ``(N, S')`` of ``lengths`` ``(N,)``.
+
+        Raises:
+            ValueError: If the model reads no transcripts.
+        """
+        if not isinstance(self.length_adaptor, LabelAdaptor):
+            raise ValueError("this model reads no transcripts; it was built without length_adaptor text_layers")
+        return Encoded(*self.length_adaptor.read(labels, lengths))
 
     def head_logits(self, name: str, encoded: Encoded) -> Tensor:
         """Return the logits of a head; ``(N, S, C)`` with CTC.
@@ -101,3 +113,10 @@ class SpeechTranslator(nn.Module):
         """Return decoder logits ``(N, U, V)`` for waves and decoder inputs ``(N, U)``."""
         memory = self.adapt(self.encode(waveforms, lengths))
         return self.decoder(tokens, memory.states, memory.lengths)  # type: ignore[no-any-return]
+
+
+def length_adaptor(config: ModelConfig) -> LengthAdaptor | LabelAdaptor:
+    """Return what stands between encoder and decoder."""
+    if config.length_adaptor.text_layers:
+        return LabelAdaptor(config.length_adaptor, config.encoder, config.decoder, config.ctc_vocab_size)
+    return LengthAdaptor(config.length_adaptor, config.encoder.dim, config.decoder.dim)

@@ -156,7 +156,7 @@ def test_fault_13_no_process_at_all_is_no_training():
         refuse_idle_command(cfg, None)
 
 
-@pytest.mark.parametrize("name", ["translation_weight", "ctc_weight", "rdrop_alpha"])
+@pytest.mark.parametrize("name", ["translation_weight", "ctc_weight", "rdrop_alpha", "transcript_weight"])
 @pytest.mark.parametrize("number", [math.nan, math.inf, -1])
 def test_fault_13_weights_of_objectives_are_finite(name, number):
     cfg = OmegaConf.create(
@@ -165,6 +165,8 @@ def test_fault_13_weights_of_objectives_are_finite(name, number):
             "ctc_weight": 1.0,
             "ctc_weight_warmup_updates": 0,
             "rdrop_alpha": 0.0,
+            "transcript_weight": 0.0,
+            "transcript_noise": 0.15,
             "label_smoothing": 0.1,
         }
     )

@@ -263,6 +263,27 @@ def test_rdrop_draws_the_two_passes_apart_and_only_in_training():
     assert "rdrop_loss" not in make_criterion(rdrop_alpha=1.0)(model.eval(), validated)[2]
 
 
+# -- transcripts read by the decoder --------------------------------------------------------------------------------
+
+
+def test_loss_of_transcripts_is_that_of_the_decoder_which_reads_them():
+    sample = make_batch([[5, 6, 7, EOS], [8, 9, EOS], [5, EOS]], [[4, 5, 6], [5, 5], []])
+    model = make_model(length_adaptor_text_layers=1, length_adaptor_frame_dropout=0.0)
+    without, _, _, _ = loss_and_gradient(sample, model)
+    loss, _, log, _ = loss_and_gradient(sample, model, transcript_weight=0.7, transcript_noise=0.0)
+    memory = model.translator.read(torch.tensor([[4, 5, 6], [5, 5, 0]]), torch.tensor([3, 2]))
+    tokens = sample["net_input"]["prev_output_tokens"][:2]
+    logits = model.translator.decoder(tokens, memory.states, memory.lengths)
+    smoothed, nll = smoothed_cross_entropy(logits, sample["target"][:2], 0.1, PAD)  # the third has no transcript
+    assert loss == pytest.approx(without + 0.7 * float(smoothed), rel=1e-4)
+    assert float(log["transcript_loss"]) == pytest.approx(float(nll), rel=1e-4)
+
+
+def test_a_model_that_reads_no_transcripts_says_so():
+    with pytest.raises(ConfigError, match="--transcript-weight: this model reads no transcripts"):
+        loss_and_gradient(make_batch(*USUAL), transcript_weight=1.0)
+
+
 # -- the CTC weight -----------------------------------------------------------------------------------------------
 
 
@@ -287,6 +308,8 @@ def test_the_weight_of_ctc_grows_linearly_and_then_stays():
         ({"ctc_weight": -1.0}, "--ctc-weight is -1.0"),
         ({"label_smoothing": 1.0}, "--label-smoothing is 1.0"),
         ({"rdrop_alpha": 1.0, "translation_weight": 0.0}, "--rdrop-alpha compares translations"),
+        ({"transcript_weight": 1.0, "translation_weight": 0.0}, "--transcript-weight trains the decoder"),
+        ({"transcript_noise": 1.5}, "--transcript-noise is 1.5; expected 0 to 1"),
         ({"ctc_weight_warmup_updates": -5}, "--ctc-weight-warmup-updates is -5"),
     ],
 )

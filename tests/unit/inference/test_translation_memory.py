@@ -1,0 +1,127 @@
+"""Sentences of the training set as candidates: the search against scikit-learn's, the choice against the formula."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from st.data.manifest import ManifestRow, write_manifest
+from st.errors import ConfigError
+from st.inference import Translator
+from st.inference.translation_memory import MemoryOptions, SimilarSentences, TranslationMemory, memory_digest
+
+PAIRS = [
+    ("ein kleiner vogel", "un petit oiseau"),
+    ("zwei kleine vögel", "deux petits oiseaux"),
+    ("der satz", "la phrase"),
+]
+
+
+def _sentences(number: int, seed: int) -> list[str]:
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("abcdefghé", k=chance.randint(1, 7))) for _ in range(60)]
+    return [" ".join(chance.choices(words, k=chance.randint(1, 8))) for _ in range(number)]
+
+
+def test_similarities_are_those_of_scikit_learn():
+    sentences, asked = _sentences(200, 1), [*_sentences(20, 2), "Ab", "zzz", ""]
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(2, 6), sublinear_tf=True)
+    known = vectors.fit_transform(sentences)
+    found = SimilarSentences(sentences)
+    for sentence in asked:
+        # Its queries leave out n-grams that no sentence has, which shortens them; the order is the same.
+        expected = (vectors.transform([sentence]) @ known.T).toarray()[0]
+        nearest = found.nearest(sentence, 10)
+        values = [value for _, value in nearest]
+        assert values == sorted(values, reverse=True)
+        assert len(nearest) == min(10, int((expected > 0).sum()))
+        if nearest:
+            np.testing.assert_allclose(
+                sorted(expected, reverse=True)[: len(nearest)] / expected.max(), np.array(values) / values[0], rtol=1e-4
+            )
+
+
+def test_a_sentence_is_nearest_to_itself():
+    sentences = [sentence for sentence in dict.fromkeys(_sentences(50, 3)) if len(sentence) > 1]
+    found = SimilarSentences(sentences)
+    for number, sentence in enumerate(sentences):
+        nearest = dict(found.nearest(sentence.upper(), 3))
+        assert nearest[number] == max(nearest.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 3.0, 1000.0])
+def test_best_is_by_score_and_similarity(translator: Translator, waves: list[np.ndarray], weight: float):
+    plain = translator.decode_batch(waves, [["fr"]] * len(waves))
+    options = MemoryOptions(count=2, weight=weight, least=0.1)
+    memory = TranslationMemory({"fr": PAIRS}, options, keep=9)
+    chosen = memory(translator, waves, plain)
+    similar = SimilarSentences([said for said, _ in PAIRS])
+    searched = 0
+    for row, (before, after) in enumerate(zip(plain, chosen, strict=True)):
+        expected = {item.text: item.score for item in before.nbest.get("fr", ())}
+        for number, similarity in similar.nearest(before.transcript, 2) if before.nbest else ():
+            searched += 1
+            text = PAIRS[number][1]
+            expected[text] = translator.score(waves[row], text, "fr").score + weight * (similarity - 0.1)
+        found = after.nbest.get("fr", ())
+        assert {item.text: pytest.approx(item.score, abs=1e-3) for item in found} == expected
+        assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+        assert after.translations["fr"] == (found[0].text if found else "")
+        assert after.transcript == before.transcript
+    assert searched
+
+
+def test_a_language_without_sentences_keeps_its_translations(translator: Translator, waves: list[np.ndarray]):
+    plain = translator.decode_batch(waves[:1], [["de"]])
+    assert TranslationMemory({"fr": PAIRS})(translator, waves[:1], plain) == plain
+
+
+def _row(said: str, translation: str) -> ManifestRow:
+    return ManifestRow("clip", "clip.wav", 16000, translation, "s", said, "de", "fr")
+
+
+def test_a_tree_is_read_and_named(tmp_path: Path):
+    write_manifest(tmp_path / "train_de_fr.tsv", [_row(*pair) for pair in (*PAIRS, ("", "rien"), PAIRS[0])])
+    write_manifest(tmp_path / "asr_train_de.tsv", [_row("nur text", "nur text")])
+    memory = TranslationMemory.from_tree(tmp_path)
+    assert memory._translations == {"fr": [translation for _, translation in PAIRS]}
+    before = memory_digest(tmp_path)
+    write_manifest(tmp_path / "train_de_fr.tsv", [_row(*PAIRS[1])])
+    assert memory_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "`count` is 0; expected at least 1"),
+        ({"weight": -1}, "`weight` is -1"),
+        ({"least": 2}, "from 0 to 1"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ConfigError, match=message):
+        MemoryOptions(**options)
+
+
+def test_nothing_to_remember_is_an_error(tmp_path: Path):
+    with pytest.raises(ConfigError, match="a folder that `st prepare` wrote"):
+        TranslationMemory.from_tree(tmp_path)
+    with pytest.raises(ConfigError, match="no sentence with a transcript and a translation"):
+        TranslationMemory({"fr": [("", "rien")]})
+
+
+def test_command_line(run, tmp_path: Path):
+    write_manifest(tmp_path / "train_de_fr.tsv", [_row(*pair) for pair in PAIRS])
+    code, out, _ = run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path))
+    assert code == 0
+    assert out.count("\n") == 1
+    code, _, err = run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path), "--length-reward", "1")
+    assert code == 2
+    assert "--memory excludes --rescore and --length-reward" in err
+    code, _, err = run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path / "none"))
+    assert code == 1
+    assert "`st prepare` wrote" in err
