@@ -26,22 +26,27 @@ updates() { # SHARE: as many as the pace of stage 2 and that share of the minute
             END { printf "%d", 1 + 0.93 * minutes * share * 60 * (NR ? sum / NR : 1) }'
 }
 
-say "1/5  stage 1: the encoder learns to transcribe"
+say "1/6  stage 1: the encoder learns to transcribe"
 train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.15)" "$@"
 
-say "2/5  stage 2: the whole model learns to translate"
-# The time of stage 1 counts on.
-train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 0.75)" \
+# The time of the stages before counts on.
+say "2/6  stage 2: the decoder learns to translate transcripts"
+train low_resource_text text "$data" optimization.stop_time_hours="$(hours 0.3)" \
     checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "$@"
 
-say "3/5  stage 3: the learning rate goes to zero"
+say "3/6  stage 3: the whole model learns to translate"
+train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 0.75)" \
+    checkpoint.finetune_from_model="$(quoted "$out/text/checkpoint_last.pt")" "$@"
+
+say "4/6  stage 4: the learning rate goes to zero"
 train low_resource_cooldown cooldown "$data" optimization.max_update="$(updates 0.25)" \
     checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "$@"
 
-say "4/5  the model without what only a training needs"
+say "5/6  the model without what only a training needs"
 st average --overwrite "$out/cooldown/checkpoint_last.pt" --out "$out/model.pt"
 
-say "5/5  BLEU, chrF++, WER and CER on the test set"
+say "6/6  BLEU, chrF++, WER and CER on the test set: of the model, then with the training translations as a memory"
 st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report" \
-    --train-log "$out"/{ctc,translation,cooldown}/train.log
+    --train-log "$out"/{ctc,text,translation,cooldown}/train.log
+st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset test --out "$out/report-memory" --memory "$data"
 say "done: open $out/report/report.html; the model is $out/model.pt"

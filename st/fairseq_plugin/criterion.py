@@ -84,9 +84,7 @@ def check_weights(cfg: Any, heads: Collection[str] = (CTC,)) -> None:
         raise ConfigError(f"--label-smoothing is {cfg.label_smoothing}; expected a number from 0 up to 1")
     if not 0 <= cfg.transcript_noise <= 1:
         raise ConfigError(f"--transcript-noise is {cfg.transcript_noise}; expected 0 to 1")
-    if cfg.transcript_weight and cfg.translation_weight == 0:
-        raise ConfigError("--transcript-weight trains the decoder; it excludes --translation-weight 0")
-    if cfg.translation_weight == 0 and not any(weights_of_heads(cfg, heads).values()):
+    if not cfg.translation_weight and not cfg.transcript_weight and not any(weights_of_heads(cfg, heads).values()):
         raise ConfigError("--translation-weight and --ctc-weight are both 0: there is nothing to learn")
     if cfg.rdrop_alpha and cfg.translation_weight == 0:
         raise ConfigError("--rdrop-alpha compares translations; it excludes --translation-weight 0")
@@ -143,9 +141,11 @@ class TranslationCtcCriterion(FairseqCriterion):
         """Build from options; called by fairseq."""
         check_weights(cfg, task.labels)
         refuse_crops_of_texts(cfg, task)
-        if cfg.translation_weight > 0 and task.text is None:
+        decoding = {"translation": cfg.translation_weight, "transcript": cfg.transcript_weight}
+        if any(decoding.values()) and task.text is None:
+            name, weight = max(decoding.items(), key=lambda item: item[1])
             raise ConfigError(
-                f"--translation-weight is {cfg.translation_weight:g}, and the data have no "
+                f"--{name}-weight is {weight:g}, and the data have no "
                 f"{' and no '.join(task.data_config.text_files)} for a decoder; train the heads alone with "
                 "--translation-weight 0, or prepare the data with a text vocabulary"
             )
@@ -171,7 +171,8 @@ class TranslationCtcCriterion(FairseqCriterion):
             that nothing waits for them. A head counts per label: its sum is scaled by units per label to share the unit.
         """
         training = model.training
-        translate = self.translation_weight > 0
+        reads = self.transcript_weight > 0
+        translate = self.translation_weight > 0 or (reads and not training)
         if training and not self._looked_for_texts:
             report_missing_texts(self.task, translate, self.learning_heads)
             self._looked_for_texts = True
@@ -179,9 +180,9 @@ class TranslationCtcCriterion(FairseqCriterion):
         heads = self.learning_heads if training else list(self.weights)
         copies = 2 if training and self.rdrop_alpha > 0 else 1
         twice = {"copies": copies} if copies > 1 else {}
-        read = {"transcripts": self._transcripts(sample)} if training and self.transcript_weight > 0 else {}
+        read = {"transcripts": self._transcripts(sample)} if training and reads else {}
         output = model(**sample["net_input"], translate=translate, heads=heads, **twice, **read)
-        sample_size = self._sample_size(sample, translate)
+        sample_size = self._sample_size(sample, translate or bool(read))
         log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"]}
         loss = output["states"].new_zeros((), dtype=torch.float32)
         if translate:

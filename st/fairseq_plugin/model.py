@@ -198,7 +198,8 @@ class XlsrMbartModel(SpeechModel):
         With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
         the other along the first dimension of everything returned.
 
-        With ``transcripts``, labels (N, L) and their lengths (N,), the decoder reads these too.
+        With ``transcripts``, labels (N, L) and their lengths (N,), the decoder reads these too; with them alone nothing is
+        encoded, and ``frames`` and ``states`` are empty.
 
         Returns:
             ``logits`` (R, U, V) or None; ``transcript_logits`` likewise, of the transcripts; ``heads``, logits by name,
@@ -212,6 +213,9 @@ class XlsrMbartModel(SpeechModel):
                 )
             memory = self.translator.read(*transcripts).select(source_rows)
             read = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
+            if not translate and not heads:
+                nothing = read.new_empty(0)
+                return {"logits": None, "transcript_logits": read, "heads": {}, "frames": nothing, "states": nothing}
         if copies > 1:
             rows = len(lengths)
             source_rows = torch.cat([source_rows + rows * copy for copy in range(copies)])

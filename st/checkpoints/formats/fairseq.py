@@ -205,7 +205,8 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, content: Mapping
     if not isinstance(files, dict):
         raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files), objective=objective)
-    untaught = _section(settings, "criterion").get("translation_weight") == 0
+    criterion = _section(settings, "criterion")
+    untaught = criterion.get("translation_weight") == 0 and not criterion.get("transcript_weight")
     take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
     language = _section(settings, "model").get("train_adapter")
     contents.language = language if isinstance(language, str) and language else None

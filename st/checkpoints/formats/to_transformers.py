@@ -149,6 +149,10 @@ def _require_adapter(config: ModelConfig) -> None:
         CheckpointError: If it is one.
     """
     kept = "keep the .pt, or write one with `to` fairseq"
+    if config.length_adaptor.text_layers:
+        raise CheckpointError(
+            f"the decoder reads the labels of the CTC head (length_adaptor text_layers), as none of transformers does: {kept}"
+        )
     if config.length_adaptor.kernel_size != 3:
         raise CheckpointError(
             f"the adaptor's kernel_size is {config.length_adaptor.kernel_size}; expected 3, as transformers pads every kernel by 1, "

@@ -279,6 +279,20 @@ def test_loss_of_transcripts_is_that_of_the_decoder_which_reads_them():
     assert float(log["transcript_loss"]) == pytest.approx(float(nll), rel=1e-4)
 
 
+def test_transcripts_alone_listen_to_nothing(monkeypatch):
+    sample = make_batch(*USUAL)
+    model = make_model(length_adaptor_text_layers=1, length_adaptor_frame_dropout=0.0)
+    weights = {"transcript_weight": 1.0, "transcript_noise": 0.0, "ctc_weight": 0.0}
+    both, _, _, _ = loss_and_gradient(sample, model, **weights)
+    heard, _, _, _ = loss_and_gradient(sample, model, ctc_weight=0.0)
+    monkeypatch.setattr(model.translator, "encode", None)
+    loss, size, log, _ = loss_and_gradient(sample, model, translation_weight=0.0, **weights)
+    assert loss == pytest.approx(both - heard, rel=1e-4)
+    assert size == sample["ntokens"]
+    assert all(parameter.grad is None for parameter in model.translator.encoder.parameters())
+    assert "nll_loss" not in log
+
+
 def test_a_model_that_reads_no_transcripts_says_so():
     with pytest.raises(ConfigError, match="--transcript-weight: this model reads no transcripts"):
         loss_and_gradient(make_batch(*USUAL), transcript_weight=1.0)
@@ -308,7 +322,6 @@ def test_the_weight_of_ctc_grows_linearly_and_then_stays():
         ({"ctc_weight": -1.0}, "--ctc-weight is -1.0"),
         ({"label_smoothing": 1.0}, "--label-smoothing is 1.0"),
         ({"rdrop_alpha": 1.0, "translation_weight": 0.0}, "--rdrop-alpha compares translations"),
-        ({"transcript_weight": 1.0, "translation_weight": 0.0}, "--transcript-weight trains the decoder"),
         ({"transcript_noise": 1.5}, "--transcript-noise is 1.5; expected 0 to 1"),
         ({"ctc_weight_warmup_updates": -5}, "--ctc-weight-warmup-updates is -5"),
     ],
