@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,22 +66,9 @@ def read_manifest(path: Path | str, more: Sequence[str] = ()) -> list[ManifestRo
     Raises:
         ManifestError: If the file is missing or a line has not the promised layout; the message begins ``file:line:``.
     """
-    path = Path(path)
-    lines = _read_lines(path)
-    header = lines[0].split("\t")
-    wanted = (*COLUMNS, *more)
-    missing = [name for name in wanted if name not in header]
-    if missing:
-        raise ManifestError(f"{path}:1: no column {', '.join(missing)}; expected {' '.join(wanted)}")
-    places = [header.index(name) for name in wanted]
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        parts = line.split("\t")
-        if len(parts) != len(header):
-            raise ManifestError(f"{path}:{number}: found {len(parts)} columns; expected {len(header)}")
-        if len(line) > MAX_FIELD_CHARS and max(map(len, parts)) > MAX_FIELD_CHARS:
-            raise ManifestError(f"{path}:{number}: a field is longer than {MAX_FIELD_CHARS} characters")
-        identifier, audio, n_frames, tgt_text, *shared = [parts[place] for place in places]
+    for number, parts in _table(Path(path), (*COLUMNS, *more)):
+        identifier, audio, n_frames, tgt_text, *shared = parts
         if not _LENGTH.fullmatch(n_frames):
             raise ManifestError(f"{path}:{number}: n_frames is {shown(n_frames)}; expected a positive integer")
         if not identifier or not audio:
@@ -94,6 +81,32 @@ def read_manifest(path: Path | str, more: Sequence[str] = ()) -> list[ManifestRo
             )
         )
     return rows
+
+
+def read_table(path: Path | str, columns: Sequence[str]) -> Iterator[list[str]]:
+    """Yield these columns of each line of a table in the form of manifests.
+
+    Raises:
+        ManifestError: As :func:`read_manifest`.
+    """
+    return (parts for _, parts in _table(Path(path), columns))
+
+
+def _table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each line and what it has in these columns."""
+    lines = _read_lines(path)
+    header = lines[0].split("\t")
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise ManifestError(f"{path}:1: no column {', '.join(missing)}; expected {' '.join(columns)}")
+    places = [header.index(name) for name in columns]
+    for number, line in enumerate(lines[1:], start=2):
+        parts = line.split("\t")
+        if len(parts) != len(header):
+            raise ManifestError(f"{path}:{number}: found {len(parts)} columns; expected {len(header)}")
+        if len(line) > MAX_FIELD_CHARS and max(map(len, parts)) > MAX_FIELD_CHARS:
+            raise ManifestError(f"{path}:{number}: a field is longer than {MAX_FIELD_CHARS} characters")
+        yield number, [parts[place] for place in places]
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -26,7 +26,7 @@ from st.kernels.cross_entropy import smoothed_cross_entropy
 from st.modules.config import CTC
 from st.modules.label_adaptor import change_labels
 from st.options import option
-from st.text.vocabulary import PAD
+from st.text.vocabulary import EOS, PAD
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,12 @@ def refuse_crops_of_texts(cfg: Any, task: Any) -> None:
         )
 
 
+def below(first: Tensor, second: Tensor, padding: int) -> Tensor:
+    """Return one table below the other, the narrower filled up with ``padding``."""
+    width = max(first.size(1), second.size(1))
+    return torch.cat([F.pad(part, (0, width - part.size(1)), value=padding) for part in (first, second)])
+
+
 def symmetric_divergence(logits: Tensor, other: Tensor, valid: Tensor) -> Tensor:
     """Return half of KL(p||q) + KL(q||p), summed over the valid tokens, in nats.
 
@@ -180,7 +186,10 @@ class TranslationCtcCriterion(FairseqCriterion):
         heads = self.learning_heads if training else list(self.weights)
         copies = 2 if training and self.rdrop_alpha > 0 else 1
         twice = {"copies": copies} if copies > 1 else {}
-        read = {"transcripts": self._transcripts(sample)} if training and reads else {}
+        read = {}
+        if training and reads:
+            labels, lengths, target = self._reading(sample)
+            read["transcripts"] = (labels, lengths, target.roll(1, 1).index_fill(1, target.new_zeros(1), EOS))
         output = model(**sample["net_input"], translate=translate, heads=heads, **twice, **read)
         sample_size = self._sample_size(sample, translate or bool(read))
         log: dict[str, Any] = {"ntokens": sample["ntokens"], "nsentences": sample["nsentences"]}
@@ -188,7 +197,8 @@ class TranslationCtcCriterion(FairseqCriterion):
         if translate:
             loss = loss + self.translation_weight * self._translation_loss(output["logits"], sample, copies, log)
         if read:
-            loss = loss + self.transcript_weight * self._transcript_loss(output["transcript_logits"], sample, log)
+            logits = output["transcript_logits"]
+            loss = loss + self.transcript_weight * self._transcript_loss(logits, target, sample, log)
         for name in heads:
             losses = self._head_losses(name, output, sample, copies, log)
             if weight := self._present_weight(name, model):
@@ -227,18 +237,28 @@ class TranslationCtcCriterion(FairseqCriterion):
             loss = loss + 0.5 * self.rdrop_alpha * divergence
         return loss
 
-    def _transcripts(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the labels of the head ``ctc`` ``(N, L)``, some of them changed, and their lengths ``(N,)``."""
-        labels, lengths = sample["heads"][CTC]
-        return change_labels(labels, lengths, self.transcript_noise)
+    def _reading(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return transcripts, and as many pairs of more text if there are some, for the decoder to read and to write.
 
-    def _transcript_loss(self, logits: Tensor, sample: dict[str, Any], log: dict[str, Any]) -> Tensor:
-        """Return the loss of the decoder that read the transcripts; 0 without one."""
-        missing = (sample["heads"][CTC][1] == 0)[sample["net_input"]["source_rows"]]
-        target = sample["target"].masked_fill(missing.unsqueeze(1), PAD)
+        Returns:
+            Labels ``(P, L)`` some of which are changed, their lengths ``(P,)``, and targets ``(P, U)``, padding alone for
+            what has no transcript.
+        """
+        rows = sample["net_input"]["source_rows"]
+        labels, lengths = (part[rows] for part in sample["heads"][CTC])
+        target = sample["target"].masked_fill((lengths == 0).unsqueeze(1), PAD)
+        if self.task.text_pairs is not None:
+            more, counts, tokens = (part.to(labels.device) for part in self.task.text_pairs.draw(len(rows)))
+            labels, target = below(labels, more, 0), below(target, tokens, PAD)
+            lengths = torch.cat([lengths, counts])
+        return (*change_labels(labels, lengths, self.transcript_noise), target)
+
+    def _transcript_loss(self, logits: Tensor, target: Tensor, sample: dict[str, Any], log: dict[str, Any]) -> Tensor:
+        """Return the loss of the decoder that read, as if it had as many tokens as the batch."""
         smoothed, nll = smoothed_cross_entropy(logits, target, self.label_smoothing, PAD)
-        log["transcript_loss"] = nll.detach()
-        return smoothed
+        scale = sample["ntokens"] / target.ne(PAD).sum().clamp(min=1)
+        log["transcript_loss"] = nll.detach() * scale
+        return smoothed * scale
 
     def _head_losses(
         self, name: str, output: dict[str, Any], sample: dict[str, Any], copies: int, log: dict[str, Any]

@@ -191,18 +191,18 @@ class XlsrMbartModel(SpeechModel):
         translate: bool = True,
         heads: Collection[str] = (),
         copies: int = 1,
-        transcripts: tuple[Tensor, Tensor] | None = None,
+        transcripts: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> dict[str, Any]:
         """Run what a loss needs: the decoder, if asked to ``translate``, and ``heads`` by name.
 
         With ``copies`` of 2 the batch is computed twice, with dropout and masks of its own each time, one copy after
         the other along the first dimension of everything returned.
 
-        With ``transcripts``, labels (N, L) and their lengths (N,), the decoder reads these too; with them alone nothing is
-        encoded, and ``frames`` and ``states`` are empty.
+        With ``transcripts``, labels (P, L), their lengths (P,) and decoder inputs (P, U), the decoder reads these too; with
+        them alone nothing is encoded, and ``frames`` and ``states`` are empty.
 
         Returns:
-            ``logits`` (R, U, V) or None; ``transcript_logits`` likewise, of the transcripts; ``heads``, logits by name,
+            ``logits`` (R, U, V) or None; ``transcript_logits`` (P, U, V) or None; ``heads``, logits by name,
             ``(N, S, C)`` with CTC; ``frames`` (N,); ``states`` (N, S, M).
         """
         read = None
@@ -211,8 +211,9 @@ class XlsrMbartModel(SpeechModel):
                 raise ConfigError(
                     "--transcript-weight: this model reads no transcripts; build it with --length-adaptor-text-layers 2"
                 )
-            memory = self.translator.read(*transcripts).select(source_rows)
-            read = self.translator.decoder(prev_output_tokens, memory.states, memory.lengths)
+            labels, counts, inputs = transcripts
+            memory = self.translator.read(labels, counts)
+            read = self.translator.decoder(inputs, memory.states, memory.lengths)
             if not translate and not heads:
                 nothing = read.new_empty(0)
                 return {"logits": None, "transcript_logits": read, "heads": {}, "frames": nothing, "states": nothing}

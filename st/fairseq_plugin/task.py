@@ -15,6 +15,7 @@ from st.audio.reading import SAMPLE_RATE
 from st.data.config import DataConfig
 from st.data.dataset import TranslationDataset
 from st.data.manifest import SPLITS
+from st.data.text_pairs import TextPairs
 from st.errors import CheckpointError, ConfigError
 from st.fairseq_plugin.data_options import DataOptions, augmentation_config
 from st.fairseq_plugin.dataset import FairseqTranslationDataset
@@ -29,7 +30,7 @@ from st.fairseq_plugin.repairs import termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.speech_task import SpeechTask, SpeechTaskConfig
 from st.fairseq_plugin.validation import bleu_counts
-from st.modules.config import ModelConfig
+from st.modules.config import CTC, ModelConfig
 from st.modules.heads import head_kind, load_labels
 from st.options import option
 from st.text.languages import match_directions
@@ -53,6 +54,11 @@ class SpeechTranslationConfig(SpeechTaskConfig, DataOptions):
         None, "longest training recording, in samples at 16 kHz; longer ones are left out"
     )
     max_target_positions: int = option(1024, "longest target, in tokens")
+    text_pairs: Optional[str] = option(
+        None,
+        "table (TSV with the columns src_text and tgt_text) of more sentences and translations, which nobody has spoken: with "
+        "--transcript-weight the decoder reads as many of them as of transcripts",
+    )
     eval_bleu: bool = option(False, "decode the validation set and report BLEU per direction (best checkpoint: bleu)")
     eval_bleu_beam: int = option(1, "beam for that")
     eval_bleu_max_len: int = option(100, "most tokens of a hypothesis for that")
@@ -74,6 +80,7 @@ class SpeechTranslationTask(SpeechTask):
         self.labels = load_labels(data_dir, self.data_config, self._chosen_heads(cfg.heads))
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
+        self.text_pairs = self._more_text(cfg.text_pairs)
         self._validator: FairseqGenerator | None = None
         self._scored: list[str] = []
         """Directions of all validation and test sets that were loaded."""
@@ -106,6 +113,21 @@ class SpeechTranslationTask(SpeechTask):
                 f"it holds: {' '.join(prepared) or 'none'}"
             )
         return list(chosen)
+
+    def _more_text(self, path: str | None) -> TextPairs | None:
+        """Return what ``--text-pairs`` names.
+
+        Raises:
+            ConfigError: If there is more than one direction that it could be of, or nothing that could read it.
+        """
+        if path is None:
+            return None
+        if self.text is None or CTC not in self.labels or len(self.directions) != 1:
+            raise ConfigError(
+                "--text-pairs needs a decoder, a CTC head and one direction, of which the table is; these data have "
+                f"{' '.join(self.directions) or 'none'}; choose one by --directions"
+            )
+        return TextPairs.load(path, self.directions[0], self.labels[CTC], self.text)
 
     # -- data ---------------------------------------------------------------------------------------------------
 
