@@ -25,6 +25,8 @@ from st.options import check_fields
 
 SHORTEST, LONGEST = 2, 6
 """Letters in the n-grams that are compared."""
+MOST_SENTENCES = 100_000
+"""Beyond it the search takes gigabytes, and a decoder that learned from as much writes better itself."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -90,7 +92,7 @@ class TranslationMemory:
     """What a :class:`Translator` calls with what it found, to choose among that and sentences of a training set.
 
     Raises:
-        ConfigError: On construction, if no sentence has both a transcript and a translation.
+        ConfigError: On construction, if no sentence has both a transcript and a translation, or there are very many.
     """
 
     def __init__(
@@ -101,6 +103,10 @@ class TranslationMemory:
         pairs = {code: [pair for pair in dict.fromkeys(found) if all(pair)] for code, found in sentences.items()}
         if not any(pairs.values()):
             raise ConfigError("the translation memory has no sentence with a transcript and a translation")
+        if (longest := max(map(len, pairs.values()))) > MOST_SENTENCES:
+            raise ConfigError(
+                f"the translation memory has {longest:,} sentences, and is for models of little speech: at most {MOST_SENTENCES:,}"
+            )
         self._translations = {code: [translation for _, translation in found] for code, found in pairs.items()}
         self._similar = {code: SimilarSentences([said for said, _ in found]) for code, found in pairs.items()}
 

@@ -112,6 +112,8 @@ def test_nothing_to_remember_is_an_error(tmp_path: Path):
         TranslationMemory.from_tree(tmp_path)
     with pytest.raises(ConfigError, match="no sentence with a transcript and a translation"):
         TranslationMemory({"fr": [("", "rien")]})
+    with pytest.raises(ConfigError, match="has 100,001 sentences, and is for models of little speech"):
+        TranslationMemory({"fr": [(str(number), "x") for number in range(100_001)]})
 
 
 def test_command_line(run, tmp_path: Path):
