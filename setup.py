@@ -85,6 +85,7 @@ setup(
         "protobuf>=7.36.1",
         "sacrebleu[ja]>=2.5",
         "jiwer>=4.0",
+        "rapidfuzz>=3.9",
         "soundfile>=0.14",
         "soxr>=0.5",
         "safetensors>=0.5",

@@ -53,6 +53,16 @@ def test_a_sentence_is_nearest_to_itself():
         assert nearest[number] == max(nearest.values()) == pytest.approx(1.0, abs=1e-5)
 
 
+def _shared(one: str, other: str) -> float:
+    """Share of letters in the longest common subsequence."""
+    one, other = one.replace(" ", ""), other.replace(" ", "")
+    longest = np.zeros((len(one) + 1, len(other) + 1), dtype=int)
+    for i, a in enumerate(one, 1):
+        for j, b in enumerate(other, 1):
+            longest[i, j] = longest[i - 1, j - 1] + 1 if a == b else max(longest[i - 1, j], longest[i, j - 1])
+    return 2 * int(longest[-1, -1]) / (len(one) + len(other))
+
+
 @pytest.mark.parametrize("weight", [0.0, 3.0, 1000.0])
 def test_best_is_by_score_and_similarity(translator: Translator, waves: list[np.ndarray], weight: float):
     plain = translator.decode_batch(waves, [["fr"]] * len(waves))
@@ -65,8 +75,9 @@ def test_best_is_by_score_and_similarity(translator: Translator, waves: list[np.
         expected = {item.text: item.score for item in before.nbest.get("fr", ())}
         for number, similarity in similar.nearest(before.transcript, 2) if before.nbest else ():
             searched += 1
-            text = PAIRS[number][1]
-            expected[text] = translator.score(waves[row], text, "fr").score + weight * (similarity - 0.1)
+            said, text = PAIRS[number]
+            bonus = weight * ((similarity + _shared(before.transcript, said)) / 2 - 0.1)
+            expected[text] = translator.score(waves[row], text, "fr").score + bonus
         found = after.nbest.get("fr", ())
         assert {item.text: pytest.approx(item.score, abs=1e-3) for item in found} == expected
         assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
@@ -88,7 +99,7 @@ def test_a_tree_is_read_and_named(tmp_path: Path):
     write_manifest(tmp_path / "train_de_fr.tsv", [_row(*pair) for pair in (*PAIRS, ("", "rien"), PAIRS[0])])
     write_manifest(tmp_path / "asr_train_de.tsv", [_row("nur text", "nur text")])
     memory = TranslationMemory.from_tree(tmp_path)
-    assert memory._translations == {"fr": [translation for _, translation in PAIRS]}
+    assert memory._pairs == {"fr": PAIRS}
     before = memory_digest(tmp_path)
     write_manifest(tmp_path / "train_de_fr.tsv", [_row(*PAIRS[1])])
     assert memory_digest(tmp_path) != before
