@@ -19,7 +19,7 @@ use_environment train,prepare
 # Two processes of one thread train so small a model about twice as fast as one process of two threads.
 launcher=(torchrun --nproc_per_node "${PROCESSES:-2}" -m st.fairseq_plugin.hydra_train)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.5f", minutes * share / 60 }'; }
+hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.9f", minutes * share / 60 }'; }
 updates() { # SHARE: as many as the pace of stage 2 and that share of the minutes allow, less what validation takes
     { grep -oE '"ups": "[0-9.]+"' "$out/translation/train.log" || true; } | tr -d '"' |
         awk -v minutes="$minutes" -v share="$1" '{ sum += $2 }

@@ -10,11 +10,12 @@ from st.checkpoints.loading import load
 
 
 @pytest.mark.slow
-def test_the_recipe_for_little_speech_trains_averages_and_scores(tmp_path):
+def test_the_recipe_for_little_speech_trains_averages_and_scores_and_trains_no_stage_twice(tmp_path):
     tree, out = tmp_path / "tree", tmp_path / "out"
     make_tree(tree, train=8, dev=2, directions=("de_en",))
+    # The clock ends the first two stages after one update, however fast the machine is; the third has two updates.
     command = [
-        *(ROOT / "scripts" / "low_resource.sh", tree, out, "1", "task.threads=1", "optimization.max_update=3"),
+        *(ROOT / "scripts" / "low_resource.sh", tree, out, "0.0001", "task.threads=1", "optimization.max_update=2"),
         *("checkpoint.save_interval_updates=1", "dataset.max_tokens=64000"),
     ]
 
@@ -24,11 +25,13 @@ def test_the_recipe_for_little_speech_trains_averages_and_scores(tmp_path):
     assert list(report["directions"]) == ["de_en"]
     model = load(out / "model.pt").model.config
     assert (model.encoder.mel_bands, model.encoder.conv_module_kernel) == (80, 15)
-    written = [(path, path.stat().st_mtime_ns) for path in (out / "ctc").glob("*.pt")]
+    written = {path: path.stat().st_mtime_ns for path in out.glob("*/*.pt")}
+    for stage in ("ctc", "translation"):
+        assert [path.name for path in (out / stage).glob("checkpoint_1_*.pt")] == ["checkpoint_1_1.pt"]
     refused = run("st", "convert", out / "model.pt", tmp_path / "hf", "--to", "hf", check=False)
     assert refused.returncode == 1
     assert "no encoder with mel_bands 80" in refused.stderr
 
     run(*command)
 
-    assert [(path, path.stat().st_mtime_ns) for path in (out / "ctc").glob("*.pt")] == written
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/*.pt")} == written

@@ -1,8 +1,8 @@
 """End a training at SIGTERM without losing an update: save after the present one, then exit with 143.
 
 Here is also what a training does that is started again. A validation that was broken off is made up for, before fairseq
-looks whether epochs are left. And what fairseq does not see before it has learnt more: that ``--max-update`` was reached
-before, or ``--patience`` at its end.
+looks whether epochs are left. And what fairseq does not see before it has learnt more: that ``--max-update`` or
+``--stop-time-hours`` was reached before, or ``--patience`` at its end.
 
 Two functions of ``fairseq_cli.train`` are replaced, as no other place between two updates knows the trainer, the
 iterator and the options. In a group of processes all must leave after the same update, so they ask each other.
@@ -127,9 +127,13 @@ def validate_and_save(
 
 
 def _nothing_is_left(module: ModuleType, cfg: Any, trainer: Any) -> str | None:
-    limit, patience = cfg.optimization.max_update, cfg.checkpoint.patience
-    if 0 < limit <= (updates := trainer.get_num_updates()):
+    limit, hours, patience = cfg.optimization.max_update, cfg.optimization.stop_time_hours, cfg.checkpoint.patience
+    updates, spent = trainer.get_num_updates(), trainer._previous_training_time / 3600
+    if 0 < limit <= updates:
         return f"--max-update is {limit}, and {updates} updates were made before: nothing is left to learn; raise it"
+    # What the checkpoint tells, the same in all processes. A model that begins with another's time has made no update.
+    if updates and 0 < hours < spent:
+        return f"--stop-time-hours is {hours:.5g}, and {spent:.5g} h were spent before: training has ended; raise it"
     if 0 < patience <= (runs := getattr(module.should_stop_early, "num_runs", 0)):
         return f"--patience is {patience}, and {runs} validations brought no better score: training has ended; raise it"
     return None

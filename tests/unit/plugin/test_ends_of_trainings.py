@@ -1,4 +1,4 @@
-"""How a training ends, by SIGTERM, ``--patience`` or a metric that nobody logs, and what its next start makes of that."""
+"""How a training ends, by SIGTERM, the clock, ``--patience`` or a metric that nobody logs, and what its next start makes of that."""
 
 from types import SimpleNamespace
 
@@ -20,9 +20,9 @@ def pretended(**changes):
     checkpoint = CheckpointConfig(best_checkpoint_metric="bleu", no_last_checkpoints=True)
     for name, value in changes.items():
         setattr(checkpoint, name, value)
-    optimization = SimpleNamespace(max_update=0, update_freq=[1])
+    optimization = SimpleNamespace(max_update=0, stop_time_hours=0, update_freq=[1])
     cfg = SimpleNamespace(checkpoint=checkpoint, optimization=optimization, dataset=SimpleNamespace(valid_subset="a,b"))
-    return cfg, SimpleNamespace(cfg=cfg, task="task", get_num_updates=lambda: 7)
+    return cfg, SimpleNamespace(cfg=cfg, task="task", get_num_updates=lambda: 7, _previous_training_time=3600)
 
 
 @pytest.fixture
@@ -100,3 +100,14 @@ def test_a_training_that_patience_ended_learns_nothing_more_until_it_is_raised(m
         losses, stop = module.train(*pretended(patience=patience), "task", epoch(4))
         assert (bool(module.calls), losses, stop) == ((True, ["loss"], False) if learns else (False, [None], True))
     assert "--patience is 2, and 2 validations brought no better score: training has ended" in caplog.text
+
+
+def test_a_training_that_the_clock_ended_learns_nothing_more_until_its_hours_are_raised(module, caplog):
+    caplog.set_level("INFO")
+    for hours, updates, learns in ((0.5, 7, False), (1, 7, True), (0, 7, True), (0.5, 0, True)):
+        module.calls.clear()
+        cfg, trainer = pretended()
+        cfg.optimization.stop_time_hours, trainer.get_num_updates = hours, lambda made=updates: made
+        losses, stop = module.train(cfg, trainer, "task", epoch(4))
+        assert (bool(module.calls), losses, stop) == ((True, ["loss"], False) if learns else (False, [None], True))
+    assert "--stop-time-hours is 0.5, and 1 h were spent before: training has ended; raise it to go on" in caplog.text
