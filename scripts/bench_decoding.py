@@ -2,6 +2,7 @@
 
     python scripts/bench_decoding.py                      # all sides, three rounds; about 15 minutes on two cores
     python scripts/bench_decoding.py --sides fairseq,ours --rounds 1
+    python scripts/bench_decoding.py --sides ours,ours-bf16,ours-int8,ours-bf16-32k,ours-int8-32k
 
 The model has the shape of XLS-R 300M with mBART-50's decoder (792,989,312 parameters) and random weights. A batch of
 recordings goes through encoder and decoder with a beam; every sentence is forced to the same number of tokens, so that
@@ -52,7 +53,14 @@ SIDES = {
     "ours": "this project fp32",
     "ours-bf16": "this project bf16",
     "ours-bf16-32k": "this project bf16, 32k vocabulary",
+    "ours-int8": "this project int8",
+    "ours-int8-32k": "this project int8, 32k vocabulary",
 }
+
+
+def numbers(side: str) -> torch.dtype:
+    """Return what a side computes with."""
+    return torch.int8 if "int8" in side else torch.bfloat16 if "bf16" in side else torch.float32
 
 
 def make_files(folder: Path) -> None:
@@ -116,8 +124,7 @@ def run_transformers(args: Namespace, tokens: int, totals: dict[str, float]) -> 
 
     model = args.state.get("model")
     if model is None:
-        dtype = torch.bfloat16 if args.side.endswith("bf16") else torch.float32
-        model = SpeechEncoderDecoderModel.from_pretrained(args.work / "hf", dtype=dtype).eval()
+        model = SpeechEncoderDecoderModel.from_pretrained(args.work / "hf", dtype=numbers(args.side)).eval()
         model.encoder.forward = timed(model.encoder.forward, args.state.setdefault("totals", {}), "encoder")
         args.state["model"] = model
     args.state["totals"].clear()
@@ -137,10 +144,10 @@ def run_ours(args: Namespace, tokens: int, totals: dict[str, float]) -> list[lis
     from st.checkpoints.loading import read_contents
     from st.decoding.beam_search import beam_search
     from st.decoding.options import BeamOptions
-    from st.inference.precision import autocast, convert_products, pack
+    from st.inference.precision import autocast, prepare
 
     small = args.side.endswith("32k")
-    dtype = torch.bfloat16 if "bf16" in args.side else torch.float32
+    dtype = numbers(args.side)
     tag = SMALL_VOCAB - 1 if small else TAG
     model = args.state.get("model")
     if model is None:
@@ -154,14 +161,12 @@ def run_ours(args: Namespace, tokens: int, totals: dict[str, float]) -> list[lis
             rows = torch.tensor([*range(SMALL_VOCAB - 1), TAG])
             contents.state[name] = contents.state[name].index_select(0, rows)
             config = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, vocab_size=SMALL_VOCAB))
-        model = build_model(config, contents.state, source="benchmark")
-        if dtype != torch.float32:
-            convert_products(model, dtype)
-        pack(model, dtype)
-        args.state["model"] = model
+        wanted = dtype if dtype == torch.int8 else None
+        model = build_model(config, contents.state, source="benchmark", dtype=wanted, mapped=not small)
+        args.state.update(model=model, computed=prepare(model, dtype))
     waves, lengths = batch(args)
     options = BeamOptions(beam=args.beam, max_len_b=tokens, min_len=tokens)
-    with torch.inference_mode(), autocast(torch.device("cpu"), dtype):
+    with torch.inference_mode(), autocast(torch.device("cpu"), args.state["computed"]):
         memory = timed(lambda: model.adapt(model.encode(waves, lengths)), totals, "encoder")()
         found = beam_search(model, memory, torch.full((args.batch,), tag), options)
     return [list(hypotheses[0].tokens) for hypotheses in found]
@@ -184,7 +189,7 @@ def worker(args: Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     tokens = run(args, args.tokens, totals)
     seconds = time.perf_counter() - start
-    dtype = torch.bfloat16 if "bf16" in args.side else torch.float32
+    dtype = numbers(args.side)
     result = {"seconds": seconds, "encoder": totals["encoder"], "decoder": seconds - totals["encoder"]}
     del args.state["model"]
     if args.side.startswith("ours"):

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from st.errors import CheckpointError
+from st.kernels.int8_linear import SCALE, half_if_it_fits, quantise_rows
 from st.modules.config import ModelConfig
+from st.modules.int8_names import EMBEDDINGS, is_int8
 from st.modules.model import SpeechTranslator
 
 SHOWN = 10
@@ -91,6 +93,7 @@ def build_model(
     dtype: torch.dtype | str | None = None,
     label: Callable[[str], str | None] = str,
     mapped: bool = False,
+    scales: MutableMapping[str, Tensor] | None = None,
 ) -> SpeechTranslator:
     """Build a model around tensors that were read from a file.
 
@@ -99,9 +102,12 @@ def build_model(
         state: Tensors under our names; emptied while they are taken over, so that memory is freed in between.
         source: Name of the file, for messages.
         device: Where the model shall be.
-        dtype: Type of its parameters; float32 if None.
+        dtype: Type of its parameters; float32 if None. With int8 the weights that :mod:`st.modules.int8_names` lists are
+            codes, with their scales in a buffer beside them, and the embeddings of half precision, for
+            :func:`st.inference.precision.prepare`; no weight stands in memory in float32 meanwhile.
         label: How the file names a parameter of ours, for messages.
         mapped: Whether the tensors are mapped from a file, whose pages are given back once they are converted.
+        scales: By name, those of tensors that are codes already; emptied too.
 
     Returns:
         The model, in evaluation mode.
@@ -109,9 +115,12 @@ def build_model(
     Raises:
         CheckpointError: If a tensor is missing, unexpected, of another shape, or not finite; the message lists them.
     """
-    wanted = parse_dtype(dtype)
+    codes = dtype in (torch.int8, "int8")
+    wanted = torch.float32 if codes else parse_dtype(dtype)
     model = fitting_blueprint(config, state, source=source, label=label)
-    broken = take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
+    known = {} if scales is None else scales
+    broken = take_codes(model, state, known, mapped=mapped) if codes else []
+    broken += take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
     _refuse(broken, source, label, wanted)
     return model.eval()
 
@@ -183,6 +192,8 @@ def take_over(
     """
     broken = []
     for name, parameter in list(model.named_parameters()):
+        if name not in state:  # taken over already
+            continue
         source = state.pop(name)
         tensor = source.to(device=device, dtype=dtype).contiguous()
         if mapped and tensor.data_ptr() != source.data_ptr():
@@ -192,6 +203,27 @@ def take_over(
         owner, _, leaf = name.rpartition(".")
         replacement = nn.Parameter(tensor, requires_grad=parameter.requires_grad)
         setattr(model.get_submodule(owner), leaf, replacement)
+    return broken
+
+
+def take_codes(
+    model: nn.Module, state: MutableMapping[str, Tensor], scales: MutableMapping[str, Tensor], *, mapped: bool = False
+) -> list[str]:
+    """Do what :func:`take_over` does with the weights that int8 is for, and the embeddings; see :func:`build_model`."""
+    broken = []
+    for name in [name for name in state if is_int8(name) or name == EMBEDDINGS]:
+        source = state.pop(name)
+        module = model.get_submodule(name.rpartition(".")[0])
+        if name == EMBEDDINGS:
+            tensor = checked = half_if_it_fits(source)
+        else:
+            tensor, checked = (source, scales.pop(name).float()) if name in scales else quantise_rows(source)
+            module.register_buffer(SCALE, checked, persistent=False)
+        if mapped and tensor.data_ptr() != source.data_ptr():
+            give_back(source)
+        if not _is_finite(checked):
+            broken.append(name)
+        module.weight = nn.Parameter(tensor, requires_grad=False)
     return broken
 
 

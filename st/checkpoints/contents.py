@@ -19,6 +19,7 @@ from st.checkpoints.formats.transformers_names import KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
+from st.kernels.int8_linear import SCALE, dequantise
 from st.modules.config import ModelConfig
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Contents:
     state: dict[str, Tensor]
     """Emptied when a model is built from it."""
     keymap: KeyMap
+    scales: dict[str, Tensor] = field(default_factory=dict)
+    """Of tensors of ``state`` that are codes of 8 bits, by their names, one for each row."""
     mapped: bool = True
     """Whether the tensors are mapped from the file rather than in memory of their own."""
     weights: list[Path] = field(default_factory=list)
@@ -110,6 +113,32 @@ def take_names(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str
                 f"{source}: {name} differs from the embeddings; our model shares them and cannot hold both"
             )
     return state
+
+
+def take_scales(tensors: MutableMapping[str, Any], keymap: KeyMap, *, source: str) -> dict[str, Tensor]:
+    """Take the scales of codes of 8 bits out of a file's tensors, under our names of the codes.
+
+    Raises:
+        CheckpointError: If there is one without codes of as many rows.
+    """
+    scales = {name: tensors.pop(name) for name in list(tensors) if name.endswith(f".{SCALE}")}
+    found = {}
+    for name, scale in scales.items():
+        theirs = name.removesuffix(SCALE) + "weight"
+        codes, ours = tensors.get(theirs), keymap.ours(theirs)
+        if codes is None or ours is None or codes.dtype != torch.int8 or scale.shape != codes.shape[:1]:
+            raise CheckpointError(
+                f"{source}: {name} has no codes of 8 bits beside it with a row for each; write it anew"
+            )
+        found[ours] = scale
+    return found
+
+
+def restore_floats(contents: Contents) -> None:
+    """Turn codes of 8 bits into the weights that they stand for, in float32, for whoever has no use for codes."""
+    for name in list(contents.scales):
+        contents.state[name] = dequantise(contents.state[name], contents.scales.pop(name))
+        contents.mapped = False  # some of it is no more
 
 
 def _is_plain(value: Tensor) -> bool:

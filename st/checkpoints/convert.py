@@ -13,7 +13,7 @@ from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_fini
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.exported import Exported, class_part, ctc_part
+from st.checkpoints.formats.exported import Exported, class_part, ctc_part, int8_part
 from st.checkpoints.formats.new_folder import visible
 from st.checkpoints.formats.to_adapter import write_adapter
 from st.checkpoints.formats.to_fairseq import write_fairseq
@@ -62,7 +62,8 @@ def convert(
         revision: Commit of a hub id.
         sha256: Digest of the weight file.
         padding: Treatment of padding to note in the result.
-        dtype: Type to write floating tensors as; None for that of the file.
+        dtype: Type to write floating tensors as; None for that of the file. ``int8``, for ``hf``: a folder for inference
+            with ``dtype`` int8, which transformers does not open.
         overwrite: Whether ``out`` may exist.
         full_vocab: For a model with a trimmed vocabulary: the checkpoint whose decoder it began with, to put the rows
             that were cut away back.
@@ -165,10 +166,14 @@ def write(
     chosen = parts or _usual_parts(exported, to)
     if chosen != "whole":
         exported = {"ctc": ctc_part, "classes": class_part}[chosen](exported)
-    written = None if dtype is None else parse_dtype(dtype)
+    codes = dtype in (torch.int8, "int8")
+    if codes and to != "hf":
+        raise UsageError(f"`dtype` int8 is for `to` hf; {to} has no such numbers: choose float32, bfloat16 or float16")
+    written = None if codes or dtype is None else parse_dtype(dtype)
     objective = {} if exported.objective is None else exported.objective.state
     require_finite({**exported.state, **objective}, source=name, label=contents.keymap.theirs, dtype=written)
     if to == "hf":
+        exported = int8_part(exported) if codes else exported
         write_transformers(exported, out, dtype=written, overwrite=overwrite, finish=finish)
     else:
         {"fairseq": write_fairseq, "adapter": write_adapter}[to](exported, out, dtype=written, overwrite=overwrite)

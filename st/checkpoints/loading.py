@@ -12,7 +12,7 @@ import torch
 from st.checkpoints.adapters import say_licence, speak
 from st.checkpoints.assemble import build_model
 from st.checkpoints.bundle import ModelBundle, check_sizes
-from st.checkpoints.contents import Contents
+from st.checkpoints.contents import Contents, restore_floats
 from st.checkpoints.door import is_mapped, read_pickled
 from st.checkpoints.formats.fairseq import read_fairseq
 from st.checkpoints.formats.peft import refuse_adapter
@@ -71,7 +71,7 @@ def load(
         language: Of a model of MMS, the language whose adapters and CTC head it shall have, e.g. ``fra``; other models
             take no notice. None for those that its file has itself.
         device: Where the model shall be.
-        dtype: Type of its parameters; float32 if None.
+        dtype: Type of its parameters; float32 if None. ``int8`` as :func:`build_model` says, for inference alone.
 
     Returns:
         The model in evaluation mode, with its vocabularies.
@@ -82,7 +82,8 @@ def load(
         ConfigError: If a vocabulary is malformed.
     """
     path, name = resolve(source, revision, language)
-    contents = read_contents(path, sha256=sha256, verify=verify, language=language)
+    codes = dtype in (torch.int8, "int8")
+    contents = read_contents(path, sha256=sha256, verify=verify, language=language, codes=codes)
     files = VocabularyFiles(
         data_dir=_path(data_dir), spm=_path(spm), dictionary=_path(dictionary), language_ids=language_ids
     )
@@ -98,6 +99,7 @@ def load(
         dtype=dtype,
         label=contents.keymap.theirs,
         mapped=contents.mapped,
+        scales=contents.scales,
     )
     logger.info("%s: %s", name, contents.format)
     trained = trained_directions(contents)
@@ -124,9 +126,11 @@ def own_lm(contents: Contents) -> Path | None:
 
 
 def read_contents(
-    path: Path, *, sha256: str | None = None, verify: bool = True, language: str | None = None
+    path: Path, *, sha256: str | None = None, verify: bool = True, language: str | None = None, codes: bool = False
 ) -> Contents:
     """Find out what a file or folder is and read its weights; arguments as for :func:`load`.
+
+    ``codes`` is whether weights of 8 bits stay codes, with their scales; otherwise they are made float32.
 
     Raises:
         CheckpointError: If there is nothing, or nothing of a known format; or no adapters for the language.
@@ -135,6 +139,8 @@ def read_contents(
     say_licence(contents)
     with parsing(path, CheckpointError, expected=_EXPECTED):
         speak(contents, language)
+    if not codes:
+        restore_floats(contents)
     return contents
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NUMBERS = {"fp32": "float32", "bf16": "bfloat16"}
+"""Short names of numbers, for ``--against``."""
+AGAINST_NOTE = "texts that are equal, and differences of scores with their 95 % intervals (paired bootstrap)"
+
 DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
 CER for every spoken language, of the CTC head or, with --joint-ctc-weight, of decoder and CTC head together. Each
@@ -50,6 +54,7 @@ examples:
   st evaluate --checkpoint run/checkpoint_best.pt --data DATA --out results
   st evaluate --checkpoint model/ --data DATA --directions fr_en,en_de --subset dev --beam 1 --out results-dev
   torchrun --nproc_per_node 4 -m st evaluate --checkpoint run/checkpoint_best.pt --data DATA --out results
+  st evaluate --checkpoint model/ --data DATA --dtype int8 --against fp32 --out results-int8
   st evaluate --shard 2/3 --checkpoint run/checkpoint_best.pt --data DATA --out results   # and 1/3 and 3/3
 """
 
@@ -89,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_compute_arguments(parser)
     parser.add_argument(
+        "--against",
+        choices=("float32", "fp32", "bfloat16", "bf16"),
+        help="evaluate with these numbers too, into --out/against-..., and say what --dtype costs against them: share of equal "
+        "texts, differences of BLEU, chrF++, WER and CER with intervals; against.md, against.json (default: only --dtype)",
+    )
+    parser.add_argument(
         "--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, padded (default: 120)"
     )
     parser.add_argument(
@@ -126,7 +137,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print the table."""
+    """Evaluate and print the tables."""
+    from st.errors import UsageError
+
+    against = None if args.against is None else _NUMBERS.get(args.against, args.against)
+    if against is None:
+        return _evaluate(args)
+    if against == args.dtype:
+        raise UsageError(f"--against is {args.against}, which is --dtype as well; give another one to compare with")
+    if args.shard is not None or "WORLD_SIZE" in os.environ:
+        raise UsageError(
+            "--against compares two whole evaluations; no --shard, no torchrun. Compare the parts' with st compare"
+        )
+    other = argparse.Namespace(**{**vars(args), "dtype": against, "out": args.out / f"against-{against}"})
+    return _evaluate(args) or _evaluate(other) or _compare(args, other)
+
+
+def _compare(args: argparse.Namespace, other: argparse.Namespace) -> int:
+    """Say what the numbers of one evaluation cost against those of another, and write it to its folder."""
+    from st.evaluation.scoring.against import compare_folders, difference_table
+    from st.evaluation.scoring.conventions import TRUE_CASE
+    from st.files import write_json, write_text
+    from st.report.tables import to_markdown, to_text
+    from st.text.normalisation import normalise
+
+    convention = args.convention or TRUE_CASE.name
+    found = compare_folders(args.out, other.out, convention=convention, normalise=normalise)
+    title = f"{args.dtype} against {other.dtype}: {AGAINST_NOTE}"
+    table = difference_table(found, title=title)
+    record: dict[str, dict[str, JsonValue]] = {}
+    for item in found:
+        record.setdefault(item.name, {})[item.metric] = item.to_json()
+    write_json(args.out / "against.json", {"dtype": args.dtype, "against": other.dtype, "differences": record})
+    write_text(args.out / "against.md", f"{title}\n\n{to_markdown(table)}\n")
+    sys.stdout.write(f"\n{title}\n\n{to_text(table)}\n")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    """Evaluate with the numbers of ``args`` and print the table."""
     from st.evaluation.corpus import are_transcripts, choose_directions, find_manifests
     from st.evaluation.evaluate import EvaluationConfig, evaluate
     from st.evaluation.report.tables import terminal_summary

@@ -88,7 +88,10 @@ def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says where and with which numbers a model computes."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
     parser.add_argument(
-        "--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="numbers (default: float32)"
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16", "int8"),
+        help="numbers; int8, on CPUs: linear layers in 8 bits, the rest in bfloat16 or float32 (default: float32)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
 

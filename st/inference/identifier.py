@@ -25,7 +25,7 @@ from st.audio.reading import SAMPLE_RATE, open_audio
 from st.checkpoints.bundle import ModelBundle
 from st.errors import AudioError, CheckpointError, ConfigError, UsageError
 from st.inference.audio_input import AudioLike, Waveform, audio_source
-from st.inference.precision import autocast, choose_device, choose_dtype, convert_products, pack
+from st.inference.precision import autocast, choose_device, choose_dtype, prepare
 from st.inference.windows import BATCH_SECONDS, Wave, cut, measure
 from st.modules.classification_heads import probabilities
 
@@ -210,7 +210,7 @@ def load_identifier(
         checkpoint: Anything that :func:`st.load` opens and that has such a head.
         data_dir: Prepared tree to take the labels from; None for those in the checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: the GPU if there is one.
-        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; ``int8`` on a CPU.
         options: How to listen.
 
     Raises:
@@ -219,13 +219,11 @@ def load_identifier(
     """
     from st.checkpoints.loading import load
 
-    place, number_type = choose_device(device), choose_dtype(dtype)
-    bundle = load(checkpoint, data_dir=data_dir, device=place)
-    identifier = Identifier(bundle, options, dtype=number_type)
-    if number_type != torch.float32:
-        convert_products(bundle.model, number_type)
-    pack(bundle.model, number_type)
-    return identifier
+    place = choose_device(device)
+    number_type = choose_dtype(dtype, place)
+    wanted = torch.int8 if number_type == torch.int8 else None
+    bundle = load(checkpoint, data_dir=data_dir, device=place, dtype=wanted)
+    return Identifier(bundle, options, dtype=prepare(bundle.model, number_type))
 
 
 def plan_spans(num_samples: int, window: int, windows: int | None) -> list[tuple[int, int]]:

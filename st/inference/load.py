@@ -11,7 +11,7 @@ import torch
 
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
-from st.inference.precision import choose_device, choose_dtype, convert_products, pack
+from st.inference.precision import choose_device, choose_dtype, prepare
 from st.inference.transcriber import TranscriptOptions
 from st.inference.translator import Translator
 
@@ -35,7 +35,8 @@ def load_translator(
         checkpoint: Anything that :func:`st.load` opens and that can turn audio into text.
         data_dir: Prepared tree to take the vocabularies from; None for those in the checkpoint.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: the GPU if there is one.
-        dtype: ``float32``, ``bfloat16`` or ``float16``; norms and sums are computed in float32 in any case.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; norms and sums are computed in float32 in any case. ``int8`` on a
+            CPU: linear layers and the logits of the vocabulary in 8 bits, the rest in bfloat16 or float32.
         padding: How the length adaptor treats padding, see :data:`st.checkpoints.loading.PADDINGS`. A published
             translation model gives the same text alone as where it comes from, and in a batch too; None for its
             origin's numbers in padded batches.
@@ -55,24 +56,30 @@ def load_translator(
     if options is not None and beam_options:
         raise TypeError(f"give either options or {', '.join(beam_options)}")
     options = options or BeamOptions(**beam_options)
-    place, number_type = choose_device(device), choose_dtype(dtype)
+    place = choose_device(device)
+    number_type = choose_dtype(dtype, place)
     others = [ensemble] if isinstance(ensemble, (str, Path)) else ensemble
     for path in others:
         require_checkpoint(path)
     spoken = None if transcripts is None else transcripts.language
-    bundle = load(checkpoint, data_dir=data_dir, device=place, padding=padding, language=spoken)
+    bundle = load(
+        checkpoint,
+        data_dir=data_dir,
+        device=place,
+        padding=padding,
+        language=spoken,
+        dtype=torch.int8 if number_type == torch.int8 else None,
+    )
     if transcripts is not None and bundle.language is not None:
         transcripts = dataclasses.replace(transcripts, own_letters=True)
-    if number_type != torch.float32:
-        convert_products(bundle.model, number_type)
-    pack(bundle.model, number_type)
+    computed = prepare(bundle.model, number_type)
     translator = Translator(
         bundle.model,
         bundle.text,
         bundle.ctc,
         standardize_audio=bundle.config.standardize_audio,
         options=options,
-        dtype=number_type,
+        dtype=computed,
         trained_directions=bundle.trained_directions,
         decoder_trained=bundle.decoder_trained,
         transcripts=transcripts,

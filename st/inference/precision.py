@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import nn
 
 from st.errors import UsageError
-from st.inference.packed_attention import PackedSelfAttention
+from st.inference.packed_attention import Join, PackedSelfAttention
+from st.kernels.int8_linear import Int8Linear, half_if_it_fits, int8_works
+from st.kernels.int8_vocabulary import Int8Projection
 from st.kernels.packed_linear import PackedLinear, packing_works
+from st.kernels.settings import bfloat16_is_fast
 from st.modules.attention import MultiheadAttention
+from st.modules.int8_names import INTO_ATTENTION, OTHERS
 from st.modules.model import SpeechTranslator
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 
 def choose_device(name: str) -> torch.device:
@@ -39,15 +48,45 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str) -> torch.dtype:
-    """Return a number type by name.
+def choose_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:
+    """Return a number type by name: for ``int8`` where this CPU has no use for it :func:`floating`, with a warning.
 
     Raises:
-        UsageError: If it is not one of :data:`DTYPES`.
+        UsageError: If it is not one of :data:`DTYPES`, or int8 for a GPU.
     """
     if name not in DTYPES:
         raise UsageError(f"no number type {name!r}; choose from: {', '.join(DTYPES)}")
-    return DTYPES[name]
+    if DTYPES[name] != torch.int8:
+        return DTYPES[name]
+    if torch.device(device).type != "cpu":
+        raise UsageError("int8 is for CPUs; choose bfloat16 or float16 on a GPU, or `device` cpu")
+    if int8_works():
+        return torch.int8
+    logger.warning(
+        "this CPU and this torch have no int8 products that are both fast and right (AVX-512 VNNI or AMX); computing in %s",
+        str(floating()).removeprefix("torch."),
+    )
+    return floating()
+
+
+def floating() -> torch.dtype:
+    """Return the type in which a model computes what int8 is not fit for: bfloat16 where the CPU multiplies it, or float32."""
+    return torch.bfloat16 if bfloat16_is_fast() else torch.float32
+
+
+def prepare(model: SpeechTranslator, dtype: torch.dtype) -> torch.dtype:
+    """Make a model ready to compute with numbers of a type, in place; it can no longer be trained or saved.
+
+    Returns:
+        The type for :func:`autocast`: ``dtype``, or :func:`floating` around int8.
+    """
+    if dtype == torch.int8:
+        quantise(model)
+        return floating()
+    if dtype != torch.float32:
+        convert_products(model, dtype)
+    pack(model, dtype)
+    return dtype
 
 
 def convert_products(model: SpeechTranslator, dtype: torch.dtype) -> None:
@@ -58,10 +97,9 @@ def convert_products(model: SpeechTranslator, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv1d)):
             module.weight.data = module.weight.data.to(dtype)
-    if "decoder" not in model.config.parts:
-        return
-    embedding = model.decoder.embed_tokens
-    embedding.weight.data = embedding.weight.data.to(dtype)
+    if "decoder" in model.config.parts and not isinstance(model.decoder.output, Int8Projection):
+        embedding = model.decoder.embed_tokens
+        embedding.weight.data = embedding.weight.data.to(dtype)
 
 
 def pack(model: SpeechTranslator, dtype: torch.dtype) -> None:
@@ -73,21 +111,41 @@ def pack(model: SpeechTranslator, dtype: torch.dtype) -> None:
     if next(model.parameters()).device.type != "cpu" or not packing_works(dtype):
         return
     if "decoder" in model.config.parts:
-        _pack_layers(model.decoder.layers)
+        _replace_layers(model.decoder.layers, lambda _: PackedLinear.join)
         model.decoder.output = PackedLinear(model.decoder.embed_tokens.weight, None)
     if "encoder" in model.config.parts and dtype != torch.float32:
-        _pack_layers(model.encoder.encoder.layers)
+        _replace_layers(model.encoder.encoder.layers, lambda _: PackedLinear.join)
 
 
-def _pack_layers(layers: nn.ModuleList) -> None:
+def quantise(model: SpeechTranslator) -> None:
+    """Let a model on a CPU compute in 8 bits what :mod:`st.modules.int8_names` lists and the vocabulary's logits, in place.
+
+    What is left is stored as :func:`floating` needs it, but for the embeddings: half precision is eight times as exact as
+    bfloat16, and those that are scored again for the best tokens are multiplied in float32.
+    """
+    # What attention reads has its type: keys and values of the tokens stay in a cache.
+    joins: dict[str, Join] = dict.fromkeys(INTO_ATTENTION, partial(Int8Linear.join, output=floating()))
+    joins |= dict.fromkeys(OTHERS, Int8Linear.join)
+    if "encoder" in model.config.parts:
+        _replace_layers(model.encoder.encoder.layers, joins.get)
+    if "decoder" in model.config.parts:
+        _replace_layers(model.decoder.layers, joins.get)
+        table = model.decoder.embed_tokens.weight
+        table.data = half_if_it_fits(table.data)
+        model.decoder.output = Int8Projection(table.detach())
+    convert_products(model, floating())
+
+
+def _replace_layers(layers: nn.ModuleList, choose: Callable[[str], Join | None]) -> None:
+    """Put what ``choose`` tells by name in the place of linear layers; of the first three of a self-attention, one."""
     for layer in layers:
-        attention = layer.get_submodule("self_attn")
-        if isinstance(attention, MultiheadAttention):
-            layer.self_attn = PackedSelfAttention(attention)
+        attention, join = layer.get_submodule("self_attn"), choose(INTO_ATTENTION[0])
+        if isinstance(attention, MultiheadAttention) and join is not None:
+            layer.self_attn = PackedSelfAttention(attention, join)
     for module in list(layers.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, PackedLinear(child.weight, child.bias))
+            if isinstance(child, nn.Linear) and (join := choose(name)) is not None:
+                setattr(module, name, join([child]))
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -8,6 +8,7 @@ Legend: R rows, I features in, O features out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,10 +20,19 @@ ROWS_HINT = 64
 
 ACTIVATIONS = {"gelu": ("gelu", "none"), "relu": ("relu", ""), "silu": ("swish", ""), "none": ("none", "")}
 """Names of oneDNN."""
-_PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+"""The same as torch has them."""
 
 
-class PackedLinear(nn.Module):
+class ActivatedLinear(nn.Module, ABC):
+    """A linear layer that can apply an activation on its way."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, activation: str = "none") -> Tensor:
+        """Multiply ``(…, I)`` to ``(…, O)`` and apply ``gelu``, ``relu``, ``silu`` or ``none``."""
+
+
+class PackedLinear(ActivatedLinear):
     """What ``nn.Linear`` computes, or several of them over the same input; cannot be trained or saved."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -64,7 +74,7 @@ def packing_works(dtype: torch.dtype) -> bool:
 
 def linear_activation(layer: nn.Module, inputs: Tensor, activation: str) -> Tensor:
     """Apply a linear layer, packed or not, and ``gelu``, ``relu`` or ``silu``."""
-    if isinstance(layer, PackedLinear):
+    if isinstance(layer, ActivatedLinear):
         output: Tensor = layer(inputs, activation)
         return output
-    return _PLAIN[activation](layer(inputs))
+    return PLAIN[activation](layer(inputs))

@@ -14,7 +14,9 @@ from st.checkpoints.formats.objective import TrainedObjective
 from st.checkpoints.formats.transformers_names import CLASSES
 from st.data.config import DataConfig
 from st.errors import CheckpointError
+from st.kernels.int8_linear import half_if_it_fits, quantise_rows
 from st.modules.config import CTC, ModelConfig
+from st.modules.int8_names import EMBEDDINGS, is_int8
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.labels import Labels
 from st.text.languages import in_order
@@ -27,6 +29,8 @@ class Exported:
 
     config: ModelConfig
     state: Mapping[str, Tensor]
+    scales: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    """Of weights that are codes of 8 bits, by their names; see :func:`int8_part`."""
     text: TextVocabulary | None
     labels: Mapping[str, Labels]
     """Vocabularies of the heads by name."""
@@ -97,6 +101,16 @@ def class_part(model: Exported) -> Exported:
     return dataclasses.replace(
         model, config=shape, state=state, text=None, trim=None, labels=labels, data=data, decoder_trained=True
     )
+
+
+def int8_part(model: Exported) -> Exported:
+    """Return a model with codes of 8 bits for weights where inference has a use for them, and embeddings of half precision."""
+    state, scales = dict(model.state), {}
+    for name in filter(is_int8, state):
+        state[name], scales[name] = quantise_rows(state[name])
+    if EMBEDDINGS in state:
+        state[EMBEDDINGS] = half_if_it_fits(state[EMBEDDINGS])
+    return dataclasses.replace(model, state=state, scales=scales, mapped=False)
 
 
 def require_ctc_alone(config: ModelConfig, theirs: str) -> None:

@@ -18,11 +18,12 @@ from st.checkpoints.formats.objective import transformers_settings
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
-from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, OWN_FILENAME
+from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, INT8_FILENAME, OWN_FILENAME
 from st.checkpoints.formats.transformers_names import CLASSES, FAMILIES, KEYMAPS
 from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_settings
 from st.errors import CheckpointError
 from st.files import write_json
+from st.kernels.int8_linear import SCALE
 from st.modules.config import EncoderConfig, ModelConfig
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
 
@@ -76,13 +77,16 @@ def write_classifier(model: Exported, folder: Path, dtype: torch.dtype | None) -
 
 
 def write_weights(model: Exported, folder: Path, architecture: str, dtype: torch.dtype | None) -> str:
-    """Write ``model.safetensors`` under the names of an architecture; return the digest of the tensors."""
+    """Write the file of weights under the names of an architecture; return the digest of the tensors."""
     own = {"st_model_config": json.dumps(model.config.to_dict())}
     kind = f"transformers {architecture}"
     tensors = KEYMAPS[kind].outward(leaving_encoder(model.state, model.config.encoder))
+    scales = KEYMAPS[kind].outward({name: scale for name, scale in model.scales.items() if name in model.state})
+    tensors |= {name.removesuffix("weight") + SCALE: scale for name, scale in scales.items()}
     if model.objective is not None and kind in OBJECTIVES:
         tensors |= OBJECTIVES[kind].outward(model.objective.state)
-    return write_safetensors(folder / "model.safetensors", tensors, own, dtype=dtype, mapped=model.mapped)
+    filename = INT8_FILENAME if model.scales else "model.safetensors"
+    return write_safetensors(folder / filename, tensors, own, dtype=dtype, mapped=model.mapped)
 
 
 def common_settings(model: Exported, architecture: str, dtype: torch.dtype | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
-from st.checkpoints.contents import Contents, Spoken, take_names, take_notes
+from st.checkpoints.contents import Contents, Spoken, take_names, take_notes, take_scales
 from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.classifiers import class_heads, class_names
@@ -37,8 +37,11 @@ LM_FOLDER, ALPHABET_FILENAME = "language_model", "alphabet.json"
 """Language model of a recogniser, and the symbols of its head as the library pyctcdecode writes them."""
 HEAD_FILENAME = "ctc_head.safetensors"
 """The CTC head of a translation model alone; in folders of earlier versions it is the only tensor file of ``ctc/``."""
+INT8_FILENAME = "model.int8.safetensors"
+"""Weights of which some are codes of 8 bits: under another name, so that transformers does not take codes for weights."""
 WEIGHT_FILES = (
     "model.safetensors",
+    INT8_FILENAME,
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
@@ -239,6 +242,7 @@ def _mbart(folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -
 
 
 def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, Tensor]) -> Contents:
+    scales = take_scales(tensors, KEYMAPS[name], source=str(folder))
     state = take_names(tensors, KEYMAPS[name], source=str(folder))
     if "encoder" in config.parts:
         complete_encoder(state, config.encoder)
@@ -246,7 +250,7 @@ def _contents(folder: Path, name: str, config: ModelConfig, tensors: dict[str, T
         raise CheckpointError(
             f"{folder}: adapter_attn_dim is {config.encoder.adapter_dim}; its weights have no adapters"
         )
-    return Contents(folder, name, config, state, KEYMAPS[name])
+    return Contents(folder, name, config, state, KEYMAPS[name], scales)
 
 
 def _take_own(contents: Contents, own: Mapping[str, Any]) -> None:

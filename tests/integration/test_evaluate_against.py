@@ -1,0 +1,47 @@
+"""``st evaluate --against``: the same data decoded with two kinds of numbers, and what they differ in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from evaluation_oracle import NUM_CLIPS, Oracle, command_fixture, data_fixture  # noqa: F401
+
+import st.inference
+from st.cli import main
+
+
+def test_both_evaluations_are_made_and_compared(command, tmp_path: Path, monkeypatch, capsys) -> None:
+    asked = []
+
+    def load(*_args: object, **options: str) -> Oracle:
+        asked.append(options["dtype"])
+        return Oracle(wrong=[1] if options["dtype"] == "bfloat16" else [])
+
+    monkeypatch.setattr(st.inference, "load_translator", load)
+    assert main([*command, "--dtype", "bfloat16", "--against", "fp32"]) == 0
+    assert asked == ["bfloat16", "float32"]
+    out = tmp_path / "out"
+    assert json.loads((out / "against-float32" / "report.json").read_text("utf-8"))["settings"]["dtype"] == "float32"
+    record = json.loads((out / "against.json").read_text("utf-8"))
+    assert (record["dtype"], record["against"]) == ("bfloat16", "float32")
+    bleu = record["differences"]["fr_en"]["BLEU"]
+    assert bleu["equal"] == pytest.approx(1 - 1 / NUM_CLIPS, abs=1e-3)
+    assert bleu["difference"] < 0
+    assert record["differences"]["fr"]["WER"]["difference"] == 0
+    assert "bfloat16 against float32" in capsys.readouterr().out
+    assert r"| fr\_en | 6 |" in (out / "against.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "fp32"], "--against is fp32, which is --dtype as well"),
+        (["--dtype", "bfloat16", "--against", "fp32", "--shard", "1/2"], "no --shard"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_first(command, tmp_path: Path, capsys, options, message) -> None:
+    assert main([*command, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
