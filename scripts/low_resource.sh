@@ -26,8 +26,12 @@ updates() { # SHARE: as many as the pace of stage 2 and that share of the minute
             END { printf "%d", 1 + 0.93 * minutes * share * 60 * (NR ? sum / NR : 1) }'
 }
 
+# A batch holds 20 s of audio, or 30 s where a recording of the training set is longer than 20.
+size=$(awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "n_frames") column = i; next }
+    $column > longest { longest = $column } END { print (longest > 320000 ? 480000 : 320000) }' "$data"/train_*_*.tsv)
+
 say "1/6  stage 1: the encoder learns to transcribe"
-train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.15)" "$@"
+train low_resource_ctc ctc "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.15)" "$@"
 
 # The time of the stages before counts on.
 say "2/6  stage 2: the decoder learns to translate transcripts"
@@ -35,11 +39,11 @@ train low_resource_text text "$data" optimization.stop_time_hours="$(hours 0.3)"
     checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "$@"
 
 say "3/6  stage 3: the whole model learns to translate"
-train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 0.75)" \
+train low_resource_translation translation "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.75)" \
     checkpoint.finetune_from_model="$(quoted "$out/text/checkpoint_last.pt")" "$@"
 
 say "4/6  stage 4: the learning rate goes to zero"
-train low_resource_cooldown cooldown "$data" optimization.max_update="$(updates 0.25)" \
+train low_resource_cooldown cooldown "$data" dataset.max_tokens="$size" optimization.max_update="$(updates 0.25)" \
     checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "$@"
 
 say "5/6  the model without what only a training needs"
