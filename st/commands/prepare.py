@@ -177,11 +177,15 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
     cut = _read_cut(args)
     if not 0 <= args.min_found <= 1:
         raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
-    source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "")
-    if args.no_text and args.source is None and source.name == "textfiles" and packed is None:
+    alone = "recordings" if args.no_text else None
+    source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "", otherwise=alone)
+    if args.no_text and args.source is None and source.name == "textfiles":
         source = SOURCES["recordings"]  # What texts there are beside some of them is nothing to go by.
     labels = read_labels(args)
     options = _with_labels(_source_options(args, source), labels, source)
+    if packed is not None and source.name == "recordings":
+        names = packed.members["path"].str.strip_prefix(f"{packed.folder}/")
+        options = dataclasses.replace(options, packed=tuple(names))
     return CorpusConfig(
         root=args.corpus,
         source=source,

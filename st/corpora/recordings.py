@@ -20,6 +20,8 @@ class RecordingOptions:
 
     language: str = option("", "code of the spoken language")
     speakers: bool = option(False, "the folder of a recording is its speaker")
+    packed: tuple[str, ...] | None = None
+    """Names below the folder of recordings that are not there but in archives; None looks for them in the folder."""
 
 
 def read_recordings(folder: Path, options: RecordingOptions) -> Corpus:
@@ -31,11 +33,11 @@ def read_recordings(folder: Path, options: RecordingOptions) -> Corpus:
         ManifestError: If there is no recording, no language is given and an uppermost folder is no code of one, or as for
             :func:`st.corpora.rows.as_corpus`.
     """
-    names = sorted(
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO and path.is_file() and not path.name.startswith(".")
-    )
+    if options.packed is None:
+        found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    else:
+        found = [Path(name) for name in options.packed]
+    names = sorted(path for path in found if path.suffix.lower() in AUDIO and not path.name.startswith("."))
     rows = [
         {
             "audio": name.as_posix(),

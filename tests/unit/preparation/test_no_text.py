@@ -1,6 +1,8 @@
 """st prepare --no-text: recordings for pre-training, long ones cut at pauses, whatever texts there are."""
 
 import json
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -183,3 +185,29 @@ def test_silence_alone_is_told(tmp_path, capsys):
     soundfile.write(folder / "silence.flac", np.zeros(30 * RATE), RATE)
     assert prepare(folder, "--language", "fr") == 1
     assert "nobody speaks in any of its recordings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_recordings_alone_may_be_in_archives(corpus, tmp_path, capsys, kind):
+    """Of a zip long ones are cut; a tar can only be read from its beginning, which is told."""
+    folder, short = tmp_path / "archives", [f"fr/{number}.wav" for number in range(4)]
+    folder.mkdir()
+    names = [*short, "fr/long.wav"]
+    if kind == "zip":
+        with zipfile.ZipFile(folder / "fr.zip", "w") as archive:
+            for name in names:
+                archive.write(corpus / name, name)
+    else:
+        with tarfile.open(folder / "fr.tar", "w") as archive:
+            for name in names:
+                archive.add(corpus / name, name)
+    assert prepare(folder / f"fr.{kind}", "--language", "fr", "--dev-share", "0") == 0
+    report = cut_report(folder / "data")
+    rows = read_manifest(folder / "data" / "asr_train_fr.tsv")
+    if kind == "zip":
+        assert (report["recordings"], report["pieces"], report["not_cut"]) == (1, 3, {})
+        assert len(rows) == 4 + 3
+    else:
+        assert report["not_cut"] == {"in a tar archive": 5}
+        assert "5 recordings are in tar archives and are not cut" in capsys.readouterr().err
+        assert len(rows) == 4, "what is longer than --max-seconds is dropped, and counted as too_long"
