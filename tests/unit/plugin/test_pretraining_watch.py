@@ -3,9 +3,14 @@
 import math
 
 import pytest
+import torch
 
+from st.checkpoints.formats.objective import NAMES
+from st.checkpoints.inspect import inspect
 from st.fairseq_plugin.pretraining.watch import PATIENCE, WINDOW, CodebookWatch
+from st.modules.config import EncoderConfig, ModelConfig
 from st.modules.pretraining.config import PretrainingConfig
+from st.modules.pretraining.model import SpeechPretrainer
 
 OBJECTIVE = PretrainingConfig(latent_groups=2, latent_vars=320, num_negatives=100)
 
@@ -54,3 +59,23 @@ def test_use_is_the_mean_of_late_and_nothing_before_the_first_update():
     for _ in range(WINDOW // 2):
         watch.push(logs(5.0, 30.0, 310.0))
     assert watch.use() == {"code_perplexity": 20.0, "prob_perplexity": 305.0, "entries": 640}
+
+
+def test_a_checkpoint_tells_the_use_of_its_codebooks(tmp_path):
+    encoder = EncoderConfig(
+        conv_layers=((16, 10, 5), (16, 8, 8)), dim=16, ffn_dim=24, num_heads=2, num_layers=1, pos_conv_kernel=4,
+        pos_conv_groups=2, mask_time_prob=0.65, mask_time_length=5,
+    )  # fmt: skip
+    objective = PretrainingConfig(latent_vars=32, final_dim=24)
+    state = SpeechPretrainer(encoder, objective).state_dict()
+    assert {*NAMES} < {*state}
+    bundle = {
+        "format": 1, "pretraining": objective.to_dict(), "files": {},
+        "model_config": ModelConfig(encoder=encoder, parts=("encoder",)).to_dict(),
+        "codebook_use": {"code_perplexity": 12.5, "entries": 64, "stranger": ["no number"]},
+    }  # fmt: skip
+    model = {name.removeprefix("encoder."): tensor for name, tensor in state.items()}
+    torch.save({"model": model, "extra_state": {}, "cfg": {}, "task_state": {"st_bundle": bundle}}, tmp_path / "a.pt")
+    found = inspect(tmp_path / "a.pt")["pretraining"]
+    assert (found["code_perplexity"], found["entries"]) == (12.5, 64)
+    assert "stranger" not in found
