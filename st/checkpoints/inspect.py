@@ -87,9 +87,11 @@ def _parameters(contents: Contents) -> dict[str, int]:
 
 
 def _objective(contents: Contents) -> dict[str, Any] | None:
-    """Return what a pre-training file says of its quantizer, and at which temperature it stands."""
+    """Return what a pre-training file says of its quantizer, at which temperature it stands, and how it used its codebooks."""
     objective = contents.objective
-    return None if objective is None else objective.config.to_dict() | {"temperature": objective.temperature}
+    if objective is None:
+        return None
+    return objective.config.to_dict() | {"temperature": objective.temperature} | dict(objective.use)
 
 
 def _padding(contents: Contents) -> str:

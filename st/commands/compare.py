@@ -22,6 +22,7 @@ examples:
   st compare results-a results-b --published    # and what others have reached on the CoVoST 2 test sets
   st compare results-a results-b --format latex > table.tex    # for the package booktabs; csv for spreadsheets
   st compare --published-only --directions x_en
+  st compare results-a --recognition mls    # error rates beside those of the papers on XLSR and XLS-R
 """
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_convention_argument(parser, "what the evaluations were scored by, if it is the same for all")
     parser.add_argument("--published-only", action="store_true", help="print the published figures and compare nothing")
     parser.add_argument(
+        "--recognition",
+        metavar="CORPUS",
+        help="print error rates of speech recognition instead, those of your evaluations above published ones: mls, mls-xlsr, "
+        "voxpopuli, commonvoice (1 h, phonemes), babel, babel-xlsr, librispeech",
+    )
+    parser.add_argument(
         "--directions",
         default="all",
         metavar="LIST",
@@ -64,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from st.errors import UsageError
 
+    if args.recognition is not None:
+        sys.stdout.write(_recognition(args))
+        return 0
     if args.published_only:
         if args.systems:
             raise UsageError("--published-only takes no systems; leave it out to compare yours with --published")
@@ -79,6 +89,25 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--published needs bleu among --metrics: nothing else has been published for all systems")
     sys.stdout.write(_compared(args.systems, metrics, args))
     return 0
+
+
+def _recognition(args: argparse.Namespace) -> str:
+    from st.errors import UsageError
+    from st.evaluation.report.recognition import CAVEAT, read_recogniser, recognition_json, recognition_table
+    from st.report.tables import to_markdown, to_text
+
+    if args.published or args.published_only or args.metrics is not None or args.directions != "all":
+        raise UsageError(
+            "--recognition compares error rates; leave out --published, --published-only, --metrics and --directions"
+        )
+    ours = [read_recogniser(text, args.recognition) for text in args.systems]
+    if args.format == "json":
+        return json.dumps(recognition_json(args.recognition, ours), ensure_ascii=False, indent=2) + "\n"
+    if args.format not in ("text", "markdown"):
+        raise UsageError(f"--recognition is printed as text, markdown or json; --format is {args.format}")
+    table = recognition_table(args.recognition, ours)
+    layout = to_markdown if args.format == "markdown" else to_text
+    return "\n\n".join([table.title, layout(table), *([CAVEAT] if ours else [])]) + "\n"
 
 
 def _compared(systems: Sequence[str], metrics: Sequence[str], args: argparse.Namespace) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from st.corpora.sources import Source
     from st.preparation.corpus_plan import CorpusConfig
     from st.preparation.rows.labels import LabelColumn
+    from st.segmentation.cutting import CutOptions
 
 EXAMPLE = """\
 examples:
@@ -31,9 +32,11 @@ examples:
   st prepare speech --source audiofolder --language mdw --name-language mdw=Mbosi,Latn --out data
   st prepare clips.tsv --language en --label emotion --label accent=dialect --out data
   st prepare VoxLingua107/clips.tsv --label language --out data
+  st prepare broadcasts --no-text --language mdw --name-language mdw=Mbosi,Latn --out data
 
 A table has a column audio, and transcript, translation or translation_<code>; speaker, split, start and end if there are
-any. A corpus without splits is divided by speaker. One without translations becomes data for recognition.
+any. A corpus without splits is divided by speaker. One without translations becomes data for recognition, one without any
+text (--no-text) data for pre-training.
 docs/preparation.md tells more.
 
 An interrupted run is resumed by running it again; a finished one is only checked.
@@ -42,6 +45,8 @@ Exit code 3: the tree is complete, but more clips than --max-skipped had no usab
 
 _SPLITS: dict[str, str] = {"split_by": "by", "dev_share": "dev", "test_share": "test", "split_seed": "seed"}
 """Options and fields of :class:`st.corpora.splits.SplitOptions`."""
+_SPLITS_NO_TEXT: dict[str, float] = {"test": 0.0}
+"""Shares where there is nothing to score."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +83,19 @@ def add_corpus_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.9,
         help="least share of the rows of a split whose recording is there (default: %(default)s)",
+    )
+    group = parser.add_argument_group("recordings without text, for pre-training").add_argument
+    group(
+        "--no-text",
+        action="store_true",
+        help="take recordings alone, whatever texts there are; long ones are cut at pauses, and where nobody speaks in them "
+        "is left out",
+    )
+    group(
+        "--cut-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="with --no-text, cut recordings that are longer than this, from 1 to 30 (default: 20)",
     )
     _add_source_options(parser)
     _add_split_options(parser)
@@ -123,9 +141,12 @@ def _add_split_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=type(field.default),
-            default=field.default,
-            help=f"{field.metadata['help']} (default: %(default)s)",
+            help=f"{field.metadata['help']} (default: {_default(field_name, field.default)})",
         )
+
+
+def _default(name: str, value: object) -> str:
+    return f"{value}; {_SPLITS_NO_TEXT[name]} with --no-text" if name in _SPLITS_NO_TEXT else str(value)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -146,25 +167,34 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
     Raises:
         UsageError: If an option is out of range, contradicts another, or is of another kind of corpus.
     """
+    from st.corpora.sources import SOURCES
     from st.corpora.splits import SplitOptions
     from st.errors import UsageError
     from st.preparation.corpus_place import find_corpus, with_tables_beside
     from st.preparation.corpus_plan import CorpusConfig
 
     check_arguments(args, jobs)
+    cut = _read_cut(args)
     if not 0 <= args.min_found <= 1:
         raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
-    source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "")
+    alone = "recordings" if args.no_text else None
+    source, packed = find_corpus(args.corpus, args.out, args.source, args.languages or "", otherwise=alone)
+    if args.no_text and args.source is None and source.name == "textfiles":
+        source = SOURCES["recordings"]  # What texts there are beside some of them is nothing to go by.
     labels = read_labels(args)
     options = _with_labels(_source_options(args, source), labels, source)
+    if packed is not None and source.name == "recordings":
+        names = packed.members["path"].str.strip_prefix(f"{packed.folder}/")
+        options = dataclasses.replace(options, packed=tuple(names))
     return CorpusConfig(
         root=args.corpus,
         source=source,
         source_options=with_tables_beside(options, args.corpus) if packed else options,
         packed=packed,
         directions=args.directions,
-        splits=SplitOptions(**{field: getattr(args, name) for name, field in _SPLITS.items()}),
+        splits=SplitOptions(**_split_options(args)),
         min_found=args.min_found,
+        cut=cut,
         languages=_languages(args),
         out=args.out,
         jobs=jobs,
@@ -172,6 +202,31 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
         vocabulary=read_vocabulary(args),
         labels=labels,
     )
+
+
+def _split_options(args: argparse.Namespace) -> dict[str, Any]:
+    given = {field: getattr(args, name) for name, field in _SPLITS.items() if getattr(args, name) is not None}
+    return (_SPLITS_NO_TEXT if args.no_text else {}) | given
+
+
+def _read_cut(args: argparse.Namespace) -> CutOptions | None:
+    """Return how long recordings are cut, if texts are left out.
+
+    Raises:
+        UsageError: If an option contradicts ``--no-text``.
+    """
+    from st.errors import UsageError
+    from st.segmentation.cutting import CutOptions
+
+    if not args.no_text:
+        if args.cut_seconds is not None:
+            raise UsageError("--cut-seconds is for --no-text: recordings with texts are not cut")
+        return None
+    texts = {"--vocab-type": args.vocab_type not in (None, "none"), "--spm": args.spm is not None}
+    wrong = [name for name, given in (texts | {"--directions": args.directions != "all"}).items() if given]
+    if wrong:
+        raise UsageError(f"{wrong[0]} is about texts, which --no-text leaves out; give one of them")
+    return CutOptions() if args.cut_seconds is None else CutOptions(longest_s=args.cut_seconds)
 
 
 def _with_labels(options: Any, labels: Sequence[LabelColumn], source: Source) -> Any:

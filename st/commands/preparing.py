@@ -196,8 +196,9 @@ def read_policy(args: argparse.Namespace) -> Policy:
     """Return what the options say of rows to keep."""
     from st.preparation.rows.policy import Policy
 
-    names = [field.name for field in fields(Policy) if field.name != "labelled"]
-    return Policy(**{name: getattr(args, name) for name in names}, labelled=bool(args.label))
+    names = [field.name for field in fields(Policy) if field.name != "without_text"]
+    without_text = bool(args.label) or getattr(args, "no_text", False)
+    return Policy(**{name: getattr(args, name) for name in names}, without_text=without_text)
 
 
 def read_labels(args: argparse.Namespace) -> tuple[LabelColumn, ...]:

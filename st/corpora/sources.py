@@ -10,7 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from st.corpora import common_voice, europarl, fleurs, kaldi, lhotse, mls, mustc, tables, text_files, voxpopuli
+from st.corpora import (
+    common_voice,
+    europarl,
+    fleurs,
+    kaldi,
+    lhotse,
+    mls,
+    mustc,
+    recordings,
+    tables,
+    text_files,
+    voxpopuli,
+)
 from st.corpora.choice import LanguageOptions
 from st.corpora.endings import other_endings
 from st.corpora.names import files_beside
@@ -144,6 +156,13 @@ SOURCES: dict[str, Source] = {
             text_files.read_text_files,
             tuple((f"**/*{ending}", "**/*.txt") for ending in text_files.AUDIO),
             "a folder of recordings with text files beside them: a.wav, a.txt, a.de.txt",
+        ),
+        Source(
+            "recordings",
+            recordings.RecordingOptions,
+            recordings.read_recordings,
+            tuple((f"**/*{ending}",) for ending in text_files.AUDIO),
+            "a folder of recordings alone, for --no-text; without --language fr/2009/a.ogg is in French",
         ),
     )
 }

@@ -11,7 +11,11 @@ from st.corpora.rows import TRANSLATION
 from st.errors import ConfigError, ManifestError
 from st.options import option
 
-KEPT_TOGETHER = {"speaker": ("audio", "speaker"), "text": ("audio", "transcript", TRANSLATION)}
+KEPT_TOGETHER: dict[str, tuple[str, ...]] = {
+    "speaker": ("audio", "speaker"),
+    "text": ("audio", "transcript", TRANSLATION),
+    "row": (),
+}
 """What rows of different splits may not have in common; a prefix stands for the columns that begin so."""
 
 
@@ -19,7 +23,9 @@ KEPT_TOGETHER = {"speaker": ("audio", "speaker"), "text": ("audio", "transcript"
 class SplitOptions:
     """How a corpus without splits is divided."""
 
-    by: str = option("speaker", "what no two splits share besides recordings: speaker, or text")
+    by: str = option(
+        "speaker", "what no two splits share besides recordings: speaker, or text; row: they may share all"
+    )
     dev: float = option(0.05, "share of the rows that become dev")
     test: float = option(0.05, "share of the rows that become test")
     seed: int = option(0, "another seed makes other splits")

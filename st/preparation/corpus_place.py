@@ -16,7 +16,9 @@ from st.preparation.archives.releases import ARCHIVES_FOLDER
 _COVOST = ("covost_v2.*.tsv", "*/covost_v2.*.tsv")
 
 
-def find_corpus(root: Path, out: Path, kind: str | None, languages: str) -> tuple[Source, Packed | None]:
+def find_corpus(
+    root: Path, out: Path, kind: str | None, languages: str, *, otherwise: str | None = None
+) -> tuple[Source, Packed | None]:
     """Find out of which kind a corpus is, and take its tables out of archives.
 
     Args:
@@ -25,6 +27,7 @@ def find_corpus(root: Path, out: Path, kind: str | None, languages: str) -> tupl
         kind: Name of a source; None finds it out.
         languages: Spoken languages that are wanted, by comma, or empty. Of archives that have languages in their names
             those of others are not read.
+        otherwise: Name of the source of archives that are of no known kind; None refuses them.
 
     Raises:
         UsageError: If it is not there, or of no known kind.
@@ -37,6 +40,8 @@ def find_corpus(root: Path, out: Path, kind: str | None, languages: str) -> tupl
     if kind is None and _has_translations(root):
         kind = "covost"
     place, source = _recognise_unpacked(packed.folder, kind)
+    if source is None and otherwise is not None:
+        source = SOURCES[otherwise]
     if source is None:
         names = ", ".join(path.name for path in archives[:5])
         raise UsageError(f"{root}: what is in {names} is not recognised; unpack it, or name the kind by `source`")

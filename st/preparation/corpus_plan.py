@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from st.data.manifest import SPLITS
 from st.errors import ManifestError, UsageError
 from st.evaluation.covost2 import ordered
 from st.preparation.archives.packed import Packed
+from st.preparation.cuts import CutRows, cut_rows
 from st.preparation.plan import CorpusPlan, LanguagePlan, PrepareConfig
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.policy import apply_text_policy, apply_transcript_policy
 from st.preparation.stores.names import clip_name
+from st.segmentation.cutting import CutOptions
 from st.text.languages import declare, in_order, language, match_directions, split_direction
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class CorpusConfig(PrepareConfig):
     """How a corpus without splits is divided."""
     min_found: float = 0.9
     """Least share of the rows of a split whose recording must be there."""
+    cut: CutOptions | None = None
+    """How long recordings are cut, of a corpus whose texts are left out, if it has any; None takes it as it is."""
     languages: Mapping[str, Any] = field(default_factory=dict)
     """What is to be known of languages, see :func:`st.text.languages.declare`."""
 
@@ -64,9 +68,17 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
     declare(config.languages)
     place, members = (config.packed.folder, config.packed.members) if config.packed else (config.root, None)
     corpus = read_corpus(place, config.source, config.source_options, members)
+    if config.cut is not None:
+        corpus = replace(corpus, rows=_without_texts(corpus.rows))
     checked = check(corpus.rows, min_found=config.min_found)
     _require_languages(config.root, checked.rows)
-    rows = _told(make_splits(checked.rows, config.splits), checked.findings, config)
+    cut = CutRows(checked.rows)
+    if config.cut is not None:
+        cut = cut_rows(checked.rows, _folder(config), config.out, config.jobs, config.cut)
+    if not len(cut.rows):
+        raise ManifestError(f"{config.root}: nobody speaks in any of its recordings; are they the right ones?")
+    findings = [item for item in checked.findings if config.cut is None or item.reason != "no_text"]
+    rows = _told(make_splits(cut.rows, config.splits), findings, config)
     for what, count in corpus.skipped.items():
         logger.warning("%s: not taken: %d %s", config.root, count, what)
     translated = _directions(rows)
@@ -81,7 +93,7 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
     spoken = {split_direction(name)[0] for name in directions} or {*rows["src_lang"]}
     plans = [_plan_language(config, rows, code, directions) for code in in_order(spoken)]
     alone = tuple(f"{plan.code}_{plan.code}" for plan in plans if not plan.directions)
-    return CorpusPlan(plans, (*directions, *alone), _report(config, corpus, checked.findings))
+    return CorpusPlan(plans, (*directions, *alone), _report(config, corpus, findings, cut))
 
 
 def _directions(rows: pl.DataFrame) -> tuple[str, ...]:
@@ -125,8 +137,9 @@ def _told(rows: pl.DataFrame, findings: list[Finding], config: CorpusConfig) -> 
     return rows
 
 
-def _report(config: CorpusConfig, corpus: Corpus, findings: list[Finding]) -> dict[str, Any]:
+def _report(config: CorpusConfig, corpus: Corpus, findings: list[Finding], cut: CutRows) -> dict[str, Any]:
     meaning = DROPPED | COUNTED
+    known = {"cut": dict(cut.report)} if cut.report else {}
     return {
         "corpus": {
             "source": config.source.name,
@@ -141,28 +154,39 @@ def _report(config: CorpusConfig, corpus: Corpus, findings: list[Finding]) -> di
                 }
                 for item in findings
             },
+            **known,
         }
     }
 
 
 def _plan_language(config: CorpusConfig, rows: pl.DataFrame, code: str, directions: tuple[str, ...]) -> LanguagePlan:
-    folder = config.root if config.root.is_dir() else config.root.parent
+    folder = _folder(config)
     own = rows.filter(src_lang=code)
     own = own.with_columns(clip=_clip_names(own, folder)).sort("split", "clip")
     own = own.with_columns(line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
-    if not config.labels and not config.policy.keep_untranscribed and not own["transcript"].count():
+    if not (config.policy.without_text or config.policy.keep_untranscribed or own["transcript"].count()):
         raise ManifestError(
-            f"{config.root}: no row of {code} has a transcript; give `keep_untranscribed` to train on translations alone"
+            f"{config.root}: no row of {code} has a transcript; give `keep_untranscribed` to train on translations alone, or "
+            "`no_text` to pre-train on the recordings"
         )
     tables = [_direction_table(config.root, own, name) for name in directions if split_direction(name)[0] == code]
     planned = [(table, apply_text_policy(table, config.policy)) for table in tables]
-    transcripts = _transcript_table(config.root, own, code, labelled=bool(config.labels))
+    transcripts = _transcript_table(config.root, own, code, without_text=config.policy.without_text)
     usable = [table for _, table in planned] + [apply_transcript_policy(transcripts.rows, code, config.policy)]
     clips = pl.concat([table.filter(pl.col("reason").is_null()).select("split", "clip") for table in usable]).unique()
     if not len(clips):
         raise ManifestError(f"{config.root}: no clip of {code} is left to decode: no row has a text that can be used")
     by_split = {split: clips.filter(split=split)["clip"].sort().to_list() for split in SPLITS}
     return LanguagePlan(code, folder, planned, by_split, transcripts)
+
+
+def _folder(config: CorpusConfig) -> Path:
+    return config.root if config.root.is_dir() else config.root.parent
+
+
+def _without_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    rows = rows.drop(TRANSLATION + code for code in translation_codes(rows))
+    return rows.with_columns(transcript=pl.lit(None, pl.String))
 
 
 def _clip_names(rows: pl.DataFrame, folder: Path) -> pl.Series:
@@ -192,7 +216,7 @@ def _direction_table(root: Path, rows: pl.DataFrame, direction: str) -> Directio
     return DirectionTable(direction, root, _table_rows(rows.filter(text.is_not_null()), text, pl.lit(None)), 0)
 
 
-def _transcript_table(root: Path, rows: pl.DataFrame, code: str, *, labelled: bool) -> DirectionTable:
-    """Return all rows of a language; what has no transcript is told to have none, unless rows are there for their labels."""
-    absent = pl.when(pl.col("transcript").is_null() & pl.lit(not labelled)).then(pl.lit("empty_source"))
+def _transcript_table(root: Path, rows: pl.DataFrame, code: str, *, without_text: bool) -> DirectionTable:
+    """Return all rows of a language; what has no transcript is told to have none, unless rows need none."""
+    absent = pl.when(pl.col("transcript").is_null() & pl.lit(not without_text)).then(pl.lit("empty_source"))
     return DirectionTable(f"{code}_{code}", root, _table_rows(rows, pl.col("transcript").fill_null(""), absent), 0)

@@ -100,12 +100,15 @@ class LineChart:
     """Cut the value axis here, where a few first values would flatten the rest."""
     x_label: str = "updates"
     """Unit of the horizontal axis."""
+    mark: float | None = None
+    """Value of a dashed line across the chart."""
 
     @property
     def ceiling(self) -> float:
         """The highest value that is drawn."""
         highest = max(y for line in self.lines for _, y in line.points)
-        return highest if self.y_max is None else min(highest, self.y_max)
+        drawn = highest if self.y_max is None else min(highest, self.y_max)
+        return drawn if self.mark is None else max(drawn, self.mark)
 
     def pieces(self, line: Line) -> list[list[tuple[float, float]]]:
         """Return a curve cut where stages begin, each piece of as many points as can be told apart.

@@ -70,6 +70,8 @@ def _draw(axes: Axes, chart: LineChart) -> None:
                 *zip(*points, strict=True), color=_COLOURS[line.colour], marker="." if len(points) == 1 else ""
             )
         handles.append(drawn)
+    if chart.mark is not None:
+        axes.axhline(chart.mark, color="grey", linestyle="--", linewidth=0.8)
     for place, (name, start) in enumerate(chart.stages if len(chart.stages) > 1 else ()):
         if place:
             axes.axvline(start, color="grey", linestyle="--", linewidth=0.8)

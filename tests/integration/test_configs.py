@@ -110,7 +110,8 @@ def test_all_configs_were_found():
     sizes = {f"xlsr_{size}_{what}" for size in ("300m", "1b", "2b") for what in ("21_en", "en_15", "22_16")}
     others = {"xlsr_300m_bilingual", "xlsr_300m_lna_21_en", "xlsr_300m_ctc", "xlsr_53_ctc"}
     little = {f"low_resource_{what}" for what in ("ctc", "text", "translation", "cooldown", "gpu")}
-    own = {"demo_ctc", "demo_translation", "pretraining_small", "pretraining_xlsr_300m"} | little
+    own = {"demo_ctc", "demo_translation", "pretraining_small", "pretraining_continued"} | little
+    own |= {f"pretraining_xlsr_{size}" for size in ("300m", "1b", "2b")}
     own |= {"language_identification", "small_language_identification"}
     assert {path.stem for path in CONFIGS} == sizes | others | own
 
@@ -162,6 +163,8 @@ def prepared(name, data, save_dir, **more):
             changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"  # over a spectrogram
     elif not pretraining:
         changes |= {"model.encoder": None, "model.decoder": None}
+    if name == "pretraining_continued":
+        changes["model.start_from"] = None
     if name == "pretraining_small":
         changes["model.encoder_conv_layers"] = "[(24,3,2),(24,3,2)]"
     if name == "language_identification":  # whose schedule goes by shares

@@ -111,3 +111,26 @@ def test_the_checkpoint_starts_a_fine_tuning_and_goes_on_elsewhere(runs, tmp_pat
         start = PretrainingStart.read(source)
         assert start.config is not None
         assert start.config.temperature(0) == pytest.approx(temperature)
+
+
+def test_two_processes_follow_the_loss_of_one_that_accumulates_two_batches(server, tones, tmp_path):
+    dropouts = ("dropout", "attention-dropout", "activation-dropout", "layerdrop")
+    line = [
+        *("fairseq-train", tones, "--user-dir", ROOT / "st", "--task", "speech_pretraining", "--cpu", "--seed", "1"),
+        *("--arch", "speech_pretraining_tiny", "--criterion", "speech_pretraining", "--encoder-mask-time-length", "5"),
+        *(word for name in dropouts for word in (f"--encoder-{name}", "0")),
+        *("--min-sample-size", "8000", "--max-sample-size", "24000", "--max-tokens", "72000", "--threads", "1"),
+        *("--optimizer", "fused_adamw", "--lr", "1e-3", "--lr-scheduler", "fixed", "--clip-norm", "5"),
+        *("--max-update", "4", "--log-interval", "1", "--log-format", "json", "--disable-validation"),
+        *("--no-epoch-checkpoints", "--num-workers", "0"),
+    ]
+    server.run([*line, "--save-dir", tmp_path / "one", "--update-freq", "2"], tmp_path)
+    server.run_group([*line, "--save-dir", tmp_path / "two", "--ddp-backend", "legacy_ddp"], tmp_path / "two")
+    one, two = (
+        [line["contrastive_loss"] for line in logged(tmp_path / name, "train_inner")] for name in ("one", "two")
+    )
+    assert len(one) == len(two) == 4
+    assert one == pytest.approx(two, abs=2e-4)
+    weights = [last(tmp_path / name)["model"] for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-3, atol=1e-4, msg=name)

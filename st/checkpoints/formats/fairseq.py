@@ -199,7 +199,8 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, content: Mapping
     name = "fairseq xm_transformer" if pretraining is None else "fairseq wav2vec2"
     keymap, objective = KEYMAPS[name], None
     if pretraining is not None:
-        objective = take_own_objective(tensors, pretraining, _num_updates(content), source=source)
+        use = bundle.get("codebook_use")
+        objective = take_own_objective(tensors, pretraining, _num_updates(content), source=source, use=use)
     state = take_names(tensors, keymap, source=str(path))
     files = bundle.get("files")
     if not isinstance(files, dict):

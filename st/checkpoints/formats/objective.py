@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -72,6 +72,8 @@ class TrainedObjective:
     """Tensors by :data:`NAMES`."""
     temperature: float
     """Where the schedule stands."""
+    use: Mapping[str, float] = field(default_factory=dict)
+    """How many entries of its codebooks that training used of late, if the file says."""
 
 
 def take_objective(
@@ -118,7 +120,7 @@ def take_objective(
 
 
 def take_own_objective(
-    tensors: MutableMapping[str, Any], values: Any, num_updates: int, *, source: str
+    tensors: MutableMapping[str, Any], values: Any, num_updates: int, *, source: str, use: object = None
 ) -> TrainedObjective:
     """Take the objective out of a training checkpoint of ours.
 
@@ -127,6 +129,7 @@ def take_own_objective(
         values: Settings that the checkpoint carries.
         num_updates: Updates so far.
         source: File, for messages.
+        use: What the checkpoint says of the use of codebooks, if anything.
 
     Raises:
         CheckpointError: If a tensor is missing, or the settings are malformed or of another shape.
@@ -139,7 +142,9 @@ def take_own_objective(
     shape = ("latent_groups", "latent_vars", "code_dim", "final_dim")
     if taken is None or any(getattr(taken.config, name) != getattr(config, name) for name in shape):
         raise CheckpointError(f"{source}: a pre-training whose quantizer is missing, or of another shape than it says")
-    return TrainedObjective(config, taken.state, config.temperature(num_updates))
+    known = use if isinstance(use, dict) else {}
+    numbers = {str(name): float(number) for name, number in known.items() if type(number) in (int, float)}
+    return TrainedObjective(config, taken.state, config.temperature(num_updates), numbers)
 
 
 def _config(state: Mapping[str, Tensor], settings: Mapping[str, Any], *, fairseq: bool) -> PretrainingConfig:

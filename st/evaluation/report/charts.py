@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from st.evaluation.report.published import CHART_SYSTEMS, published_systems
@@ -17,9 +18,17 @@ CURVE_PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("bleu", "BLEU while training", ("bleu", "sacrebleu")),
     ("wer", "CTC word error rate while training, %", ("ctc_wer", "wer")),
     ("cer", "CTC character error rate while training, %", ("ctc_cer", "cer", "uer")),
+    ("contrastive", "Contrastive loss, bits (dashed: chance)", ("contrastive_loss",)),
+    ("contrastive-accuracy", "Masked frames told from distractors, %", ("accuracy",)),
+    ("code-perplexity", "Entries of the codebooks in use, by choice", ("code_perplexity",)),
+    ("prob-perplexity", "Entries of the codebooks in use, by probability", ("prob_perplexity",)),
+    ("temperature", "Temperature of the Gumbel softmax", ("temperature",)),
+    ("mask", "Masked frames, %", ("mask_percent",)),
 )
 """Name, title and metrics (the first that was logged) of each panel of training curves."""
 
+_MARKS = {"contrastive": ("chance", math.log2(101))}
+"""Panels with a dashed line: the metric that says where, and where it is if no log says."""
 _MAX_SUBSETS = 4
 _LOSS_PANELS = ("loss", "ctc-loss")
 _ERROR_PANELS = ("wer", "cer")
@@ -92,6 +101,7 @@ def curve_charts(curves: TrainingCurves) -> list[LineChart]:
             stages=stages,
             x_max=last,
             y_max=panel_ceiling(name, lines),
+            mark=panel_mark(name, curves),
         )
         for name, title, lines in panels
         if lines
@@ -114,6 +124,14 @@ def _mean_points(curves: Sequence[Curve]) -> list[Point]:
     return [(update, sum(table[update] for table in tables) / len(tables)) for update in common] or list(
         curves[0].points
     )
+
+
+def panel_mark(name: str, curves: TrainingCurves) -> float | None:
+    """Return where a panel has a dashed line: of a contrastive loss at chance, the bits of one among all candidates."""
+    if name not in _MARKS:
+        return None
+    metric, usual = _MARKS[name]
+    return next((curve.points[-1][1] for curve in curves.of(metric)), usual)
 
 
 def panel_ceiling(name: str, lines: Sequence[Line]) -> float | None:

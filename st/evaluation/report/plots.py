@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st.errors import UsageError
-from st.evaluation.report.charts import CURVE_PANELS, curve_charts, panel_ceiling
+from st.evaluation.report.charts import CURVE_PANELS, curve_charts, panel_ceiling, panel_mark
 from st.files import write_text
 from st.report import picture
 from st.report.charts import CHART_CSS, NUM_COLOURS, Line, LineChart
@@ -60,7 +60,9 @@ def draw_runs(runs: Mapping[str, TrainingCurves]) -> list[LineChart]:
             if (points := _compared(curves, metrics))
         ]
         if lines:
-            charts.append(LineChart(lines=lines, name=f"curve-{name}", title=title, y_max=panel_ceiling(name, lines)))
+            mark = panel_mark(name, next(curves for curves in runs.values() if _compared(curves, metrics)))
+            ceiling = panel_ceiling(name, lines)
+            charts.append(LineChart(lines=lines, name=f"curve-{name}", title=title, y_max=ceiling, mark=mark))
     return charts
 
 

@@ -66,6 +66,7 @@ class SpeechPretrainingCriterion(FairseqCriterion):
             "prob_perplexity": targets * found.prob_perplexity,
             "code_perplexity": targets * found.code_perplexity,
             "temperature": targets * found.temperature,
+            "chance": targets * math.log2(found.logits.size(1)),
             "correct": found.correct(),
             "frames": found.num_frames,
             "left_out": found.left_out,
@@ -88,7 +89,8 @@ class SpeechPretrainingCriterion(FairseqCriterion):
             metrics.log_scalar(name, total(key) / max(targets, 1) / math.log(2), targets, round=4)
         for key, digits in (("diversity", 4), ("penalty", 4), ("prob_perplexity", 2), ("code_perplexity", 2)):
             metrics.log_scalar(key, total(key) / max(targets, 1), targets, round=digits)
-        metrics.log_scalar("temperature", total("temperature") / max(targets, 1), targets, round=4)
+        for key in ("temperature", "chance"):
+            metrics.log_scalar(key, total(key) / max(targets, 1), targets, round=4)
         metrics.log_scalar("accuracy", 100.0 * total("correct") / max(targets, 1), targets, round=2)
         metrics.log_scalar("mask_percent", 100.0 * targets / max(total("frames"), 1), total("frames"), round=2)
         for key in ("left_out", "silent"):

@@ -20,6 +20,7 @@ from st.fairseq_plugin.distributed import refuse_without_gradients
 from st.fairseq_plugin.iterator import IGNORED
 from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.pretraining.dataset import FairseqPretrainingDataset
+from st.fairseq_plugin.pretraining.watch import CodebookWatch
 from st.fairseq_plugin.repairs import termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.speech_task import SpeechTask, SpeechTaskConfig
@@ -64,6 +65,7 @@ class SpeechPretrainingTask(SpeechTask):
         self.languages = None if chosen in ([], ["all"]) else chosen
         self._objective: PretrainingConfig | None = None
         self._trained_objective: PretrainingConfig | None = None
+        self._watch: CodebookWatch | None = None
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -110,6 +112,7 @@ class SpeechPretrainingTask(SpeechTask):
         pretrainer = model.pretrainer
         self._model_config = ModelConfig(encoder=pretrainer.encoder.config, parts=("encoder",))
         self._objective = pretrainer.config
+        self._watch = CodebookWatch(pretrainer.config)
         # What the file behind --start-from decides is an option of every later command that has no such file.
         cfg.latent_temp = ",".join(map(repr, pretrainer.config.latent_temp))
         if from_checkpoint:
@@ -126,7 +129,9 @@ class SpeechPretrainingTask(SpeechTask):
         objective = self._objective.to_dict() if self._objective is not None else {}
         data = DataConfig(standardize_audio=self.standardize_audio)
         files = {CONFIG_FILENAME: data.to_yaml().encode("utf-8")}
-        known = {} if self._origins is None else {"origins": list(self._origins)}
+        known: dict[str, Any] = {} if self._origins is None else {"origins": list(self._origins)}
+        if self._watch is not None and (use := self._watch.use()):
+            known["codebook_use"] = use
         bundle = {"format": 1, "model_config": config, "pretraining": objective, "files": files}
         return {"st_bundle": bundle | known}
 
@@ -177,6 +182,12 @@ class SpeechPretrainingTask(SpeechTask):
     def check_training(self, model: Any, criterion: Any) -> None:
         """Refuse parameters without a gradient where torch's wrapper needs one of each."""
         refuse_without_gradients(model, unlearned)
+
+    def reduce_metrics(self, logging_outputs: list[dict[str, Any]], criterion: Any) -> None:
+        """Log the sums of all processes, and watch those of training."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if criterion.training and self._watch is not None:
+            self._watch.push(logging_outputs)
 
     def valid_step(self, sample: Any, model: Any, criterion: Any) -> Any:
         """Loss of one batch, the same masks and distractors each time."""

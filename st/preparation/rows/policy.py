@@ -72,8 +72,8 @@ class Policy:
     """Whether recordings of nothing but zeros may stay."""
     keep_untranscribed: bool = False
     """Whether rows with a translation but no transcript may stay; recognition has no use for them."""
-    labelled: bool = False
-    """Whether rows are there for their labels, so that those without a transcript may stay."""
+    without_text: bool = False
+    """Whether rows are there for their labels or for their sound, so that those without a transcript may stay."""
     min_chars_per_second: float = 0.1
     """Transcripts with fewer characters per second of audio go."""
     max_chars_per_second: float | None = None
@@ -134,7 +134,7 @@ class Policy:
             "clipped": flagged["clipped"],
             "inverted": flagged["inverted"],
             "too_few_characters": (pace < self.min_chars_per_second)
-            & ((pl.col("src_text") != "") | pl.lit(not (self.keep_untranscribed or self.labelled))),
+            & ((pl.col("src_text") != "") | pl.lit(not (self.keep_untranscribed or self.without_text))),
             "too_many_characters": pace > most,
         }
 
@@ -163,7 +163,7 @@ def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:
     """
     source, target = split_direction(table.direction)
     rules = policy.target_rules(table.rows, target) | policy.source_rules(table.rows, source)
-    if policy.keep_untranscribed or policy.labelled:
+    if policy.keep_untranscribed or policy.without_text:
         del rules["empty_source"]
     rows = table.rows.with_columns(first_reason(rules).alias("flag"))
     held_out = pl.col("split") != "train"
@@ -180,7 +180,7 @@ def apply_text_policy(table: DirectionTable, policy: Policy) -> pl.DataFrame:
 def apply_transcript_policy(rows: pl.DataFrame, code: str, policy: Policy) -> pl.DataFrame:
     """Add what the rules on transcripts say to rows that are read without their translations."""
     rules = policy.source_rules(rows, code)
-    if policy.labelled:
+    if policy.without_text:
         del rules["empty_source"]
     return _drop_flagged(rows.with_columns(first_reason(rules).alias("flag")))
 

@@ -80,6 +80,7 @@ def report_tables(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[
     published = any("coverage" in direction for direction in report["directions"].values())
     return [
         *_findings_table(report),
+        *_cut_table(report),
         *_recordings_table(report),
         (
             "Directions",
@@ -120,6 +121,16 @@ def _findings_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], lis
     found = report.get("corpus", {}).get("findings", {})
     rows = [[name, str(item["rows"]), item["example"], item["meaning"]] for name, item in found.items()]
     return [(FINDINGS, ["finding", "rows", "such as", "meaning"], rows)] if rows else []
+
+
+def _cut_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return what became of long recordings without text, if there are any."""
+    found = report.get("corpus", {}).get("cut", {})
+    if not found or not (found["recordings"] or found["not_cut"]):
+        return []
+    lost = ", ".join(f"{reason} {hours:.2f} h" for reason, hours in found["left_out_hours"].items())
+    row = [str(found["recordings"]), str(found["pieces"]), f"{found['hours']:.2f}", lost, reasons(found["not_cut"])]
+    return [("Long recordings", ["cut", "pieces", "hours", "left out", "not cut"], [row])]
 
 
 def _recordings_table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

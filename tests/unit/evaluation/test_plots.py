@@ -126,3 +126,27 @@ def test_a_picture_without_matplotlib_is_one_sentence(tmp_path, monkeypatch, cap
     )
     assert not (tmp_path / "x.png").exists()
     assert main(["plot", str(path), "--out", str(tmp_path / "x.svg")]) == 0
+
+
+def test_a_pretraining_is_drawn_with_the_line_of_chance(tmp_path):
+    names = ("contrastive_loss", "accuracy", "code_perplexity", "prob_perplexity", "temperature", "mask_percent")
+    lines = [
+        {"dataset": "train_inner", "num_updates": update, **dict.fromkeys(names, 10 / update), "chance": 5.67}
+        for update in (1, 2, 4)
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    charts = {chart.name: chart for chart in draw_runs({"run": read_run(path)})}
+    assert [*charts] == [f"curve-{name}" for name in (
+        "contrastive", "contrastive-accuracy", "code-perplexity", "prob-perplexity", "temperature", "mask"
+    )]  # fmt: skip
+    assert charts["curve-contrastive"].mark == 5.67
+    assert charts["curve-mask"].mark is None
+    path.write_text(json.dumps({"dataset": "train_inner", "num_updates": 1, "contrastive_loss": 3.0}) + "\n")
+    [chart] = draw_runs({"run": read_run(path)})
+    assert chart.mark == pytest.approx(6.658, abs=1e-3), "of 100 distractors, where no log says"
+    assert chart.ceiling == chart.mark, "the line is in the picture"
+    root = ElementTree.fromstring(chart.svg())
+    [line] = [element for element in root.iter() if element.get("class") == "mark"]
+    bottom, top = 44 + 190, 44
+    assert float(line.get("y1")) == pytest.approx(bottom - (bottom - top) * chart.mark / 8, abs=0.1)

@@ -120,7 +120,7 @@ def test_what_the_logs_of_workers_add_up_to():
     from st.fairseq_plugin.pretraining.criterion import SpeechPretrainingCriterion
 
     log = {"loss": 70.0, "contrastive": 69.3, "diversity": 5.0, "penalty": 1.0, "prob_perplexity": 300.0,
-           "code_perplexity": 200.0, "temperature": 20.0, "correct": 3, "frames": 25, "left_out": 1, "silent": 2,
+           "code_perplexity": 200.0, "temperature": 20.0, "chance": 66.6, "correct": 3, "frames": 25, "left_out": 1, "silent": 2,
            "sample_size": 10, "ntokens": 8000, "nsentences": 1}  # fmt: skip
     with metrics.aggregate() as found:
         SpeechPretrainingCriterion.reduce_metrics([log, log])
@@ -128,7 +128,7 @@ def test_what_the_logs_of_workers_add_up_to():
     assert values["contrastive_loss"] == pytest.approx(6.93 / math.log(2), abs=1e-3)
     assert (values["prob_perplexity"], values["code_perplexity"]) == (30.0, 20.0)
     assert (values["accuracy"], values["mask_percent"], values["temperature"]) == (30.0, 40.0, 2.0)
-    assert (values["left_out"], values["silent"]) == (2, 4)
+    assert (values["left_out"], values["silent"], values["chance"]) == (2, 4, 6.66)
 
 
 def silence(folder, samples):
@@ -240,5 +240,66 @@ def test_two_trainings_of_one_seed_are_one(tree):
     losses = []
     for _ in range(2):
         trainer = trainer_of(make_config(tree, **PRETRAINING))
+        assert "codebook_use" not in trainer.task.state_dict()["st_bundle"]
         losses.append(float(trainer.train_step([batch(trainer)])["loss"]))
     assert losses[0] == losses[1]
+    use = trainer.task.state_dict()["st_bundle"]["codebook_use"]
+    assert 2 <= use["code_perplexity"] <= use["entries"] == 128
+
+
+def test_bf16_gives_the_loss_of_fp32_within_its_rounding_and_keeps_fp32_weights(tree):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        trainer = pretraining(tree, precision=precision)
+        losses[precision] = float(trainer.train_step([batch(trainer)])["contrastive_loss"])
+        assert {parameter.dtype for parameter in trainer.get_model().parameters()} == {torch.float32}
+        assert all(parameter.isfinite().all() for parameter in trainer.get_model().parameters())
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.01)
+    assert losses["bf16"] != losses["fp32"]
+
+
+def test_gradients_of_two_batches_add_up_to_those_of_each(tree):
+    """What two processes are given, and one that accumulates: the loss is a sum over masked frames."""
+    trainer = pretraining(tree)
+    model, criterion = trainer.get_model().train(), trainer.get_criterion()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    model.set_num_updates(3)
+    parts = [batch(trainer, 0, 1), batch(trainer, 2, 3)]
+
+    def gradient(samples):
+        model.zero_grad()
+        sizes = 0
+        for sample in samples:
+            loss, size, _ = criterion(model, sample)
+            loss.backward()
+            sizes += size
+        return sizes, model.pretrainer.project_q.weight.grad.clone()
+
+    both = gradient(parts)
+    alone = [gradient([part]) for part in parts]
+    assert both[0] == sum(size for size, _ in alone)
+    torch.testing.assert_close(both[1], alone[0][1] + alone[1][1])
+
+
+def test_weights_without_a_quantizer_are_no_checkpoint_to_resume_from(trainer):
+    model = trainer.get_model()
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("quantizer.")}
+    with pytest.raises(CheckpointError, match=r"quantizer\.vars"):
+        model.load_state_dict(state)
+
+
+def test_recordings_shorter_than_a_masked_span_are_learned_from_or_counted(tree):
+    """A span has 5 frames here; of one or two frames nothing can be told apart."""
+    trainer = pretraining(tree, min_sample_size=1)
+    model = trainer.get_model().train()
+    field, hop = model.pretrainer.encoder.feature_extractor.receptive_field, 320
+    dataset = trainer.task.datasets["train"].dataset
+    for size in (field, field + hop, field + 3 * hop):
+        items = [{"index": item, "waveform": dataset.waveform(item)[:size]} for item in range(4)]
+        loss, targets, log = trainer.get_criterion()(model, dataset.collate(items))
+        loss.backward()
+        assert math.isfinite(loss.item())
+        assert log["left_out"] == 4 or targets > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
