@@ -52,7 +52,7 @@ class NormedPositionalConv(nn.Module):
         convolution = self.get_submodule("0")
         states = grouped_convolution(states, convolution.weight, convolution.bias, convolution.groups)  # type: ignore[arg-type]
         # The layer norm makes padding non-zero again, which the next convolution would read.
-        return zero_padding(F.gelu(F.layer_norm(states, states.shape[-1:])), lengths)
+        return zero_padding(F.gelu(F.layer_norm(states, (convolution.out_channels,))), lengths)
 
 
 def positional_convs(config: EncoderConfig) -> nn.ModuleList:
