@@ -170,7 +170,8 @@ def write(
         exported = {"ctc": ctc_part, "classes": class_part, "encoder": encoder_part}[chosen](exported)
     if to == "onnx":
         require_finite(exported.state, source=name, label=contents.keymap.theirs)
-        write_onnx(exported, out, dtype=dtype, overwrite=overwrite)
+        kind = None if dtype is None else str(dtype).removeprefix("torch.")
+        write_onnx(exported, out, dtype=kind, overwrite=overwrite)
         return
     written = None if dtype is None else parse_dtype(dtype)
     objective = {} if exported.objective is None else exported.objective.state

@@ -59,7 +59,7 @@ class KaldiFilterBank(nn.Module):
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
         """Return the logarithm of the power in each band ``(N, F, B)`` of waves ``(N, T)``."""
-        power = self.power(waveforms) @ kaldi_mel_filters(self.bands, waveforms.device)
+        power: Tensor = self.power(waveforms) @ kaldi_mel_filters(self.bands, waveforms.device)
         return power.clamp(min=_LEAST_POWER).log()
 
 

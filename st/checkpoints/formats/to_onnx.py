@@ -23,11 +23,9 @@ from st.checkpoints.assemble import build_model
 from st.checkpoints.formats.exported import Exported
 from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
 from st.checkpoints.formats.onnx_graph import ANY_LENGTH, LENGTHS, CtcGraph, EncoderGraph, trace
-from st.checkpoints.formats.to_transformers import CONFIG_FILENAME
+from st.checkpoints.formats.to_wav2vec2 import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.text.ctc_vocabulary import WORD_DELIMITER, CtcVocabulary
-
-logger = logging.getLogger(__name__)
 
 GRAPHS = {"float32": "model.onnx", "int8": "model.int8.onnx"}
 """Files by the numbers of their products."""
@@ -39,9 +37,10 @@ MODEL_TYPE = "wav2vec2-ctc"
 LARGEST_FILE = 2**31 - 2**20
 """Bytes of weights in a file of protobuf, with room for the graph."""
 BLANK_SYMBOL, SPACE = "<blk>", "\u2581"
+PAGE = 4096
+"""Bytes that weights in a file of their own begin at multiples of."""
 
 _FILES = (*(f"{name}*" for name in GRAPHS.values()), *VOCAB_FILENAMES, CONFIG_FILENAME)
-PAGE = 4096
 
 
 def write_onnx(
@@ -63,7 +62,7 @@ def write_onnx(
 
     Raises:
         CheckpointError: If the model has parts that are neither encoder nor CTC head.
-        UsageError: If there is no such type, or files may not be replaced.
+        UsageError: If there is no such type, files may not be replaced, or the folder has a model of another kind.
         ModuleNotFoundError: If ``onnx``, or for int8 ``onnxruntime``, is not installed.
         OSError: If a file cannot be written; what was there is as it was.
     """
@@ -71,7 +70,9 @@ def write_onnx(
     if dtype not in (None, *GRAPHS):
         raise UsageError(f"`dtype` is {dtype}; ONNX is written in {' or '.join(GRAPHS)}, or both if it is left out")
     if config.parts != ("encoder",) or {*config.heads} - {"ctc"}:
-        raise CheckpointError("ONNX has a place for an encoder, alone or with its CTC head")
+        raise CheckpointError(
+            "ONNX has a place for an encoder, with its CTC head or alone, which `parts` encoder writes"
+        )
     if config.heads and model.ctc is None:
         raise CheckpointError("a recogniser needs the vocabulary of its CTC head; give it as `ctc_vocab`")
     for package in ("onnx", "onnxruntime") if dtype != "float32" else ("onnx",):
@@ -80,6 +81,8 @@ def write_onnx(
     found = [path for pattern in _FILES for path in folder.glob(pattern)]
     if found and not overwrite:
         raise UsageError(f"{found[0]}: exists; choose another folder, or add `overwrite`")
+    if (folder / CONFIG_FILENAME).exists() and not any((folder / name).exists() for name in GRAPHS.values()):
+        raise UsageError(f"{folder}: holds a model of another kind, which this one would break; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as new:
         _write(model, new, dtype, largest_file)

@@ -160,6 +160,10 @@ def test_what_is_refused(tmp_path, monkeypatch):
         write_onnx(
             Exported(config=exported.config, state=exported.state, text=None, labels={}, data=DataConfig()), tmp_path
         )
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UsageError, match="another kind"):
+        write_onnx(exported, tmp_path, dtype="float32")
+    (tmp_path / "config.json").unlink()
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ModuleNotFoundError, match="onnx"):
         write_onnx(exported, tmp_path, dtype="float32")
