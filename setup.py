@@ -22,6 +22,8 @@ SAMPLE = ["espeakng-loader>=0.2.4", "lameenc>=1.7"]
 AUDIO = ["av>=16"]
 # Silero's detector of speech; only a file of its package is used, and torch is here already.
 VAD = ["silero-vad>=6.2", "onnxruntime>=1.20"]
+# torch traces a graph with onnx alone; onnxruntime makes it one of int8.
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 PLOT = ["matplotlib>=3.10"]
 # Reads what is neither SRT nor WebVTT.
 SUBTITLES = ["pysubs2>=1.8"]
@@ -103,9 +105,10 @@ setup(
         "lm": LM,
         "audio": AUDIO,
         "vad": VAD,
+        "onnx": ONNX,
         "plot": PLOT,
         "subtitles": SUBTITLES,
-        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + PLOT + SUBTITLES + DEV,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + ONNX + PLOT + SUBTITLES + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

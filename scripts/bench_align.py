@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from bench_common import markdown, peak_memory, take_turns
+from bench_common import markdown, take_turns
 
 from st.audio.reading import SAMPLE_RATE, read_audio
 from st.data.manifest import ManifestRow, read_manifest
 from st.errors import DecodingError
 from st.inference import Translator, load_translator
 from st.inference.long_alignment import align_recording
+from st.inference.rates import peak_memory
 from st.kernels.settings import tune
 
 PAUSE_S = 0.3

@@ -20,36 +20,10 @@ from typing import Any
 
 import torch
 
+from st.inference.rates import product
 from st.modules.config import ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-RATE_SHAPE = (2048, 1024, 4096)
-"""A feed-forward layer of the 300M encoder over 2,048 frames."""
-
-
-def product(left: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return a linear layer's product as torch has it; of 8 bits with sums of 32."""
-    return torch._int_mm(left, weight.T) if left.dtype == torch.int8 else torch.nn.functional.linear(left, weight)
-
-
-def matmul_rate(dtype: torch.dtype, repeats: int = 20) -> float:
-    """Return the GFLOP/s of torch's matrix product (a linear layer) as torch is set now: the fastest of some."""
-    rows, inner, columns = RATE_SHAPE
-    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
-    times = []
-    with torch.inference_mode():
-        for _ in range(repeats):
-            start = time.perf_counter()
-            product(left, right)
-            times.append(time.perf_counter() - start)
-    return 2 * rows * inner * columns / min(times) / 1e9
-
-
-def peak_memory() -> int:
-    """Return the most memory this process has had in use, in bytes (Linux)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def turn_arguments(
@@ -103,25 +77,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def encoder_work(config: ModelConfig, rows: int, samples: int) -> float:
-    """Return the multiply-adds, times two, of encoder and adaptor for a batch of full rows."""
-    speech, length, channels, work = config.encoder, samples, 1, 0.0
-    for width, kernel, stride in speech.conv_layers:
-        length = (length - kernel) // stride + 1
-        work += 2.0 * channels * width * kernel * length
-        channels = width
-    dim = speech.dim
-    work += 2.0 * channels * dim * length + 2.0 * dim * dim / speech.pos_conv_groups * speech.pos_conv_kernel * length
-    work += speech.num_layers * (8.0 * dim * dim + 4.0 * dim * speech.ffn_dim + 4.0 * length * dim) * length
-    out = config.decoder.dim
-    if config.length_adaptor.project:
-        work += 2.0 * dim * out * length
-    for _ in range(config.length_adaptor.num_layers):
-        length = (length - 1) // config.length_adaptor.stride + 1
-        work += 4.0 * out * out * config.length_adaptor.kernel_size * length
-    return rows * work
 
 
 def step_work(config: ModelConfig, rows: int) -> float:

@@ -22,9 +22,7 @@ from typing import Any
 import torch
 from bench_common import (
     ROOT,
-    encoder_work,
     markdown,
-    matmul_rate,
     median,
     step_floor,
     step_work,
@@ -32,6 +30,8 @@ from bench_common import (
     timed,
     turn_arguments,
 )
+
+from st.inference.rates import encoder_work, matmul_rate
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref

@@ -23,15 +23,14 @@ from typing import Any
 import torch
 from bench_common import (
     ROOT,
-    encoder_work,
     markdown,
-    matmul_rate,
     median,
-    peak_memory,
     step_work,
     take_turns,
     turn_arguments,
 )
+
+from st.inference.rates import encoder_work, matmul_rate, peak_memory
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref

@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "identify": "say which language is spoken, or which emotion, accent, speaker a recording has",
     "align": "find out when each word of a text was said in a recording",
     "subtitles": "lay segments with times out as subtitles, or check a file of subtitles",
+    "bench": "measure how fast a model decodes here, and how much memory it takes",
     "inspect": "tell what a model file is",
     "convert": "write a model in another format",
     "card": "write the card of a model: languages, data, scores, licence",

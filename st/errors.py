@@ -105,7 +105,8 @@ EXTRAS = {
     "matplotlib": "plot",
     "av": "audio",
     "pysubs2": "subtitles",
-    "onnxruntime": "vad",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "silero_vad": "vad",
 }
 """Packages that are not always installed, and the extra that brings each."""

@@ -13,10 +13,11 @@ from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_fini
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.exported import Exported, class_part, ctc_part, int8_part
-from st.checkpoints.formats.new_folder import visible
+from st.checkpoints.formats.exported import Exported, class_part, ctc_part, encoder_part, int8_part
+from st.checkpoints.formats.new_folder import remove_broken_off, visible
 from st.checkpoints.formats.to_adapter import write_adapter
 from st.checkpoints.formats.to_fairseq import write_fairseq
+from st.checkpoints.formats.to_onnx import write_onnx
 from st.checkpoints.formats.to_transformers import clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
@@ -29,9 +30,11 @@ from st.modules.config import CTC
 from st.text.trimming import TRIM_FILENAME
 from st.text.vocabulary import TextVocabulary
 
-TARGETS = ("hf", "fairseq", "adapter")
-PARTS = ("whole", "ctc", "classes")
-"""What of a model is written: all that it has, or the encoder with its CTC head, or with its head that classifies."""
+TARGETS = ("hf", "fairseq", "adapter", "onnx")
+FOLDERS = ("hf", "onnx")
+"""Those of which a folder holds one model."""
+PARTS = ("whole", "ctc", "classes", "encoder")
+"""What of a model is written: all that it has, or the encoder with its CTC head, with its head that classifies, or alone."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,19 +59,19 @@ def convert(
 
     Args:
         source: Anything that :func:`st.load` opens.
-        out: Folder for ``hf`` and ``adapter``, file for ``fairseq``.
+        out: Folder for ``hf``, ``onnx`` and ``adapter``, file for ``fairseq``.
         to: A name of :data:`TARGETS`.
         files: Vocabularies that the source lacks.
         revision: Commit of a hub id.
         sha256: Digest of the weight file.
         padding: Treatment of padding to note in the result.
         dtype: Type to write floating tensors as; None for that of the file. ``int8``, for ``hf``: a folder for inference
-            with ``dtype`` int8, which transformers does not open.
+            with ``dtype`` int8, which transformers does not open. For ``onnx`` see :func:`write_onnx`.
         overwrite: Whether ``out`` may exist.
         full_vocab: For a model with a trimmed vocabulary: the checkpoint whose decoder it began with, to put the rows
             that were cut away back.
         parts: A name of :data:`PARTS`; None for the whole model, but for ``hf`` for the recogniser alone where no
-            training has taught the decoder.
+            training has taught the decoder, and for ``onnx`` for the recogniser, or the encoder where there is none.
         finish: Adds further files to a folder for ``hf`` before it takes its place.
         language: As for :func:`st.load`; of a model of one language, what ``adapter`` calls it.
 
@@ -129,14 +132,14 @@ def refuse_existing(out: Path, to: str, overwrite: bool) -> None:
         return
     if out.is_dir() and to == "fairseq":
         raise UsageError(f"{out}: is a folder; `to` fairseq writes a file, such as {out / 'model.pt'}")
-    if to == "hf":
-        clear_broken_off(out)
-    else:
+    if to == "fairseq":
         remove_leftovers(out.parent, name=out.name)
+    else:
+        {"hf": clear_broken_off, "onnx": remove_broken_off}[to](out)
     if not overwrite and out.exists() and (not out.is_dir() or visible(out)):
         raise UsageError(f"{out}: exists; choose another name, or add `overwrite`")
-    if out.exists() and not out.is_dir() and to == "hf":
-        raise UsageError(f"{out}: is a file; `to` hf writes a folder: choose another name")
+    if out.exists() and not out.is_dir() and to in FOLDERS:
+        raise UsageError(f"{out}: is a file; `to` {to} writes a folder: choose another name")
 
 
 def write(
@@ -165,10 +168,17 @@ def write(
     exported = dataclasses.replace(_exported(contents, name, files, padding, text), source=source)
     chosen = parts or _usual_parts(exported, to)
     if chosen != "whole":
-        exported = {"ctc": ctc_part, "classes": class_part}[chosen](exported)
+        exported = {"ctc": ctc_part, "classes": class_part, "encoder": encoder_part}[chosen](exported)
+    if to == "onnx":
+        require_finite(exported.state, source=name, label=contents.keymap.theirs)
+        kind = None if dtype is None else str(dtype).removeprefix("torch.")
+        write_onnx(exported, out, dtype=kind, overwrite=overwrite)
+        return
     codes = dtype in (torch.int8, "int8")
     if codes and to != "hf":
-        raise UsageError(f"`dtype` int8 is for `to` hf; {to} has no such numbers: choose float32, bfloat16 or float16")
+        raise UsageError(
+            f"`dtype` int8 is for `to` hf and onnx; {to} has no such numbers: choose float32, bfloat16 or float16"
+        )
     written = None if codes or dtype is None else parse_dtype(dtype)
     objective = {} if exported.objective is None else exported.objective.state
     require_finite({**exported.state, **objective}, source=name, label=contents.keymap.theirs, dtype=written)
@@ -210,6 +220,8 @@ def _usual_parts(model: Exported, to: str) -> str:
     """Return what is written of a model if nobody says; a decoder that was never taught is of no use to others."""
     config = model.config
     classifies = config.classifying_heads
+    if to == "onnx":
+        return "ctc" if config.ctc_vocab_size else "encoder"
     if to == "hf" and "decoder" not in config.parts and classifies and classifies == (*config.heads,):
         return "classes"
     if to != "hf" or model.decoder_trained or "decoder" not in config.parts or not config.ctc_vocab_size:

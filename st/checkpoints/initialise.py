@@ -15,6 +15,7 @@ from torch import Tensor
 from st.checkpoints.assemble import check_names, give_back, listed, require_finite
 from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
+from st.checkpoints.fewer_layers import drop_layers
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.origins import origin_name, origins_of
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
@@ -35,7 +36,7 @@ ADAPTER = ".adapter_layer."
 def load_encoder(
     model: SpeechTranslator, source: Path | str, *, language: str | None = None, new_adapters: bool = False
 ) -> tuple[str, ...]:
-    """Copy the speech encoder of any checkpoint into a model.
+    """Copy the speech encoder of any checkpoint into a model; of more layers than it has, evenly spaced ones.
 
     Args:
         model: Its encoder is overwritten; nothing else is touched.
@@ -52,6 +53,7 @@ def load_encoder(
     """
     contents, name, state = _read(source, "encoder", language)
     mine, theirs = model.config.encoder, contents.config.encoder
+    state = drop_layers(state, "encoder", theirs.num_layers, mine.num_layers, source=name)
     if mine.adapter_dim and (new_adapters or not theirs.adapter_dim):
         state = {key: tensor for key, tensor in state.items() if ADAPTER not in key}
         state |= {key: tensor.detach() for key, tensor in model.encoder.named_parameters() if ADAPTER in key}
@@ -80,7 +82,8 @@ def load_decoder(
 
     The activation and the embedding scale of the checkpoint become the model's. A vocabulary that is smaller than the
     checkpoint's, or in another order, gets the rows of its own symbols; a language tag gets the row of the language's
-    slot (``ca`` that of ``es_XX``, ``cy`` that of ``fi_FI``). Positions beyond ``max_positions`` are left out.
+    slot (``ca`` that of ``es_XX``, ``cy`` that of ``fi_FI``). Positions beyond ``max_positions`` are left out, and layers
+    beyond the model's number, evenly spaced ones being kept.
 
     Args:
         model: Its decoder is overwritten; nothing else is touched.
@@ -102,6 +105,7 @@ def load_decoder(
     rows = model.config.decoder.max_positions + POSITION_OFFSET
     state[POSITIONS] = state[POSITIONS][:rows]
     mine, theirs = model.config.decoder, contents.config.decoder
+    state = drop_layers(state, "decoder", theirs.num_layers, mine.num_layers, source=name)
     if mine.num_heads != theirs.num_heads:
         raise CheckpointError(f"{name}: num_heads is {theirs.num_heads}, expected {mine.num_heads}")
     _copy(model, "decoder", state, name, contents)

@@ -22,6 +22,10 @@ A language model in the folder that is converted goes along, or --lm gives one.
 
 fairseq: a .pt file that fairseq loads with --user-dir st, and stock fairseq too if it is an encoder or a recogniser.
 
+onnx: a folder for programs without torch: onnx-asr and sherpa-onnx run it as it is. It has model.onnx (float32), model.int8.onnx,
+and the vocabulary. Waves of 16 kHz and their lengths go in, log-probabilities of the CTC head come out; what the model does
+to a wave first is inside. A model without a CTC head gives the states of its encoder instead. Needs the extra onnx.
+
 adapter: the adapters and the head of one language (adapter.LANG.safetensors, vocab.json), of MMS or of a training with
 --train-adapter, into a folder that may be that of the model.
 """
@@ -37,6 +41,8 @@ examples:
   st convert checkpoint_best.pt my-model --to hf --full-vocab mbart50.ft.nn/model.pt
   st convert facebook/mms-1b-all my-model --to hf --lang fra
   st convert checkpoint_best.pt mms-1b-all --to adapter
+  st convert checkpoint_best.pt recogniser-onnx --to onnx
+  st convert checkpoint_best.pt recogniser-onnx --to onnx --dtype int8
   st convert facebook/wav2vec2-xls-r-300m-21-to-en model.pt --to fairseq --dtype float16
 """
 
@@ -45,19 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     parser.add_argument("checkpoint", metavar="IN", help="file, folder or hub id")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf and adapter, file for fairseq")
-    parser.add_argument("--to", required=True, choices=("hf", "fairseq", "adapter"), help="format to write")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for hf, onnx and adapter, file for fairseq")
+    parser.add_argument("--to", required=True, choices=("hf", "fairseq", "adapter", "onnx"), help="format to write")
     parser.add_argument(
         "--parts",
-        choices=("whole", "ctc", "classes"),
-        help="what to write: the whole model, its encoder and CTC head, or its encoder and the head that classifies (default: "
-        "whole; with --to hf, ctc if no training has taught the decoder, classes if the model does nothing else)",
+        choices=("whole", "ctc", "classes", "encoder"),
+        help="what to write: the whole model, its encoder and CTC head, its encoder and the head that classifies, or the encoder "
+        "alone (default: whole; with --to hf, ctc if no training has taught the decoder, classes if the model does nothing else; "
+        "with --to onnx, ctc if there is such a head, else encoder)",
     )
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16", "int8"),
         help="number type to write; int8, with --to hf: a folder of a third of the size for st with --dtype int8, which "
-        "transformers does not open (default: that of IN)",
+        "transformers does not open (default: that of IN; with --to onnx, float32 and int8, a file each)",
     )
     add_vocabulary_arguments(parser)
     parser.add_argument(

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,10 +226,11 @@ def write_results(
     """
     from st.commands.recording_progress import RecordingProgress
 
+    kept = work is not None and work.journal is not None and work.journal.resumed > 0
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
     bars = RecordingProgress(len(args.audio), hidden=to_terminal)
     with _ended_by_sigterm(), _said_what_is_kept(work), _writer(args) as write, bars:
-        failed = _write_all(args, results, first, formatter, warn, write=write, bars=bars)
+        failed = _write_all(args, results, first, formatter, warn, write=write, bars=bars, kept=kept)
         lost = [result for result in failed if not result.partly]
         if len(lost) == len(args.audio):
             _forget(work)
@@ -253,15 +255,17 @@ def _write_all(
     *,
     write: Callable[[int, str], object],
     bars: RecordingProgress,
+    kept: bool,
 ) -> list[SkippedRecording]:
-    """Write results as they come; return the recordings that cannot be used."""
+    """Write results as they come and say how fast that was; return the recordings that cannot be used."""
     from st.inference.formats import piece_line
+    from st.inference.rates import speed_sentence
     from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording
 
     single = bool(args.files) or len(args.audio) == 1
     at_once = args.format == SEGMENTS and not args.files
     failed: list[SkippedRecording] = []
-    number = 0
+    number, audio_s, begun = 0, 0.0, time.perf_counter()
     for result in results:
         if isinstance(result, LongRecordingBegun):
             bars.begin(result.name, result.duration_s)
@@ -279,10 +283,13 @@ def _write_all(
                 continue
         else:
             warn(result)
+            audio_s += getattr(result, "duration_s", 0.0)
             write(number, "" if at_once else first + formatter(result, single))
             first = first if args.files else ""
         bars.end()
         number += 1
+    if audio_s and not kept:  # What was decoded before an interruption took no time now.
+        logger.info("decoded %s", speed_sentence(audio_s, time.perf_counter() - begun))
     return failed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from st.evaluation.corpus import Utterance, make_batches
 from st.evaluation.decoder import Decoded, Decoder, Waveform
 from st.evaluation.partial import PartialResults
 from st.evaluation.shards import WHOLE, Shard
+from st.inference.rates import speed_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def decode_utterances(
         else f"{len(utterances)} recordings"
     )
     logger.info("decoding %s (%.1f min) in %d batches", what, total_s / 60, len(batches))
+    begun = time.perf_counter()
     with progress(
         total=round(total_s),
         initial=round(total_s - waiting_s),
@@ -79,6 +82,8 @@ def decode_utterances(
             _check(batch, results)
             partial.add(batch, results)
             bar.update(round(_seconds(batch)))
+    if waiting_s:
+        logger.info("decoded %s", speed_sentence(waiting_s, time.perf_counter() - begun))
     if nobody:
         logger.warning(
             "nobody can be heard in %d recordings, such as %s; what the model writes for them counts all the same",

@@ -21,7 +21,7 @@ class Conv1d(nn.Conv1d):
     def forward(self, inputs: Tensor) -> Tensor:
         """Convolve ``(N, T, C)`` to ``(N, T', C')``."""
         stride, padding = self.stride[0], int(self.padding[0])
-        if self.in_channels == 1:
+        if self.in_channels == 1 and not torch.onnx.is_in_onnx_export():
             # Too narrow for a convolution kernel: a matrix product over the windows is faster.
             windows = inputs.squeeze(-1).unfold(1, self.kernel_size[0], stride)  # (N, T', K)
             return F.linear(windows, self.weight.squeeze(1), self.bias)

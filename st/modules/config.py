@@ -86,7 +86,9 @@ class EncoderConfig:
     dim: int = option(1024, "width of the speech encoder")
     ffn_dim: int = option(4096, "inner width of its feed-forward layers")
     num_heads: int = option(16, "attention heads of the encoder")
-    num_layers: int = option(24, "transformer layers of the encoder")
+    num_layers: int = option(
+        24, "transformer layers of the encoder; fewer than --encoder has: evenly spaced ones of it are the start"
+    )
     pos_conv_kernel: int = option(128, "width of the positional convolution, in frames")
     pos_conv_groups: int = option(16, "groups of the positional convolution")
     pos_conv_depth: int = option(1, "positional convolutions on one another, as in data2vec (5)")
@@ -237,7 +239,7 @@ class DecoderConfig:
     dim: int = option(1024, "width of the text decoder")
     ffn_dim: int = option(4096, "inner width of its feed-forward layers")
     num_heads: int = option(16, "attention heads of the decoder")
-    num_layers: int = option(12, "layers of the text decoder")
+    num_layers: int = option(12, "layers of the text decoder; fewer than --decoder has: evenly spaced ones of it")
     max_positions: int = option(1024, "longest target, in tokens")
     activation: str = option("relu", "relu or gelu")
     """``relu`` in the fine-tuned mBART-50 models, ``gelu`` in facebook/mbart-large-50."""

@@ -32,6 +32,6 @@ class ConvolutionModule(nn.Module):
         """Transform ``(N, S, M)``; ``mask`` ``(N, 1, 1, S)`` is true where a frame is valid, None if all are."""
         gated = F.glu(self.pointwise_conv1(self.layer_norm(states)), dim=-1)
         if mask is not None:
-            gated = gated.masked_fill(~mask.view(len(mask), -1, 1), 0.0)
+            gated = gated.masked_fill(~mask[:, 0, 0, :, None], 0.0)
         convolved = self.depthwise_conv(F.pad(gated, (0, 0, self.past, 0)) if self.past else gated)
         return self.pointwise_conv2(F.silu(self.depthwise_layer_norm(convolved)))  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from st.kernels.power_spectrum import PowerSpectrum
 from st.modules.masking import lengths_to_mask, span_mask
 
 SAMPLE_RATE = 16_000
@@ -30,6 +31,7 @@ class FilterBank(nn.Module):
         super().__init__()
         self.bands = bands
         self.hop, self.window, self.output_dim, self.stack = HOP, WINDOW, bands, 1
+        self.power = PowerSpectrum(_weigh, WINDOW, HOP, FFT_SIZE)
 
     @staticmethod
     def output_lengths(lengths: Tensor) -> Tensor:
@@ -47,11 +49,9 @@ class FilterBank(nn.Module):
         Returns:
             Frames ``(N, F, B)`` in the type of ``waveforms``; zero beyond a row's frames, which is the mean of its bands.
         """
-        window, filters = _window(waveforms.device), mel_filters(self.bands, waveforms.device)
+        filters = mel_filters(self.bands, waveforms.device)
         with torch.autocast(waveforms.device.type, enabled=False):
-            windows = waveforms.float().unfold(1, WINDOW, HOP) * window  # (N, F, WINDOW)
-            spectrum = torch.view_as_real(torch.fft.rfft(windows, FFT_SIZE))
-            frames = torch.log(spectrum.square().sum(-1) @ filters + _LEAST_POWER)
+            frames = torch.log(self.power(waveforms.float()) @ filters + _LEAST_POWER)
             valid = lengths_to_mask(self.output_lengths(lengths), frames.size(1)).unsqueeze(-1)  # (N, F, 1)
             count = valid.sum(1, keepdim=True)
             mean = (frames * valid).sum(1, keepdim=True) / count
@@ -79,6 +79,10 @@ def mel_filters(bands: int, device: torch.device | None = None) -> Tensor:
     rising = (frequencies[:, None] - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
     falling = (hertz[2:] - frequencies[:, None]) / (hertz[2:] - hertz[1:-1])
     return torch.minimum(rising, falling).clamp(min=0.0).to(device)
+
+
+def _weigh(windows: Tensor) -> Tensor:
+    return windows * _window(windows.device)
 
 
 @lru_cache(maxsize=8)

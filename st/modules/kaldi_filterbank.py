@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from st.kernels.power_spectrum import PowerSpectrum
 from st.modules.filterbank import FFT_SIZE, HOP, LOWEST_HZ, SAMPLE_RATE, WINDOW
 from st.modules.masking import lengths_to_mask
 
@@ -31,6 +32,7 @@ class KaldiFilterBank(nn.Module):
         super().__init__()
         self.bands, self.stack = bands, stack
         self.hop, self.window, self.output_dim = stack * HOP, (stack - 1) * HOP + WINDOW, stack * bands
+        self.power = PowerSpectrum(_weigh, WINDOW, HOP, FFT_SIZE)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Return the joined frames of waves of ``lengths`` samples; frames that are left over are none."""
@@ -51,19 +53,21 @@ class KaldiFilterBank(nn.Module):
             frames = self._log_mel(waveforms.double() * _FULL_SCALE)
             frames = _normalise(frames, _mel_frames(lengths)).to(waveforms.dtype)
         whole = frames[:, : frames.size(1) // self.stack * self.stack]
-        joined = whole.reshape(len(whole), -1, self.output_dim)
+        joined = whole.reshape(whole.size(0), -1, self.output_dim)
         valid = lengths_to_mask(self.output_lengths(lengths), joined.size(1))
         return joined.masked_fill(~valid.unsqueeze(-1), 0.0)
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
         """Return the logarithm of the power in each band ``(N, F, B)`` of waves ``(N, T)``."""
-        windows = waveforms.unfold(1, WINDOW, HOP)  # (N, F, WINDOW)
-        windows = windows - windows.mean(-1, keepdim=True)
-        before = torch.cat([windows[..., :1], windows[..., :-1]], dim=-1)
-        windows = (windows - _PRE_EMPHASIS * before) * _povey_window(waveforms.device)
-        spectrum = torch.view_as_real(torch.fft.rfft(windows, FFT_SIZE))
-        power = spectrum.square().sum(-1) @ kaldi_mel_filters(self.bands, waveforms.device)
+        power: Tensor = self.power(waveforms) @ kaldi_mel_filters(self.bands, waveforms.device)
         return power.clamp(min=_LEAST_POWER).log()
+
+
+def _weigh(windows: Tensor) -> Tensor:
+    """Take the mean off windows ``(…, WINDOW)``, emphasise high frequencies and fade in and out."""
+    windows = windows - windows.mean(-1, keepdim=True)
+    before = torch.cat([windows[..., :1], windows[..., :-1]], dim=-1)
+    return (windows - _PRE_EMPHASIS * before) * _povey_window(windows.device)
 
 
 def _mel_frames(lengths: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class NormedPositionalConv(nn.Module):
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
+        self.dim = dim
         self.add_module("0", nn.Conv1d(dim, dim, kernel, groups=groups))  # fairseq's name
 
     def forward(self, states: Tensor, lengths: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ class NormedPositionalConv(nn.Module):
         convolution = self.get_submodule("0")
         states = grouped_convolution(states, convolution.weight, convolution.bias, convolution.groups)  # type: ignore[arg-type]
         # The layer norm makes padding non-zero again, which the next convolution would read.
-        return zero_padding(F.gelu(F.layer_norm(states, states.shape[-1:])), lengths)
+        return zero_padding(F.gelu(F.layer_norm(states, (self.dim,))), lengths)
 
 
 def positional_convs(config: EncoderConfig) -> nn.ModuleList:

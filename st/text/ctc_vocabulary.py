@@ -122,6 +122,13 @@ class CtcVocabulary:
     def __len__(self) -> int:
         return len(self.symbols)
 
+    @property
+    def unwritten(self) -> tuple[int, ...]:
+        """Labels beside the blank that no text shows."""
+        return tuple(
+            label for label, symbol in enumerate(self.symbols) if symbol in self._unwritten and label != self.blank
+        )
+
     def spell(self, text: str, language: str | None = None) -> str:
         """Bring a text to the letters of this vocabulary: normalised, in its case, with the signs that it has.
 

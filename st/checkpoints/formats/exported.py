@@ -76,6 +76,19 @@ def ctc_part(model: Exported) -> Exported:
     return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, decoder_trained=True)
 
 
+def encoder_part(model: Exported) -> Exported:
+    """Return the encoder of a model, without heads.
+
+    Raises:
+        CheckpointError: If it has none.
+    """
+    if "encoder" not in model.config.parts:
+        raise CheckpointError(f"this model has no encoder; it has: {' '.join(model.config.parts)}")
+    shape = ModelConfig(encoder=model.config.encoder, parts=("encoder",))
+    state = {name: model.state[name] for name, _ in blueprint(shape).named_parameters()}
+    return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, labels={}, decoder_trained=True)
+
+
 def class_part(model: Exported) -> Exported:
     """Return the classifier that is in a model: its head that classifies, under the name that those from elsewhere have.
 
