@@ -105,6 +105,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "av": "audio",
     "pysubs2": "subtitles",
+    "mweralign": "resegment",
     "onnxruntime": "vad",
     "silero_vad": "vad",
 }

@@ -33,7 +33,7 @@ class GivenSegments:
         """
         self.path = path
         self._spans: dict[str, list[Span]] = {}
-        for number, (name, start, end, speaker) in enumerate(_rows(path), start=1):
+        for number, (name, start, end, speaker) in enumerate(read_rows(path), start=1):
             if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
                 raise ManifestError(
                     f"{path}: segment {number} is from {start:g} to {end:g} s; expected a start of at least 0 and an end "
@@ -64,7 +64,13 @@ class GivenSegments:
         return self._spans.get(Path(name).stem, self._spans.get(ANY))
 
 
-def _rows(path: Path) -> Iterator[RttmTurn]:
+def read_rows(path: Path) -> Iterator[RttmTurn]:
+    """Yield name of the recording (:data:`ANY` if there is none), start, end and speaker of each segment of a file.
+
+    Raises:
+        ManifestError: If it is in none of the formats.
+        OSError: If it cannot be read.
+    """
     if path.suffix.lower() in (".yaml", ".yml"):
         yield from _of_table(path, read_yaml_rows(path, ManifestError, expected="a YAML list of segments"))
         return
