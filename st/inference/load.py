@@ -13,6 +13,7 @@ from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
 from st.inference.precision import choose_device, choose_dtype, convert_products, pack
 from st.inference.transcriber import TranscriptOptions
+from st.inference.transcript_choice import name_languages, settle_transcripts
 from st.inference.translator import Translator
 
 
@@ -47,7 +48,8 @@ def load_translator(
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
-        ConfigError: If a vocabulary is malformed, an option out of range, or the dictionaries of an ensemble differ.
+        ConfigError: If a vocabulary is malformed, an option out of range, the dictionaries of an ensemble differ, or
+            nobody knows the languages to choose from.
         UsageError: If there is no such device or number type.
     """
     from st.checkpoints.loading import load
@@ -63,6 +65,10 @@ def load_translator(
     bundle = load(checkpoint, data_dir=data_dir, device=place, padding=padding, language=spoken)
     if transcripts is not None and bundle.language is not None:
         transcripts = dataclasses.replace(transcripts, own_letters=True)
+    if transcripts is not None:
+        taught = bundle.decoder_transcribes
+        transcripts = name_languages(transcripts, bundle)
+        transcripts = settle_transcripts(transcripts, bundle.trained_directions, decoder_transcribes=taught)
     if number_type != torch.float32:
         convert_products(bundle.model, number_type)
     pack(bundle.model, number_type)
@@ -75,9 +81,11 @@ def load_translator(
         dtype=number_type,
         trained_directions=bundle.trained_directions,
         decoder_trained=bundle.decoder_trained,
+        decoder_transcribes=bundle.decoder_transcribes,
         transcripts=transcripts,
         keep_all=keep_all,
         lm=bundle.lm,
+        labels=bundle.labels,
     )
     for path in others:
         translator.join(

@@ -206,7 +206,9 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, content: Mapping
         raise CheckpointError(f"{path}: carries {type(files).__name__} for its files; expected names and contents")
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files), objective=objective)
     untaught = _section(settings, "criterion").get("translation_weight") == 0
-    take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
+    transcribes = _section(settings, "task").get("add_transcripts") is True
+    told = {"decoder_trained": not untaught, "decoder_transcribes": transcribes, "origins": _asked_for(settings)}
+    take_notes(contents, told | bundle)
     language = _section(settings, "model").get("train_adapter")
     contents.language = language if isinstance(language, str) and language else None
     return contents
