@@ -12,10 +12,12 @@ from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.recordings import (
     FORMATS_HELP,
+    SUBTITLES,
     add_cutting_arguments,
     add_recording_arguments,
     load_model,
     long_work,
+    require_one_recording,
     run_recordings,
 )
 
@@ -46,8 +48,6 @@ examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
 
-SUBTITLES = ("srt", "vtt")
-"""Formats that cannot tell recordings apart."""
 FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
 AUTO = "auto"
 """As in :mod:`st.inference.transcriber`."""
@@ -164,10 +164,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 
     if args.format in SUBTITLES:
         args.times = args.times or "segment"
-        if len(args.audio) > 1 and not args.files:
-            raise UsageError(
-                f"--format {args.format} holds one recording; found {len(args.audio)}; --output-dir writes a file for each"
-            )
+        require_one_recording(args)
     if args.lang is not None and args.lang != AUTO:
         args.lang = ",".join(dict.fromkeys(canonical(code.strip()) for code in args.lang.split(",")))
     if args.writer == "ctc" and args.joint_ctc_weight is not None:
