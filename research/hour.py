@@ -64,7 +64,7 @@ def cut(texts: Sequence[str], clips: Sequence[Clip], references: Sequence[str], 
     rows = [f"{clip.start}\t{clip.end}\n" for clip in clips]
     (folder / "clips.tsv").write_text("start\tend\n" + "".join(rows), encoding="utf-8")
     given, wanted = (
-        Segments(name, [(str(number), text) for number, text in enumerate(some)], numbered=True)
+        Segments(name, [(str(number), text) for number, text in enumerate(some or [""])], numbered=True)
         for name, some in (("the recording", texts), ("the clips", references))
     )
     found, _ = resegment(given, wanted, folder / "clips.tsv", code)
