@@ -155,7 +155,7 @@ def test_another_number_of_segments_is_refused(segmentation, monkeypatch):
 def test_a_program_that_loses_words_is_not_believed(segmentation, monkeypatch):
     monkeypatch.setattr(resegmentation, "_version", lambda: "1")
     monkeypatch.setattr(
-        resegmentation, "_PROGRAM", "import sys; open(sys.argv[sys.argv.index('-o') + 1], 'w').write('a\\n' * 5)"
+        resegmentation, "_PROGRAM", "import sys; open(sys.argv[sys.argv.index('-o') + 1], 'w').write('a\\n' * 4)"
     )
     references = Segments("ref", list(enumerate(REFERENCES)), numbered=True)
     with pytest.raises(EvaluationError, match="failed with exit code 0 or lost words"):
