@@ -27,6 +27,8 @@ ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
 PLOT = ["matplotlib>=3.10"]
 # Reads what is neither SRT nor WebVTT.
 SUBTITLES = ["pysubs2>=1.8"]
+# Cuts texts to the segments of their references; under the GPL, and run as a program.
+RESEGMENT = ["mweralign>=1.4"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
 DEV = [
@@ -108,7 +110,8 @@ setup(
         "onnx": ONNX,
         "plot": PLOT,
         "subtitles": SUBTITLES,
-        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + ONNX + PLOT + SUBTITLES + DEV,
+        "resegment": RESEGMENT,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + ONNX + PLOT + SUBTITLES + RESEGMENT + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

@@ -59,13 +59,19 @@ def take_turns(worker: Sequence[str], sides: Sequence[str], rounds: int) -> dict
     results: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for number in range(rounds):
         for side in sides:
-            command = [sys.executable, *worker, side]
-            run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=dict(os.environ))
-            result = json.loads(run.stdout.splitlines()[-1])
+            result = run_worker([*worker, side])
             results[side].append(result)
             shown = {key: value for key, value in result.items() if isinstance(value, (int, float))}
             print(f"round {number + 1} {side}: {json.dumps(shown)}", file=sys.stderr, flush=True)
     return results
+
+
+def run_worker(arguments: Sequence[str]) -> dict[str, Any]:
+    """Run ``python *arguments`` and return the JSON object that is its last line."""
+    command = [sys.executable, *arguments]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=dict(os.environ))
+    result: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return result
 
 
 def median(results: Sequence[dict[str, Any]], key: str) -> float:

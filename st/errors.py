@@ -107,6 +107,7 @@ EXTRAS = {
     "pysubs2": "subtitles",
     "onnx": "onnx",
     "onnxruntime": "onnx",
+    "mweralign": "resegment",
     "silero_vad": "vad",
 }
 """Packages that are not always installed, and the extra that brings each."""

@@ -35,6 +35,8 @@ class ModelBundle:
     """Directions that the checkpoint says it was trained on, whatever data are given now; empty if it does not say."""
     decoder_trained: bool = True
     """Whether that training taught the decoder; true if the checkpoint does not say."""
+    decoder_transcribes: bool = False
+    """Whether it taught the decoder to write down what is said, too; false if the checkpoint does not say."""
     lm: Path | None = None
     """The model's folder, if it has a language model for the CTC head; see :mod:`st.decoding.word_folder`."""
     language: str | None = None

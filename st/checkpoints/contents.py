@@ -57,6 +57,8 @@ class Contents:
     """Ids of language tags by code, where they are not those of the vocabulary."""
     decoder_trained: bool = True
     """Whether the training that wrote it taught the decoder; true if it does not say."""
+    decoder_transcribes: bool = False
+    """Whether that training taught it to write down what is said, too; false if it does not say."""
     origins: tuple[str, ...] | None = None
     """Published models that its weights come from, see :mod:`st.checkpoints.origins`; None if it does not say."""
     adapters: Mapping[str, Callable[[], Spoken]] = field(default_factory=dict)
@@ -160,6 +162,7 @@ def take_notes(contents: Contents, notes: Mapping[str, Any]) -> None:
         )
     contents.language_ids = dict(ids)
     contents.decoder_trained = notes.get("decoder_trained") is not False
+    contents.decoder_transcribes = contents.decoder_trained and notes.get("decoder_transcribes") is True
     origins = notes.get("origins")
     if origins is not None:
         if not isinstance(origins, list | tuple) or not all(isinstance(name, str) for name in origins):

@@ -209,6 +209,7 @@ def _exported(
         data=data,
         trim=contents.files.get(TRIM_FILENAME),
         decoder_trained=contents.decoder_trained,
+        decoder_transcribes=contents.decoder_transcribes,
         origins=origins_of(contents, name),
         mapped=contents.mapped,
         objective=contents.objective,

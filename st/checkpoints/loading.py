@@ -112,6 +112,7 @@ def load(
         contents.format,
         trained,
         contents.decoder_trained,
+        contents.decoder_transcribes,
         lm=own_lm(contents),
         language=contents.language,
     )

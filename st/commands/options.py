@@ -20,6 +20,7 @@ FLAGS = {
     "dictionary": "dict",
     "hotwords": "hotword",
     "join_gap_s": "join_gap",
+    "languages": "lang",
     "length_penalty": "lenpen",
     "max_s": "max_duration",
     "max_sentences": "vocab_sentences",

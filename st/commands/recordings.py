@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from st.commands.options import add_compute_arguments, add_overwrite_argument
 from st.commands.recording_files import OTHER_NAMES, STDIN
-from st.errors import AudioError, StError
+from st.errors import AudioError, StError, UsageError
 
 if TYPE_CHECKING:
     from st.commands.recording_progress import RecordingProgress
     from st.inference import Translator
-    from st.inference.recordings import LongRecordingBegun, LongWork, RecordingPiece, SkippedRecording
+    from st.inference.recordings import LongRecordingBegun, LongWork, RecordingPiece, RecordingResult, SkippedRecording
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ SKIPPED = 3
 
 SEGMENTS = "segments"
 FORMATS = ("text", "tsv", "json", SEGMENTS)
+SUBTITLES = ("srt", "vtt")
+"""Formats that cannot tell recordings apart."""
 FORMATS_HELP = (
     "text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
     "json: one object per line; segments: a JSON object for each segment, written as soon as it is there, and for each stretch "
@@ -178,6 +180,7 @@ def run_recordings(
     times: str | None = None,
     *,
     work: LongWork | None = None,
+    formatter: Callable[[RecordingResult, bool], str] | None = None,
 ) -> int:
     """Decode the recordings, write the results, list the bad ones; return the exit code.
 
@@ -187,14 +190,25 @@ def run_recordings(
         targets: Target languages; none to transcribe.
         times: ``word`` or ``segment``, to write when each was said.
         work: How the long ones are decoded, see :func:`long_work`; None is as usual, and nothing is kept if interrupted.
+        formatter: Makes the file of a result, told whether it is the only one of its file; None is as ``args.format`` says.
     """
     from st.commands.recording_warnings import warn
     from st.inference.formats import layout
     from st.inference.recordings import decode_recordings
 
     results = decode_recordings(translator, recording_sources(args), targets, work)
-    first, formatter = layout(args.format, targets, times)
+    first = ""
+    if formatter is None:
+        first, formatter = layout(args.format, targets, times)
     return write_results(args, results, first, formatter, lambda result: warn(result, targets), work=work)
+
+
+def require_one_recording(args: argparse.Namespace) -> None:
+    """Raise UsageError if several recordings would be written into one file that cannot tell them apart."""
+    if len(args.audio) > 1 and not args.files:
+        raise UsageError(
+            f"--format {args.format} holds one recording; found {len(args.audio)}; --output-dir writes a file for each"
+        )
 
 
 def recording_sources(args: argparse.Namespace) -> list[tuple[str, Any]]:

@@ -26,6 +26,7 @@ DESCRIPTION = """\
 Score a file of hypotheses against a file of references with sacreBLEU: BLEU, chrF++ and TER with their signatures.
 With --transcripts, score transcripts instead: word and character error rates.
 Files with ids on both sides are joined by id, all others row by row; a row that is missing or doubled is an error.
+With --segmentation, first cut texts of whole recordings to the segments of their references, in which they differ least.
 With --latency, score a log of simultaneous translation instead: AL, LAAL, DAL, AP and the delay of the first unit.
 """
 
@@ -34,6 +35,7 @@ examples:
   st score --hyp out/hypotheses/fr_en.tsv --ref DATA/test_fr_en.tsv --target en
   st score --hyp generate-test.txt --ref test.zh --target zh-CN --json
   st score --hyp out/transcripts/fr.tsv --transcripts --target fr
+  st score --hyp talks.de.tsv --ref test.de --target de --segmentation test.yaml
   st score --latency instances.log --target de
 """
 
@@ -82,6 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--ref-format", default="auto", choices=("auto", *formats), help=f"{described} (default: auto)")
     parser.add_argument(
+        "--segmentation",
+        type=Path,
+        metavar="FILE",
+        help="the hypotheses are of whole recordings, cut anyhow: cut them to the segments of this file, which --ref has a "
+        "row for each of, by fewest word errors; YAML as MuST-C has it, a table with the columns audio, start and end, or "
+        "RTTM. Needs mweralign (pip install 'xlsr-st[resegment]'); the signatures have its version",
+    )
+    parser.add_argument(
         "--comet",
         metavar="MODEL",
         help="score with COMET too, such as Unbabel/wmt22-comet-da; needs unbabel-comet, is skipped without it, and "
@@ -111,12 +121,20 @@ def run(args: argparse.Namespace) -> int:
         formats=(args.hyp_format, args.ref_format if args.ref else args.hyp_format),
         target=None if args.transcripts else args.target,
     )
+    signed = None
+    if args.segmentation is not None:
+        from st.evaluation.scoring.resegmentation import resegment
+
+        if args.transcripts:  # Words are the same only once they are spelled alike.
+            hypotheses, references = (_spelled(segments, args.target) for segments in (hypotheses, references))
+        hypotheses, signed = resegment(hypotheses, references, args.segmentation, args.target)
     pairs = pair_segments(hypotheses, references)
     if args.transcripts:
-        return _run_transcripts(args, pairs)
+        return _run_transcripts(args, pairs, signed)
     said, expected = [pair.hypothesis for pair in pairs], [pair.reference for pair in pairs]
     convention = CONVENTIONS[args.convention or TRUE_CASE.name]
     result = score_translations(args.target, said, expected, where=references.path, convention=convention)
+    result = result if signed is None else result.signed(signed)
     comet = None
     if args.comet:
         found, comet = _comet(args.comet, pairs, hypotheses, references)
@@ -141,6 +159,7 @@ def _check_options(args: argparse.Namespace) -> None:
         "--comet": args.comet is not None,
         "--convention": args.convention is not None,
         "--transcripts": args.transcripts,
+        "--segmentation": args.segmentation is not None,
     }
     kinds = {
         "--latency": (args.latency is not None, tuple(given), "the log has everything that it scores"),
@@ -156,6 +175,8 @@ def _check_options(args: argparse.Namespace) -> None:
             raise UsageError(f"{kind} goes without {', '.join(idle)}: {reason}; leave one of them out")
     if args.latency is not None or args.ref is not None:
         return
+    if args.segmentation is not None:
+        raise UsageError("--segmentation goes with --ref FILE, which has the texts of its segments")
     if args.ref_format != "auto":
         raise UsageError("--ref-format is given without --ref; give --ref FILE, or leave --ref-format out")
     if args.hyp_format not in ("auto", "tsv", "csv", "jsonl") or not has_references(args.hyp):
@@ -200,7 +221,13 @@ def _comet(model: str, pairs: Sequence[Pair], hypotheses: Segments, references: 
     return scores.get("all"), used
 
 
-def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
+def _spelled(segments: Segments, target: str) -> Segments:
+    from st.text.normalisation import normalise
+
+    return replace(segments, rows=[(key, normalise(text, target)) for key, text in segments.rows])
+
+
+def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair], signed: str | None) -> int:
     from st.evaluation.scoring.scores import NO_WORDS, score_transcripts
     from st.text.languages import language
     from st.text.normalisation import NORMALISATION, normalise
@@ -214,8 +241,10 @@ def _run_transcripts(args: argparse.Namespace, pairs: Sequence[Pair]) -> int:
         f"{'CER':<14} {result.cer:>6.2f}  of {result.num_characters} characters",
         f"{'recordings':<14} {result.n:>6}",
         f"normalised: {NORMALISATION}",
+        *([] if signed is None else [signed]),
     ]
-    _print(args, result.to_json() | {"language": args.target, "normalisation": NORMALISATION}, lines)
+    record = result.to_json() | {"language": args.target, "normalisation": NORMALISATION}
+    _print(args, record | ({} if signed is None else {"signature": signed}), lines)
     return 0
 
 

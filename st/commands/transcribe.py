@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,27 @@ from st.commands.recording_files import settle_files
 from st.commands.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.recordings import (
     FORMATS_HELP,
+    SUBTITLES,
     add_cutting_arguments,
     add_recording_arguments,
     load_model,
     long_work,
+    require_one_recording,
     run_recordings,
 )
 
 if TYPE_CHECKING:
     from st.decoding.word_search import WordOptions
-    from st.inference import TranscriptOptions
+    from st.inference import TranscriptOptions, Translator
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION = """\
-Write down what is said in recordings of any length: by the model's CTC head, helped by the language model that came
-with the model, if any, or by that of --lm; with --joint-ctc-weight by the decoder and the CTC head together, if the decoder
-was trained to transcribe (--add-transcripts). Results go to standard output (or --out), everything else to standard
-error. A recording that cannot be used is skipped and listed; the exit code is then 3. Interrupted with --out or --output-dir,
-the same command goes on from where it was.
+Write down what is said in recordings of any length. If the decoder was trained to transcribe (--add-transcripts) and the
+language is known, it writes together with the CTC head, with capitals and punctuation. Otherwise the CTC head alone writes,
+helped by the language model that came with the model, if any, or by that of --lm. Which of them it was is said. Results go
+to standard output (or --out), everything else to standard error. A recording that cannot be used is skipped and listed; the
+exit code is then 3. Interrupted with --out or --output-dir, the same command goes on from where it was.
 """
 
 EXAMPLES = """\
@@ -43,9 +48,9 @@ examples:
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
 """
 
-SUBTITLES = ("srt", "vtt")
-"""Formats that cannot tell recordings apart."""
 FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
+AUTO = "auto"
+"""As in :mod:`st.inference.transcriber`."""
 LM_BEAM, DECODER_BEAM, WORDS_BEAM = 32, 5, 100
 LM_WEIGHT = 0.5
 _LM_OPTIONS = {
@@ -70,9 +75,16 @@ LM_HELP = (
     "n-gram language model: a file, ARPA or KenLM binary; or a folder of pyctcdecode's, or of a model that has one, which is "
     "scored as pyctcdecode does (default: the one in the folder of the model, if any)"
 )
-JOINT_HELP = "let the decoder write, with this weight of the CTC head: 0 the decoder alone, 0.3 is usual; needs --lang"
+JOINT_WEIGHT = 0.3
+JOINT_HELP = (
+    "let the decoder write, with this weight of the CTC head: 0 the decoder alone; needs --lang (default: "
+    f"{JOINT_WEIGHT} where the decoder was trained to and --lang, or the training, tells the language; otherwise the CTC "
+    "head writes)"
+)
 LANG_HELP = (
-    "language that is spoken, such as fr: letters of other scripts are left out, and MMS gets its adapter and head"
+    "language that is spoken, such as fr: letters of other scripts are left out, and MMS gets its adapter and head; auto, or "
+    "several such as de,fr: each recording, and each segment of a long one, gets the likeliest of those that the model was "
+    "trained on, or of these, and JSON tells which and how probable it is"
 )
 SEARCH: tuple[Option, ...] = (
     ("--lang", str, "CODE", None, LANG_HELP),
@@ -99,6 +111,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model is of it",
     )
     add_options(parser, SEARCH)
+    parser.add_argument(
+        "--writer",
+        choices=("ctc", "decoder"),
+        help=f"who writes: the CTC head alone, or the decoder with --joint-ctc-weight {JOINT_WEIGHT} (default: see there)",
+    )
     parser.add_argument("--no-lm", action="store_true", help="leave out the language model that came with the model")
     parser.add_argument(
         "--hotword",
@@ -125,7 +142,20 @@ def run(args: argparse.Namespace) -> int:
     _check_usage(args)
     translator = load_model(args, transcripts=_options(args))
     translator.check_transcribes()
+    _say_who_writes(translator)
     return run_recordings(args, translator, [], args.times, work=long_work(args, args.times))
+
+
+def _say_who_writes(translator: Translator) -> None:
+    from st.inference.transcript_choice import describe_writer
+
+    if translator.transcriber is not None:
+        options = translator.transcriber.options
+        logger.info("%s", describe_writer(options, decoder_transcribes=translator.decoder_transcribes))
+        if options.languages:
+            logger.info("what is spoken is chosen among %s", " ".join(options.languages))
+        for group in translator.transcriber.alike:
+            logger.warning("the CTC head cannot tell %s apart, which have the same letters", " ".join(group))
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -134,12 +164,13 @@ def _check_usage(args: argparse.Namespace) -> None:
 
     if args.format in SUBTITLES:
         args.times = args.times or "segment"
-        if len(args.audio) > 1 and not args.files:
-            raise UsageError(
-                f"--format {args.format} holds one recording; found {len(args.audio)}; --output-dir writes a file for each"
-            )
-    if args.lang is not None:
-        args.lang = canonical(args.lang)
+        require_one_recording(args)
+    if args.lang is not None and args.lang != AUTO:
+        args.lang = ",".join(dict.fromkeys(canonical(code.strip()) for code in args.lang.split(",")))
+    if args.writer == "ctc" and args.joint_ctc_weight is not None:
+        raise UsageError("--writer ctc and --joint-ctc-weight contradict each other; choose one")
+    if args.writer == "decoder" and args.joint_ctc_weight is None:
+        args.joint_ctc_weight = JOINT_WEIGHT
     if args.joint_ctc_weight is not None and args.lang is None:
         raise UsageError("--joint-ctc-weight needs --lang: the decoder is told which language it writes")
     _check_lm(args)
@@ -148,7 +179,7 @@ def _check_usage(args: argparse.Namespace) -> None:
 def _check_lm(args: argparse.Namespace) -> None:
     from st.errors import UsageError
 
-    given = {name: getattr(args, name) not in (None, False, []) for name in (*_LM_OPTIONS, "lm", "no_lm")}
+    given = _lm_options(args)
     if args.joint_ctc_weight is not None and any(given.values()):
         first = next(name for name in ("lm", *given) if given[name])
         raise UsageError(f"{_flag(first)} and --joint-ctc-weight do not go together; choose one")
@@ -165,6 +196,11 @@ def _check_lm(args: argparse.Namespace) -> None:
             raise UsageError(f"{_flag(name)} needs --lm")
     if args.hotword_weight is not None and not args.hotword:
         raise UsageError("--hotword-weight needs --hotword")
+
+
+def _lm_options(args: argparse.Namespace) -> dict[str, bool]:
+    """Return which options of a language model are given."""
+    return {name: getattr(args, name) not in (None, False, []) for name in (*_LM_OPTIONS, "lm", "no_lm")}
 
 
 def _by_words(args: argparse.Namespace) -> bool:
@@ -188,10 +224,11 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
     from st.inference import TranscriptOptions
 
     search = decoder = words = None
+    languages = () if args.lang is None else tuple(args.lang.split(","))
+    beam = DECODER_BEAM if args.beam is None else args.beam
+    chosen = args.joint_ctc_weight is not None or args.writer is not None or any(_lm_options(args).values())
     if args.joint_ctc_weight is not None:
-        decoder = BeamOptions(
-            beam=DECODER_BEAM if args.beam is None else args.beam, joint_ctc_weight=args.joint_ctc_weight
-        )
+        decoder = BeamOptions(beam=beam, joint_ctc_weight=args.joint_ctc_weight)
     elif _by_words(args):
         words = _word_options(args)
     if decoder is None and (words is None or (args.lm is None and args.beam not in (None, 1))):
@@ -203,13 +240,15 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
             label_bonus=args.label_bonus or 0.0,
         )
     return TranscriptOptions(
-        language=args.lang,
+        language=args.lang if len(languages) == 1 and args.lang != AUTO else None,
+        languages=languages if len(languages) > 1 or args.lang == AUTO else (),
         times=args.times is not None,
         search=search,
         words=words,
         lm=args.lm,
         no_lm=args.no_lm,
         decoder=decoder,
+        decoder_if_trained=None if chosen else BeamOptions(beam=beam, joint_ctc_weight=JOINT_WEIGHT),
         data_dir=args.data,
     )
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from st.commands.options import Option, add_options
 from st.commands.recording_files import settle_files
+from st.commands.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.recordings import (
-    FORMATS,
+    FORMATS_HELP,
+    SUBTITLES,
     add_cutting_arguments,
     add_ensemble_argument,
     add_memory_argument,
     add_recording_arguments,
     load_model,
     long_work,
+    require_one_recording,
     run_recordings,
     use_memory,
     warn_untrained,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from st.decoding.options import BeamOptions
+    from st.inference.recordings import RecordingResult
     from st.inference.rescoring import RescoreOptions
 
 DESCRIPTION = """\
@@ -36,12 +43,14 @@ examples:
   st translate talks/*.wav --checkpoint run/checkpoint_best.pt --to en,de --out talks.tsv
   st translate talks --checkpoint run/checkpoint_best.pt --to de --format json --output-dir translated
   st translate talk.mp4 --checkpoint run/checkpoint_best.pt --to de,ja --format segments   # as they are ready
+  st translate talk.mp4 --checkpoint run/checkpoint_best.pt --to de --bilingual --out talk.vtt
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --rescore other/checkpoint_best.pt
   st translate clip.mp3 --checkpoint a.pt --ensemble b.pt --to de
   st translate clip.mp3 --checkpoint run/checkpoint_best.pt --to de --sample --top-p 0.9 --nbest 4 --format json
   curl -s https://example.org/clip.mp3 | st translate - --checkpoint run/checkpoint_best.pt --to en
 """
 
+FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
 BEAM, RESCORE_WEIGHT = 5, 0.5
 
 SEARCH: tuple[Option, ...] = (
@@ -69,7 +78,9 @@ CHOOSING: tuple[Option, ...] = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
-    add_recording_arguments(parser)
+    add_recording_arguments(
+        parser, FORMATS, FORMATS_HELP + "; srt, vtt: subtitles of one recording; st subtitles makes others of its JSON"
+    )
     add_cutting_arguments(parser)
     add_ensemble_argument(parser)
     add_memory_argument(parser)
@@ -78,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="LANG",
         help="target language that the model has learned, such as de, pl or zh-CN; or a,b,c",
+    )
+    parser.add_argument(
+        "--bilingual", action="store_true", help="what was said and its translation in each cue, in srt and vtt"
+    )
+    parser.add_argument(
+        "--rules", metavar="NAME", help="line rules of srt and vtt: netflix, bbc or ted (default: netflix)"
     )
     add_options(parser, SEARCH)
     parser.add_argument(
@@ -99,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     settle_files(args, FORMATS)
     if args.nbest > 1 and args.format != "json":
         raise UsageError("--nbest above 1 needs --format json")
+    formatter = _subtitles(args, targets)
 
     from st.inference import load_translator
     from st.inference.load import require_checkpoint
@@ -120,7 +138,42 @@ def run(args: argparse.Namespace) -> int:
             warn_untrained(second, targets, f"--rescore {args.rescore}")
         translator.rescorer = Rescorer(rescoring, second)
     use_memory(args, translator, args.nbest)
-    return run_recordings(args, translator, targets, work=long_work(args))
+    work = long_work(args)
+    if formatter is not None:  # A cue is a part of a segment.
+        work = replace(work, all_long=True)
+    return run_recordings(args, translator, targets, work=work, formatter=formatter)
+
+
+def _subtitles(args: argparse.Namespace, targets: list[str]) -> Callable[[RecordingResult, bool], str] | None:
+    """Return what lays a result out as subtitles; None if they are not asked for.
+
+    Raises:
+        UsageError: If they would be of several languages or recordings, or an option means nothing to another format.
+        ConfigError: If there are no such rules.
+    """
+    from st.errors import UsageError
+
+    if args.format not in SUBTITLES:
+        if args.bilingual or args.rules is not None:
+            raise UsageError(f"--bilingual and --rules go with --format {' or '.join(SUBTITLES)}")
+        return None
+    require_one_recording(args)
+    if len(targets) > 1:
+        raise UsageError(f"--format {args.format} holds one translation, and --to names {len(targets)}; give one")
+    from st.inference.long_pieces import Heard
+    from st.subtitles.documents import Recording
+    from st.subtitles.make import make_subtitles
+    from st.subtitles.rules import rules_for
+
+    preset = args.rules or "netflix"
+    rules_for(preset, targets[0])
+
+    def lay_out(result: RecordingResult, _: bool) -> str:
+        segments = [piece.segment for piece in result.pieces or () if isinstance(piece, Heard)]
+        recording = Recording(segments, name=result.name, duration_s=result.duration_s)
+        return make_subtitles(recording, args.format, to=targets[0], bilingual=args.bilingual, preset=preset)
+
+    return lay_out
 
 
 def _options(args: argparse.Namespace) -> BeamOptions:

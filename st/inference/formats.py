@@ -67,6 +67,8 @@ def json_content(result: RecordingResult, targets: Sequence[str]) -> dict[str, o
     text = decoded.translations[targets[0]] if targets else decoded.transcript or ""
     whole = [TimedText(text, 0.0, result.duration_s, 1.0)] if text else []
     content: dict[str, object] = {"audio": result.name, "text": text, "transcript": decoded.transcript}
+    if decoded.language is not None:
+        content |= {"language": decoded.language, "language_probability": decoded.language_probability}
     if result.pieces is None:
         segments = whole if decoded.words is None else join_words(decoded.words, text)
         content["segments"] = [{**_span(segment), "text": segment.text} for segment in segments]

@@ -13,6 +13,7 @@ from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
 from st.inference.precision import choose_device, choose_dtype, prepare
 from st.inference.transcriber import TranscriptOptions
+from st.inference.transcript_choice import name_languages, settle_transcripts
 from st.inference.translator import Translator
 
 
@@ -48,7 +49,8 @@ def load_translator(
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
-        ConfigError: If a vocabulary is malformed, an option out of range, or the dictionaries of an ensemble differ.
+        ConfigError: If a vocabulary is malformed, an option out of range, the dictionaries of an ensemble differ, or
+            nobody knows the languages to choose from.
         UsageError: If there is no such device or number type.
     """
     from st.checkpoints.loading import load
@@ -72,6 +74,10 @@ def load_translator(
     )
     if transcripts is not None and bundle.language is not None:
         transcripts = dataclasses.replace(transcripts, own_letters=True)
+    if transcripts is not None:
+        taught = bundle.decoder_transcribes
+        transcripts = name_languages(transcripts, bundle)
+        transcripts = settle_transcripts(transcripts, bundle.trained_directions, decoder_transcribes=taught)
     computed = prepare(bundle.model, number_type)
     translator = Translator(
         bundle.model,
@@ -82,9 +88,11 @@ def load_translator(
         dtype=computed,
         trained_directions=bundle.trained_directions,
         decoder_trained=bundle.decoder_trained,
+        decoder_transcribes=bundle.decoder_transcribes,
         transcripts=transcripts,
         keep_all=keep_all,
         lm=bundle.lm,
+        labels=bundle.labels,
     )
     for path in others:
         translator.join(

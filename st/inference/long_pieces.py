@@ -82,7 +82,8 @@ def heard(span: Span, decoded: DecodedUtterance, language: str | None, *, contin
         words,
         dict(decoded.translations),
         speaker=span.speaker,
-        language=language,
+        language=decoded.language or language,
+        language_probability=decoded.language_probability,
     )
     return Heard(segment, decoded, continues)
 

@@ -19,8 +19,8 @@ def join_pieces(pieces: Sequence[Piece], targets: Sequence[str], *, times: bool)
         times: Whether to tell when each word was said.
     """
     found = [piece for piece in pieces if isinstance(piece, Heard)]
-    spoken = next((piece.segment.language for piece in found if piece.segment.language), None)
-    text, places = join_transcripts(found, spaced=spoken is None or language(spoken).spaced)
+    spoken = {piece.segment.language for piece in found if piece.segment.language}
+    text, places = join_transcripts(found, spaced=not spoken or any(language(code).spaced for code in spoken))
     transcribes = all(piece.decoded.transcript is not None for piece in found)
     translations = {
         code: join_sentences([part for piece in found if (part := piece.segment.translations.get(code))], code)
@@ -53,6 +53,8 @@ def segment_content(segment: Segment) -> dict[str, object]:
         content["speaker"] = segment.speaker
     if segment.language is not None:
         content["language"] = segment.language
+    if segment.language_probability is not None:
+        content["language_probability"] = segment.language_probability
     return content
 
 

@@ -58,6 +58,11 @@ class DecodedUtterance:
     mean_blank: float | None = None
     """Mean probability of the CTC head's blank over its frames; None without such a head."""
 
+    language: str | None = None
+    """What is spoken, where the model chose it among several languages (code)."""
+    language_probability: float | None = None
+    """How sure it is of that; see :class:`st.inference.spoken_language.Spoken`."""
+
     @property
     def repetition(self) -> bool:
         """Whether the transcript goes in circles; the translations say it of themselves."""

@@ -42,3 +42,5 @@ class Segment:
     """Who said it; None if that is not known."""
     language: str | None = None
     """Code of the language that is spoken; None if that is not known."""
+    language_probability: float | None = None
+    """How sure a model is of ``language``; None if it did not choose it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,21 +20,25 @@ from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
 from st.decoding.ngram import NgramModel
-from st.decoding.options import BeamOptions
+from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows
 from st.decoding.word_folder import check_alphabet
 from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
 from st.inference.letters import has_letters, possible_labels
 from st.inference.results import DecodedUtterance
+from st.inference.spoken_language import LanguageEvidence, Spoken, choose
 from st.inference.word_decoder import WordDecoder
 from st.inference.word_times import TimedText, time_words
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.labels import Labels
 from st.text.vocabulary import TextVocabulary
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
+"""Stands for the languages of a model."""
 IMPOSSIBLE = -1e4
 """Score of letters that another script has."""
 SURE = 0.99
@@ -48,6 +52,9 @@ class TranscriptOptions:
 
     language: str | None = None
     """What is spoken everywhere (its code): leaves out the letters of other scripts, and names the decoder's tag."""
+    languages: tuple[str, ...] = ()
+    """Languages (codes) of which each utterance gets the one that the model takes to be spoken in it, instead of one
+    ``language`` everywhere; :data:`AUTO` alone stands for those that :func:`st.load_translator` finds that it knows."""
     times: bool = False
     """Whether to find out when each word was said."""
     search: PrefixOptions | None = None
@@ -62,6 +69,9 @@ class TranscriptOptions:
     decoder: BeamOptions | None = None
     """Let the decoder write, with the CTC head's part in ``joint_ctc_weight``; for models that were trained to. Without
     ``language``, whoever transcribes has to say what is spoken in each recording."""
+    decoder_if_trained: BeamOptions | None = None
+    """The same, for models of which the checkpoint says that they were trained to (``--add-transcripts``), and where the
+    language is known; :func:`st.load_translator` looks at it. Everywhere else the other options count."""
     data_dir: Path | None = None
     """Prepared tree whose letters of the language are allowed, rather than those of its script."""
     own_letters: bool = False
@@ -74,8 +84,14 @@ class TranscriptOptions:
             ConfigError: If two contradict each other.
         """
         searches = (self.search, self.words, self.lm)
+        if self.decoder_if_trained is not None and (self.decoder is not None or self.lm is not None):
+            raise ConfigError("`decoder_if_trained` leaves the choice to the model; leave out `decoder` and `lm`")
         if self.decoder is not None and any(one is not None for one in searches):
             raise ConfigError("the decoder does not go together with a search over the CTC head alone")
+        if self.languages and (self.language is not None or self.own_letters):
+            raise ConfigError(
+                "`language` and `languages` contradict each other; name one language, or several to choose from"
+            )
         if self.lm is None:
             return
         if self.lm.is_dir() and self.search is not None and self.words is None:
@@ -113,6 +129,7 @@ class Transcriber:
         text: TextVocabulary | None,
         options: TranscriptOptions,
         own_lm: Path | None = None,
+        labels: Mapping[str, Labels] | None = None,
     ) -> None:
         self.model, self.ctc, self.text, self.options = model, ctc, text, options
         self._frame_s = frame_seconds(model)
@@ -125,6 +142,9 @@ class Transcriber:
                     "the CTC head has no letters that %s is written in; expect transcripts of no worth",
                     options.language,
                 )
+        self._evidence: LanguageEvidence | None = None
+        if options.languages:
+            self._evidence = LanguageEvidence(model, ctc, options.languages, labels or {}, options.data_dir)
         possible = [True] * len(ctc) if self._impossible is None else (~self._impossible).tolist()
         self._words = self._word_decoder(own_lm, possible)
         if options.lm is not None and self._words is None:
@@ -133,8 +153,8 @@ class Transcriber:
         if options.decoder is not None:
             if text is None or "decoder" not in model.config.parts:
                 raise DecodingError("this model has no decoder; it transcribes with its CTC head alone")
-            if options.language is not None:
-                text.language_id(options.language)
+            for code in options.languages or ([] if options.language is None else [options.language]):
+                text.language_id(code)
 
     def _word_decoder(self, own_lm: Path | None, possible: Sequence[bool]) -> WordDecoder | None:
         """Return what decodes by words; None if there is neither a language model's folder nor a hotword."""
@@ -170,7 +190,12 @@ class Transcriber:
     @property
     def by_frames(self) -> bool:
         """Whether the CTC head's logits are all that is needed, so that a recording may be encoded in any windows."""
-        return self.options.decoder is None
+        return self.options.decoder is None and self._evidence is None
+
+    @property
+    def alike(self) -> list[list[str]]:
+        """Return the groups of languages to choose from that cannot be told apart."""
+        return [] if self._evidence is None or self.options.decoder is not None else self._evidence.alike
 
     def of_logits(self, logits: Tensor, *, times: bool | None = None) -> DecodedUtterance:
         """Transcribe frames ``(S, C)`` of which only the CTC head's logits are kept; errors and ``times`` as above.
@@ -192,8 +217,13 @@ class Transcriber:
         blank = blanks(logits, valid)
         if self._impossible is not None:
             logits = logits.masked_fill(self._impossible.to(logits.device), IMPOSSIBLE)
+        chosen: Sequence[Spoken | None] = [None] * len(logits)
         if self.options.language is not None:
             spoken = [self.options.language] * len(logits)
+        elif spoken is None and self._evidence is not None:
+            found_languages = self._choose(self._evidence, encoded, logits, valid)
+            chosen, spoken = found_languages, [one.code for one in found_languages]
+            logits = logits.masked_fill(~self._evidence.letters_of(spoken)[:, None].to(logits.device), IMPOSSIBLE)
         timed = self.options.times if times is None else times
         lengths = valid.tolist()
         found = []
@@ -202,8 +232,28 @@ class Transcriber:
             words = self._times(text, logits[row, : lengths[row]], code) if timed else None
             least, mean = blank[row]
             reason = "no_speech" if least >= SURE else None
-            found.append(DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean))
+            decoded = DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean)
+            language = chosen[row]
+            if language is not None:
+                decoded = dataclasses.replace(
+                    decoded, language=language.code, language_probability=language.probability
+                )
+            found.append(decoded)
         return found
+
+    def _choose(
+        self, evidence: LanguageEvidence, encoded: Encoded | None, logits: Tensor, lengths: Tensor
+    ) -> list[Spoken]:
+        """Return what is spoken in each utterance."""
+        if self.options.decoder is None or encoded is None or evidence.head is not None:
+            return choose(evidence.codes, evidence(encoded, logits, lengths))
+        quick = dataclasses.replace(self.options.decoder, beam=1)
+        totals = [
+            # Without the tag, which is forced.
+            [sum(best.token_scores[1:]) for best in self._search(encoded, logits, [code] * len(logits), quick)]
+            for code in evidence.codes
+        ]
+        return choose(evidence.codes, torch.tensor(totals).T)
 
     def _texts(
         self, logits: Tensor, lengths: Tensor, encoded: Encoded | None, spoken: Sequence[str] | None
@@ -228,10 +278,19 @@ class Transcriber:
     def _written(
         self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
     ) -> list[tuple[str, bool]]:
-        """Let the decoder write, judged by the CTC head."""
-        text, memory = self.text, self.model.adapt(encoded)
-        if text is None:
+        found, text = self._search(encoded, logits, spoken, options), self._text()
+        return [(text.decode(best.tokens), best.truncated) for best in found]
+
+    def _text(self) -> TextVocabulary:
+        if self.text is None:
             raise DecodingError("this model has no text vocabulary")
+        return self.text
+
+    def _search(
+        self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
+    ) -> list[Hypothesis]:
+        """Return what the decoder writes in each utterance, judged by the CTC head."""
+        text, memory = self._text(), self.model.adapt(encoded)
         codes = {text.language_id(code): code for code in spoken}
         tags = torch.tensor([text.language_id(code) for code in spoken], device=logits.device)
 
@@ -254,7 +313,7 @@ class Transcriber:
         best_only = dataclasses.replace(options, nbest=1)
         judge = scorer if options.joint_ctc_weight else None
         found = decode_rows([self.model], [memory], rows, tags, best_only, scorer=judge)
-        return [(text.decode(best.tokens), best.truncated) for [best] in found]
+        return [best for [best] in found]
 
     def _times(self, text: str, logits: Tensor, language: str | None) -> tuple[TimedText, ...]:
         if not self.ctc.spell(text, language):

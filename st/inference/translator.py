@@ -30,6 +30,7 @@ from st.inference.word_times import TimedText, time_words
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
+from st.text.labels import Labels
 from st.text.languages import is_same, language
 from st.text.vocabulary import TextVocabulary
 
@@ -54,9 +55,11 @@ class Translator(LongRecordings):
         languages: Target languages that the model has a tag for (codes); none if it cannot translate.
         trained_directions: Directions that it was trained on; empty if the checkpoint does not say.
         decoder_trained: Whether that training taught the decoder.
+        decoder_transcribes: Whether it taught the decoder to write down what is said, too.
         keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
 
-    ``lm`` is the folder of a language model that comes with the model; see :class:`TranscriptOptions`.
+    ``lm`` is the folder of a language model that comes with the model; see :class:`TranscriptOptions`. ``labels`` are the
+    vocabularies of its heads by name, which tell languages if a head classifies them.
 
     Raises:
         DecodingError: On construction, if the model has no speech encoder.
@@ -73,9 +76,11 @@ class Translator(LongRecordings):
         dtype: torch.dtype = torch.float32,
         trained_directions: Sequence[str] = (),
         decoder_trained: bool = True,
+        decoder_transcribes: bool = False,
         transcripts: TranscriptOptions | None = None,
         keep_all: bool = False,
         lm: Path | None = None,
+        labels: Mapping[str, Labels] | None = None,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -88,13 +93,14 @@ class Translator(LongRecordings):
         translates = set(PARTS) <= set(model.config.parts)
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
+        self.decoder_transcribes = decoder_transcribes
         self.keep_all = keep_all
         self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self.transcriber: Transcriber | None = None
         if model.config.ctc_vocab_size and ctc is not None:
-            self.transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions(), lm)
+            self.transcriber = Transcriber(model, ctc, text, transcripts or TranscriptOptions(), lm, labels)
 
     def translate(
         self, audio: AudioLike, to: str | Sequence[str], *, sample_rate: int = SAMPLE_RATE

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from st.audio.stream import SAMPLE_RATE
 from st.doors.parsing import parsing
 from st.doors.readers import read_bounded, read_yaml_rows
 from st.errors import ManifestError
+from st.segmentation.rttm import RTTM_TYPES, RttmTurn, parse_rttm
 from st.segmentation.spans import Span
 
 MAX_BYTES = 64 << 20
@@ -19,9 +19,6 @@ ANY = ""
 _FORMATS = "RTTM, a YAML list as MuST-C has it, a table with the columns start and end, or Audacity's labels"
 _FROM, _TO = ("start", "start_s", "offset", "begin"), ("end", "end_s", "stop")
 _NAMES, _SPEAKERS = ("audio", "wav", "file", "recording"), ("speaker", "speaker_id", "label")
-
-Row: TypeAlias = tuple[str, float, float, str | None]
-"""Name of the recording, start, end, speaker."""
 
 
 class GivenSegments:
@@ -36,7 +33,7 @@ class GivenSegments:
         """
         self.path = path
         self._spans: dict[str, list[Span]] = {}
-        for number, (name, start, end, speaker) in enumerate(_rows(path), start=1):
+        for number, (name, start, end, speaker) in enumerate(read_rows(path), start=1):
             if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
                 raise ManifestError(
                     f"{path}: segment {number} is from {start:g} to {end:g} s; expected a start of at least 0 and an end "
@@ -67,18 +64,25 @@ class GivenSegments:
         return self._spans.get(Path(name).stem, self._spans.get(ANY))
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[RttmTurn]:
+    """Yield name of the recording (:data:`ANY` if there is none), start, end and speaker of each segment of a file.
+
+    Raises:
+        ManifestError: If it is in none of the formats.
+        OSError: If it cannot be read.
+    """
     if path.suffix.lower() in (".yaml", ".yml"):
         yield from _of_table(path, read_yaml_rows(path, ManifestError, expected="a YAML list of segments"))
         return
     content = read_bounded(path, ManifestError, expected="a list of segments", most=MAX_BYTES)
     with parsing(path, ManifestError, expected="UTF-8 text"):
-        lines = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        written = content.decode("utf-8-sig").splitlines()
+    lines = [line for line in written if line.strip()]
     first = lines[0] if lines else ""
     header = [column.strip().casefold() for column in first.split("\t")]
     with parsing(path, ManifestError, expected=_FORMATS, advice="mend it"):
-        if first.split()[:1] and first.split()[0] in _RTTM_TYPES:
-            yield from _of_rttm(lines)
+        if first.split()[:1] and first.split()[0] in RTTM_TYPES:
+            yield from parse_rttm(written, path, ManifestError)
         elif {*header} & {*_FROM}:
             values = (dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:])
             yield from _of_table(path, values)
@@ -86,20 +90,7 @@ def _rows(path: Path) -> Iterator[Row]:
             yield from _of_labels(lines)
 
 
-_RTTM_TYPES = ("SPEAKER", "SPKR-INFO", "LEXEME", "SEGMENT", "NOSCORE", "NON-LEX", "NON-SPEECH", ";;")
-
-
-def _of_rttm(lines: Iterable[str]) -> Iterator[Row]:
-    """Yield NIST's lines ``SPEAKER file channel start duration <NA> <NA> name <NA> [<NA>]``."""
-    for line in lines:
-        fields = line.split()
-        if fields[0] == "SPEAKER":
-            start, duration = float(fields[3]), float(fields[4])
-            speaker = fields[7] if len(fields) > 7 and fields[7] != "<NA>" else None
-            yield fields[1], start, start + duration, speaker
-
-
-def _of_table(path: Path, rows: Iterable[dict[str, str]]) -> Iterator[Row]:
+def _of_table(path: Path, rows: Iterable[dict[str, str]]) -> Iterator[RttmTurn]:
     for number, row in enumerate(rows, start=1):
         start, end, duration = _value(row, _FROM), _value(row, _TO), _value(row, ("duration",))
         if start is None or (end is None and duration is None):
@@ -113,7 +104,7 @@ def _value(row: Mapping[str, str], names: Sequence[str]) -> str | None:
     return next((row[name].strip() for name in names if row.get(name)), None)
 
 
-def _of_labels(lines: Iterable[str]) -> Iterator[Row]:
+def _of_labels(lines: Iterable[str]) -> Iterator[RttmTurn]:
     """Yield Audacity's lines ``start end label``; those that begin with a backslash are about frequencies."""
     for line in lines:
         if not line.startswith("\\"):

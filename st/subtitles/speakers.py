@@ -11,9 +11,9 @@ from pathlib import Path
 
 from st.doors.parsing import parsing
 from st.doors.readers import read_bounded
-from st.doors.shown import shown
 from st.errors import DecodingError
 from st.inference.segments import Segment, Word
+from st.segmentation.rttm import RTTM_LINE, parse_rttm
 from st.subtitles.breaks import COSTS
 from st.subtitles.division import MISMATCH
 from st.subtitles.layers import Layer, transcript_layer, translation_layer
@@ -47,32 +47,19 @@ def read_rttm(path: Path, recording: str | None = None) -> list[Turn]:
     with parsing(path, DecodingError, expected="RTTM in UTF-8"):
         lines = content.decode("utf-8-sig").splitlines()
     turns: dict[str, list[Turn]] = defaultdict(list)
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if fields and fields[0] == "SPEAKER":
-            turn = _turn(fields, f"{path}:{number}")
-            turns[fields[1]].append(turn)
+    for name, start, end, speaker in parse_rttm(lines, path, DecodingError):
+        if speaker is None:
+            raise DecodingError(f"{path}: a turn at {start:g} s has no name of a speaker; expected {RTTM_LINE}")
+        turns[name].append(Turn(start, end, speaker))
     chosen = recording if recording in turns else next(iter(turns)) if len(turns) == 1 else None
     if chosen is None:
         names = ", ".join(sorted(turns)[:10])
         raise DecodingError(
             f"{path}: turns of {len(turns)} recordings, {names}, and none is called {recording!r}; give a file of one"
             if turns
-            else f"{path}: no SPEAKER lines; expected `SPEAKER file 1 start duration <NA> <NA> name <NA> <NA>`"
+            else f"{path}: no SPEAKER lines; expected {RTTM_LINE}"
         )
     return sorted(turns[chosen], key=lambda turn: turn.start)
-
-
-def _turn(fields: Sequence[str], place: str) -> Turn:
-    try:
-        start, duration, name = float(fields[3]), float(fields[4]), fields[7]
-    except (ValueError, IndexError):
-        raise DecodingError(
-            f"{place}: {shown(' '.join(fields))}; expected `SPEAKER file 1 start duration <NA> <NA> name <NA> <NA>`"
-        ) from None
-    if not (0 <= start < 1e7 and 0 <= duration < 1e7):
-        raise DecodingError(f"{place}: starts at {start} and lasts {duration}; expected seconds from 0")
-    return Turn(start, start + duration, name)
 
 
 def assign_speakers(segments: Iterable[Segment], turns: Sequence[Turn]) -> list[Segment]:

@@ -39,6 +39,8 @@ class Exported:
     """Table of the rows that a trimmed vocabulary kept, as ``trim.json`` has it."""
     decoder_trained: bool = True
     """Whether a training has taught the decoder."""
+    decoder_transcribes: bool = False
+    """Whether it taught the decoder to write down what is said, too."""
     origins: tuple[str, ...] | None = None
     """Published models that the weights come from; None if nobody knows."""
     source: Mapping[str, str] | None = None
@@ -54,6 +56,10 @@ class Exported:
     def ctc(self) -> CtcVocabulary | None:
         """Vocabulary of the head ``ctc``; None for a model without one."""
         return ctc_labels(self.labels)
+
+
+NO_DECODER: dict[str, Any] = {"decoder_trained": True, "decoder_transcribes": False}
+"""What is said of the decoder of a model that has none."""
 
 
 def ctc_part(model: Exported) -> Exported:
@@ -73,7 +79,7 @@ def ctc_part(model: Exported) -> Exported:
     heads = {CTC: dataclasses.replace(config.heads[CTC], layer=0)}
     shape = ModelConfig(encoder=encoder, heads=heads, parts=("encoder",))
     state = {name: model.state[name] for name, _ in blueprint(shape).named_parameters()}
-    return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, decoder_trained=True)
+    return dataclasses.replace(model, config=shape, state=state, text=None, trim=None, **NO_DECODER)
 
 
 def encoder_part(model: Exported) -> Exported:
@@ -112,7 +118,7 @@ def class_part(model: Exported) -> Exported:
     labels = {CLASSES: model.labels[names[0]]}
     data = dataclasses.replace(model.data, heads={})
     return dataclasses.replace(
-        model, config=shape, state=state, text=None, trim=None, labels=labels, data=data, decoder_trained=True
+        model, config=shape, state=state, text=None, trim=None, labels=labels, data=data, **NO_DECODER
     )
 
 
@@ -144,7 +150,8 @@ def notes(model: Exported) -> dict[str, Any]:
     """Return what a file of ours says beside shape and vocabularies, which both formats carry."""
     slots = getattr(model.text, "slots", {})
     ids = {code: slots[code] for code in in_order(slots)}
-    known = {"origins": None if model.origins is None else list(model.origins), "source": model.source}
+    known: dict[str, Any] = {"origins": None if model.origins is None else list(model.origins), "source": model.source}
+    known |= {"decoder_transcribes": True if model.decoder_transcribes else None}
     return {"language_ids": ids, "decoder_trained": model.decoder_trained} | {
         name: value for name, value in known.items() if value is not None
     }

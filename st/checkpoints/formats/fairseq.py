@@ -208,7 +208,9 @@ def _read_own(path: Path, tensors: dict[str, Any], bundle: Any, content: Mapping
     contents = Contents(path, OWN_TRAINING, config, state, keymap, files=dict(files), objective=objective)
     criterion = _section(settings, "criterion")
     untaught = criterion.get("translation_weight") == 0 and not criterion.get("transcript_weight")
-    take_notes(contents, {"decoder_trained": not untaught, "origins": _asked_for(settings)} | bundle)
+    transcribes = _section(settings, "task").get("add_transcripts") is True
+    told = {"decoder_trained": not untaught, "decoder_transcribes": transcribes, "origins": _asked_for(settings)}
+    take_notes(contents, told | bundle)
     language = _section(settings, "model").get("train_adapter")
     contents.language = language if isinstance(language, str) and language else None
     return contents

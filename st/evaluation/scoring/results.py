@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from st.evaluation.scoring.averages import Average, average_groups, mean
 from st.report.provenance import Provenance
@@ -88,6 +88,15 @@ class DirectionResult:
         if self.comet is not None:
             record["comet"] = number(self.comet)
         return record
+
+    def signed(self, addition: str) -> DirectionResult:
+        """Return the same with something added to all signatures."""
+
+        def sign(score: MetricScore) -> MetricScore:
+            return replace(score, signature=f"{score.signature}|{addition}")
+
+        others = {name: sign(score) for name, score in self.other_bleu.items()}
+        return replace(self, bleu=sign(self.bleu), chrf=sign(self.chrf), ter=sign(self.ter), other_bleu=others)
 
     def not_finite(self) -> list[str]:
         """Name the scores that are NaN or infinite; they are ``null`` in the JSON."""

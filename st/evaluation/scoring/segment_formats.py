@@ -226,8 +226,14 @@ def _read_lines_with_ids(file: File, name: str) -> Segments:
 
 def _read_json(file: File) -> Segments:
     records = _json_records(file)
-    key = _common_key(file, records, _TEXT_KEYS[tuple(file.columns)])
-    texts = [_json_text(file, record[key], number) for number, record in enumerate(records, start=1)]
+    # Stretches without text in the format segments.
+    silent = [isinstance(record.get("skipped"), str) for record in records]
+    spoken = [record for record, is_silent in zip(records, silent, strict=True) if not is_silent]
+    key = _common_key(file, spoken, _TEXT_KEYS[tuple(file.columns)])
+    texts = [
+        "" if is_silent else _json_text(file, record[key], number)
+        for number, (record, is_silent) in enumerate(zip(records, silent, strict=True), start=1)
+    ]
     sources, ids = (
         next(([str(record[name]) for record in records] for name in names if _all_have(records, name)), None)
         for names in (SOURCE_COLUMNS, _ID_KEYS)

@@ -286,6 +286,20 @@ def test_ids_of_languages_that_are_no_table_are_an_error(training, tree, tmp_pat
 
 @pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"]], ids="-".join)
 @pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_decoder_that_was_taught_to_transcribe_stays_known(training, tmp_path, weight, way):
+    _, path = training
+    content = torch.load(path)
+    content["cfg"] = {"criterion": {"translation_weight": weight}, "task": {"add_transcripts": True}}
+    torch.save(content, path)
+    assert load(path).decoder_transcribes is (weight > 0)
+    for number, target in enumerate(way):
+        source, path = path, tmp_path / f"{number}.{target}"
+        convert(source, path, target, parts="whole")
+        assert load(path).decoder_transcribes is (weight > 0)
+
+
+@pytest.mark.parametrize("way", [["hf"], ["fairseq"], ["hf", "fairseq"]], ids="-".join)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_a_decoder_that_was_never_trained_stays_known(training, tmp_path, weight, way):
     _, path = training
     content = torch.load(path)

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from conftest import make_wave
 
+from st.cli import main
 from st.inference import Translator
 from st.inference.transcriber import Transcriber
 
@@ -88,6 +89,36 @@ def test_subtitles_of_a_long_recording_count_from_its_beginning(run, talks: Path
     code, srt, _ = run("transcribe", str(talks / "talk.wav"), "--format", "srt")
     assert code == 0
     assert "\n00:00:3" in srt
+
+
+def test_subtitles_of_a_translation_are_those_of_st_subtitles(run, talks: Path, tmp_path: Path) -> None:
+    name = str(talks / "talk.wav")
+    run("translate", name, "--to", "de", "--format", "json", "--out", str(tmp_path / "talk.json"), "--keep-all")
+    for options in ([], ["--bilingual"], ["--rules", "ted"]):
+        files = [tmp_path / f"{kind}{len(options)}{'-'.join(options)}.vtt" for kind in ("ours", "theirs")]
+        code, _, err = run("translate", name, "--to", "de", "--keep-all", "--out", str(files[0]), *options)
+        assert code == 0, err
+        assert main(["subtitles", str(tmp_path / "talk.json"), "--to", "de", "--out", str(files[1]), *options]) == 0
+        assert files[0].read_text(encoding="utf-8") == files[1].read_text(encoding="utf-8")
+        assert files[0].read_text(encoding="utf-8").count("-->") > 2
+    # A short recording has cues, too.
+    code, out, _ = run("translate", "a.wav", "--to", "de", "--format", "srt", "--keep-all")
+    assert (code, out.startswith("1\n00:00:0")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.wav", "--to", "de,ja", "--format", "srt"], "holds one translation, and --to names 2"),
+        (["a.wav", "b.mp3", "--to", "de", "--format", "srt"], "holds one recording; found 2"),
+        (["a.wav", "--to", "de", "--bilingual"], "go with --format srt or vtt"),
+        (["a.wav", "--to", "de", "--format", "vtt", "--rules", "nobody"], "netflix"),
+    ],
+)
+def test_subtitles_that_cannot_be_are_refused(run, arguments: list[str], message: str) -> None:
+    code, _, err = run("translate", *arguments)
+    assert code == 2
+    assert message in err
 
 
 def test_short_recordings_among_long_ones_are_as_alone(run, talks: Path) -> None:

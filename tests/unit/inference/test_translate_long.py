@@ -54,7 +54,7 @@ class LongToneTranslator(ToneTranslator):
         self.transcriber.model, self.transcriber.ctc, self.transcriber.text = self.model, VOCABULARY, None
         self.transcriber.options = TranscriptOptions()
         self.transcriber._frame_s, self.transcriber._impossible = 0.02, None
-        self.transcriber._lm = self.transcriber._words = None
+        self.transcriber._lm = self.transcriber._words = self.transcriber._evidence = None
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,8 @@ def test_recordings_that_are_not_named_are_refused_unless_there_is_one(tmp_path:
         ("a.txt", b"\xff\xfe\x00", "not UTF-8"),
         ("a.yaml", b"a: 1\n", "no list"),
         ("a.yaml", b"- {wav: a.wav, offset: 1}\n", "segment 1 has no start, or neither end nor duration"),
-        ("a.rttm", b"SPEAKER talk 1\n", "not RTTM"),
+        ("a.rttm", b";; by hand\n\nSPEAKER talk 1\n", "a.rttm:3: .*expected `SPEAKER"),
+        ("a.rttm", b"SPEAKER talk 1 -1 2 <NA> <NA> ann\n", "expected seconds from 0"),
         ("a.tsv", b"start\tend\nx\t3\n", "not RTTM"),
     ],
 )

@@ -27,10 +27,11 @@ def test_rttm_is_read_and_other_lines_are_left_out(tmp_path):
         ("SPEAKER a 1 -1 1 <NA> <NA> b <NA> <NA>\n", "expected seconds from 0"),
         ("SPEAKER a 1 nan 1 <NA> <NA> b <NA> <NA>\n", "expected seconds from 0"),
         ("SPEAKER a 1 0 1\n", "expected `SPEAKER"),
+        ("SPEAKER a 1 0 1 <NA> <NA> <NA> <NA>\n", "no name of a speaker"),
         ("hello\n", "no SPEAKER lines"),
         ("SPEAKER a 1 0 1 x x b\nSPEAKER b 1 0 1 x x b\n", "2 recordings, a, b"),
     ],
-    ids=["letters", "negative", "nan", "short", "none", "several"],
+    ids=["letters", "negative", "nan", "short", "unnamed", "none", "several"],
 )
 def test_damaged_rttm_is_refused(tmp_path, text, found):
     path = tmp_path / "a.rttm"
