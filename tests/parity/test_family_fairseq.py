@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
 
 import pytest
@@ -26,42 +25,18 @@ KINDS = {
     "hubert_base_ls960": ("hubert", BASE, "fairseq hubert"),
     "mhubert": ("hubert", BASE | {"conv_pos_batch_norm": True}, "fairseq hubert"),
     "hubert_large_ll60k": ("hubert", {}, "fairseq hubert"),
-    "audio_base_ls": (
-        "data2vec_audio", BASE | {"extractor_mode": "layer_norm", "conv_pos": 15, "pos_conv_depth": 3}, "fairseq wav2vec2"
-    ),
-}  # fmt: skip
-
-
-def known(config_class: Any) -> dict[str, Any]:
-    """Return the defaults of a configuration of fairseq that are plain values."""
-    fields = {item.name: item.default for item in dataclasses.fields(config_class)}
-    return {name: value for name, value in fields.items() if not str(value).startswith("${")}
+    "audio_base_ls": ("data2vec_audio", BASE | {"extractor_mode": "layer_norm"}, "fairseq wav2vec2"),
+}
 
 
 def build(name: str) -> tuple[Any, dict[str, Any]]:
     """Return the reference's model with random weights, and the settings that its file has."""
     model_name, changes, _ = KINDS[name]
-    settings = {**ref.w2v_settings(), **changes, "_name": model_name}
-    torch.manual_seed(0)
     if model_name == "wav2vec2":
+        settings = {**ref.w2v_settings(), **changes}
         return ref.fairseq_wav2vec2(settings), settings
-    if model_name == "hubert":
-        from fairseq.models.hubert.hubert import HubertConfig, HubertModel
-
-        full = argparse.Namespace(**known(HubertConfig) | settings | {"label_rate": 50.0})
-        task = argparse.Namespace(sample_rate=16000)
-        model = HubertModel(full, task, [ref.fairseq_dictionary(["1", "2"])])
-    else:
-        from fairseq.examples.data2vec.models.data2vec_audio import Data2VecAudioConfig, Data2VecAudioModel
-
-        full = argparse.Namespace(**known(Data2VecAudioConfig) | settings)
-        model = Data2VecAudioModel(full)
-    for key, buffer in model.named_buffers():
-        if key.endswith("running_mean"):
-            buffer.normal_()
-        elif key.endswith("running_var"):
-            buffer.uniform_(0.5, 2.0)
-    return ref.perturb(model), settings
+    settings = ref.relative_settings(model_name, **changes)
+    return ref.fairseq_relative(settings), settings
 
 
 @torch.no_grad()
