@@ -131,6 +131,27 @@ def test_a_fine_tuned_base_model_with_its_arguments_opens(tmp_path, recogniser, 
     assert load(tmp_path / "out" / "model.pt").ctc.symbols == bundle.ctc.symbols
 
 
+def test_a_fine_tuned_hubert_opens(tmp_path, caplog):
+    """As ``hubert_large_ll60k_finetune_ls960.pt``: a ``hubert_ctc``, which keeps the embeddings of its former targets."""
+    model, settings = build("hubert_large_ll60k")
+    torch.manual_seed(1)
+    head = torch.nn.Linear(settings["encoder_embed_dim"], len(LETTERS) + 4)
+    inside = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("final_proj.")}
+    state = {f"w2v_encoder.w2v_model.{name}": tensor for name, tensor in inside.items()}
+    state |= {f"w2v_encoder.proj.{name}": tensor for name, tensor in head.state_dict().items()}
+    task = {"_name": "hubert_pretraining", "normalize": True}
+    told = {"_name": "hubert_ctc", "normalize": True, "w2v_args": {"model": settings, "task": task}}
+    torch.save({"cfg": {"model": told, "task": task}, "model": state}, tmp_path / "hubert_ctc.pt")
+    (tmp_path / "dict.ltr.txt").write_text("".join(f"{letter} 1\n" for letter in LETTERS))
+    bundle = load(tmp_path / "hubert_ctc.pt")
+    assert (
+        "1 tensors that have no effect in this model are left out: w2v_encoder.w2v_model.label_embs_concat"
+        in caplog.text
+    )
+    assert bundle.config.standardize_audio
+    assert_same_function(bundle.model, lambda wave: head(states(model, wave)))
+
+
 def test_a_tensor_that_has_an_effect_closes_the_file(tmp_path, recogniser):
     model, speech = recogniser
     state = dict(model.state_dict()) | {"w2v_encoder.w2v_model.encoder.layers.0.self_attn.gain": torch.ones(3)}
