@@ -6,6 +6,8 @@ Sizes are tiny unless a shape is given. Layer norms and biases are moved away fr
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib
 import io
 import json
 import logging
@@ -115,6 +117,30 @@ def wav2vec2_config(shape: dict[str, int] = SPEECH, conv_layers: tuple = CONV_LA
     })  # fmt: skip
 
 
+POST_NORM = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+"""Settings of base models, which differ from XLS-R's."""
+
+
+def family_config(stem: str, shape: dict[str, int] = SPEECH, conv_layers: tuple = CONV_LAYERS, **changes: Any) -> Any:
+    """Return a relative's config of the tiny size: its own defaults, and XLS-R's settings where it has the same."""
+    import transformers
+
+    kind = getattr(transformers, f"{stem}Config")
+    known, xlsr = kind().to_dict(), wav2vec2_config(shape, conv_layers).to_diff_dict()
+    given = {key: value for key, value in xlsr.items() if key in known and key not in ("model_type", "architectures")}
+    return kind(**given | changes)
+
+
+def w2v_bert_config(**changes: Any) -> Any:
+    """Return a Wav2Vec2BertConfig of the tiny size."""
+    from transformers import Wav2Vec2BertConfig
+
+    return Wav2Vec2BertConfig(**{
+        "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "conv_depthwise_kernel_size": 5, "output_hidden_size": 48, "layerdrop": 0.0, **changes,
+    })  # fmt: skip
+
+
 def mbart_config(vocab_size: int, shape: dict[str, int] = TEXT, **changes: Any) -> Any:
     from transformers import MBartConfig
 
@@ -196,6 +222,43 @@ def save_fairseq_wav2vec2(path: Path, settings: dict[str, Any] | None = None, **
                "extra_state": {"epoch": 1}, "last_optimizer_state": None}  # fmt: skip
     torch.save(content, path, **save)
     return model
+
+
+FAIRSEQ_RELATIVES = {
+    "hubert": ("fairseq.models.hubert.hubert", "HubertConfig", "HubertModel"),
+    "data2vec_audio": ("fairseq.examples.data2vec.models.data2vec_audio", "Data2VecAudioConfig", "Data2VecAudioModel"),
+}
+"""Relatives of wav2vec 2.0 by their names in fairseq: module, configuration and model."""
+
+
+def fairseq_defaults(config_class: Any) -> dict[str, Any]:
+    """Return the defaults of a configuration of fairseq that are plain values."""
+    fields = {item.name: item.default for item in dataclasses.fields(config_class)}
+    plain = (int, float, str, tuple, type(None))
+    return {name: value for name, value in fields.items() if isinstance(value, plain) and "${" not in str(value)}
+
+
+def relative_settings(name: str, **changes: Any) -> dict[str, Any]:
+    """Return all settings of a model of :data:`FAIRSEQ_RELATIVES` of the tiny size."""
+    module, config, _ = FAIRSEQ_RELATIVES[name]
+    usual = {"pos_conv_depth": 3, "conv_pos": 15} if name == "data2vec_audio" else {"label_rate": 50.0}
+    known = fairseq_defaults(getattr(importlib.import_module(module), config))
+    return known | w2v_settings() | usual | changes | {"_name": name}
+
+
+def fairseq_relative(settings: dict[str, Any]) -> Any:
+    """Build a model of settings as of :func:`relative_settings`, with random weights."""
+    name = settings["_name"]
+    module, _, kind = FAIRSEQ_RELATIVES[name]
+    inputs = (argparse.Namespace(sample_rate=16000), [fairseq_dictionary(["1", "2"])]) if name == "hubert" else ()
+    torch.manual_seed(0)
+    model = getattr(importlib.import_module(module), kind)(argparse.Namespace(**settings), *inputs)
+    for key, buffer in model.named_buffers():
+        if key.endswith("running_mean"):
+            buffer.normal_()
+        elif key.endswith("running_var"):
+            buffer.uniform_(0.5, 2.0)
+    return perturb(model)
 
 
 def patch_fairseq() -> None:

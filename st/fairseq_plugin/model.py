@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from fairseq.models import register_model, register_model_architecture
+from fairseq.models import register_model
 from torch import Tensor
 
 from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
 from st.errors import ConfigError
+from st.fairseq_plugin.architectures import register_presets
 from st.fairseq_plugin.model_options import XlsrMbartConfig, head_configs, model_config
 from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_layers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
@@ -288,11 +289,4 @@ def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) 
     state.update({f"{prefix}translator.{key}": value for key, value in from_fairseq(own).items()})
 
 
-def _register_architecture(name: str) -> None:
-    @register_model_architecture("xlsr_mbart", f"xlsr_mbart_{name}")
-    def architecture(args: Any) -> None:
-        args.preset = name
-
-
-for _name in PRESETS:
-    _register_architecture(_name)
+register_presets("xlsr_mbart", PRESETS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import reference_models as ref
 import torch
+from measure_loading import measure
 
 from st import load
 from st.checkpoints.assemble import blueprint
@@ -32,7 +31,6 @@ TEXT = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 12, "positions": 1024}
 CONV_TEXT = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
 PARAMETERS = 792_989_312
 CLOSE = {"atol": 1e-4, "rtol": 0}
-MEASURE = Path(__file__).parent.parent / "measure_loading.py"
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +183,6 @@ def write_random(folder: Path, name: str, spm: bytes, symbols: list[str]) -> Pat
     }
     write_transformers(Exported(config=config, state=state, text=text, labels={}, data=DataConfig()), folder)
     return folder
-
-
-def measure(*arguments: object) -> dict[str, float]:
-    command = [sys.executable, str(MEASURE), *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def test_300m_translation_model_loads_in_one_and_a_half_times_the_time_of_reading(tmp_path, spm, symbols):

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +32,7 @@ from st.modules.presets import PRESETS
 CLOSE = {"atol": 1e-5, "rtol": 0}
 LENGTHS = [6000, 3001, 401, 4444]
 LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoins"]
-BASE = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+BASE = ref.POST_NORM
 STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 
 
@@ -64,8 +62,7 @@ KINDS = {
 def of_transformers(kind: Kind, head: bool) -> Any:
     """Build the reference's model with random weights."""
     torch.manual_seed(0)
-    plain = {key: value for key, value in vars(ref.wav2vec2_config()).items() if key in COMMON}
-    config = getattr(transformers, f"{kind.stem}Config")(**plain | {"vocab_size": len(LABELS)} | kind.settings)
+    config = ref.family_config(kind.stem, vocab_size=len(LABELS), **kind.settings)
     model = ref.perturb(getattr(transformers, f"{kind.stem}{'ForCTC' if head else 'Model'}")(config))
     for name, buffer in model.named_buffers():
         if name.endswith("running_mean"):
@@ -75,12 +72,6 @@ def of_transformers(kind: Kind, head: bool) -> Any:
     if head:
         sharpen(model)
     return model
-
-
-COMMON = (
-    "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_conv_pos_embeddings",
-    "num_conv_pos_embedding_groups", "conv_dim", "conv_kernel", "conv_stride", "mask_time_prob",
-)  # fmt: skip
 
 
 @torch.no_grad()
@@ -130,18 +121,6 @@ def assert_same_function(model: SpeechTranslator, reference: Callable[[torch.Ten
         )
 
 
-def opened(architecture: str, folder: Any, caplog: Any) -> Any:
-    """Open a folder with transformers; what it would warn of is an error."""
-    logging.getLogger("transformers").propagate = True
-    caplog.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model, info = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
-    assert not any(info.values())
-    assert not [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    return model.eval()
-
-
 @pytest.mark.parametrize(
     ("name", "head", "safe"),
     [
@@ -162,7 +141,8 @@ def test_a_folder_opens_computes_the_same_and_goes_out_again(tmp_path, caplog, n
     assert bundle.description == f"transformers {kind.stem}{'ForCTC' if head else 'Model'}"
     assert_same_function(bundle.model, lambda wave: theirs(model, wave))
     convert(tmp_path / "in", tmp_path / "out", "hf")
-    again = opened(f"{kind.written}{'ForCTC' if head else 'Model'}", tmp_path / "out", caplog)
+    architecture = getattr(transformers, f"{kind.written}{'ForCTC' if head else 'Model'}")
+    again = ref.opens_without_a_word(architecture, tmp_path / "out", caplog)
     assert_same_function(bundle.model, lambda wave: theirs(again, wave))
     assert_same_function(load(tmp_path / "out").model, lambda wave: theirs(model, wave))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import Any
 
 import pytest
@@ -26,42 +25,18 @@ KINDS = {
     "hubert_base_ls960": ("hubert", BASE, "fairseq hubert"),
     "mhubert": ("hubert", BASE | {"conv_pos_batch_norm": True}, "fairseq hubert"),
     "hubert_large_ll60k": ("hubert", {}, "fairseq hubert"),
-    "audio_base_ls": (
-        "data2vec_audio", BASE | {"extractor_mode": "layer_norm", "conv_pos": 15, "pos_conv_depth": 3}, "fairseq wav2vec2"
-    ),
-}  # fmt: skip
-
-
-def known(config_class: Any) -> dict[str, Any]:
-    """Return the defaults of a configuration of fairseq that are plain values."""
-    fields = {item.name: item.default for item in dataclasses.fields(config_class)}
-    return {name: value for name, value in fields.items() if not str(value).startswith("${")}
+    "audio_base_ls": ("data2vec_audio", BASE | {"extractor_mode": "layer_norm"}, "fairseq wav2vec2"),
+}
 
 
 def build(name: str) -> tuple[Any, dict[str, Any]]:
     """Return the reference's model with random weights, and the settings that its file has."""
     model_name, changes, _ = KINDS[name]
-    settings = {**ref.w2v_settings(), **changes, "_name": model_name}
-    torch.manual_seed(0)
     if model_name == "wav2vec2":
+        settings = {**ref.w2v_settings(), **changes}
         return ref.fairseq_wav2vec2(settings), settings
-    if model_name == "hubert":
-        from fairseq.models.hubert.hubert import HubertConfig, HubertModel
-
-        full = argparse.Namespace(**known(HubertConfig) | settings | {"label_rate": 50.0})
-        task = argparse.Namespace(sample_rate=16000)
-        model = HubertModel(full, task, [ref.fairseq_dictionary(["1", "2"])])
-    else:
-        from fairseq.examples.data2vec.models.data2vec_audio import Data2VecAudioConfig, Data2VecAudioModel
-
-        full = argparse.Namespace(**known(Data2VecAudioConfig) | settings)
-        model = Data2VecAudioModel(full)
-    for key, buffer in model.named_buffers():
-        if key.endswith("running_mean"):
-            buffer.normal_()
-        elif key.endswith("running_var"):
-            buffer.uniform_(0.5, 2.0)
-    return ref.perturb(model), settings
+    settings = ref.relative_settings(model_name, **changes)
+    return ref.fairseq_relative(settings), settings
 
 
 @torch.no_grad()
@@ -154,6 +129,27 @@ def test_a_fine_tuned_base_model_with_its_arguments_opens(tmp_path, recogniser, 
     convert(tmp_path / "small_960h.pt", tmp_path / "out" / "model.pt", "fairseq")
     assert_same_function(load(tmp_path / "out" / "model.pt").model, logits)
     assert load(tmp_path / "out" / "model.pt").ctc.symbols == bundle.ctc.symbols
+
+
+def test_a_fine_tuned_hubert_opens(tmp_path, caplog):
+    """As ``hubert_large_ll60k_finetune_ls960.pt``: a ``hubert_ctc``, which keeps the embeddings of its former targets."""
+    model, settings = build("hubert_large_ll60k")
+    torch.manual_seed(1)
+    head = torch.nn.Linear(settings["encoder_embed_dim"], len(LETTERS) + 4)
+    inside = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("final_proj.")}
+    state = {f"w2v_encoder.w2v_model.{name}": tensor for name, tensor in inside.items()}
+    state |= {f"w2v_encoder.proj.{name}": tensor for name, tensor in head.state_dict().items()}
+    task = {"_name": "hubert_pretraining", "normalize": True}
+    told = {"_name": "hubert_ctc", "normalize": True, "w2v_args": {"model": settings, "task": task}}
+    torch.save({"cfg": {"model": told, "task": task}, "model": state}, tmp_path / "hubert_ctc.pt")
+    (tmp_path / "dict.ltr.txt").write_text("".join(f"{letter} 1\n" for letter in LETTERS))
+    bundle = load(tmp_path / "hubert_ctc.pt")
+    assert (
+        "1 tensors that have no effect in this model are left out: w2v_encoder.w2v_model.label_embs_concat"
+        in caplog.text
+    )
+    assert bundle.config.standardize_audio
+    assert_same_function(bundle.model, lambda wave: head(states(model, wave)))
 
 
 def test_a_tensor_that_has_an_effect_closes_the_file(tmp_path, recogniser):

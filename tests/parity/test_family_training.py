@@ -27,10 +27,7 @@ def w2v_bert():
 
 
 def wavlm():
-    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_conv_pos_embeddings",
-             "num_conv_pos_embedding_groups", "conv_dim", "conv_kernel", "conv_stride", "mask_time_prob")  # fmt: skip
-    plain = vars(ref.wav2vec2_config(SHAPE, CONV_LAYERS))
-    return transformers.WavLMModel(transformers.WavLMConfig(**{name: plain[name] for name in names}))
+    return transformers.WavLMModel(ref.family_config("WavLM", SHAPE, CONV_LAYERS, **ref.POST_NORM))
 
 
 KINDS = {

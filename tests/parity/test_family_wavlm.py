@@ -28,18 +28,15 @@ LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoins"]
 LENGTHS = [16000, 9040, 401, 12345]
 BUCKETS, FARTHEST = 16, 20  # so that near, far and farthest distances are met
 KINDS = {
-    "base": {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False},
+    "base": ref.POST_NORM,
     "large": {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
 }
 
 
 def reference(kind="large", head=True):
     torch.manual_seed(0)
-    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_conv_pos_embeddings",
-             "num_conv_pos_embedding_groups", "conv_dim", "conv_kernel", "conv_stride", "mask_time_prob")  # fmt: skip
-    plain = {name: value for name, value in vars(ref.wav2vec2_config()).items() if name in names}
     settings = {"vocab_size": len(LABELS), "num_buckets": BUCKETS, "max_bucket_distance": FARTHEST}
-    config = transformers.WavLMConfig(**plain, **settings, **KINDS[kind])
+    config = ref.family_config("WavLM", **settings, **KINDS[kind])
     model = ref.perturb((transformers.WavLMForCTC if head else transformers.WavLMModel)(config))
     with torch.no_grad():  # so that distances and gates matter
         for name, parameter in model.named_parameters():

@@ -17,7 +17,9 @@ from tone_tree import make_tree
 from st import load
 from st.audio.reading import read_audio
 from st.checkpoints.adapters import choose
+from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
+from st.checkpoints.formats.transformers_names import is_of_language
 from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
 from st.cli import main
@@ -25,7 +27,7 @@ from st.errors import CheckpointError
 from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.inference import load_translator
 from st.inference.transcriber import TranscriptOptions
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import XLSR_CONV_LAYERS, EncoderConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
@@ -355,3 +357,24 @@ def test_k12_the_encoder_of_mms_lid_has_its_adapters(tmp_path):
     )
     with pytest.raises(CheckpointError, match=f"adapter_dim is {WIDTH}, expected 0"):
         load_encoder(plain, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dim", "layers", "encoder", "of_language"),
+    [(1024, 24, 315_438_720, 1_018_394), (1280, 48, 962_497_408, 2_348_442)],
+    ids=["300M", "1B"],
+)
+def test_parameters_of_the_published_sizes(dim, layers, encoder, of_language):
+    """An encoder as large as XLS-R's, and for English (154 symbols) a file of adapters of 2.35 million numbers with 1B."""
+    shape = {"dim": dim, "ffn": 4 * dim, "heads": 16, "layers": layers, "kernel": 128, "groups": 16}
+    with torch.device("meta"):
+        settings = ref.wav2vec2_config(shape, XLSR_CONV_LAYERS, vocab_size=154, adapter_attn_dim=16)
+        reference = transformers.Wav2Vec2ForCTC(settings)
+    config = EncoderConfig(dim=dim, ffn_dim=4 * dim, num_layers=layers, adapter_dim=16)
+    model = blueprint(ModelConfig(encoder=config, heads=ctc_heads(154), parts=("encoder",)))
+    counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    own = {name: count for name, count in counts.items() if is_of_language(name)}
+    assert sum(counts.values()) == sum(parameter.numel() for parameter in reference.parameters())
+    assert sum(counts.values()) - sum(own.values()) == encoder
+    assert sum(own.values()) == of_language
+    assert len(own) == len(reference._get_adapters()) == 6 * layers + 2

@@ -66,8 +66,7 @@ def write_classifier(model: Exported, folder: Path, dtype: torch.dtype | None) -
     config = model.config
     head = config.heads[CLASSES]
     settings = class_settings(head, model.labels[CLASSES].symbols)
-    stem = FAMILIES[family_of(config.encoder)].stem
-    architecture = f"{stem}{next(ending for ending, kind in KINDS.items() if kind == head.kind)}"
+    architecture = classifier_of(config.encoder, head.kind)
     digest = write_weights(model, folder, architecture, dtype)
     settings = common_settings(model, architecture, dtype) | speech_settings(config) | settings
     write_json(folder / OWN_FILENAME, own_record(model, digest))
@@ -116,6 +115,20 @@ def family_of(encoder: EncoderConfig) -> str:
             f"in {', '.join(differing[name])}: keep the .pt"
         )
     return name
+
+
+def classifier_of(encoder: EncoderConfig, kind: str) -> str:
+    """Return the class of transformers that is an encoder with a head of a kind that classifies.
+
+    Raises:
+        CheckpointError: If transformers has none.
+    """
+    family = FAMILIES[family_of(encoder)]
+    ending = next(ending for ending, known in KINDS.items() if known == kind)
+    if ending not in family.classifiers or encoder.pooling_layers:
+        adapter = " with an adapter (pooling_layers)" if encoder.pooling_layers else ""
+        raise CheckpointError(f"transformers has no {family.stem}{ending}{adapter}: keep the .pt")
+    return f"{family.stem}{ending}"
 
 
 def speech_settings(config: ModelConfig) -> dict[str, Any]:

@@ -170,6 +170,8 @@ def _encoder(family: Family, folder: Path, settings: dict[str, Any], tensors: di
     if any(key.startswith(family.prefix) for key in tensors):
         found = (kind for begin, kind in _HEAD_SIGNS.items() if any(key.startswith(begin) for key in tensors))
         name = f"transformers {family.stem}{next(found, 'ForPreTraining')}"
+    if name not in KEYMAPS:
+        raise CheckpointError(f"{folder}: the tensors of a {name.split()[1]}, which transformers does not have")
     if settings["model_type"] != W2V_BERT:  # whose adapter is a part of its encoder
         require({"add_adapter": False, **settings}, (("add_adapter", False, "encoder alone"),), str(folder))
     expected = name.endswith(for_ctc) or for_ctc in (settings.get("architectures") or ())

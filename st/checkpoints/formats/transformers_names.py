@@ -6,7 +6,7 @@ A row whose names end in a dot renames everything below that module, weight and 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -247,6 +247,8 @@ class Family:
     """Our names and those of its model alone."""
     fixed: Mapping[str, Any]
     """Settings of the encoder that it has no choice about, under our names."""
+    classifiers: Collection[str] = tuple(CLASSIFIERS_TRANSFORMERS)
+    """What the names of its classes that classify end in."""
 
 
 _OTHERS = {
@@ -264,7 +266,12 @@ FAMILIES: dict[str, Family] = {
         prefix="wav2vec2.",
         fixed=_OTHERS | _NO_POSITIONS | {"feature_norm": True, "pos_conv_depth": 1, "pos_conv_scaled": False},
     ),
-    "hubert": Family(stem="Hubert", prefix="hubert.", fixed=_OTHERS | _NO_POSITIONS | {"pos_conv_depth": 1}),
+    "hubert": Family(
+        stem="Hubert",
+        prefix="hubert.",
+        fixed=_OTHERS | _NO_POSITIONS | {"pos_conv_depth": 1},
+        classifiers=("ForSequenceClassification",),
+    ),
     "data2vec-audio": Family(
         stem="Data2VecAudio",
         prefix="data2vec_audio.",
@@ -295,7 +302,10 @@ def _of_family(family: Family) -> dict[str, KeyMap]:
         f"{stem}Model": KeyMap(family.rows, stray=_STRAY),
         f"{stem}ForPreTraining": KeyMap(rows, dropped=_PRETRAINING_ONLY),
         f"{stem}ForCTC": KeyMap((*rows, ("ctc.proj.", "lm_head.")), stray=_STRAY),
-        **{f"{stem}{name}": KeyMap((*rows, *head), stray=_STRAY) for name, head in CLASSIFIERS_TRANSFORMERS.items()},
+        **{
+            f"{stem}{name}": KeyMap((*rows, *CLASSIFIERS_TRANSFORMERS[name]), stray=_STRAY)
+            for name in family.classifiers
+        },
     }
 
 

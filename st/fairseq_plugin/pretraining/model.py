@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.models import register_model, register_model_architecture
+from fairseq.models import register_model
 from torch import Tensor
 
 from st.checkpoints.formats.objective import NAMES
 from st.doors.shown import shown
 from st.errors import ConfigError
+from st.fairseq_plugin.architectures import register_presets
 from st.fairseq_plugin.data_options import parse_numbers
 from st.fairseq_plugin.model_options import parse_conv_layers
 from st.fairseq_plugin.options import with_options_of
@@ -165,11 +166,4 @@ def _rename_in(module: Any, state: dict[str, Tensor], prefix: str, *_rest: Any) 
     state.update({f"{prefix}{_INSIDE}{our_name(key)}": value for key, value in own.items()})
 
 
-def _register_architecture(name: str) -> None:
-    @register_model_architecture("speech_pretraining", f"speech_pretraining_{name}")
-    def architecture(args: Any) -> None:
-        args.preset = name
-
-
-for _name in PRETRAINING_PRESETS:
-    _register_architecture(_name)
+register_presets("speech_pretraining", PRETRAINING_PRESETS)

@@ -174,3 +174,28 @@ def test_fault_13_weights_of_objectives_are_finite(name, number):
     cfg[name] = number
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} is {number}; expected 0 or more"):
         check_weights(cfg)
+
+
+DECODER = ("decoder_num_layers", "decoder_dim", "decoder_ffn_dim", "decoder_num_heads")
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"arch": "xlsr_mbart_tiny"}, "tiny"),
+        ({"arch": "xlsr_mbart", "preset": "base"}, "base"),
+        ({"arch": "xlsr_mbart_base", "preset": "base"}, "base"),
+        ({"arch": "xlsr_mbart_base", "preset": "tiny"}, None),
+        ({"arch": "speech_pretraining_small", "task": "speech_pretraining", "criterion": "speech_pretraining",
+          "preset": "base", **dict.fromkeys(DECODER)}, None),
+    ],
+    ids=["of the architecture", "of the option", "the same twice", "two", "two of a pre-training"],
+)  # fmt: skip
+def test_fault_13_an_architecture_and_another_preset_are_refused(options, found):
+    if found is not None:
+        assert make_config("data", **options).model.preset == found
+        return
+    with pytest.raises(
+        ConfigError, match=rf"--arch {options['arch']} has the preset \w+, and --preset is {options['preset']}"
+    ):
+        make_config("data", **options)
