@@ -150,7 +150,7 @@ def test_folders_of_earlier_versions_open_whose_ctc_folder_has_the_head_alone(tr
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"parts": "encoder"}, UsageError, "`parts` is 'encoder'; expected one of whole, ctc"),
+        ({"parts": "decoder"}, UsageError, "`parts` is 'decoder'; expected one of whole, ctc"),
         ({"parts": "ctc", "full_vocab": "x"}, UsageError, "`full_vocab` is of the decoder"),
         ({"parts": "ctc"}, CheckpointError, "has no CTC head"),
     ],

@@ -130,6 +130,6 @@ def test_the_ending_of_out_is_the_format(run, tmp_path: Path, ending: str) -> No
 
 
 def test_an_ending_that_cannot_be_written_is_refused(run, tmp_path: Path) -> None:
-    code, _, err = run("translate", "a.wav", "--to", "de", "--out", str(tmp_path / "x.srt"))
+    code, _, err = run("identify", "a.wav", "--out", str(tmp_path / "x.srt"))
     assert code == 2
     assert "x.srt: srt cannot be written here; expected one of text, tsv, json" in err

@@ -46,7 +46,7 @@ def test_an_utterance_is_the_same_alone_and_in_a_batch_whatever_padding_holds(va
     for row, (count, length) in enumerate(zip(frames.tolist(), lengths.tolist(), strict=True)):
         alone, one = model(waves[row : row + 1, :length], lengths[row : row + 1])
         assert one.item() == count
-        torch.testing.assert_close(states[row, :count], alone[0], atol=2e-6, rtol=0)
+        torch.testing.assert_close(states[row, :count], alone[0], atol=5e-6, rtol=0)
     assert frames[1] == 1
 
 

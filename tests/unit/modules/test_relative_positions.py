@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from st.inference.packed_attention import PackedSelfAttention
-from st.kernels.packed_linear import packing_works
+from st.kernels.packed_linear import PackedLinear, packing_works
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
 from st.modules.relative_positions import relative_places, relative_scores
@@ -76,4 +76,6 @@ def test_packed_products_know_distances_too(config: EncoderConfig) -> None:
     blind = MultiheadAttention(config.dim, config.num_heads)
     blind.load_state_dict(attention.state_dict(), strict=False)
     assert float((blind.eval().self_attend(states, None, None) - expected).abs().max()) > 0.1
-    torch.testing.assert_close(PackedSelfAttention(attention).self_attend(states, None, places), expected)
+    torch.testing.assert_close(
+        PackedSelfAttention(attention, PackedLinear.join).self_attend(states, None, places), expected
+    )

@@ -23,14 +23,16 @@ from st.modules.heads import HEADS  # noqa: E402
 CONFIG = ModelConfig(
     encoder=EncoderConfig(
         conv_layers=((8, 10, 5), (8, 3, 2)), dim=32, ffn_dim=32, num_heads=2, num_layers=3, pos_conv_kernel=8,
-        pos_conv_groups=2, dropout=0.1, layerdrop=0.3, feature_grad_mult=0.1, mask_time_prob=0.3, mask_time_length=3,
+        pos_conv_groups=2, layerdrop=0.3, feature_grad_mult=0.1, mask_time_prob=0.3, mask_time_length=3,
         mask_channel_prob=0.2, mask_channel_length=4,
     ),
     length_adaptor=LengthAdaptorConfig(num_layers=2),
-    decoder=DecoderConfig(vocab_size=61, dim=32, ffn_dim=64, num_heads=4, num_layers=2, max_positions=64, dropout=0.1),
+    decoder=DecoderConfig(vocab_size=61, dim=32, ffn_dim=64, num_heads=4, num_layers=2, max_positions=64),
     heads=ctc_heads(9, layer=1),
 )  # fmt: skip
-TASK = types.SimpleNamespace(text=types.SimpleNamespace(pad=1), datasets={}, labels={"ctc": None}, kinds=HEADS)
+TASK = types.SimpleNamespace(
+    text=types.SimpleNamespace(pad=1), datasets={}, labels={"ctc": None}, kinds=HEADS, text_pairs=None
+)
 ADAM = {"adam_betas": "(0.9,0.98)", "adam_eps": 1e-3, "weight_decay": 0.01, "lr": [1e-3]}
 ADAM |= {"lr_scale": "encoder=0.5", "max_nonfinite_updates": 10}
 
