@@ -116,7 +116,7 @@ def test_i_each_recording_ends_in_its_own_line(whole, folder: Path) -> None:
     assert [Path(line.split(": ")[1].removeprefix("skipped ")).name for line in said] == sorted(FAULTS)
     assert "4 of 500 recordings skipped" in done.stderr
     peak_mb = int(done.stderr.splitlines()[-1]) / 1024
-    assert peak_mb < 1000, "the samples of four hours are 0.9 GB, and torch itself takes a few hundred MB"
+    assert peak_mb < 1400, "the samples of four hours are 0.9 GB, beside up to 1 GB of torch and the rest"
 
 
 def test_i14_killed_at_random_moments_it_writes_the_same(whole, checkpoint: Path, folder: Path, tmp_path: Path) -> None:
