@@ -18,9 +18,14 @@ def dropout(inputs: Tensor, probability: float, training: bool = True) -> Tensor
     """
     if not training or probability <= 0:
         return inputs
-    if probability >= 1 or inputs.device.type != "cpu" or torch.compiler.is_compiling():
+    if probability >= 1 or not draws_quickly(inputs):
         return F.dropout(inputs, probability)
     dropped, size = round(probability * _STEPS), inputs.numel()
     numbers = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(1 << 63), None)
     kept = numbers.view(torch.int16)[:size] >= dropped - _STEPS // 2
     return inputs * kept.view(inputs.shape).to(inputs.dtype).mul_(_STEPS / (_STEPS - dropped))
+
+
+def draws_quickly(inputs: Tensor) -> bool:
+    """Return whether the bits for ``inputs`` are drawn here, and not by torch."""
+    return inputs.device.type == "cpu" and not torch.compiler.is_compiling()
