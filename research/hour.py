@@ -32,7 +32,7 @@ from st.evaluation.scoring.resegmentation import resegment
 from st.evaluation.scoring.scores import score_transcripts, score_translations
 from st.evaluation.scoring.segment_formats import Segments
 from st.inference import Translator, load_translator
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.kernels.settings import tune
 from st.text.languages import language
 from st.text.normalisation import normalise

@@ -18,7 +18,7 @@ from tone_tree import make_tree  # noqa: E402
 
 from st.audio.reading import read_audio  # noqa: E402
 from st.data.manifest import read_manifest  # noqa: E402
-from st.inference.segments import Segment, Word  # noqa: E402
+from st.inference.long.segments import Segment, Word  # noqa: E402
 
 
 def test_the_recording_has_each_clip_where_it_is_said_to_be(tmp_path):

@@ -28,7 +28,7 @@ from st.audio.reading import SAMPLE_RATE, read_audio
 from st.data.manifest import ManifestRow, read_manifest
 from st.errors import DecodingError
 from st.inference import Translator, load_translator
-from st.inference.long_alignment import align_recording
+from st.inference.alignment.recording import align_recording
 from st.inference.rates import peak_memory
 from st.kernels.settings import tune
 

@@ -20,9 +20,9 @@ from st.audio.reading import SAMPLE_RATE
 from st.decoding.alignment import align
 from st.decoding.ctc import ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
+from st.inference.alignment.word_times import time_words
 from st.inference.precision import autocast, convert_products
-from st.inference.transcriber import frame_seconds
-from st.inference.word_times import time_words
+from st.inference.transcription.transcriber import frame_seconds
 from st.kernels.settings import tune
 from st.modules.config import ctc_heads
 from st.modules.model import Encoded, SpeechTranslator

@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from st.checkpoints.loading import load as load
     from st.decoding.options import BeamOptions as BeamOptions
     from st.decoding.sampling import SamplingOptions as SamplingOptions
-    from st.inference.alignable import AlignOptions as AlignOptions
-    from st.inference.aligned import Alignment as Alignment
-    from st.inference.identifier import Identified as Identified
-    from st.inference.identifier import Identifier as Identifier
-    from st.inference.identifier import IdentifyOptions as IdentifyOptions
-    from st.inference.identifier import load_identifier as load_identifier
+    from st.inference.alignment.alignable import AlignOptions as AlignOptions
+    from st.inference.alignment.aligned import Alignment as Alignment
+    from st.inference.alignment.recording import align_recording as align_recording
+    from st.inference.alignment.word_times import TimedText as TimedText
+    from st.inference.identification.identifier import Identified as Identified
+    from st.inference.identification.identifier import Identifier as Identifier
+    from st.inference.identification.identifier import IdentifyOptions as IdentifyOptions
+    from st.inference.identification.identifier import load_identifier as load_identifier
     from st.inference.load import load_translator as load_translator
-    from st.inference.long_alignment import align_recording as align_recording
-    from st.inference.long_types import LongOptions as LongOptions
-    from st.inference.results import DecodedUtterance as DecodedUtterance
-    from st.inference.results import Translation as Translation
-    from st.inference.segments import Segment as Segment
-    from st.inference.segments import Word as Word
-    from st.inference.transcriber import TranscriptOptions as TranscriptOptions
+    from st.inference.long.segments import Segment as Segment
+    from st.inference.long.segments import Word as Word
+    from st.inference.long.types import LongOptions as LongOptions
+    from st.inference.results.decoded import DecodedUtterance as DecodedUtterance
+    from st.inference.results.decoded import Translation as Translation
+    from st.inference.transcription.transcriber import TranscriptOptions as TranscriptOptions
     from st.inference.translator import Translator as Translator
-    from st.inference.word_times import TimedText as TimedText
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AlignOptions": "st.inference.alignable",
-    "Alignment": "st.inference.aligned",
+    "AlignOptions": "st.inference.alignment.alignable",
+    "Alignment": "st.inference.alignment.aligned",
     "BeamOptions": "st.decoding.options",
-    "DecodedUtterance": "st.inference.results",
-    "Identified": "st.inference.identifier",
-    "Identifier": "st.inference.identifier",
-    "IdentifyOptions": "st.inference.identifier",
-    "LongOptions": "st.inference.long_types",
+    "DecodedUtterance": "st.inference.results.decoded",
+    "Identified": "st.inference.identification.identifier",
+    "Identifier": "st.inference.identification.identifier",
+    "IdentifyOptions": "st.inference.identification.identifier",
+    "LongOptions": "st.inference.long.types",
     "SamplingOptions": "st.decoding.sampling",
-    "Segment": "st.inference.segments",
-    "TimedText": "st.inference.word_times",
-    "TranscriptOptions": "st.inference.transcriber",
-    "Translation": "st.inference.results",
+    "Segment": "st.inference.long.segments",
+    "TimedText": "st.inference.alignment.word_times",
+    "TranscriptOptions": "st.inference.transcription.transcriber",
+    "Translation": "st.inference.results.decoded",
     "Translator": "st.inference.translator",
-    "Word": "st.inference.segments",
-    "align_recording": "st.inference.long_alignment",
+    "Word": "st.inference.long.segments",
+    "align_recording": "st.inference.alignment.recording",
     "load": "st.checkpoints.loading",
-    "load_identifier": "st.inference.identifier",
+    "load_identifier": "st.inference.identification.identifier",
     "load_translator": "st.inference.load",
 }
 """Where each public name is imported from when it is first used."""

@@ -4,7 +4,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 
 LEXICON = {
     "en": "a the I house in and because however extraordinarily don't Anna New York, (yes) 10 000 3,5 % 2024. so? well! …",

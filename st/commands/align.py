@@ -15,7 +15,7 @@ from st.commands.recordings import load_model
 from st.errors import DecodingError, UsageError
 
 if TYPE_CHECKING:
-    from st.inference.aligned import Alignment
+    from st.inference.alignment.aligned import Alignment
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     """Align and write."""
     from st.console import progress
     from st.files import atomic_write
-    from st.inference.alignable import AlignOptions
-    from st.inference.alignment_formats import write_alignment
-    from st.inference.long_alignment import align_recording
+    from st.inference.alignment.alignable import AlignOptions
+    from st.inference.alignment.formats import write_alignment
+    from st.inference.alignment.recording import align_recording
 
     # What the command line got wrong is said before a large model is read.
     if args.audio == STDIN and args.text == STDIN:

@@ -253,7 +253,7 @@ def _classify(args: argparse.Namespace, heads: Sequence[str]) -> int:
     from st.errors import UsageError
     from st.evaluation.classify import FOLDER, evaluate_classes, summary
     from st.evaluation.partial import digest_of
-    from st.inference.identifier import IdentifyOptions, load_identifier
+    from st.inference.identification.identifier import IdentifyOptions, load_identifier
     from st.kernels.settings import tune
 
     if args.shard is not None or int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -11,7 +11,7 @@ from st.commands.recording_files import settle_files
 from st.commands.recordings import add_recording_arguments, recording_sources, write_results
 
 if TYPE_CHECKING:
-    from st.inference.identified import IdentifiedRecording
+    from st.inference.identification.formats import IdentifiedRecording
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify and write."""
-    from st.inference.identified import FORMATS as FORMATTERS
-    from st.inference.identified import HEADERS, identify_recordings
-    from st.inference.identifier import IdentifyOptions, load_identifier
+    from st.inference.identification.formats import FORMATS as FORMATTERS
+    from st.inference.identification.formats import HEADERS, identify_recordings
+    from st.inference.identification.identifier import IdentifyOptions, load_identifier
     from st.kernels.settings import tune
 
     # What the command line got wrong is said before a large model is read.
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _warn(result: IdentifiedRecording) -> None:
     """Warn of a recording without a label."""
-    from st.inference.results import REASONS
+    from st.inference.results.decoded import REASONS
 
     if (reason := result.found.reason) is not None:
         remedy = "; --keep-all names labels all the same" if reason in ("silent", "no_speech") else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from st.inference import DecodedUtterance, Translation
-    from st.inference.long_pieces import Piece
+    from st.inference.long.pieces import Piece
     from st.inference.recordings import RecordingResult
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def warn(result: RecordingResult, targets: Sequence[str]) -> None:
 
 
 def _warn_of_one(name: str, decoded: DecodedUtterance, targets: Sequence[str]) -> None:
-    from st.inference.results import REASONS
+    from st.inference.results.decoded import REASONS
 
     if decoded.reason is not None:
         remedy = "; --keep-all decodes it all the same" if decoded.reason in ("silent", "no_speech") else ""
@@ -56,7 +56,7 @@ def _remedy(targets: Sequence[str]) -> str:
 
 def _warn_of_pieces(name: str, pieces: Sequence[Piece], targets: Sequence[str]) -> None:
     """Say what of a long recording has no text, and where texts are faulty."""
-    from st.inference.long_pieces import SKIP_REASONS, Skipped
+    from st.inference.long.pieces import SKIP_REASONS, Skipped
 
     left_out: dict[str, float] = defaultdict(float)
     places: dict[str, list[float]] = defaultdict(list)

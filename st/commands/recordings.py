@@ -193,8 +193,8 @@ def run_recordings(
         formatter: Makes the file of a result, told whether it is the only one of its file; None is as ``args.format`` says.
     """
     from st.commands.recording_warnings import warn
-    from st.inference.formats import layout
     from st.inference.recordings import decode_recordings
+    from st.inference.results.formats import layout
 
     results = decode_recordings(translator, recording_sources(args), targets, work)
     first = ""
@@ -272,9 +272,9 @@ def _write_all(
     kept: bool,
 ) -> list[SkippedRecording]:
     """Write results as they come and say how fast that was; return the recordings that cannot be used."""
-    from st.inference.formats import piece_line
     from st.inference.rates import speed_sentence
     from st.inference.recordings import LongRecordingBegun, RecordingPiece, SkippedRecording
+    from st.inference.results.formats import piece_line
 
     single = bool(args.files) or len(args.audio) == 1
     at_once = args.format == SEGMENTS and not args.files
@@ -333,7 +333,7 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
         times: As for :func:`run_recordings`.
     """
     from st.commands.resumption import open_journal
-    from st.inference.long_types import LongOptions
+    from st.inference.long.types import LongOptions
     from st.inference.recordings import LongWork
 
     segments = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from st import __version__
 
 if TYPE_CHECKING:
-    from st.inference.long_journal import Journal
+    from st.inference.long.journal import Journal
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def is_unfinished(args: argparse.Namespace, key: str) -> bool:
 def open_journal(args: argparse.Namespace, key: str) -> Journal:
     """Return what was decoded before, and where results are kept; say so if there is anything."""
     from st.files import remove_leftovers
-    from st.inference.long_journal import Journal
+    from st.inference.long.journal import Journal
 
     path = None if "-" in args.audio else journal_path(args)
     journal = Journal(path, key)

@@ -229,7 +229,7 @@ def _write(path: Path | None, content: str) -> None:
 
 
 def _tell_breaches(cues: Sequence[Cue]) -> None:
-    from st.inference.cue_text import clock
+    from st.inference.results.cue_text import clock
     from st.subtitles.cues import RULE_NAMES, count_breaches
 
     broken = [(number, cue) for number, cue in enumerate(cues, start=1) if cue.breaches]

@@ -50,7 +50,7 @@ examples:
 
 FORMATS = (*PLAIN_FORMATS, *SUBTITLES)
 AUTO = "auto"
-"""As in :mod:`st.inference.transcriber`."""
+"""As in :mod:`st.inference.transcription.transcriber`."""
 LM_BEAM, DECODER_BEAM, WORDS_BEAM = 32, 5, 100
 LM_WEIGHT = 0.5
 _LM_OPTIONS = {
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_who_writes(translator: Translator) -> None:
-    from st.inference.transcript_choice import describe_writer
+    from st.inference.transcription.choice import describe_writer
 
     if translator.transcriber is not None:
         options = translator.transcriber.options

@@ -1,6 +1,6 @@
 """Audio in, translation out; what users need of it is in :mod:`st` itself.
 
-Names are imported when they are first used, so that :mod:`st.inference.segments` and formats need no torch.
+Names are imported when they are first used, so that :mod:`st.inference.long.segments` and formats need no torch.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from st.inference.alignment.word_times import TimedText as TimedText
     from st.inference.load import load_translator as load_translator
-    from st.inference.results import DecodedUtterance as DecodedUtterance
-    from st.inference.results import Translation as Translation
-    from st.inference.transcriber import TranscriptOptions as TranscriptOptions
+    from st.inference.results.decoded import DecodedUtterance as DecodedUtterance
+    from st.inference.results.decoded import Translation as Translation
+    from st.inference.transcription.transcriber import TranscriptOptions as TranscriptOptions
     from st.inference.translator import Translator as Translator
-    from st.inference.word_times import TimedText as TimedText
 
 _HOMES = {
-    "DecodedUtterance": "results",
-    "TimedText": "word_times",
-    "TranscriptOptions": "transcriber",
-    "Translation": "results",
+    "DecodedUtterance": "results.decoded",
+    "TimedText": "alignment.word_times",
+    "TranscriptOptions": "transcription.transcriber",
+    "Translation": "results.decoded",
     "Translator": "translator",
     "load_translator": "load",
 }

@@ -12,8 +12,8 @@ import torch
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError
 from st.inference.precision import choose_device, choose_dtype, prepare
-from st.inference.transcriber import TranscriptOptions
-from st.inference.transcript_choice import name_languages, settle_transcripts
+from st.inference.transcription.choice import name_languages, settle_transcripts
+from st.inference.transcription.transcriber import TranscriptOptions
 from st.inference.translator import Translator
 
 

@@ -1,6 +1,7 @@
 """Decode a list of recordings of any length, the bad ones set aside.
 
-Short ones are decoded several at a time, each in one piece; long ones piece by piece, see :mod:`st.inference.long_decoding`.
+Short ones are decoded several at a time, each in one piece; long ones piece by piece, see
+:mod:`st.inference.long.decoding`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import TypeAlias
 from st.audio.reading import SAMPLE_RATE
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import AudioLike, Waveform, contents_of, load_waveform
-from st.inference.long_decoding import LongDecoder
-from st.inference.long_journal import Journal, Record
-from st.inference.long_pieces import Heard, Piece
-from st.inference.long_results import join_pieces
-from st.inference.long_types import Begun, Finished, LongOptions, LongSource
-from st.inference.results import DecodedUtterance
+from st.inference.long.decoding import LongDecoder
+from st.inference.long.journal import Journal, Record
+from st.inference.long.pieces import Heard, Piece
+from st.inference.long.results import join_pieces
+from st.inference.long.types import Begun, Finished, LongOptions, LongSource
+from st.inference.results.decoded import DecodedUtterance
 from st.inference.translator import Translator
 from st.segmentation.spans import Span
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from st.errors import DecodingError
 from st.inference.audio_input import Waveform
-from st.inference.results import DecodedUtterance, Translation
+from st.inference.results.decoded import DecodedUtterance, Translation
 from st.inference.translator import Translator
 from st.options import check_fields
 

@@ -20,7 +20,7 @@ from rapidfuzz.distance import Indel
 from st.data.manifest import SPLITS, read_manifest
 from st.errors import ConfigError
 from st.inference.audio_input import Waveform
-from st.inference.results import DecodedUtterance, Translation
+from st.inference.results.decoded import DecodedUtterance, Translation
 from st.inference.translator import Translator
 from st.options import check_fields
 

@@ -21,12 +21,12 @@ from st.data.dataset import pad_rows, standardize
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.errors import AudioError, ConfigError, DecodingError
+from st.inference.alignment.word_times import TimedText, time_words
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
-from st.inference.long_recordings import LongRecordings
+from st.inference.long.recordings import LongRecordings
 from st.inference.precision import autocast
-from st.inference.results import DecodedUtterance, Translation
-from st.inference.transcriber import Transcriber, TranscriptOptions, frame_seconds
-from st.inference.word_times import TimedText, time_words
+from st.inference.results.decoded import DecodedUtterance, Translation
+from st.inference.transcription.transcriber import Transcriber, TranscriptOptions, frame_seconds
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary

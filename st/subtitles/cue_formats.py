@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from st.inference.cue_text import clock, srt_text, timed_block, vtt_text
+from st.inference.results.cue_text import clock, srt_text, timed_block, vtt_text
 from st.subtitles.cues import Cue, TimedPiece
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from st.inference.segments import Segment
+from st.inference.long.segments import Segment
 from st.subtitles.breaks import COSTS, Break
 from st.subtitles.division import CUE, Cut, Division
 from st.subtitles.layers import Layer, Span, transcript_layer, translation_layer

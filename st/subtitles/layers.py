@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.breaks import Break
 from st.subtitles.units import Unit, divide
 

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from st.doors.readers import parse_json, read_bounded
 from st.doors.shown import shown
 from st.errors import DecodingError
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.documents import Recording
 from st.text.languages import LANGUAGES, canonical, is_code
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from st.doors.parsing import parsing
 from st.doors.readers import read_bounded
 from st.errors import DecodingError
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.segmentation.rttm import RTTM_LINE, parse_rttm
 from st.subtitles.breaks import COSTS
 from st.subtitles.division import MISMATCH

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from st.inference.segments import Segment
+from st.inference.long.segments import Segment
 from st.subtitles.cues import Breach, Cue, TimedPiece, find_breaches
 from st.subtitles.drafts import Draft, Part, Text, draft, join_drafts
 from st.subtitles.lines import LineDivider

@@ -17,8 +17,8 @@ import transformers
 
 import st
 from st.inference import Translator, load_translator
-from st.inference.long_pieces import Heard, join_transcripts
-from st.inference.windows import LongEncoder, measure
+from st.inference.long.pieces import Heard, join_transcripts
+from st.inference.long.windows import LongEncoder, measure
 
 LETTERS = "abcdefgh"
 OPTIONS = st.LongOptions(vad=False)
@@ -90,6 +90,6 @@ def test_the_kept_frames_are_those_of_the_undivided_recording(
     soundfile.write(tmp_path / "a.wav", speech(60.0), 16_000, subtype="FLOAT")
     wave = measure(tmp_path / "a.wav", 1e-5)
     found = torch.cat(list(LongEncoder(ours).logits(tmp_path / "a.wav", wave)))
-    monkeypatch.setattr("st.inference.windows.SINGLE_S", 1e9)
+    monkeypatch.setattr("st.inference.long.windows.SINGLE_S", 1e9)
     whole = torch.cat(list(LongEncoder(ours).logits(tmp_path / "a.wav", wave)))
     torch.testing.assert_close(found, whole, atol=1e-4, rtol=0)

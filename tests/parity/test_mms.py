@@ -26,7 +26,7 @@ from st.cli import main
 from st.errors import CheckpointError
 from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.inference import load_translator
-from st.inference.transcriber import TranscriptOptions
+from st.inference.transcription.transcriber import TranscriptOptions
 from st.modules.config import XLSR_CONV_LAYERS, EncoderConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 

@@ -14,7 +14,7 @@ from st import load
 from st.checkpoints.convert import convert
 from st.cli import main
 from st.errors import CheckpointError
-from st.inference.word_times import time_words
+from st.inference.alignment.word_times import time_words
 
 LENGTHS = [9000, 3001, 6500]
 SPECIALS = ["<pad>", "<s>", "</s>", "<unk>"]

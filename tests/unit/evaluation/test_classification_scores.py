@@ -13,7 +13,7 @@ from tone_tree import make_tree
 
 from st.cli import main
 from st.evaluation.scoring.classification import score_classes, wilson
-from st.inference.identifier import Identifier, IdentifyOptions
+from st.inference.identification.identifier import Identifier, IdentifyOptions
 from st.text.class_labels import ClassLabels
 
 metrics = pytest.importorskip("sklearn.metrics")

@@ -19,12 +19,12 @@ from st.cli import main
 from st.decoding import viterbi
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference import Translator
-from st.inference.alignable import AlignableText, AlignOptions
-from st.inference.aligned import Alignment
-from st.inference.alignment_formats import ALIGNMENT_FORMATS, write_alignment
-from st.inference.long_alignment import align_recording
-from st.inference.text_words import UnknownLetters, divide
-from st.inference.windows import LongEncoder, cut, measure, plan_windows
+from st.inference.alignment.alignable import AlignableText, AlignOptions
+from st.inference.alignment.aligned import Alignment
+from st.inference.alignment.formats import ALIGNMENT_FORMATS, write_alignment
+from st.inference.alignment.recording import align_recording
+from st.inference.alignment.text_words import UnknownLetters, divide
+from st.inference.long.windows import LongEncoder, cut, measure, plan_windows
 
 HALF_FRAME_S = 0.011
 
@@ -78,7 +78,7 @@ def test_long_recordings_have_the_frames_of_one_window(
     translator = ToneTranslator()
     wave = measure(talk[0], 1e-5)
     found = torch.cat(list(LongEncoder(translator).logits(talk[0], wave)))
-    monkeypatch.setattr("st.inference.windows.SINGLE_S", 1e9)
+    monkeypatch.setattr("st.inference.long.windows.SINGLE_S", 1e9)
     whole = torch.cat(list(LongEncoder(translator).logits(talk[0], wave)))
     assert len(whole) == (wave.num_samples - 400) // 320 + 1
     assert (found == whole).all()
@@ -117,7 +117,7 @@ def test_a_third_of_the_text_may_be_missing_and_a_third_too_much(
 ) -> None:
     path, spoken = talk
     if pinned:
-        monkeypatch.setattr("st.inference.long_alignment.TABLE_CELLS", 0)
+        monkeypatch.setattr("st.inference.alignment.recording.TABLE_CELLS", 0)
         monkeypatch.setattr(viterbi, "TABLE_CELLS", 1 << 17)
     words, numbers = zip(*changed_text([word.text for word in spoken], missing, extra, seed=3), strict=True)
     alignment = align_recording(ToneTranslator(), path, " ".join(words))

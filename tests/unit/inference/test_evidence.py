@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from st.inference.evidence import is_invented, signs
-from st.inference.results import DecodedUtterance, Translation
+from st.inference.results.decoded import DecodedUtterance, Translation
+from st.inference.results.evidence import is_invented, signs
 
 
 def translated(text: str, score: float = -0.5, transcript: str | None = "word", blank: float = 0.7) -> DecodedUtterance:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st.decoding.ctc import ctc_greedy
-from st.inference.frame_pieces import divide_frames
+from st.inference.long.frame_pieces import divide_frames
 from st.text.ctc_vocabulary import CtcVocabulary
 
 labels = st.lists(st.integers(0, 5), max_size=120)

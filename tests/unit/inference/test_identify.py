@@ -16,7 +16,7 @@ from st.checkpoints.bundle import ModelBundle
 from st.cli import main
 from st.data.config import DataConfig
 from st.errors import CheckpointError, ConfigError, UsageError
-from st.inference.identifier import Identifier, IdentifyOptions, ScoredLabel, load_identifier, plan_spans
+from st.inference.identification.identifier import Identifier, IdentifyOptions, ScoredLabel, load_identifier, plan_spans
 from st.modules.config import HeadConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator
 

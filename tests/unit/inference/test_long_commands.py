@@ -17,7 +17,7 @@ from conftest import make_wave
 
 from st.cli import main
 from st.inference import Translator
-from st.inference.transcriber import Transcriber
+from st.inference.transcription.transcriber import Transcriber
 
 SHORT = ("a.wav", "b.mp3", "c.flac")
 
@@ -154,7 +154,7 @@ def test_i14_an_interrupted_run_goes_on_where_it_was(
     run, talks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr("st.inference.recordings.CHUNK", 1)
-    monkeypatch.setattr("st.inference.long_decoding.FIRST_POOL_S", 5.0)
+    monkeypatch.setattr("st.inference.long.decoding.FIRST_POOL_S", 5.0)
     arguments = [*command, *(str(talks / name) for name in ("clip.wav", "talk.wav", "mute.wav", "page.mp3")), place]
     calls: list[int] = []
     decode, of_logits = Translator.decode_batch, Transcriber.of_logits
@@ -193,7 +193,7 @@ def test_i13_what_is_cut_off_while_it_is_read_is_used_and_told(
 ) -> None:
     path = tmp_path / "talk.wav"
     soundfile.write(path, np.tile(make_wave(10.0), 8), 16_000)
-    monkeypatch.setattr("st.inference.long_decoding.FIRST_POOL_S", 10.0)
+    monkeypatch.setattr("st.inference.long.decoding.FIRST_POOL_S", 10.0)
     decode = Translator.decode
 
     def cut_off(self, *arguments, **options):
@@ -217,7 +217,7 @@ def test_what_was_written_is_the_same_after_kills(checkpoint: Path, talks: Path,
     """Each process is killed by force when the journal has grown; the last one finds nothing left to decode."""
     out, journal = tmp_path / "out.json", tmp_path / "out.json.partial"
     script = (
-        "import sys, st.inference.long_decoding as long, st.inference.recordings as recordings\n"
+        "import sys, st.inference.long.decoding as long, st.inference.recordings as recordings\n"
         "long.FIRST_POOL_S = 8.0; long.POOL_S = 8.0; recordings.CHUNK = 1\n"
         "from st.cli import main\nsys.exit(main(sys.argv[1:]))"
     )

@@ -16,10 +16,10 @@ from st.data.config import DataConfig
 from st.decoding.options import BeamOptions, Hypothesis
 from st.errors import ConfigError
 from st.inference import TranscriptOptions, Translator
-from st.inference.identifier import Identifier
-from st.inference.spoken_language import LanguageEvidence, choose
-from st.inference.transcriber import AUTO, Transcriber
-from st.inference.transcript_choice import name_languages
+from st.inference.identification.identifier import Identifier
+from st.inference.transcription.choice import name_languages
+from st.inference.transcription.spoken_language import LanguageEvidence, choose
+from st.inference.transcription.transcriber import AUTO, Transcriber
 from st.modules.config import HeadConfig
 from st.modules.model import SpeechTranslator
 from st.text.class_labels import ClassLabels

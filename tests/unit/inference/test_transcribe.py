@@ -20,11 +20,11 @@ from st.decoding.ctc_prefix import PrefixOptions
 from st.decoding.options import BeamOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
-from st.inference.formats import TIMED_FORMATS, timed_pieces
-from st.inference.letters import possible_labels
 from st.inference.precision import convert_products
 from st.inference.recordings import RecordingResult
-from st.inference.transcriber import Transcriber
+from st.inference.results.formats import TIMED_FORMATS, timed_pieces
+from st.inference.transcription.letters import possible_labels
+from st.inference.transcription.transcriber import Transcriber
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 

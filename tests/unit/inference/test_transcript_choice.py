@@ -14,7 +14,7 @@ from st.data.config import CONFIG_FILENAME, DataConfig
 from st.decoding.options import BeamOptions
 from st.errors import ConfigError
 from st.inference import TranscriptOptions, load_translator
-from st.inference.transcript_choice import settle_transcripts, spoken_languages
+from st.inference.transcription.choice import settle_transcripts, spoken_languages
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from st.checkpoints.formats.fairseq_names import to_fairseq
 from st.cli import main
 from st.data.config import DataConfig
 from st.inference import DecodedUtterance, Translator, load_translator
-from st.inference.formats import FORMATS, one_line
 from st.inference.recordings import RecordingResult
+from st.inference.results.formats import FORMATS, one_line
 from st.modules.model import SpeechTranslator
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary
@@ -156,7 +156,7 @@ def test_i14_interrupted_output_leaves_nothing(
     def fail(*_: object) -> str:
         raise error
 
-    monkeypatch.setattr("st.inference.formats.FORMATS", {"tsv": fail})
+    monkeypatch.setattr("st.inference.results.formats.FORMATS", {"tsv": fail})
     with contextlib.suppress(RuntimeError):
         assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 130
     assert list(tmp_path.iterdir()) == []
@@ -245,7 +245,7 @@ def test_i14_sigterm_leaves_nothing(run, tmp_path: Path, monkeypatch: pytest.Mon
         return ""
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("st.inference.formats.FORMATS", {"tsv": terminate})
+    monkeypatch.setattr("st.inference.results.formats.FORMATS", {"tsv": terminate})
     assert run("transcribe", "a.wav", "--out", str(tmp_path / "x.tsv"))[0] == 143
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) is before

@@ -18,13 +18,13 @@ from tone_language import VOCABULARY, ToneTranslator, random_words, speak
 
 from st.errors import AudioError, ConfigError
 from st.inference import TranscriptOptions, Translator
-from st.inference.long_decoding import LongDecoder
-from st.inference.long_journal import Journal
-from st.inference.long_pieces import Heard, Skipped, join_transcripts
-from st.inference.long_types import Begun, Finished, LongOptions, LongSource
-from st.inference.results import DecodedUtterance, Translation
-from st.inference.transcriber import Transcriber
-from st.inference.windows import LongEncoder, measure
+from st.inference.long.decoding import LongDecoder
+from st.inference.long.journal import Journal
+from st.inference.long.pieces import Heard, Skipped, join_transcripts
+from st.inference.long.types import Begun, Finished, LongOptions, LongSource
+from st.inference.long.windows import LongEncoder, measure
+from st.inference.results.decoded import DecodedUtterance, Translation
+from st.inference.transcription.transcriber import Transcriber
 
 EVERYTHING = LongOptions(vad=False)
 FRAME_S = 0.02
@@ -116,7 +116,7 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
 @pytest.mark.parametrize("vad", [True, False])
 def test_where_it_is_cut_changes_no_word(talk: tuple[Path, list], vad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     path, said = talk
-    monkeypatch.setattr("st.inference.long_transcripts.PAUSE_S", 1e6)
+    monkeypatch.setattr("st.inference.long.transcripts.PAUSE_S", 1e6)
     pieces = pieces_of(LongDecoder(LongToneTranslator(), [], LongOptions(vad=vad)), path)
     text, places = join_transcripts([piece for piece in pieces if isinstance(piece, Heard)])
     if vad:
@@ -140,7 +140,7 @@ def test_windowed_logits_are_those_of_the_undivided_recording(
     soundfile.write(tmp_path / "a.wav", make_wave(60.0, 1), 16_000, subtype="FLOAT")
     wave = measure(tmp_path / "a.wav", translator.model.config.encoder.wave_epsilon)
     found = torch.cat(list(LongEncoder(translator).logits(tmp_path / "a.wav", wave)))
-    monkeypatch.setattr("st.inference.windows.SINGLE_S", 1e9)
+    monkeypatch.setattr("st.inference.long.windows.SINGLE_S", 1e9)
     whole = torch.cat(list(LongEncoder(translator).logits(tmp_path / "a.wav", wave)))
     assert found.shape == whole.shape
     errors = ((found - whole).abs().mean(dim=-1) / whole.std()).numpy()
@@ -247,7 +247,7 @@ def test_a_file_that_shrinks_while_it_is_read_ends_in_a_named_piece(
 ) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.tile(make_wave(10.0), 20), 16_000)
-    monkeypatch.setattr("st.inference.long_decoding.FIRST_POOL_S", 20.0)
+    monkeypatch.setattr("st.inference.long.decoding.FIRST_POOL_S", 20.0)
     result = translator.translate_long(path, to="de", options=EVERYTHING)
     soundfile.write(path, np.tile(make_wave(10.0), 7), 16_000)
     pieces = []
@@ -281,7 +281,7 @@ def test_a_translator_serves_several_threads(translator: Translator, meeting: Pa
 def test_i_a_run_that_was_killed_goes_on_to_the_same_result(
     translator: Translator, meeting: Path, recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets
 ) -> None:
-    monkeypatch.setattr("st.inference.long_decoding.FIRST_POOL_S", 10.0)
+    monkeypatch.setattr("st.inference.long.decoding.FIRST_POOL_S", 10.0)
     sources = [LongSource(name, recordings / name) for name in ("a.wav", "page.mp3", "long.wav")]
     sources.insert(2, LongSource("meeting", meeting))
     expected = [*LongDecoder(translator, targets).decode(sources)]

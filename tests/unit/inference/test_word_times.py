@@ -11,7 +11,7 @@ from torch import Tensor
 
 from st.decoding.alignment import LabelSpan
 from st.errors import DecodingError
-from st.inference.word_times import TimedText, join_words, time_words
+from st.inference.alignment.word_times import TimedText, join_words, time_words
 from st.text.ctc_vocabulary import CtcVocabulary
 
 TEXTS = {"fr": ["l'été déjà zoo"], "ja": ["今日は、いい天気です。"]}
@@ -57,7 +57,7 @@ def test_confidence_is_low_where_the_audio_says_something_else() -> None:
 def test_confidence_is_the_mean_over_the_frames_of_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     marks = (("é", 0, 1, 0.9), ("t", 2, 5, 0.5), ("|", 5, 6, 0.1), ("z", 8, 9, 0.6), ("o", 9, 10, 0.8))
     spans = [LabelSpan(VOCABULARY.symbols.index(letter), *rest) for letter, *rest in marks]
-    monkeypatch.setattr("st.inference.word_times.align", lambda *_: spans)
+    monkeypatch.setattr("st.inference.alignment.word_times.align", lambda *_: spans)
     words = time_words(_spoken("_"), "ét zo", VOCABULARY, frame_s=1.0)
     assert _times(words) == [("ét", 0.0, 5.0), ("zo", 8.0, 10.0)]
     assert [word.confidence for word in words] == pytest.approx([0.6, 0.7])
@@ -115,7 +115,7 @@ def test_i19_what_is_aligned_is_what_the_head_was_taught(text: str) -> None:
     """The labels that are aligned are those that training would have used for the text."""
     seen: list[list[int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("st.inference.word_times.align", lambda _, labels: seen.append(list(labels)) or [])
+        patch.setattr("st.inference.alignment.word_times.align", lambda _, labels: seen.append(list(labels)) or [])
         with contextlib.suppress(DecodingError, IndexError, ZeroDivisionError):
             time_words(torch.zeros(9, len(VOCABULARY)), text, VOCABULARY, frame_s=0.02)
     assert seen == ([VOCABULARY.encode(text)] if VOCABULARY.spell(text) else [])

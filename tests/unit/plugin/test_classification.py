@@ -17,7 +17,7 @@ from st.audio.augmentation import AugmentationConfig
 from st.data.config import DataConfig, HeadData
 from st.data.dataset import TranslationDataset, standardize
 from st.errors import ConfigError
-from st.inference.identifier import Identifier
+from st.inference.identification.identifier import Identifier
 from st.modules.classification_heads import class_loss, frame_mean
 from st.modules.config import HeadConfig
 from st.text.class_labels import ClassLabels

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_segments import LEXICON, dice, segments_of
 
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.cue_files import parse_cues, read_cues
 from st.subtitles.cue_formats import CUE_FORMATS, NAMES_IN_TEXT, SPELLING, CueFile, write_cues
 from st.subtitles.cues import Cue, TimedPiece

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spoken_segments import LEXICON, dice, segments_of, text_of, timed_words
 
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.division import Division
 from st.subtitles.layers import transcript_layer, translation_layer
 from st.subtitles.lines import LineDivider

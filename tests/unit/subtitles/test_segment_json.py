@@ -5,7 +5,7 @@ import json
 import pytest
 
 from st.errors import DecodingError
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.documents import Recording, write_document
 from st.subtitles.segment_files import parse_segments
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from spoken_segments import dice, segments_of
 
 from st.errors import DecodingError
-from st.inference.segments import Segment, Word
+from st.inference.long.segments import Segment, Word
 from st.subtitles.speakers import Turn, assign_speakers, read_rttm, split_by_speaker
 
 

@@ -3,8 +3,8 @@
 A recording is read twice. The first pass finds its length, its level and where somebody may speak
 (:mod:`st.segmentation`); the second decodes. There are two ways:
 
-- Transcripts by the CTC head are made of overlapping windows that are joined in the logits (:mod:`st.inference.windows`),
-  and so do not depend on where a recording is cut.
+- Transcripts by the CTC head are made of overlapping windows that are joined in the logits
+  (:mod:`st.inference.long.windows`), and so do not depend on where a recording is cut.
 - Translations, and transcripts that the decoder writes, are made of segments, each of which is encoded once for all
   targets and its own transcript. Segments of all recordings are gathered in pools and decoded sorted by length.
 """
@@ -19,13 +19,13 @@ from typing import TypeAlias
 from st.audio.reading import SAMPLE_RATE, open_audio, source_name
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import Waveform
-from st.inference.evidence import is_invented
-from st.inference.long_journal import Journal, Record
-from st.inference.long_pieces import Piece, Skipped, heard, seconds, skipped
-from st.inference.long_transcripts import transcribe_frames
-from st.inference.long_types import Begun, Event, Finished, LongModel, LongOptions, LongSource
-from st.inference.transcriber import Transcriber
-from st.inference.windows import Wave, cut, measure
+from st.inference.long.journal import Journal, Record
+from st.inference.long.pieces import Piece, Skipped, heard, seconds, skipped
+from st.inference.long.transcripts import transcribe_frames
+from st.inference.long.types import Begun, Event, Finished, LongModel, LongOptions, LongSource
+from st.inference.long.windows import Wave, cut, measure
+from st.inference.results.evidence import is_invented
+from st.inference.transcription.transcriber import Transcriber
 from st.segmentation.detectors import make_detector
 from st.segmentation.levels import LevelDetector, SpeechMeter
 from st.segmentation.plan import Plan, plan_all, plan_given, plan_speech
@@ -111,7 +111,7 @@ class LongDecoder:
                 yield number, event
 
     def _judged(self, span: Span, record: Record, speech: float | None) -> Piece:
-        """Return what was decoded, left out if it was made up; ``speech`` as for :func:`st.inference.evidence.signs`."""
+        """Return what was decoded, left out if it was made up; ``speech`` as for :func:`.signs` of the evidence."""
         decoded = record.decoded
         piece = heard(span, decoded, self._language, continues=record.continues)
         duration_s = (span.end - span.start) / SAMPLE_RATE

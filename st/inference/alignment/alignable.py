@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from st.decoding.lattice import Lattice, LatticeWord, build_lattice
 from st.decoding.score_rows import WILD_COLUMN, ScoreColumns
 from st.errors import ConfigError, DecodingError
-from st.inference.text_words import UnknownLetters, divide
+from st.inference.alignment.text_words import UnknownLetters, divide
 from st.text.ctc_vocabulary import CtcVocabulary
 
 STAR = re.compile(r"<star>|<\*>")

@@ -11,11 +11,11 @@ import soundfile
 from st.audio.reading import SAMPLE_RATE, source_name
 from st.errors import AudioError, StError
 from st.inference.audio_input import AudioLike, Waveform, contents_of, from_dictionary, waveform_of
-from st.inference.long_decoding import LongDecoder
-from st.inference.long_pieces import Heard, Piece, Skipped
-from st.inference.long_types import Begun, Event, Finished, LongModel, LongOptions, LongSource
-from st.inference.segments import Segment
-from st.inference.windows import AudioSource
+from st.inference.long.decoding import LongDecoder
+from st.inference.long.pieces import Heard, Piece, Skipped
+from st.inference.long.segments import Segment
+from st.inference.long.types import Begun, Event, Finished, LongModel, LongOptions, LongSource
+from st.inference.long.windows import AudioSource
 from st.segmentation.spans import Span
 
 

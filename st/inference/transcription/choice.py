@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from st.checkpoints.bundle import ModelBundle
 from st.errors import ConfigError
-from st.inference.transcriber import AUTO, TranscriptOptions
+from st.inference.transcription.transcriber import AUTO, TranscriptOptions
 from st.text.languages import canonical, is_code, is_same, split_direction
 
 

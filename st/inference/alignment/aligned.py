@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from st.inference.text_words import UnknownLetters
-from st.inference.word_times import MAX_CHARACTERS, PAUSE_S, TimedText
+from st.inference.alignment.text_words import UnknownLetters
+from st.inference.alignment.word_times import MAX_CHARACTERS, PAUSE_S, TimedText
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from st.files import named_errors, write_text
-from st.inference.results import DecodedUtterance, Translation
-from st.inference.word_times import TimedText
+from st.inference.alignment.word_times import TimedText
+from st.inference.results.decoded import DecodedUtterance, Translation
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Record:
     end: int
     """Sample after the last."""
     continues: bool = False
-    """See :class:`st.inference.long_pieces.Heard`."""
+    """See :class:`st.inference.long.pieces.Heard`."""
 
 
 class Journal:

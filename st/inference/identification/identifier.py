@@ -25,8 +25,8 @@ from st.audio.reading import SAMPLE_RATE, open_audio
 from st.checkpoints.bundle import ModelBundle
 from st.errors import AudioError, CheckpointError, ConfigError, UsageError
 from st.inference.audio_input import AudioLike, Waveform, audio_source
+from st.inference.long.windows import BATCH_SECONDS, Wave, cut, measure
 from st.inference.precision import autocast, choose_device, choose_dtype, prepare
-from st.inference.windows import BATCH_SECONDS, Wave, cut, measure
 from st.modules.classification_heads import probabilities
 
 WINDOW_S = 30.0
@@ -84,7 +84,7 @@ class Identified:
     windows: int
     """How many windows were heard."""
     reason: str | None = None
-    """Why there is no label, one of :data:`st.inference.results.REASONS`; None otherwise."""
+    """Why there is no label, one of :data:`st.inference.results.decoded.REASONS`; None otherwise."""
 
 
 class Identifier:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
-from st.inference.frame_pieces import divide_frames
-from st.inference.long_journal import Record
-from st.inference.long_pieces import later
-from st.inference.long_types import LongModel, LongSource
-from st.inference.results import DecodedUtterance
-from st.inference.transcriber import Transcriber
-from st.inference.windows import FrameRange, LongEncoder, Wave
+from st.inference.long.frame_pieces import divide_frames
+from st.inference.long.journal import Record
+from st.inference.long.pieces import later
+from st.inference.long.types import LongModel, LongSource
+from st.inference.long.windows import FrameRange, LongEncoder, Wave
+from st.inference.results.decoded import DecodedUtterance
+from st.inference.transcription.transcriber import Transcriber
 from st.segmentation.plan import Plan
 from st.text.languages import language
 

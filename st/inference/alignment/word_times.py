@@ -15,7 +15,7 @@ from torch import Tensor
 
 from st.decoding.alignment import align
 from st.errors import DecodingError
-from st.inference.text_words import divide
+from st.inference.alignment.text_words import divide
 from st.text.ctc_vocabulary import CtcVocabulary
 
 MAX_CHARACTERS = 84

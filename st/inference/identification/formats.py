@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from st.errors import AudioError, ManifestError
 from st.inference.audio_input import AudioLike
-from st.inference.formats import json_line, one_line
-from st.inference.identifier import Identified, Identifier
+from st.inference.identification.identifier import Identified, Identifier
 from st.inference.recordings import STDIN, SkippedRecording
+from st.inference.results.formats import json_line, one_line
 
 
 @dataclass(frozen=True, slots=True)

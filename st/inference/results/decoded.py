@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from st.inference.word_times import TimedText
+from st.inference.alignment.word_times import TimedText
 from st.text.repetition import repeats
 
 REASONS: dict[str, str] = {
@@ -61,7 +61,7 @@ class DecodedUtterance:
     language: str | None = None
     """What is spoken, where the model chose it among several languages (code)."""
     language_probability: float | None = None
-    """How sure it is of that; see :class:`st.inference.spoken_language.Spoken`."""
+    """How sure it is of that; see :class:`st.inference.transcription.spoken_language.Spoken`."""
 
     @property
     def repetition(self) -> bool:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from st.audio.reading import SAMPLE_RATE
-from st.inference.results import REASONS, DecodedUtterance
-from st.inference.segments import Segment, Word
-from st.inference.word_times import TimedText
+from st.inference.alignment.word_times import TimedText
+from st.inference.long.segments import Segment, Word
+from st.inference.results.decoded import REASONS, DecodedUtterance
 from st.segmentation.spans import Gap, Span
 
 SKIP_REASONS: dict[str, str] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from st.inference.results import DecodedUtterance
+from st.inference.results.decoded import DecodedUtterance
 from st.text.repetition import UNSPACED, repeats
 from st.text.scripts import letter_script
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from st.inference.aligned import AlignedWord, Alignment
-from st.inference.formats import TIMED_HEADERS, json_line, one_line, srt, vtt
-from st.inference.word_times import TimedText
+from st.inference.alignment.aligned import AlignedWord, Alignment
+from st.inference.alignment.word_times import TimedText
+from st.inference.results.formats import TIMED_HEADERS, json_line, one_line, srt, vtt
 
 UNITS: dict[str, Callable[[Alignment], list[TimedText]]] = {
     "segment": lambda alignment: alignment.segments,

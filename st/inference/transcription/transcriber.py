@@ -25,11 +25,11 @@ from st.decoding.parts import decode_rows
 from st.decoding.word_folder import check_alphabet
 from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
-from st.inference.letters import has_letters, possible_labels
-from st.inference.results import DecodedUtterance
-from st.inference.spoken_language import LanguageEvidence, Spoken, choose
-from st.inference.word_decoder import WordDecoder
-from st.inference.word_times import TimedText, time_words
+from st.inference.alignment.word_times import TimedText, time_words
+from st.inference.results.decoded import DecodedUtterance
+from st.inference.transcription.letters import has_letters, possible_labels
+from st.inference.transcription.spoken_language import LanguageEvidence, Spoken, choose
+from st.inference.transcription.word_decoder import WordDecoder
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.labels import Labels

@@ -20,13 +20,13 @@ from st.decoding.lattice import Lattice
 from st.decoding.score_rows import ScoreFile
 from st.decoding.viterbi import TABLE_CELLS, Path, best_path
 from st.errors import DecodingError
-from st.inference.alignable import AlignableText, AlignOptions
-from st.inference.aligned import AlignedWord, Alignment
-from st.inference.path_times import PathTimes, Stretch
-from st.inference.text_words import TextWord
+from st.inference.alignment.alignable import AlignableText, AlignOptions
+from st.inference.alignment.aligned import AlignedWord, Alignment
+from st.inference.alignment.path_times import PathTimes, Stretch
+from st.inference.alignment.text_words import TextWord
+from st.inference.alignment.word_times import TimedText
+from st.inference.long.windows import AudioSource, LongEncoder, Window, measure
 from st.inference.translator import Translator
-from st.inference.windows import AudioSource, LongEncoder, Window, measure
-from st.inference.word_times import TimedText
 from st.text.ctc_vocabulary import CtcVocabulary
 
 logger = logging.getLogger(__name__)

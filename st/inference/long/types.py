@@ -8,10 +8,10 @@ from typing import Protocol, TypeAlias
 
 from st.errors import StError
 from st.inference.audio_input import Waveform
-from st.inference.long_pieces import Piece
-from st.inference.results import DecodedUtterance
-from st.inference.transcriber import Transcriber
-from st.inference.windows import AudioSource, FrameModel
+from st.inference.long.pieces import Piece
+from st.inference.long.windows import AudioSource, FrameModel
+from st.inference.results.decoded import DecodedUtterance
+from st.inference.transcription.transcriber import Transcriber
 from st.segmentation.cutting import CutOptions
 from st.segmentation.spans import Span
 from st.text.ctc_vocabulary import CtcVocabulary

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from st.inference.letters import possible_labels
+from st.inference.transcription.letters import possible_labels
 from st.modules.classification_heads import probabilities
 from st.modules.masking import lengths_to_mask
 from st.modules.model import Encoded, SpeechTranslator

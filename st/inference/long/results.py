@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from st.inference.long_pieces import Heard, Piece, Skipped, join_transcripts, later
-from st.inference.results import DecodedUtterance
-from st.inference.segments import Segment, Word
+from st.inference.long.pieces import Heard, Piece, Skipped, join_transcripts, later
+from st.inference.long.segments import Segment, Word
+from st.inference.results.decoded import DecodedUtterance
 from st.text.languages import join_sentences, language
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from st.inference.cue_text import srt_text, timed_block, vtt_text
-from st.inference.long_pieces import Heard, Piece
-from st.inference.long_results import piece_content, segment_content
+from st.inference.alignment.word_times import TimedText, join_words
+from st.inference.long.pieces import Heard, Piece
+from st.inference.long.results import piece_content, segment_content
 from st.inference.recordings import RecordingResult
-from st.inference.results import DecodedUtterance, Translation
-from st.inference.word_times import TimedText, join_words
+from st.inference.results.cue_text import srt_text, timed_block, vtt_text
+from st.inference.results.decoded import DecodedUtterance, Translation
 
 Formatter = Callable[[RecordingResult, bool], str]
 """Turns a result into whole lines; told whether it is the only one."""

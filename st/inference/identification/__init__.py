@@ -1,0 +1,1 @@
+"""What heads that classify say of recordings, and how it becomes lines."""

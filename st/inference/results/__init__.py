@@ -1,0 +1,1 @@
+"""What a model gives back: decoded utterances, whether they belong to the sound, and how they become lines."""

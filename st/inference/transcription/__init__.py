@@ -1,0 +1,1 @@
+"""What was said: by which head, in which language, with which words."""
