@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from chirps import make_wave
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
@@ -91,14 +92,6 @@ def checkpoint(tiny_model: SpeechTranslator, tiny_config: ModelConfig, tree: Pat
     bundle = {"format": 1, "model_config": tiny_config.to_dict(), "files": bundle_files(tree)}
     torch.save({"model": to_fairseq(tiny_model.state_dict()), "task_state": {"st_bundle": bundle}}, path)
     return path
-
-
-def make_wave(seconds: float, seed: int = 0) -> np.ndarray:
-    """A chirp with noise, float32 at 16 kHz."""
-    generator = np.random.default_rng(seed)
-    times = np.arange(int(seconds * 16_000)) / 16_000
-    tone = np.sin(2 * np.pi * (200 + 150 * seed + 300 * times) * times)
-    return (0.3 * tone + 0.1 * generator.standard_normal(len(times))).astype(np.float32)
 
 
 @pytest.fixture

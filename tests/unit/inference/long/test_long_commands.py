@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import make_wave
+from chirps import make_wave
 
 from st.cli import main
 from st.inference import Translator

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import make_wave
+from chirps import make_wave
 from tone_language import VOCABULARY, ToneTranslator, random_words, speak
 
 from st.errors import AudioError, ConfigError
