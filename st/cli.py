@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from st import __version__
-from st.commands.options import in_flags
+from st.commands.shared.options import in_flags
 from st.console import print_error, set_up_log, write_utf8
 from st.errors import ConfigError, StError, UsageError, install_sentence, system_sentence
 from st.report.provenance import remember_command

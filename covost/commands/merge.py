@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from st.commands.preparing import add_merge_arguments, run_merge
+from st.commands.shared.preparing import add_merge_arguments, run_merge
 
 EXAMPLE = """\
 example, as an array job of 16 tasks and one job after it:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.preparing import (
+from st.commands.shared.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,

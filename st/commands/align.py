@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import Option, add_compute_arguments, add_options, add_overwrite_argument
-from st.commands.recording_files import STDIN, settle_out
-from st.commands.recordings import load_model
+from st.commands.shared.options import Option, add_compute_arguments, add_options, add_overwrite_argument
+from st.commands.shared.recording_files import STDIN, settle_out
+from st.commands.shared.recordings import load_model
 from st.errors import DecodingError, UsageError
 
 if TYPE_CHECKING:

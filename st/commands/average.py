@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
+from st.commands.shared.options import add_overwrite_argument, add_vocabulary_arguments
 
 DESCRIPTION = """\
 Average the weights of several checkpoints of one training, which often translates better than the best of them. Sums

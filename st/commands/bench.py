@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import Option, add_compute_arguments, add_options, check_threads
+from st.commands.shared.options import Option, add_compute_arguments, add_options, check_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

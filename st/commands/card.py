@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from st.commands.options import add_overwrite_argument
+from st.commands.shared.options import add_overwrite_argument
 
 DESCRIPTION = """\
 Write the card of a model, README.md in its folder: what it is, its languages and data, its scores with their signatures,

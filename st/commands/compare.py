@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from st.commands.options import add_convention_argument
+from st.commands.shared.options import add_convention_argument
 
 DESCRIPTION = """\
 Compare the hypotheses of two or more evaluations, direction by direction, with the first one as the baseline: scores

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from st.commands.options import add_overwrite_argument, add_vocabulary_arguments
+from st.commands.shared.options import add_overwrite_argument, add_vocabulary_arguments
 
 DESCRIPTION = """\
 Write a model in another format.

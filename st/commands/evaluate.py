@@ -11,14 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import (
+from st.commands.shared.options import (
     add_compute_arguments,
     add_convention_argument,
     add_overwrite_argument,
     add_shard_argument,
     check_threads,
 )
-from st.commands.recordings import add_ensemble_argument, add_memory_argument, use_memory, warn_untrained
+from st.commands.shared.recordings import add_ensemble_argument, add_memory_argument, use_memory, warn_untrained
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions

@@ -6,9 +6,9 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
-from st.commands.options import Option, add_options
-from st.commands.recording_files import settle_files
-from st.commands.recordings import add_recording_arguments, recording_sources, write_results
+from st.commands.shared.options import Option, add_options
+from st.commands.shared.recording_files import settle_files
+from st.commands.shared.recordings import add_recording_arguments, recording_sources, write_results
 
 if TYPE_CHECKING:
     from st.inference.identification.formats import IdentifiedRecording

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from st.commands.options import add_overwrite_argument, refuse_existing
+from st.commands.shared.options import add_overwrite_argument, refuse_existing
 
 DESCRIPTION = """\
 Draw loss, BLEU and error rates over the updates of a training. RUN is the folder that it saved to, or a log: log.jsonl,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from st.commands.preparing import (
+from st.commands.shared.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,

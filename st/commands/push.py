@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from st.commands.options import add_overwrite_argument
+from st.commands.shared.options import add_overwrite_argument
 
 DESCRIPTION = """\
 Send a model's folder to the Hugging Face hub, in one commit. Sent are the files of the model and its card (README.md), by

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import add_convention_argument
+from st.commands.shared.options import add_convention_argument
 
 if TYPE_CHECKING:
     from st.evaluation.scoring.conventions import Convention

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from st.commands.options import Option, add_options, add_overwrite_argument, refuse_existing
+from st.commands.shared.options import Option, add_options, add_overwrite_argument, refuse_existing
 from st.errors import UsageError
 
 if TYPE_CHECKING:

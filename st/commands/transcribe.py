@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import Option, add_options
-from st.commands.recording_files import settle_files
-from st.commands.recordings import FORMATS as PLAIN_FORMATS
-from st.commands.recordings import (
+from st.commands.shared.options import Option, add_options
+from st.commands.shared.recording_files import settle_files
+from st.commands.shared.recordings import FORMATS as PLAIN_FORMATS
+from st.commands.shared.recordings import (
     FORMATS_HELP,
     SUBTITLES,
     add_cutting_arguments,

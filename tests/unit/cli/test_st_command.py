@@ -12,7 +12,7 @@ import torch
 import st
 from covost import cli as covost_cli
 from st import cli
-from st.commands.options import FLAGS
+from st.commands.shared.options import FLAGS
 from st.console import progress
 from st.errors import ConfigError, StError, UsageError
 

@@ -10,7 +10,7 @@ import pytest
 from covost.corpus.tables import read_table
 from covost.corpus.translations import LOCK_FILENAME, _Lock
 from covost.sample.config import SETTINGS_FILE, SampleConfig, claim_folder
-from st.commands.options import shard_numbers
+from st.commands.shared.options import shard_numbers
 from st.data.manifest import COLUMNS, read_manifest
 from st.errors import StError, UsageError
 from st.preparation.archives.releases import CATALOGUE_FILENAME, read_catalogue, releases_of

@@ -12,7 +12,7 @@ import pytest
 from without_provenance import compared
 
 from covost.cli import main
-from st.commands.options import shard_numbers
+from st.commands.shared.options import shard_numbers
 from st.errors import UsageError
 from st.preparation.shards import Shard
 

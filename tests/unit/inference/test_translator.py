@@ -12,7 +12,7 @@ import torch
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq_names import to_fairseq
-from st.commands.recordings import run_recordings
+from st.commands.shared.recordings import run_recordings
 from st.decoding.options import BeamOptions
 from st.decoding.parts import search_numbers
 from st.errors import AudioError, CheckpointError, ConfigError, DecodingError, UsageError

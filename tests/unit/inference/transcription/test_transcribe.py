@@ -14,7 +14,7 @@ import torch
 from ngram_oracle import stand_in
 
 from st.cli import main
-from st.commands.recordings import run_recordings
+from st.commands.shared.recordings import run_recordings
 from st.decoding import parts
 from st.decoding.ctc_prefix import PrefixOptions
 from st.decoding.options import BeamOptions

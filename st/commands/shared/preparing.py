@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from st.commands.options import add_shard_argument
+from st.commands.shared.options import add_shard_argument
 from st.cpus import allotted_cpus
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from st.commands.options import add_compute_arguments, add_overwrite_argument
-from st.commands.recording_files import OTHER_NAMES, STDIN
+from st.commands.shared.options import add_compute_arguments, add_overwrite_argument
+from st.commands.shared.recording_files import OTHER_NAMES, STDIN
 from st.errors import AudioError, StError, UsageError
 
 if TYPE_CHECKING:
-    from st.commands.recording_progress import RecordingProgress
+    from st.commands.shared.recording_progress import RecordingProgress
     from st.inference import Translator
     from st.inference.recordings import LongRecordingBegun, LongWork, RecordingPiece, RecordingResult, SkippedRecording
 
@@ -192,7 +192,7 @@ def run_recordings(
         work: How the long ones are decoded, see :func:`long_work`; None is as usual, and nothing is kept if interrupted.
         formatter: Makes the file of a result, told whether it is the only one of its file; None is as ``args.format`` says.
     """
-    from st.commands.recording_warnings import warn
+    from st.commands.shared.recording_warnings import warn
     from st.inference.recordings import decode_recordings
     from st.inference.results.formats import layout
 
@@ -238,7 +238,7 @@ def write_results(
     Raises:
         StError: If no recording can be used.
     """
-    from st.commands.recording_progress import RecordingProgress
+    from st.commands.shared.recording_progress import RecordingProgress
 
     kept = work is not None and work.journal is not None and work.journal.resumed > 0
     to_terminal = args.out is None and not args.files and sys.stdout.isatty()
@@ -329,10 +329,10 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
     """Return how the long ones among the recordings are decoded; say it if an interrupted run goes on.
 
     Args:
-        args: Of the command, with what :func:`st.commands.recording_files.settle_files` has set.
+        args: Of the command, with what :func:`st.commands.shared.recording_files.settle_files` has set.
         times: As for :func:`run_recordings`.
     """
-    from st.commands.resumption import open_journal
+    from st.commands.shared.resumption import open_journal
     from st.inference.long.types import LongOptions
     from st.inference.recordings import LongWork
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from st.commands.options import check_threads, refuse_existing
-from st.commands.resumption import is_unfinished, run_key
+from st.commands.shared.options import check_threads, refuse_existing
+from st.commands.shared.resumption import is_unfinished, run_key
 from st.errors import UsageError
 
 STDIN = "-"
@@ -30,7 +30,7 @@ def settle_files(args: argparse.Namespace, formats: tuple[str, ...]) -> None:
     """Replace folders and patterns by the recordings they stand for, choose the format and the names of what is written.
 
     Sets ``args.audio``, ``args.format``, ``args.files``, which are the files of ``--output-dir``, one per recording,
-    ``args.given_segments``, the contents of ``--segments``, and ``args.run_key``, see :mod:`st.commands.resumption`.
+    ``args.given_segments``, the contents of ``--segments``, and ``args.run_key``, see :mod:`st.commands.shared.resumption`.
 
     Raises:
         UsageError: Before any work, if the results would have nowhere to go, or only in place of what is read or is there.
