@@ -12,8 +12,8 @@ import polars as pl
 
 from covost.corpus.same_keys import SameKeys
 from covost.corpus.tables import clean_text, read_table
-from st.corpora.common_voice import COVOST_SPLITS
 from st.corpora.endings import other_endings
+from st.corpora.layouts.common_voice import COVOST_SPLITS
 from st.errors import ManifestError
 from st.evaluation.covost2 import SIZES
 from st.preparation.archives.release_names import find_releases, is_unpacked

@@ -19,7 +19,7 @@ import polars as pl
 
 from covost.corpus.downloads import Downloader, below
 from covost.corpus.tables import read_table
-from st.corpora.common_voice import COVOST_SPLITS
+from st.corpora.layouts.common_voice import COVOST_SPLITS
 from st.data.manifest import SPLITS
 from st.doors.addresses import shown_address
 from st.doors.folder_lock import FolderLock

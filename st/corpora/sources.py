@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from st.corpora import (
+from st.corpora.choice import LanguageOptions
+from st.corpora.endings import other_endings
+from st.corpora.layouts import (
     common_voice,
     europarl,
     fleurs,
@@ -23,8 +25,6 @@ from st.corpora import (
     text_files,
     voxpopuli,
 )
-from st.corpora.choice import LanguageOptions
-from st.corpora.endings import other_endings
 from st.corpora.names import files_beside
 from st.corpora.rows import Corpus
 from st.errors import ManifestError, UsageError

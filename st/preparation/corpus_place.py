@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from st.corpora.common_voice import CovostOptions
+from st.corpora.layouts.common_voice import CovostOptions
 from st.corpora.sources import SOURCES, Source, recognise
 from st.errors import UsageError
 from st.preparation.archives.packed import PACKED_FOLDER, Packed, is_archive, open_packed

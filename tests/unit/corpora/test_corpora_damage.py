@@ -11,8 +11,8 @@ import pytest
 from corpora_layouts import LAYOUTS
 
 from st.corpora.checks import check
+from st.corpora.layouts.text_files import AUDIO
 from st.corpora.sources import SOURCES, read_corpus
-from st.corpora.text_files import AUDIO
 from st.errors import ManifestError
 
 

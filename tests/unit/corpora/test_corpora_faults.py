@@ -10,8 +10,8 @@ import pytest
 from corpora_layouts import LAYOUTS, fleurs, lhotse, lhotse_recording, mls, mustc, voxpopuli
 from corpora_planted import put
 
-from st.corpora.fleurs import fleurs_code
-from st.corpora.mls import CODES
+from st.corpora.layouts.fleurs import fleurs_code
+from st.corpora.layouts.mls import CODES
 from st.corpora.rows import Corpus, translation_codes
 from st.corpora.sources import SOURCES, read_corpus, recognise
 from st.errors import ManifestError, UsageError

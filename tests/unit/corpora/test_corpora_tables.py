@@ -13,8 +13,8 @@ from corpora_planted import Row, planted_frame, put
 from corpora_tables import as_csv, as_jsonl, as_lhotse, as_parquet, as_tsv
 from polars.testing import assert_frame_equal
 
+from st.corpora.layouts.tables import TableOptions, read_tables
 from st.corpora.sources import SOURCES, read_corpus
-from st.corpora.tables import TableOptions, read_tables
 from st.errors import ConfigError, ManifestError
 
 CORPUS = [

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from st.corpora.layouts.text_files import AUDIO
 from st.corpora.rows import Corpus, as_corpus, split_in
-from st.corpora.text_files import AUDIO
 from st.errors import ManifestError
 from st.options import option
 from st.text.languages import is_code
