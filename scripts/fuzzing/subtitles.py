@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from fuzzing.trial import Sample
-from st.subtitles.cue_files import read_cues
-from st.subtitles.cue_formats import CueFile, write_cues
-from st.subtitles.documents import Recording, write_document
+from st.subtitles.formats.cue_files import read_cues
+from st.subtitles.formats.cue_formats import CueFile, write_cues
+from st.subtitles.formats.documents import Recording, write_document
+from st.subtitles.formats.segment_files import read_segments
 from st.subtitles.make import make_subtitles
-from st.subtitles.segment_files import read_segments
 from st.subtitles.speakers import assign_speakers, read_rttm, split_by_speaker
 
 

@@ -15,7 +15,7 @@ from st.errors import UsageError
 
 if TYPE_CHECKING:
     from st.subtitles.cues import Cue
-    from st.subtitles.documents import Recording
+    from st.subtitles.formats.documents import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_layout(args: argparse.Namespace) -> int:
-    from st.subtitles.documents import write_document
+    from st.subtitles.formats.documents import write_document
     from st.subtitles.make import make_cues
 
     recording, code = _recording(args)
@@ -173,7 +173,7 @@ def _recording(args: argparse.Namespace) -> tuple[Recording, str | None]:
     """Read the segments, and find the translation that is asked for, by any code of its language."""
     from dataclasses import replace
 
-    from st.subtitles.segment_files import read_segments
+    from st.subtitles.formats.segment_files import read_segments
     from st.subtitles.speakers import assign_speakers, read_rttm, split_by_speaker
     from st.text.languages import canonical, is_same
 
@@ -199,7 +199,7 @@ def _files(
     """Return what is written where."""
     from dataclasses import replace
 
-    from st.subtitles.cue_formats import CueFile, write_cues
+    from st.subtitles.formats.cue_formats import CueFile, write_cues
 
     codes = [code or recording.language for code in languages]
     if args.bilingual != "files":
@@ -266,8 +266,8 @@ def _reported(number: int, cue: Cue) -> Mapping[str, object]:
 
 def _run_check(args: argparse.Namespace) -> int:
     from st.subtitles.conformity import check_cues, limits
-    from st.subtitles.cue_files import read_cues
     from st.subtitles.cues import RULE_NAMES
+    from st.subtitles.formats.cue_files import read_cues
     from st.subtitles.make import SAMPLE, rules_of_text
     from st.subtitles.suber import suber
 

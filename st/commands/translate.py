@@ -161,7 +161,7 @@ def _subtitles(args: argparse.Namespace, targets: list[str]) -> Callable[[Record
     if len(targets) > 1:
         raise UsageError(f"--format {args.format} holds one translation, and --to names {len(targets)}; give one")
     from st.inference.long.pieces import Heard
-    from st.subtitles.documents import Recording
+    from st.subtitles.formats.documents import Recording
     from st.subtitles.make import make_subtitles
     from st.subtitles.rules import rules_for
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from st.subtitles.conformity import full_width_language
-from st.subtitles.cue_formats import NAMES_IN_TEXT, SPELLING, CueFile, write_cues
 from st.subtitles.cues import Cue
-from st.subtitles.documents import Recording
+from st.subtitles.formats.cue_formats import NAMES_IN_TEXT, SPELLING, CueFile, write_cues
+from st.subtitles.formats.documents import Recording
 from st.subtitles.rules import Rules, rules_for
 from st.subtitles.track import lay_out
 
@@ -45,7 +45,7 @@ def make_cues(
     Args:
         recording: Each segment of one speaker.
         languages: The texts to be shown: None for the transcript, and codes of translations.
-        output_format: A key of :data:`st.subtitles.cue_formats.CUE_FORMATS`.
+        output_format: A key of :data:`st.subtitles.formats.cue_formats.CUE_FORMATS`.
         preset: As :func:`rules_of_text`.
         separate: As :func:`st.subtitles.track.lay_out`.
         changes: As :func:`rules_of_text`.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from st.errors import EvaluationError
 from st.files import write_text
-from st.subtitles.cue_formats import CueFile, write_cues
 from st.subtitles.cues import Cue
+from st.subtitles.formats.cue_formats import CueFile, write_cues
 
 PACKAGE = "subtitle-edit-rate"
 

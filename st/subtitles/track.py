@@ -33,7 +33,7 @@ def lay_out(
             files with equal times. Otherwise they share the lines of a cue.
         names: Whether names of speakers are written into the text where another one begins, for formats without a place
             for them.
-        spell: How the format writes what it has no signs for (:data:`st.subtitles.cue_formats.SPELLING`).
+        spell: How the format writes what it has no signs for (:data:`st.subtitles.formats.cue_formats.SPELLING`).
 
     Returns:
         Cues in order, not overlapping; each lists the rules that it breaks.

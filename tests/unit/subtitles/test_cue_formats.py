@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from spoken_segments import LEXICON, dice, segments_of
 
 from st.inference.long.segments import Segment, Word
-from st.subtitles.cue_files import parse_cues, read_cues
-from st.subtitles.cue_formats import CUE_FORMATS, NAMES_IN_TEXT, SPELLING, CueFile, write_cues
 from st.subtitles.cues import Cue, TimedPiece
+from st.subtitles.formats.cue_files import parse_cues, read_cues
+from st.subtitles.formats.cue_formats import CUE_FORMATS, NAMES_IN_TEXT, SPELLING, CueFile, write_cues
 from st.subtitles.rules import rules_for
 from st.subtitles.track import lay_out
 
@@ -157,7 +157,7 @@ def test_an_ass_file_is_read_through_pysubs2(tmp_path):
 
 
 def test_documents_are_those_of_whisper_and_openai():
-    from st.subtitles.documents import Recording, write_document
+    from st.subtitles.formats.documents import Recording, write_document
 
     said = Segment(
         1.0, 3.5, "Hi you.", (Word(1.0, 2.0, "Hi", 0.5), Word(2.0, 3.5, "you.", 0.5)), {"ja": "やあ"}, {}, "Bob", "en"

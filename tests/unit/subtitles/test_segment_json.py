@@ -6,8 +6,8 @@ import pytest
 
 from st.errors import DecodingError
 from st.inference.long.segments import Segment, Word
-from st.subtitles.documents import Recording, write_document
-from st.subtitles.segment_files import parse_segments
+from st.subtitles.formats.documents import Recording, write_document
+from st.subtitles.formats.segment_files import parse_segments
 
 WORDS = [{"word": " Hi", "start": 1.0, "end": 1.5, "probability": 0.9}, {"word": " you.", "start": 1.5, "end": 2.0}]
 FORMS = {

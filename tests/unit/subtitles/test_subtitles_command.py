@@ -107,7 +107,7 @@ def test_wrong_options_are_refused(talk, options, said, capsys):
 
 
 def test_no_torch_is_needed():
-    code = "import sys, st.commands.subtitles, st.subtitles.track, st.subtitles.segment_files; sys.exit('torch' in sys.modules)"
+    code = "import sys, st.commands.subtitles, st.subtitles.track, st.subtitles.formats.segment_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ from st.doors.readers import parse_json, read_bounded
 from st.doors.shown import shown
 from st.errors import DecodingError
 from st.inference.long.segments import Segment, Word
-from st.subtitles.documents import Recording
+from st.subtitles.formats.documents import Recording
 from st.text.languages import LANGUAGES, canonical, is_code
 
 MAX_BYTES = 256 << 20

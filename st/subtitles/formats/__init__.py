@@ -1,0 +1,1 @@
+"""Files of cues and of segments, read and written."""
