@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 
 from st.audio.reading import SAMPLE_RATE
-from st.decoding.alignment import align
+from st.decoding.alignment.forced import align
 from st.decoding.ctc import ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.inference.alignment.word_times import time_words

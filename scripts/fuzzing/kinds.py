@@ -15,7 +15,7 @@ from fuzzing.trial import Door, Maker, Sample
 from st.checkpoints.initialise import load_encoder
 from st.data.config import DataConfig
 from st.data.dataset import TranslationDataset
-from st.decoding.ngram import NgramModel
+from st.decoding.language_model.ngram import NgramModel
 from st.evaluation.corpus import load_test_set
 from st.inference.audio_input import load_waveform
 from st.preparation.archives.archives import take_file

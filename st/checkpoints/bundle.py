@@ -38,7 +38,8 @@ class ModelBundle:
     decoder_transcribes: bool = False
     """Whether it taught the decoder to write down what is said, too; false if the checkpoint does not say."""
     lm: Path | None = None
-    """The model's folder, if it has a language model for the CTC head; see :mod:`st.decoding.word_folder`."""
+    """The model's folder, if it has a language model for the CTC head; see
+    :mod:`st.decoding.language_model.word_folder`."""
     language: str | None = None
     """Language of the adapters and the CTC head that were chosen among those of a model of MMS, as it calls it."""
 

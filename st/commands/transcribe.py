@@ -22,7 +22,7 @@ from st.commands.shared.recordings import (
 )
 
 if TYPE_CHECKING:
-    from st.decoding.word_search import WordOptions
+    from st.decoding.language_model.word_search import WordOptions
     from st.inference import TranscriptOptions, Translator
 
 logger = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
 
 
 def _word_options(args: argparse.Namespace) -> WordOptions:
-    from st.decoding.word_search import WordOptions
+    from st.decoding.language_model.word_search import WordOptions
 
     given = {"beam": args.beam, "hotword_weight": args.hotword_weight}
     return WordOptions(

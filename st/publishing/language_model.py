@@ -19,9 +19,9 @@ from typing import Any
 from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME
 from st.checkpoints.formats.settings import read_json
 from st.checkpoints.formats.transformers import ALPHABET_FILENAME, CTC_FOLDER, CTC_VOCAB_FILENAME, LM_FOLDER
-from st.decoding.kenlm import SPECIALS, read_words
-from st.decoding.spelling import LEAST_SPELLED
-from st.decoding.word_folder import ATTRIBUTES, UNIGRAMS, WordScoring, read_word_folder
+from st.decoding.language_model.kenlm import SPECIALS, read_words
+from st.decoding.language_model.spelling import LEAST_SPELLED
+from st.decoding.language_model.word_folder import ATTRIBUTES, UNIGRAMS, WordScoring, read_word_folder
 from st.errors import CheckpointError
 from st.files import atomic_write, write_json, write_text
 from st.text.ctc_vocabulary import CtcVocabulary

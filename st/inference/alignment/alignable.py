@@ -6,8 +6,8 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from st.decoding.lattice import Lattice, LatticeWord, build_lattice
-from st.decoding.score_rows import WILD_COLUMN, ScoreColumns
+from st.decoding.alignment.lattice import Lattice, LatticeWord, build_lattice
+from st.decoding.alignment.score_rows import WILD_COLUMN, ScoreColumns
 from st.errors import ConfigError, DecodingError
 from st.inference.alignment.text_words import UnknownLetters, divide
 from st.text.ctc_vocabulary import CtcVocabulary

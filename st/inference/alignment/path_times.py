@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from st.decoding.lattice import NONE, Lattice
-from st.decoding.score_rows import BLANK_COLUMN, GAP_COLUMN, TOP_COLUMN, WILD_COLUMN, ScoreFile
-from st.decoding.viterbi import Path
+from st.decoding.alignment.lattice import NONE, Lattice
+from st.decoding.alignment.score_rows import BLANK_COLUMN, GAP_COLUMN, TOP_COLUMN, WILD_COLUMN, ScoreFile
+from st.decoding.alignment.viterbi import Path
 
 MIN_UNWRITTEN = 3
 """Letters that the head hears in a gap before it counts as speech."""

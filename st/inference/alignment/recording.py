@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from st.decoding.anchors import find_pins, heard_letters
-from st.decoding.lattice import Lattice
-from st.decoding.score_rows import ScoreFile
-from st.decoding.viterbi import TABLE_CELLS, Path, best_path
+from st.decoding.alignment.anchors import find_pins, heard_letters
+from st.decoding.alignment.lattice import Lattice
+from st.decoding.alignment.score_rows import ScoreFile
+from st.decoding.alignment.viterbi import TABLE_CELLS, Path, best_path
 from st.errors import DecodingError
 from st.inference.alignment.alignable import AlignableText, AlignOptions
 from st.inference.alignment.aligned import AlignedWord, Alignment

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from st.decoding.alignment import align
+from st.decoding.alignment.forced import align
 from st.errors import DecodingError
 from st.inference.alignment.text_words import divide
 from st.text.ctc_vocabulary import CtcVocabulary

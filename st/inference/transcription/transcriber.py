@@ -19,11 +19,11 @@ from st.checkpoints.formats.transformers import ALPHABET_FILENAME
 from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
-from st.decoding.ngram import NgramModel
+from st.decoding.language_model.ngram import NgramModel
+from st.decoding.language_model.word_folder import check_alphabet
+from st.decoding.language_model.word_search import WordOptions
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows
-from st.decoding.word_folder import check_alphabet
-from st.decoding.word_search import WordOptions
 from st.errors import ConfigError, DecodingError
 from st.inference.alignment.word_times import TimedText, time_words
 from st.inference.results.decoded import DecodedUtterance

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from st.decoding.hotwords import Hotwords
-from st.decoding.word_folder import UNKNOWN_LETTER, read_word_folder
-from st.decoding.word_model import WordModel
-from st.decoding.word_search import BLANK_LABEL, SPACE, WordOptions, word_search
+from st.decoding.language_model.hotwords import Hotwords
+from st.decoding.language_model.word_folder import UNKNOWN_LETTER, read_word_folder
+from st.decoding.language_model.word_model import WordModel
+from st.decoding.language_model.word_search import BLANK_LABEL, SPACE, WordOptions, word_search
 from st.errors import ConfigError
 from st.text.ctc_vocabulary import NO_LABEL, SPECIALS, CtcVocabulary
 

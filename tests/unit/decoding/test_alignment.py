@@ -8,7 +8,7 @@ from decoding_models import collapse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st.decoding.alignment import LabelSpan, align
+from st.decoding.alignment.forced import LabelSpan, align
 from st.errors import DecodingError
 
 

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from st.decoding import anchors, viterbi
-from st.decoding.lattice import NONE, Lattice, LatticeWord, build_lattice
-from st.decoding.score_rows import BLANK_COLUMN, FIRST_LABEL, GAP_COLUMN, ScoreColumns, ScoreFile
-from st.decoding.viterbi import Pin, best_path
+from st.decoding.alignment import anchors, viterbi
+from st.decoding.alignment.lattice import NONE, Lattice, LatticeWord, build_lattice
+from st.decoding.alignment.score_rows import BLANK_COLUMN, FIRST_LABEL, GAP_COLUMN, ScoreColumns, ScoreFile
+from st.decoding.alignment.viterbi import Pin, best_path
 from st.errors import DecodingError
 
 DELIMITER, LETTERS = FIRST_LABEL, (FIRST_LABEL + 1, FIRST_LABEL + 2)

@@ -15,8 +15,8 @@ from decoding_models import collapse
 from ngram_oracle import Arpa, stand_in
 
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
-from st.decoding.kenlm import read_words
-from st.decoding.ngram import NgramModel
+from st.decoding.language_model.kenlm import read_words
+from st.decoding.language_model.ngram import NgramModel
 from st.errors import ConfigError
 
 SYMBOLS, DELIMITER = ("<pad>", "a", "b", "|"), 3
@@ -146,7 +146,7 @@ def test_forgetting_what_was_scored_changes_nothing(tmp_path: Path, monkeypatch:
     logits = torch.randn(1, 20, 4, generator=torch.Generator().manual_seed(0))
     options = PrefixOptions(beam=16, nbest=16, model_weight=0.7)
     remembering = ctc_prefix_search(logits, torch.tensor([20]), options, model=NgramModel(path, SYMBOLS, DELIMITER))
-    monkeypatch.setattr("st.decoding.ngram._MAX_REMEMBERED", 3)
+    monkeypatch.setattr("st.decoding.language_model.ngram._MAX_REMEMBERED", 3)
     forgetful = ctc_prefix_search(logits, torch.tensor([20]), options, model=NgramModel(path, SYMBOLS, DELIMITER))
     assert remembering == forgetful
 

@@ -14,10 +14,10 @@ import torch
 from ngram_oracle import Arpa, stand_in
 from pyctcdecode_cases import SETTINGS, alphabet, arpa, given, words_of
 
-from st.decoding.hotwords import Hotwords
-from st.decoding.word_folder import WordFolder, WordScoring
-from st.decoding.word_model import WordModel
-from st.decoding.word_search import WordOptions, word_search
+from st.decoding.language_model.hotwords import Hotwords
+from st.decoding.language_model.word_folder import WordFolder, WordScoring
+from st.decoding.language_model.word_model import WordModel
+from st.decoding.language_model.word_search import WordOptions, word_search
 from st.errors import ConfigError
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "pyctcdecode.json").read_text(encoding="utf-8"))

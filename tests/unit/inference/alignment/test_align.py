@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tone_language import VOCABULARY, Spoken, ToneTranslator, changed_text, random_words, write_speech
 
 from st.cli import main
-from st.decoding import viterbi
+from st.decoding.alignment import viterbi
 from st.errors import AudioError, ConfigError, DecodingError
 from st.inference import Translator
 from st.inference.alignment.alignable import AlignableText, AlignOptions

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.decoding.alignment import LabelSpan
+from st.decoding.alignment.forced import LabelSpan
 from st.errors import DecodingError
 from st.inference.alignment.word_times import TimedText, join_words, time_words
 from st.text.ctc_vocabulary import CtcVocabulary

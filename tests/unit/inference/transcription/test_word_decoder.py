@@ -15,11 +15,11 @@ from st.checkpoints.hub import _SMALL_FILES
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.decoding.ctc_prefix import PrefixOptions
-from st.decoding.hotwords import Hotwords
+from st.decoding.language_model.hotwords import Hotwords
+from st.decoding.language_model.word_folder import read_word_folder
+from st.decoding.language_model.word_model import WordModel
+from st.decoding.language_model.word_search import WordOptions, word_search
 from st.decoding.options import BeamOptions
-from st.decoding.word_folder import read_word_folder
-from st.decoding.word_model import WordModel
-from st.decoding.word_search import WordOptions, word_search
 from st.errors import ConfigError
 from st.inference import TranscriptOptions, load_translator
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from st.decoding.kenlm import KenLm
+from st.decoding.language_model.kenlm import KenLm
 from st.errors import ConfigError
 
 LEAST_SPELLED = 0.1

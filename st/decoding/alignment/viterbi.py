@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from st.decoding.lattice import Lattice
-from st.decoding.score_rows import Rows
+from st.decoding.alignment.lattice import Lattice
+from st.decoding.alignment.score_rows import Rows
 from st.errors import DecodingError
 
 Scores = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ _NEVER = -np.inf
 
 
 class RowReader(Protocol):
-    """Where the scores of frames are: :class:`st.decoding.score_rows.ScoreFile`."""
+    """Where the scores of frames are: :class:`st.decoding.alignment.score_rows.ScoreFile`."""
 
     def read(self, start: int, stop: int) -> Rows: ...  # noqa: D102
 

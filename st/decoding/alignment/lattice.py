@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from st.decoding.score_rows import BLANK_COLUMN, GAP_COLUMN
+from st.decoding.alignment.score_rows import BLANK_COLUMN, GAP_COLUMN
 
 NONE = -1
 """Stands for no word, or no letter."""

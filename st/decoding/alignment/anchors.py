@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from st.decoding.lattice import NONE, Lattice
-from st.decoding.score_rows import BLANK_COLUMN, FIRST_LABEL
-from st.decoding.viterbi import Pin
+from st.decoding.alignment.lattice import NONE, Lattice
+from st.decoding.alignment.score_rows import BLANK_COLUMN, FIRST_LABEL
+from st.decoding.alignment.viterbi import Pin
 
 Numbers = npt.NDArray[np.int64]
 

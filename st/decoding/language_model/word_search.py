@@ -17,10 +17,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from st.decoding.hotwords import Hotwords
-from st.decoding.kenlm import State
-from st.decoding.word_folder import WordScoring
-from st.decoding.word_model import WordModel
+from st.decoding.language_model.hotwords import Hotwords
+from st.decoding.language_model.kenlm import State
+from st.decoding.language_model.word_folder import WordScoring
+from st.decoding.language_model.word_model import WordModel
 from st.options import check_fields
 
 BLANK_LABEL, SPACE = "", " "

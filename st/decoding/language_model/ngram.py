@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from st.decoding.ctc_prefix import Labels
-from st.decoding.kenlm import LN10, SPECIALS, KenLm, State, read_words
-from st.decoding.spelling import best_numbers, check_spelled, spelled_words
+from st.decoding.language_model.kenlm import LN10, SPECIALS, KenLm, State, read_words
+from st.decoding.language_model.spelling import best_numbers, check_spelled, spelled_words
 from st.errors import ConfigError
 from st.text.normalisation import Alphabet
 

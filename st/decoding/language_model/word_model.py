@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from st.decoding.kenlm import LN10, SPECIALS, KenLm, State, read_words
-from st.decoding.spelling import USUALLY_SPELLED, best_numbers, check_spelled, spelled_words
-from st.decoding.word_folder import WordFolder
+from st.decoding.language_model.kenlm import LN10, SPECIALS, KenLm, State, read_words
+from st.decoding.language_model.spelling import USUALLY_SPELLED, best_numbers, check_spelled, spelled_words
+from st.decoding.language_model.word_folder import WordFolder
 from st.errors import ConfigError
 from st.text.normalisation import Alphabet
 
@@ -40,7 +40,7 @@ class WordModel:
         are brought into the head's letters first: its case, its apostrophe, its composition.
 
         Args:
-            files: See :func:`st.decoding.word_folder.read_word_folder`.
+            files: See :func:`st.decoding.language_model.word_folder.read_word_folder`.
             symbols: What the head can write inside words.
             language: What is spoken, by any usual code, for words that have to be folded.
 

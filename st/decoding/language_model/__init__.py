@@ -1,0 +1,1 @@
+"""Searches by words and letters with an n-gram language model, and the files of such models."""
