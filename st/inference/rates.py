@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from st.modules.config import ModelConfig
-from st.modules.filterbank import HOP
+from st.modules.front_end.filterbank import HOP
 
 RATE_SHAPE = (2048, 1024, 4096)
 """A feed-forward layer of the 300M encoder over 2,048 frames."""

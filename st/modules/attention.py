@@ -14,7 +14,7 @@ from st.kernels.attention import scaled_dot_product
 class MultiheadAttention(nn.Module):
     """Scaled dot-product attention over ``num_heads`` heads, of itself blind to positions.
 
-    ``relative`` makes scores of how far keys are from queries; see :mod:`st.modules.relative_positions`.
+    ``relative`` makes scores of how far keys are from queries; see :mod:`st.modules.encoder_layers.relative_positions`.
     """
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0, relative: nn.Module | None = None) -> None:

@@ -71,7 +71,7 @@ class EncoderConfig:
         "layer",
         "what stands behind them: layer norm behind each, or `group` for a norm over time behind the first alone",
     )
-    """``group`` in wav2vec 2.0's and HuBERT's base models, see :class:`st.modules.time_norm.TimeNorm`."""
+    """``group`` in wav2vec 2.0's and HuBERT's base models, see :class:`st.modules.front_end.time_norm.TimeNorm`."""
     feature_norm: bool = option(True, "whether their output has a layer norm of its own; not in some HuBERT models")
     mel_bands: int = option(
         0, "bands of a log-mel spectrogram (every 10 ms) that the convolutions read; 0: they read the wave itself"

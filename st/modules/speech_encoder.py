@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from st.kernels.dropout import dropout
 from st.kernels.packed_linear import linear_activation
-from st.modules.adapter import Adapter
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
-from st.modules.conformer_layer import ConformerLayer
-from st.modules.convolution_module import ConvolutionModule
-from st.modules.feature_extractor import FeatureExtractor
+from st.modules.encoder_layers.adapter import Adapter
+from st.modules.encoder_layers.conformer_layer import ConformerLayer
+from st.modules.encoder_layers.convolution_module import ConvolutionModule
+from st.modules.encoder_layers.pooling_layer import POOLING_STRIDE, PoolingLayer
+from st.modules.encoder_layers.positional_conv import positional_convs
+from st.modules.encoder_layers.relative_positions import relative_places, relative_scores
+from st.modules.front_end.feature_extractor import FeatureExtractor
 from st.modules.heads import ALL_LAYERS, MIXED
 from st.modules.masking import attention_bias, span_mask, zero_padding
-from st.modules.pooling_layer import POOLING_STRIDE, PoolingLayer
-from st.modules.positional_conv import positional_convs
 from st.modules.recompute import run_layer
-from st.modules.relative_positions import relative_places, relative_scores
 
 MIN_TIME_SPANS = 2
 """Fewest masked spans of frames in an utterance, as in fairseq."""

@@ -20,7 +20,7 @@ from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
-from st.modules.kaldi_filterbank import KaldiFilterBank, kaldi_mel_filters
+from st.modules.front_end.kaldi_filterbank import KaldiFilterBank, kaldi_mel_filters
 from st.modules.model import SpeechTranslator
 from st.modules.presets import preset
 

@@ -19,9 +19,9 @@ from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.encoder_layers.relative_positions import BucketedDistances
 from st.modules.model import SpeechTranslator
 from st.modules.presets import preset
-from st.modules.relative_positions import BucketedDistances
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"etaoins"]

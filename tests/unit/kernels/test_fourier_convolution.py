@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from st.kernels.fourier_convolution import LEAST_FRAMES, by_fourier, by_torch, fast_size, fourier_is_faster
-from st.modules.positional_conv import PositionalConv
+from st.modules.encoder_layers.positional_conv import PositionalConv
 
 
 @pytest.mark.parametrize("kernel", [128, 127, 64, 5])

@@ -7,8 +7,8 @@ from torch import nn
 
 from st.errors import ConfigError
 from st.modules.config import EncoderConfig
+from st.modules.front_end.time_norm import TimeNorm
 from st.modules.speech_encoder import SpeechEncoder
-from st.modules.time_norm import TimeNorm
 
 SHAPE = {
     "conv_layers": ((16, 10, 5), (16, 3, 2)), "dim": 16, "ffn_dim": 24, "num_heads": 2, "num_layers": 2,

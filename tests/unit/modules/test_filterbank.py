@@ -11,9 +11,9 @@ from torchaudio.transforms import MelSpectrogram
 
 from st.errors import ConfigError
 from st.modules.config import EncoderConfig
-from st.modules.convolution_module import ConvolutionModule
-from st.modules.feature_extractor import FeatureExtractor
-from st.modules.filterbank import FilterBank, mask_bands, mel_filters
+from st.modules.encoder_layers.convolution_module import ConvolutionModule
+from st.modules.front_end.feature_extractor import FeatureExtractor
+from st.modules.front_end.filterbank import FilterBank, mask_bands, mel_filters
 from st.modules.speech_encoder import SpeechEncoder
 
 CONFIG = EncoderConfig(

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from st.kernels.dropout import dropout
 from st.modules.attention import MultiheadAttention
 from st.modules.config import EncoderConfig
-from st.modules.convolution_module import ConvolutionModule
-from st.modules.feed_forward import FeedForward
-from st.modules.relative_positions import relative_scores
+from st.modules.encoder_layers.convolution_module import ConvolutionModule
+from st.modules.encoder_layers.feed_forward import FeedForward
+from st.modules.encoder_layers.relative_positions import relative_scores
 
 
 class ConformerLayer(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from st.kernels.power_spectrum import PowerSpectrum
-from st.modules.filterbank import FFT_SIZE, HOP, LOWEST_HZ, SAMPLE_RATE, WINDOW
+from st.modules.front_end.filterbank import FFT_SIZE, HOP, LOWEST_HZ, SAMPLE_RATE, WINDOW
 from st.modules.masking import lengths_to_mask
 
 _FULL_SCALE = 2.0**15

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from st.kernels.convolution import Conv1d
-from st.modules.filterbank import FilterBank, mask_bands
-from st.modules.kaldi_filterbank import KaldiFilterBank
-from st.modules.time_norm import TimeNorm
+from st.modules.front_end.filterbank import FilterBank, mask_bands
+from st.modules.front_end.kaldi_filterbank import KaldiFilterBank
+from st.modules.front_end.time_norm import TimeNorm
 
 
 class FeatureExtractor(nn.Module):

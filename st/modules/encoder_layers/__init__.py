@@ -1,0 +1,1 @@
+"""Layers of speech encoders and their parts, from adapters to positions."""

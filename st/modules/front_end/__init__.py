@@ -1,0 +1,1 @@
+"""From a wave to frames: convolutions, spectrograms, and their normalisation over time."""
