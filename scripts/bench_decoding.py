@@ -72,7 +72,7 @@ def make_files(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = ref.speech_translator(VOCAB, speech=SPEECH, text=TEXT, conv_layers=XLSR_CONV_LAYERS)
     model.save_pretrained(folder / "hf")
-    from st.checkpoints.formats.fairseq_names import to_fairseq
+    from st.checkpoints.formats.fairseq.names import to_fairseq
     from st.checkpoints.loading import read_contents
 
     save_file(

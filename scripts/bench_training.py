@@ -63,7 +63,7 @@ def weights_file(args: Namespace) -> Path:
     """Write random weights once, under fairseq's names."""
     from safetensors.torch import save_file
 
-    from st.checkpoints.formats.fairseq_names import to_fairseq
+    from st.checkpoints.formats.fairseq.names import to_fairseq
     from st.modules.model import SpeechTranslator
 
     path = args.work / f"{args.preset}.safetensors"
@@ -132,7 +132,7 @@ def our_step(args: Namespace) -> Step:
     from safetensors.torch import load_file
 
     from st.checkpoints.assemble import build_model
-    from st.checkpoints.formats.fairseq_names import from_fairseq
+    from st.checkpoints.formats.fairseq.names import from_fairseq
     from st.kernels.cross_entropy import smoothed_cross_entropy
 
     config = shape(args)

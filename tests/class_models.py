@@ -6,7 +6,7 @@ import torch
 
 from st.checkpoints.bundle import ModelBundle
 from st.checkpoints.formats.exported import Exported, class_part
-from st.checkpoints.formats.to_transformers import write_transformers
+from st.checkpoints.formats.transformers.writer import write_transformers
 from st.data.config import DataConfig
 from st.modules.config import EncoderConfig, HeadConfig, ModelConfig
 from st.modules.model import SpeechTranslator

@@ -12,7 +12,7 @@ from covost.corpus.splits import CorpusLayout, SpokenLanguage, load_direction
 from fuzzing import corpora, seeds, subtitles
 from fuzzing.seeds import sound
 from fuzzing.trial import Door, Maker, Sample
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.start.initialise import load_encoder
 from st.data.config import DataConfig
 from st.data.dataset import TranslationDataset
 from st.decoding.language_model.ngram import NgramModel

@@ -25,8 +25,8 @@ from covost.corpus.splits import CorpusLayout
 from covost.sample.config import SampleConfig, claim_folder
 from fuzzing.trial import Maker
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.formats.to_transformers import write_transformers
+from st.checkpoints.formats.fairseq.writer import write_fairseq
+from st.checkpoints.formats.transformers.writer import write_transformers
 from st.cli import main as st
 from st.data.config import DataConfig
 from st.data.manifest import SPLITS

@@ -11,9 +11,9 @@ import torch
 
 from st.checkpoints.assemble import check_names
 from st.checkpoints.contents import Contents
-from st.checkpoints.formats.fairseq import OWN_TRAINING
-from st.checkpoints.formats.transformers import OWN_FOLDER
-from st.checkpoints.formats.transformers_names import is_of_language
+from st.checkpoints.formats.fairseq.reader import OWN_TRAINING
+from st.checkpoints.formats.names import is_of_language
+from st.checkpoints.formats.transformers.reader import OWN_FOLDER
 from st.errors import CheckpointError
 from st.modules.config import ctc_heads
 from st.text.languages import canonical, is_code, subtags

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import listed
+from st.checkpoints.formats.names import KeyMap
 from st.checkpoints.formats.objective import TrainedObjective
-from st.checkpoints.formats.transformers_names import KeyMap
 from st.data.config import CONFIG_FILENAME, DataConfig, stays_below
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError

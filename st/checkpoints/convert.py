@@ -14,11 +14,11 @@ from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
 from st.checkpoints.formats.exported import Exported, class_part, ctc_part, encoder_part, int8_part
+from st.checkpoints.formats.fairseq.writer import write_fairseq
 from st.checkpoints.formats.new_folder import remove_broken_off, visible
+from st.checkpoints.formats.onnx.writer import write_onnx
 from st.checkpoints.formats.to_adapter import write_adapter
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.formats.to_onnx import write_onnx
-from st.checkpoints.formats.to_transformers import clear_broken_off, write_transformers
+from st.checkpoints.formats.transformers.writer import clear_broken_off, write_transformers
 from st.checkpoints.full_vocabulary import restore_vocabulary
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import own_lm, read_contents, resolve, with_padding

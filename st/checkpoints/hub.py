@@ -12,7 +12,7 @@ from typing import Any
 from st.checkpoints.adapters import choose
 from st.checkpoints.door import check_sha256
 from st.checkpoints.formats.peft import ADAPTER_FILENAME
-from st.checkpoints.formats.transformers import CTC_FOLDER, HEAD_FILENAME, LM_FOLDER, adapter_language
+from st.checkpoints.formats.transformers.reader import CTC_FOLDER, HEAD_FILENAME, LM_FOLDER, adapter_language
 from st.doors.addresses import quiet_requests, shown_address, without_secrets
 from st.errors import CheckpointError
 

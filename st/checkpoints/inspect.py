@@ -12,7 +12,7 @@ from st.checkpoints.assemble import fitting_blueprint, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.transformers import LM_FOLDER
+from st.checkpoints.formats.transformers.reader import LM_FOLDER
 from st.checkpoints.labels import find_labels
 from st.checkpoints.loading import PADDINGS, own_lm, read_contents, resolve
 from st.checkpoints.vocabularies import NO_FILES, find_text

@@ -12,10 +12,10 @@ import torch
 
 from st.checkpoints.assemble import listed
 from st.checkpoints.contents import Contents, unpacked
-from st.checkpoints.formats.fairseq import OWN_TRAINING, PHONEMES
+from st.checkpoints.formats.fairseq.reader import OWN_TRAINING, PHONEMES
+from st.checkpoints.formats.names import CLASSES
 from st.checkpoints.formats.settings import read_json, read_json_if_any
-from st.checkpoints.formats.transformers import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
-from st.checkpoints.formats.transformers_names import CLASSES
+from st.checkpoints.formats.transformers.reader import CTC_FOLDER, CTC_VOCAB_FILENAME, OWN_FOLDER
 from st.checkpoints.pieces import BLANK, give_name, piece_symbols
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.doors.shown import shown

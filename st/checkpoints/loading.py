@@ -14,9 +14,9 @@ from st.checkpoints.assemble import build_model
 from st.checkpoints.bundle import ModelBundle, check_sizes
 from st.checkpoints.contents import Contents, restore_floats
 from st.checkpoints.door import is_mapped, read_pickled
-from st.checkpoints.formats.fairseq import read_fairseq
+from st.checkpoints.formats.fairseq.reader import read_fairseq
 from st.checkpoints.formats.peft import refuse_adapter
-from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER, WEIGHT_FILES, read_transformers
+from st.checkpoints.formats.transformers.reader import CTC_FOLDER, LM_FOLDER, WEIGHT_FILES, read_transformers
 from st.checkpoints.hub import is_of_hub, snapshot
 from st.checkpoints.labels import find_labels
 from st.checkpoints.vocabularies import VocabularyFiles, find_text, trained_directions

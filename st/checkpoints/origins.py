@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from st.checkpoints.contents import Contents, file_name
-from st.checkpoints.formats.fairseq import OWN_TRAINING
-from st.checkpoints.formats.transformers import OWN_FOLDER
+from st.checkpoints.formats.fairseq.reader import OWN_TRAINING
+from st.checkpoints.formats.transformers.reader import OWN_FOLDER
 from st.checkpoints.hub import looks_like_hub_id
 
 

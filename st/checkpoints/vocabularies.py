@@ -10,10 +10,10 @@ from typing import Any
 
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.formats import fields
-from st.checkpoints.formats.fairseq import OWN_TRAINING
-from st.checkpoints.formats.preprocessor import read_preprocessor
+from st.checkpoints.formats.fairseq.reader import OWN_TRAINING
 from st.checkpoints.formats.settings import read_json_if_any, refuse_builders, require
-from st.checkpoints.formats.transformers import OWN_FILENAME, OWN_FOLDER
+from st.checkpoints.formats.transformers.preprocessor import read_preprocessor
+from st.checkpoints.formats.transformers.reader import OWN_FILENAME, OWN_FOLDER
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.doors.readers import read_yaml
 from st.errors import CheckpointError, ConfigError

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the card."""
-    from st.checkpoints.formats.to_transformers import CARD_FILENAME
+    from st.checkpoints.formats.transformers.writer import CARD_FILENAME
     from st.publishing.card import CardOptions, check_options, write_card
 
     options = CardOptions(

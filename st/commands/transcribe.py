@@ -209,7 +209,7 @@ def _by_words(args: argparse.Namespace) -> bool:
 
 def _may_have_lm(checkpoint: str) -> bool:
     """Return whether a model may bring a language model: its folder does, or it is not on this machine yet."""
-    from st.checkpoints.formats.transformers import LM_FOLDER
+    from st.checkpoints.formats.transformers.reader import LM_FOLDER
 
     return not Path(checkpoint).exists() or (Path(checkpoint) / LM_FOLDER).is_dir()
 

@@ -9,7 +9,7 @@ import torch
 from fairseq.models import register_model
 from torch import Tensor
 
-from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
+from st.checkpoints.formats.fairseq.names import from_fairseq, to_fairseq
 from st.errors import ConfigError
 from st.fairseq_plugin.architectures import register_presets
 from st.fairseq_plugin.model_options import XlsrMbartConfig, head_configs, model_config
@@ -80,7 +80,7 @@ class XlsrMbartModel(SpeechModel):
             freeze_finetune_updates=cfg.freeze_finetune_updates,
         )
         if cfg.encoder or cfg.decoder:
-            from st.checkpoints.initialise import load_decoder, load_encoder
+            from st.checkpoints.start.initialise import load_decoder, load_encoder
 
             if cfg.encoder:
                 new = bool(cfg.train_adapter) and not cfg.encoder_language

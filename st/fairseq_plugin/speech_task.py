@@ -129,7 +129,7 @@ class SpeechTask(FairseqTask):
         Raises:
             CheckpointError: If a checkpoint was trained with other settings than the model has.
         """
-        from st.checkpoints.behaviour import differences
+        from st.checkpoints.start.behaviour import differences
 
         if self._model_config is None or self._trained_config is None:
             return

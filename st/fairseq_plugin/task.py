@@ -227,7 +227,7 @@ class SpeechTranslationTask(SpeechTask):
         Raises:
             CheckpointError: If it was not.
         """
-        from st.checkpoints.formats.fairseq import bundled_config
+        from st.checkpoints.formats.fairseq.reader import bundled_config
 
         self._trained_config = None
         if "st_bundle" not in state_dict:

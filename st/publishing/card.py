@@ -13,8 +13,8 @@ import yaml
 
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.settings import read_json_if_any
-from st.checkpoints.formats.to_transformers import CARD_FILENAME, CARD_MARK
-from st.checkpoints.formats.transformers import CTC_FOLDER, LM_FOLDER, OWN_FILENAME
+from st.checkpoints.formats.transformers.reader import CTC_FOLDER, LM_FOLDER, OWN_FILENAME
+from st.checkpoints.formats.transformers.writer import CARD_FILENAME, CARD_MARK
 from st.checkpoints.labels import label_symbols
 from st.checkpoints.loading import read_contents
 from st.checkpoints.origins import origins_of

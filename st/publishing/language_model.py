@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME
 from st.checkpoints.formats.settings import read_json
-from st.checkpoints.formats.transformers import ALPHABET_FILENAME, CTC_FOLDER, CTC_VOCAB_FILENAME, LM_FOLDER
+from st.checkpoints.formats.transformers.preprocessor import PREPROCESSOR_FILENAME
+from st.checkpoints.formats.transformers.reader import ALPHABET_FILENAME, CTC_FOLDER, CTC_VOCAB_FILENAME, LM_FOLDER
 from st.decoding.language_model.kenlm import SPECIALS, read_words
 from st.decoding.language_model.spelling import LEAST_SPELLED
 from st.decoding.language_model.word_folder import ATTRIBUTES, UNIGRAMS, WordScoring, read_word_folder

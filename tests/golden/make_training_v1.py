@@ -21,7 +21,7 @@ import reference_models as ref  # noqa: E402
 from golden.decode import decode_all  # noqa: E402
 
 from st.checkpoints.bundle import bundle_files  # noqa: E402
-from st.checkpoints.formats.fairseq_names import to_fairseq  # noqa: E402
+from st.checkpoints.formats.fairseq.names import to_fairseq  # noqa: E402
 from st.data.config import DataConfig  # noqa: E402
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
 from st.modules.model import SpeechTranslator  # noqa: E402

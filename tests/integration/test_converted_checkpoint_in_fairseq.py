@@ -9,7 +9,7 @@ import torch
 from st import load
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.data.config import DataConfig
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator

@@ -18,7 +18,7 @@ import soundfile
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.data.config import DataConfig
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator

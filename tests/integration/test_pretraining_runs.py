@@ -11,9 +11,9 @@ from tone_tree import make_tree
 
 from st import load
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
-from st.checkpoints.pretraining_start import PretrainingStart
+from st.checkpoints.start.initialise import load_encoder
+from st.checkpoints.start.pretraining import PretrainingStart
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.formats.objective import take_objective
-from st.checkpoints.formats.transformers_names import KEYMAPS
 from st.modules.config import EncoderConfig
 from st.modules.pretraining.draws import Draws, draw
 from st.modules.pretraining.model import SpeechPretrainer

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from st import load
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.start.initialise import load_encoder
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError

@@ -16,8 +16,8 @@ import transformers
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_transformers import write_transformers
-from st.checkpoints.initialise import load_decoder, load_encoder
+from st.checkpoints.formats.transformers.writer import write_transformers
+from st.checkpoints.start.initialise import load_decoder, load_encoder
 from st.data.config import DataConfig
 from st.decoding.beam_search import beam_search
 from st.decoding.options import BeamOptions

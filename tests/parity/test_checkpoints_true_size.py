@@ -16,7 +16,7 @@ from st import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_transformers import write_transformers
+from st.checkpoints.formats.transformers.writer import write_transformers
 from st.data.config import DataConfig
 from st.modules.config import XLSR_CONV_LAYERS
 from st.modules.presets import preset

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from st import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.to_wav2vec2 import family_of
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.formats.transformers.encoder_writer import family_of
+from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError
 from st.modules.config import EncoderConfig, ModelConfig

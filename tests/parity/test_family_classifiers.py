@@ -12,7 +12,7 @@ import transformers
 
 from st import load
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.to_wav2vec2 import classifier_of
+from st.checkpoints.formats.transformers.encoder_writer import classifier_of
 from st.errors import CheckpointError
 from st.modules.config import EncoderConfig
 

@@ -13,10 +13,10 @@ from measure_loading import measure
 
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.formats.to_transformers import write_transformers
-from st.checkpoints.formats.transformers import OWN_FILENAME
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.fairseq.writer import write_fairseq
+from st.checkpoints.formats.names import KEYMAPS
+from st.checkpoints.formats.transformers.reader import OWN_FILENAME
+from st.checkpoints.formats.transformers.writer import write_transformers
 from st.data.config import DataConfig
 from st.modules.config import ModelConfig, ctc_heads
 from st.modules.presets import preset

@@ -15,8 +15,8 @@ import transformers
 from st import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
+from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads

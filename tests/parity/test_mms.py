@@ -19,9 +19,9 @@ from st.audio.reading import read_audio
 from st.checkpoints.adapters import choose
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.transformers_names import is_of_language
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.formats.names import is_of_language
 from st.checkpoints.inspect import inspect
+from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError
 from st.evaluation.scoring.hypotheses import read_hypotheses

@@ -15,7 +15,7 @@ import transformers
 from st import load
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.start.initialise import load_encoder
 from st.errors import CheckpointError
 from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
 from st.modules.model import SpeechTranslator

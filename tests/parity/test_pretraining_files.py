@@ -12,7 +12,7 @@ import st.checkpoints.formats.objective as objective_file
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
-from st.checkpoints.pretraining_start import PretrainingStart
+from st.checkpoints.start.pretraining import PretrainingStart
 from st.errors import CheckpointError
 from st.modules.pretraining.config import PretrainingConfig
 from st.modules.pretraining.draws import Draws

@@ -16,8 +16,8 @@ CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 def assert_same_gradients(theirs, model, kind):
+    from st.checkpoints.formats.names import KEYMAPS
     from st.checkpoints.formats.objective import KEYMAPS as OBJECTIVES
-    from st.checkpoints.formats.transformers_names import KEYMAPS
 
     found = dict(theirs.named_parameters())
     for name, parameter in model.named_parameters():

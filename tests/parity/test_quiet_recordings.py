@@ -15,7 +15,7 @@ import transformers
 from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.preprocessor import EPSILON_KEY
+from st.checkpoints.formats.transformers.preprocessor import EPSILON_KEY
 from st.data.config import DataConfig
 from st.data.dataset import standardize
 from st.errors import StError

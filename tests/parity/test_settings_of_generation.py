@@ -15,8 +15,8 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Adapter
 
 from st import load
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.formats.to_transformers import write_transformers
+from st.checkpoints.formats.fairseq.writer import write_fairseq
+from st.checkpoints.formats.transformers.writer import write_transformers
 from st.errors import StError
 from st.modules.config import LengthAdaptorConfig
 from st.modules.length_adaptor import LengthAdaptor

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from st.checkpoints.formats.names import CLASSES
 from st.checkpoints.formats.settings import require
-from st.checkpoints.formats.transformers_names import CLASSES
 from st.doors.shown import shown
 from st.errors import CheckpointError
 from st.modules.classification_heads import XVectorOptions

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from st.checkpoints.formats.transformers_names import POSITIONS
+from st.checkpoints.formats.names import POSITIONS
 from st.modules.config import EncoderConfig
 
 _BATCH_NORM = f"{POSITIONS}batch_norm."

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from st.checkpoints.assemble import blueprint
 from st.checkpoints.bundle import ctc_labels
+from st.checkpoints.formats.names import CLASSES
 from st.checkpoints.formats.objective import TrainedObjective
-from st.checkpoints.formats.transformers_names import CLASSES
 from st.data.config import DataConfig
 from st.errors import CheckpointError
 from st.kernels.int8_linear import half_if_it_fits, quantise_rows

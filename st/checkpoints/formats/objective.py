@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from st.checkpoints.formats.names import KeyMap
 from st.checkpoints.formats.settings import parse_numbers
-from st.checkpoints.formats.transformers_names import KeyMap
 from st.errors import CheckpointError, ConfigError
 from st.modules.pretraining.config import PretrainingConfig
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from st.checkpoints.formats.exported import Exported
+from st.checkpoints.formats.names import KEYMAPS, is_of_language
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import read_json_if_any
-from st.checkpoints.formats.transformers_names import KEYMAPS, is_of_language
 from st.errors import CheckpointError, UsageError
 from st.files import write_text
 

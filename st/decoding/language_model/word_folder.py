@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from st.checkpoints.formats.transformers import LM_FOLDER
+from st.checkpoints.formats.transformers.reader import LM_FOLDER
 from st.doors.parsing import parsing
 from st.doors.readers import read_bounded, read_json
 from st.doors.shown import shown

@@ -69,7 +69,7 @@ class PretrainingModel(SpeechModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "PretrainingModel":
         """Build; start from a checkpoint where the config names one."""
-        from st.checkpoints.pretraining_start import PretrainingStart
+        from st.checkpoints.start.pretraining import PretrainingStart
 
         start = PretrainingStart.read(cfg.start_from) if cfg.start_from else None
         known = None if start is None else start.config

@@ -142,7 +142,7 @@ class SpeechPretrainingTask(SpeechTask):
         Raises:
             CheckpointError: If it is none of pre-training.
         """
-        from st.checkpoints.formats.fairseq import bundled_config
+        from st.checkpoints.formats.fairseq.reader import bundled_config
 
         self._trained_config = self._trained_objective = None
         bundle = state_dict.get("st_bundle")

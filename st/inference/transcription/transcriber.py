@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from st.audio.reading import SAMPLE_RATE
-from st.checkpoints.formats.transformers import ALPHABET_FILENAME
+from st.checkpoints.formats.transformers.reader import ALPHABET_FILENAME
 from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer

@@ -14,8 +14,8 @@ from training_checkpoints import assert_same, save_training
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats import fields
-from st.checkpoints.formats.fairseq_names import from_fairseq, to_fairseq
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.fairseq.names import from_fairseq, to_fairseq
+from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.vocabularies import VocabularyFiles
 from st.errors import CheckpointError, UsageError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig

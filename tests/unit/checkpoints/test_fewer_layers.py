@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from st import load
-from st.checkpoints.fewer_layers import drop_layers, kept_layers
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.initialise import load_decoder, load_encoder
+from st.checkpoints.formats.fairseq.writer import write_fairseq
+from st.checkpoints.start.fewer_layers import drop_layers, kept_layers
+from st.checkpoints.start.initialise import load_decoder, load_encoder
 from st.errors import CheckpointError
 from st.modules.config import ModelConfig
 from st.modules.model import SpeechTranslator

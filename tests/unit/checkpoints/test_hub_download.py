@@ -14,8 +14,8 @@ from hub_server import NEW, OLD, serving
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.hub import is_of_hub, looks_like_hub_id, snapshot
-from st.checkpoints.initialise import load_encoder
 from st.checkpoints.inspect import inspect
+from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError
 from st.inference import load_translator

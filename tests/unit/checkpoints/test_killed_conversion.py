@@ -10,14 +10,14 @@ from training_checkpoints import assert_same
 
 from st import load
 from st.checkpoints.formats import new_folder
-from st.checkpoints.formats.to_transformers import model_files
+from st.checkpoints.formats.transformers.writer import model_files
 from st.cli import main
 
 # Each child is killed at another point of a command; `moving`: when three files of the model are at their place.
 _DRIVER = """
 import os, pathlib, signal, sys
 import st.checkpoints.convert
-from st.checkpoints.formats import to_transformers
+from st.checkpoints.formats.transformers import writer
 from st.cli import main
 
 def die(*args, **options):
@@ -29,7 +29,7 @@ def die_at_the_fourth(path, target):
 
 placed, replace = [], pathlib.Path.replace
 POINTS = {
-    "written": (to_transformers, "move_up", die),
+    "written": (writer, "move_up", die),
     "moving": (pathlib.Path, "replace", die_at_the_fourth),
     "file": (os, "fsync", die),
 }

@@ -13,7 +13,7 @@ import torch
 from st import load
 from st.checkpoints.average import average
 from st.checkpoints.convert import convert
-from st.checkpoints.initialise import load_encoder
+from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError
 

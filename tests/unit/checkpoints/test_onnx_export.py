@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from st.checkpoints.formats.exported import Exported, encoder_part
-from st.checkpoints.formats.to_onnx import vocabulary_text, write_onnx
+from st.checkpoints.formats.onnx.writer import vocabulary_text, write_onnx
 from st.cli import main
 from st.data.config import DataConfig
 from st.data.dataset import standardize

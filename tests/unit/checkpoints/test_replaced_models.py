@@ -137,7 +137,7 @@ def test_a_model_stays_as_it_was_when_the_new_one_cannot_be_written(letters, tra
     def full(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("st.checkpoints.formats.to_transformers.write_json", full)
+    monkeypatch.setattr("st.checkpoints.formats.transformers.writer.write_json", full)
     with pytest.raises(OSError, match="No space left"):
         convert(translator, out, "hf", overwrite=True)
     assert {name: (out / name).read_bytes() for name in names(out)} == before

@@ -12,8 +12,8 @@ from tone_tree import WORDS, make_tree
 from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.exported import Exported
-from st.checkpoints.formats.to_fairseq import write_fairseq
-from st.checkpoints.initialise import load_decoder
+from st.checkpoints.formats.fairseq.writer import write_fairseq
+from st.checkpoints.start.initialise import load_decoder
 from st.checkpoints.vocabularies import VocabularyFiles
 from st.cli import main
 from st.data.config import DataConfig

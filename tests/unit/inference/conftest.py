@@ -11,7 +11,7 @@ import torch
 from chirps import make_wave
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.cli import main
 from st.data.config import DataConfig
 from st.decoding.options import BeamOptions

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import st
 from st.checkpoints.door import read_safetensors
-from st.checkpoints.formats.transformers import INT8_FILENAME
+from st.checkpoints.formats.transformers.reader import INT8_FILENAME
 from st.cli import main
 from st.decoding.options import BeamOptions
 from st.errors import CheckpointError, UsageError

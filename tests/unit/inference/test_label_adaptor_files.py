@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.checkpoints.loading import load
 from st.cli import main
 from st.inference import load_translator

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.cli import main
 from st.data.config import DataConfig
 from st.inference import DecodedUtterance, Translator, load_translator

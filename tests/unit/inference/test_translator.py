@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from st.checkpoints.bundle import bundle_files
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.commands.shared.recordings import run_recordings
 from st.decoding.options import BeamOptions
 from st.decoding.parts import search_numbers

@@ -8,7 +8,7 @@ from tone_tree import make_tree
 from trainer_in_process import make_trainer
 
 from st.checkpoints.convert import convert
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.checkpoints.loading import read_contents
 
 

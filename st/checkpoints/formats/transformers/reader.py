@@ -16,12 +16,12 @@ from st.checkpoints.door import is_mapped, read_pickled, read_safetensors
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.classifiers import class_heads, class_names
 from st.checkpoints.formats.encoder_parts import complete_encoder
-from st.checkpoints.formats.generation import check_generation
+from st.checkpoints.formats.names import CLASSES, FAMILIES, KEYMAPS, Family, is_of_language
 from st.checkpoints.formats.objective import continue_objective, take_objective
-from st.checkpoints.formats.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
 from st.checkpoints.formats.settings import read_json, read_json_if_any, require
-from st.checkpoints.formats.transformers_names import CLASSES, FAMILIES, KEYMAPS, Family, is_of_language
-from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_config
+from st.checkpoints.formats.transformers.generation import check_generation
+from st.checkpoints.formats.transformers.preprocessor import EPSILON_KEY, USUAL, read_preprocessor, wave_epsilon
+from st.checkpoints.formats.transformers.w2v_bert import W2V_BERT, w2v_bert_config
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.assemble import check_names, give_back, listed, require_finite
-from st.checkpoints.behaviour import BEHAVIOUR
 from st.checkpoints.contents import Contents, unpacked
-from st.checkpoints.fewer_layers import drop_layers
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.origins import origin_name, origins_of
+from st.checkpoints.start.behaviour import BEHAVIOUR
+from st.checkpoints.start.fewer_layers import drop_layers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError
 from st.modules.config import DecoderConfig

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from st.checkpoints.contents import Contents, Spoken, file_name, take_names, take_notes
 from st.checkpoints.formats.encoder_parts import complete_encoder, complete_positions
-from st.checkpoints.formats.fairseq_config import Weights, model_config
+from st.checkpoints.formats.fairseq.config import Weights, model_config
+from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.formats.objective import TEMPERATURE_KEY, take_objective, take_own_objective
-from st.checkpoints.formats.preprocessor import EPSILON_KEY
 from st.checkpoints.formats.settings import refuse_builders
 from st.checkpoints.formats.standins import Standin, plain
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers.preprocessor import EPSILON_KEY
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
 from st.modules.config import (

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.classifiers import fairseq_head
+from st.checkpoints.formats.names import CLASSES, POSITIONS, KeyMap
 from st.checkpoints.formats.settings import parse_conv_layers, require
-from st.checkpoints.formats.transformers_names import CLASSES, POSITIONS, KeyMap
 from st.errors import CheckpointError
 from st.modules.config import (
     XLSR_CONV_LAYERS,
@@ -66,7 +66,7 @@ def model_config(name: str, settings: dict[str, Any], weights: Weights, *, proje
     """Return the shape of a model.
 
     Args:
-        name: Format, a key of :data:`st.checkpoints.formats.transformers_names.KEYMAPS`.
+        name: Format, a key of :data:`st.checkpoints.formats.names.KEYMAPS`.
         settings: Those of the model, as the file has them.
         weights: Its tensors.
         projected: Whether the length adaptor has a projection before it.

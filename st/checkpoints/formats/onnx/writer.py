@@ -22,8 +22,8 @@ from st.audio.reading import SAMPLE_RATE
 from st.checkpoints.assemble import build_model
 from st.checkpoints.formats.exported import Exported
 from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
-from st.checkpoints.formats.onnx_graph import ANY_LENGTH, LENGTHS, CtcGraph, EncoderGraph, trace
-from st.checkpoints.formats.to_wav2vec2 import CONFIG_FILENAME
+from st.checkpoints.formats.onnx.graph import ANY_LENGTH, LENGTHS, CtcGraph, EncoderGraph, trace
+from st.checkpoints.formats.transformers.encoder_writer import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.text.ctc_vocabulary import WORD_DELIMITER, CtcVocabulary
 

@@ -13,14 +13,14 @@ from st.checkpoints.formats import fields
 from st.checkpoints.formats.classifiers import KINDS, class_settings
 from st.checkpoints.formats.encoder_parts import leaving_encoder
 from st.checkpoints.formats.exported import Exported, notes
+from st.checkpoints.formats.names import CLASSES, FAMILIES, KEYMAPS
 from st.checkpoints.formats.objective import KEYMAPS as OBJECTIVES
 from st.checkpoints.formats.objective import transformers_settings
-from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
 from st.checkpoints.formats.settings import require_wav2vec2
-from st.checkpoints.formats.transformers import CTC_VOCAB_FILENAME, INT8_FILENAME, OWN_FILENAME
-from st.checkpoints.formats.transformers_names import CLASSES, FAMILIES, KEYMAPS
-from st.checkpoints.formats.w2v_bert import W2V_BERT, w2v_bert_settings
+from st.checkpoints.formats.transformers.preprocessor import PREPROCESSOR_FILENAME, preprocessor_settings
+from st.checkpoints.formats.transformers.reader import CTC_VOCAB_FILENAME, INT8_FILENAME, OWN_FILENAME
+from st.checkpoints.formats.transformers.w2v_bert import W2V_BERT, w2v_bert_settings
 from st.errors import CheckpointError
 from st.files import write_json
 from st.kernels.int8_linear import SCALE

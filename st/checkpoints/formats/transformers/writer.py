@@ -11,11 +11,10 @@ import torch
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, require_ctc_alone
-from st.checkpoints.formats.generation import GENERATION_FILENAME, longest_translation
+from st.checkpoints.formats.names import CLASSES
 from st.checkpoints.formats.new_folder import move_up, new_folder, remove_broken_off
-from st.checkpoints.formats.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
 from st.checkpoints.formats.safetensors_file import write_safetensors
-from st.checkpoints.formats.to_wav2vec2 import (
+from st.checkpoints.formats.transformers.encoder_writer import (
     CONFIG_FILENAME,
     common_settings,
     own_record,
@@ -24,8 +23,9 @@ from st.checkpoints.formats.to_wav2vec2 import (
     write_wav2vec2,
     write_weights,
 )
-from st.checkpoints.formats.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
-from st.checkpoints.formats.transformers import (
+from st.checkpoints.formats.transformers.generation import GENERATION_FILENAME, longest_translation
+from st.checkpoints.formats.transformers.preprocessor import PREPROCESSOR_FILENAME, name_epsilon, preprocessor_settings
+from st.checkpoints.formats.transformers.reader import (
     ALPHABET_FILENAME,
     CTC_FOLDER,
     CTC_VOCAB_FILENAME,
@@ -33,7 +33,7 @@ from st.checkpoints.formats.transformers import (
     LM_FOLDER,
     OWN_FILENAME,
 )
-from st.checkpoints.formats.transformers_names import CLASSES
+from st.checkpoints.formats.transformers.tokenizer_files import fitting_spm, tokenizer_config, tokenizer_json
 from st.data.config import DataConfig
 from st.errors import CheckpointError, UsageError
 from st.files import atomic_write, write_json, write_text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from st.checkpoints.formats.fairseq_names import PREFIXES
+from st.checkpoints.formats.fairseq.names import PREFIXES
 
 Value = TypeVar("Value")
 Rows = tuple[tuple[str, str], ...]

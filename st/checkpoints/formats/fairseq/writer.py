@@ -12,15 +12,15 @@ from torch import Tensor
 
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.exported import Exported, ctc_part, notes, require_ctc_alone
-from st.checkpoints.formats.fairseq import BUNDLE_FORMAT, PHONEMES, SYMBOLS_KEY
-from st.checkpoints.formats.fairseq_config import EXTRACTOR_MODES
-from st.checkpoints.formats.fairseq_names import to_fairseq
+from st.checkpoints.formats.fairseq.config import EXTRACTOR_MODES
+from st.checkpoints.formats.fairseq.names import to_fairseq
+from st.checkpoints.formats.fairseq.reader import BUNDLE_FORMAT, PHONEMES, SYMBOLS_KEY
+from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.formats.objective import TEMPERATURE_KEY, fairseq_settings
 from st.checkpoints.formats.pickled_file import write_pickled
-from st.checkpoints.formats.preprocessor import EPSILON_KEY, name_epsilon
 from st.checkpoints.formats.settings import require_wav2vec2
-from st.checkpoints.formats.to_transformers import DICT_FILENAME
-from st.checkpoints.formats.transformers_names import KEYMAPS
+from st.checkpoints.formats.transformers.preprocessor import EPSILON_KEY, name_epsilon
+from st.checkpoints.formats.transformers.writer import DICT_FILENAME
 from st.data.config import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import write_text

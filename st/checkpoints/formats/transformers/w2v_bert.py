@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.formats import fields
-from st.checkpoints.formats.preprocessor import read_preprocessor
 from st.checkpoints.formats.settings import require
+from st.checkpoints.formats.transformers.preprocessor import read_preprocessor
 from st.doors.shown import shown
 from st.errors import CheckpointError
 from st.modules.config import EncoderConfig

@@ -1,0 +1,1 @@
+"""Files of fairseq, read and written."""

@@ -1,0 +1,1 @@
+"""What a training starts from: published weights, or a model that was trained before."""
