@@ -51,7 +51,7 @@ def main(out, *command):
 
     replaced = Replaced()
     import st  # noqa: F401
-    from st.fairseq_plugin.iterator import begin_reading
+    from st.fairseq_plugin.data.iterator import begin_reading
     from st.fairseq_plugin.repairs.table import install
 
     sys.argv = [*command]

@@ -12,9 +12,9 @@ from fairseq.tasks import FairseqTask
 
 from st.data.epoch_plan import NO_LIMIT
 from st.errors import CheckpointError
-from st.fairseq_plugin.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.data.iterator import IGNORED, EpochIterator
 from st.fairseq_plugin.distributed import agree_on_products
-from st.fairseq_plugin.iterator import IGNORED, EpochIterator
 from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
 from st.fairseq_plugin.repairs.clear_errors import clear_errors

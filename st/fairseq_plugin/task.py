@@ -17,12 +17,12 @@ from st.data.dataset import TranslationDataset
 from st.data.manifest import SPLITS
 from st.data.text_pairs import TextPairs
 from st.errors import CheckpointError, ConfigError
-from st.fairseq_plugin.data_options import DataOptions, augmentation_config
-from st.fairseq_plugin.dataset import FairseqTranslationDataset
-from st.fairseq_plugin.dictionary import FairseqDictionary
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.data.dictionary import FairseqDictionary
+from st.fairseq_plugin.data.iterator import IGNORED
+from st.fairseq_plugin.data.options import DataOptions, augmentation_config
 from st.fairseq_plugin.distributed import refuse_unused_parameters
 from st.fairseq_plugin.generator import FairseqGenerator
-from st.fairseq_plugin.iterator import IGNORED
 from st.fairseq_plugin.learning import refuse_nothing_to_learn
 from st.fairseq_plugin.model_options import rename_former_options
 from st.fairseq_plugin.nonfinite import zeros_like_log

@@ -13,7 +13,7 @@ from st.audio.reading import SAMPLE_RATE
 from st.data.batching import padding_share
 from st.data.pretraining import PretrainingDataset
 from st.errors import ConfigError
-from st.fairseq_plugin.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.repairs import training_log
 
 logger = logging.getLogger(__name__)

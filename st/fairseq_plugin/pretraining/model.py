@@ -14,7 +14,7 @@ from st.checkpoints.formats.objective import NAMES
 from st.doors.shown import shown
 from st.errors import ConfigError
 from st.fairseq_plugin.architectures import register_presets
-from st.fairseq_plugin.data_options import parse_numbers
+from st.fairseq_plugin.data.options import parse_numbers
 from st.fairseq_plugin.model_options import parse_conv_layers
 from st.fairseq_plugin.options import with_options_of
 from st.fairseq_plugin.repairs.clear_errors import clear_errors

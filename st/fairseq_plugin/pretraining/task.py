@@ -16,8 +16,8 @@ from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.direction_sampling import check_alpha
 from st.data.pretraining import PretrainingDataset, read_recordings
 from st.errors import CheckpointError, ConfigError
+from st.fairseq_plugin.data.iterator import IGNORED
 from st.fairseq_plugin.distributed import refuse_without_gradients
-from st.fairseq_plugin.iterator import IGNORED
 from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.pretraining.dataset import FairseqPretrainingDataset
 from st.fairseq_plugin.pretraining.watch import CodebookWatch

@@ -13,7 +13,7 @@ from fairseq.data import data_utils  # noqa: F401  (fairseq registers its own th
 
 from st.data.direction_sampling import epoch_counts
 from st.errors import CheckpointError
-from st.fairseq_plugin.data_options import augmentation_config
+from st.fairseq_plugin.data.options import augmentation_config
 from st.fairseq_plugin.generator import FairseqGenerator
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 

@@ -22,8 +22,8 @@ st.register_plugins()
 from st.audio.augmentation import AugmentationConfig  # noqa: E402
 from st.data.dataset import TranslationDataset  # noqa: E402
 from st.errors import AudioError, ConfigError, StError  # noqa: E402
-from st.fairseq_plugin.dataset import FairseqTranslationDataset  # noqa: E402
-from st.fairseq_plugin.iterator import IGNORED, EpochIterator  # noqa: E402
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset  # noqa: E402
+from st.fairseq_plugin.data.iterator import IGNORED, EpochIterator  # noqa: E402
 from st.fairseq_plugin.repairs.readers import outlive_sigterm  # noqa: E402
 from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402
 from st.text.vocabulary import TextVocabulary  # noqa: E402

@@ -14,8 +14,8 @@ import st
 st.register_plugins()
 
 from st.errors import CheckpointError, ConfigError  # noqa: E402
+from st.fairseq_plugin.data.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
-from st.fairseq_plugin.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
     REFUSED,

@@ -20,7 +20,7 @@ from fairseq.data import data_utils
 from fairseq.data.iterators import BufferedIterator, CountingIterator, EpochBatchIterating
 
 from st.errors import StError
-from st.fairseq_plugin.dataset import FairseqTranslationDataset
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.readers import named_reader_deaths, outlive_sigterm
 from st.fairseq_plugin.repairs.table import install

@@ -1,0 +1,1 @@
+"""Data sets, dictionaries and iterators behind fairseq's interface."""
