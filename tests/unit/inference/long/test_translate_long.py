@@ -340,8 +340,8 @@ class Deaf(LongToneTranslator):
 
 def peak_of(seconds: int, word: np.ndarray, targets: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, list]:
     """Return the most memory that decoding takes, in bytes, and the pieces."""
-    for module in ("windows", "long_decoding"):
-        monkeypatch.setattr(f"st.inference.{module}.open_audio", lambda _: Silence(seconds, word))
+    for module in ("windows", "decoding"):
+        monkeypatch.setattr(f"st.inference.long.{module}.open_audio", lambda _: Silence(seconds, word))
     tracemalloc.start()
     pieces = pieces_of(LongDecoder(Deaf(), targets), "synthetic.wav")
     peak = tracemalloc.get_traced_memory()[1]
