@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from st.errors import ConfigError
 from st.fairseq_plugin.repairs.open_options import refuse_open_options
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from st.checkpoints.door import read_pickled
 from st.cli import main
 from st.data.manifest import ManifestRow, write_manifest
 
-MODEL = Path(__file__).parents[1] / "golden" / "training_v1.pt"
+MODEL = Path(__file__).parents[2] / "golden" / "training_v1.pt"
 TEXT = {"en": "a small sentence number {} of many", "de": "ein kleiner Satz, der Nummer {} von vielen"}
 NUM_CLIPS = 12
 

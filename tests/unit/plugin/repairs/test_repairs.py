@@ -20,7 +20,7 @@ st.register_plugins()
 from st.fairseq_plugin.repairs.replace import REPLACED, replacing  # noqa: E402
 from st.fairseq_plugin.repairs.table import READING, REPAIRS, TORCHRUN, TRAINING, install  # noqa: E402
 
-PAGE = Path(__file__).parents[3] / "docs" / "architecture-repairs.md"
+PAGE = Path(__file__).parents[4] / "docs" / "architecture-repairs.md"
 
 
 def table(*processes):
