@@ -36,7 +36,7 @@ from st.inference.rates import encoder_work, matmul_rate
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref
 
-from st.modules.config import XLSR_CONV_LAYERS
+from st.modules.encoder_config import XLSR_CONV_LAYERS
 from st.modules.presets import preset
 
 SPEECH = {"dim": 1024, "ffn": 4096, "heads": 16, "layers": 24, "kernel": 128, "groups": 16}

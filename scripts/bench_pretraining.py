@@ -93,7 +93,7 @@ def fairseq_step(args: Namespace, waves: torch.Tensor) -> Step:
 
 def our_step(args: Namespace, waves: torch.Tensor) -> Step:
     """Return a step of this project."""
-    from st.modules.config import EncoderConfig
+    from st.modules.encoder_config import EncoderConfig
     from st.modules.pretraining.config import PretrainingConfig
     from st.modules.pretraining.model import SpeechPretrainer
 

@@ -8,7 +8,8 @@ from st.checkpoints.bundle import ModelBundle
 from st.checkpoints.formats.exported import Exported, class_part
 from st.checkpoints.formats.transformers.writer import write_transformers
 from st.data.config import DataConfig
-from st.modules.config import EncoderConfig, HeadConfig, ModelConfig
+from st.modules.config import HeadConfig, ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.class_labels import ClassLabels
 

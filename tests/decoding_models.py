@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import Encoded, SpeechTranslator
 
 CONFIG = ModelConfig(

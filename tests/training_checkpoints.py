@@ -7,7 +7,8 @@ import torch
 
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq.names import to_fairseq
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 
 

@@ -12,15 +12,8 @@ from omegaconf import DictConfig, open_dict
 from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.fairseq_plugin.options import with_options_of
-from st.modules.config import (
-    CTC,
-    PARTS,
-    DecoderConfig,
-    EncoderConfig,
-    HeadConfig,
-    LengthAdaptorConfig,
-    ModelConfig,
-)
+from st.modules.config import CTC, PARTS, DecoderConfig, HeadConfig, LengthAdaptorConfig, ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.freezing import ALIASES, SETS
 from st.modules.presets import PRESETS, preset
 from st.options import option, options

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from st.audio.audible import unheard
 from st.audio.reading import SAMPLE_RATE
 from st.data.batching import make_batches
 from st.data.dataset import pad_rows, standardize
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
-from st.errors import AudioError, ConfigError, DecodingError
+from st.errors import ConfigError, DecodingError
 from st.inference.alignment.word_times import TimedText, time_words
 from st.inference.audio_input import AudioLike, Waveform, load_waveform
 from st.inference.long.recordings import LongRecordings
 from st.inference.precision import autocast
 from st.inference.results.decoded import DecodedUtterance, Translation
 from st.inference.transcription.transcriber import Transcriber, TranscriptOptions, frame_seconds
+from st.inference.usable import require_as_many, require_finite, why_unusable
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -203,7 +203,7 @@ class Translator(LongRecordings):
         Raises:
             ValueError: If there are not as many lists of target languages as recordings.
         """
-        _check_as_many(waveforms, target_languages)
+        require_as_many(waveforms, target_languages)
         sizes = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
         order = np.argsort(-sizes, kind="stable")
         results: dict[int, DecodedUtterance] = {}
@@ -240,16 +240,16 @@ class Translator(LongRecordings):
             DecodingError: If the scores of the model are not finite.
             ValueError: If there are not as many lists of target languages, or spoken languages, as recordings.
         """
-        _check_as_many(waveforms, target_languages)
+        require_as_many(waveforms, target_languages)
         if spoken is not None:
-            _check_as_many(waveforms, spoken, "languages that are spoken")
+            require_as_many(waveforms, spoken, "languages that are spoken")
         for codes in target_languages:
             self.check_languages(codes)
         for code in spoken or ():
             language(code)
         for number, waveform in enumerate(waveforms):
-            _check_finite(number, waveform)
-        reasons = [self._unusable(waveform) for waveform in waveforms]
+            require_finite(number, waveform)
+        reasons = [why_unusable(waveform, self._min_samples, keep_all=self.keep_all) for waveform in waveforms]
         usable = [n for n, reason in enumerate(reasons) if reason is None]
         transcripts: dict[int, DecodedUtterance] = {}
         nbest: list[dict[str, list[Translation]]] = [{} for _ in waveforms]
@@ -303,7 +303,7 @@ class Translator(LongRecordings):
         for number in used:
             if not 0 <= number < len(waveforms):
                 raise ValueError(f"a target is for utterance {number}; expected 0 to {len(waveforms) - 1}")
-            _check_finite(number, waveforms[number])
+            require_finite(number, waveforms[number])
             if len(waveforms[number]) < self._min_samples:
                 raise DecodingError(f"nothing to score: utterance {number} of the batch is too short for one frame")
         rows = torch.tensor([used.index(number) for number, _, _ in targets], device=self.device)
@@ -382,21 +382,3 @@ class Translator(LongRecordings):
         if not transcript.transcript and not best:
             reason = reason or "no_speech"
         return dataclasses.replace(transcript, translations=best, nbest=nbest, reason=reason)
-
-    def _unusable(self, waveform: Waveform) -> str | None:
-        """Return why there is no text to expect of a recording; None if it is decoded."""
-        if len(waveform) < self._min_samples:
-            return "too_short" if len(waveform) else "empty_audio"
-        return None if self.keep_all else unheard(waveform)
-
-
-def _check_as_many(
-    waveforms: Sequence[Waveform], given: Sequence[object], what: str = "lists of target languages"
-) -> None:
-    if len(waveforms) != len(given):
-        raise ValueError(f"found {len(waveforms)} recordings and {len(given)} {what}; expected as many")
-
-
-def _check_finite(number: int, waveform: Waveform) -> None:
-    if not np.isfinite(waveform).all():
-        raise AudioError(f"utterance {number} of the batch holds NaN or infinite samples", reason="non_finite")

@@ -13,8 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
+from st.modules.config import DecoderConfig, LengthAdaptorConfig
 from st.modules.ctc_head import BLANK
+from st.modules.encoder_config import EncoderConfig
 from st.modules.masking import lengths_to_mask
 from st.modules.speech_encoder import TransformerEncoder
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from st.doors.shown import shown
 from st.errors import ConfigError
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig
+from st.modules.encoder_config import EncoderConfig
 
 
 def _xlsr(dim: int, ffn_dim: int, num_layers: int, **others: Any) -> ModelConfig:

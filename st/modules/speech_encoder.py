@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from st.kernels.dropout import dropout
 from st.kernels.packed_linear import linear_activation
 from st.modules.attention import MultiheadAttention
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.encoder_layers.adapter import Adapter
 from st.modules.encoder_layers.conformer_layer import ConformerLayer
 from st.modules.encoder_layers.convolution_module import ConvolutionModule

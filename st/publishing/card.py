@@ -21,7 +21,7 @@ from st.checkpoints.origins import origins_of
 from st.checkpoints.vocabularies import NO_FILES, find_text, trained_directions
 from st.errors import UsageError
 from st.files import write_text
-from st.modules.config import WAVE_EPSILONS
+from st.modules.encoder_config import WAVE_EPSILONS
 from st.publishing.origins import Origin, find_licence, find_origin
 from st.report.page import render_page
 from st.report.tables import markdown_text, to_markdown

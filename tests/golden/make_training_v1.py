@@ -23,7 +23,8 @@ from golden.decode import decode_all  # noqa: E402
 from st.checkpoints.bundle import bundle_files  # noqa: E402
 from st.checkpoints.formats.fairseq.names import to_fairseq  # noqa: E402
 from st.data.config import DataConfig  # noqa: E402
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
+from st.modules.encoder_config import EncoderConfig  # noqa: E402
 from st.modules.model import SpeechTranslator  # noqa: E402
 from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces  # noqa: E402

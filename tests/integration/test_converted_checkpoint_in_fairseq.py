@@ -11,7 +11,8 @@ from st.checkpoints.bundle import bundle_files
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.data.config import DataConfig
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces

@@ -20,7 +20,8 @@ import torch
 from st.checkpoints.bundle import bundle_files
 from st.checkpoints.formats.fairseq.names import to_fairseq
 from st.data.config import DataConfig
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 

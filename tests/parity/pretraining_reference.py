@@ -6,7 +6,7 @@ import torch
 
 from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.formats.objective import take_objective
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.pretraining.draws import Draws, draw
 from st.modules.pretraining.model import SpeechPretrainer
 

@@ -18,7 +18,7 @@ from st.checkpoints.convert import convert
 from st.checkpoints.formats.exported import Exported
 from st.checkpoints.formats.transformers.writer import write_transformers
 from st.data.config import DataConfig
-from st.modules.config import XLSR_CONV_LAYERS
+from st.modules.encoder_config import XLSR_CONV_LAYERS
 from st.modules.presets import preset
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces
 from st.text.vocabulary import TextVocabulary, read_dictionary

@@ -27,7 +27,8 @@ from st.errors import CheckpointError
 from st.evaluation.scoring.hypotheses import read_hypotheses
 from st.inference import load_translator
 from st.inference.transcription.transcriber import TranscriptOptions
-from st.modules.config import XLSR_CONV_LAYERS, EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import XLSR_CONV_LAYERS, EncoderConfig
 from st.modules.model import SpeechTranslator
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

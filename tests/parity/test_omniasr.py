@@ -17,7 +17,8 @@ from st.checkpoints.assemble import blueprint
 from st.checkpoints.convert import convert
 from st.checkpoints.start.initialise import load_encoder
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.speech_encoder import SpeechEncoder
 
 CONV_LAYERS = ((32, 10, 5), *((32, 3, 2),) * 4, *((32, 2, 2),) * 2)

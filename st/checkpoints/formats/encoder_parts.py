@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from st.checkpoints.formats.names import POSITIONS
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 _BATCH_NORM = f"{POSITIONS}batch_norm."
 _BATCH_NORM_EPSILON = 1e-5

@@ -11,7 +11,7 @@ from typing import Any
 from st.doors import readers as foreign_files
 from st.doors.shown import shown
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 _MAX_CONV_LAYERS = 64
 _MAX_CONV_CHARS = 10_000

@@ -14,7 +14,7 @@ from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.origins import origin_name, origins_of
 from st.checkpoints.start.behaviour import BEHAVIOUR
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.pretraining.config import PretrainingConfig
 from st.modules.pretraining.model import SpeechPretrainer
 

@@ -19,7 +19,7 @@ from st.fairseq_plugin.model_options import parse_conv_layers
 from st.fairseq_plugin.options import with_options_of
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.speech_model import SpeechModel, require_fit
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.presets import preset
 from st.modules.pretraining.config import MASK_LENGTH, MASK_PROB, PRETRAINING_PRESETS, PretrainingConfig
 from st.modules.pretraining.contrastive import Objective

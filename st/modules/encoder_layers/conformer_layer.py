@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from st.kernels.dropout import dropout
 from st.modules.attention import MultiheadAttention
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.encoder_layers.convolution_module import ConvolutionModule
 from st.modules.encoder_layers.feed_forward import FeedForward
 from st.modules.encoder_layers.relative_positions import relative_scores

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from st.kernels.dropout import dropout
 from st.kernels.packed_linear import linear_activation
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 
 class FeedForward(nn.Module):

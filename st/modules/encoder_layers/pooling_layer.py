@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from st.kernels.convolution import Conv1d
 from st.kernels.dropout import dropout
 from st.modules.attention import MultiheadAttention
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.encoder_layers.feed_forward import FeedForward
 from st.modules.masking import attention_bias, zero_padding
 

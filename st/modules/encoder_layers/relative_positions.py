@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 
 class ClippedDistances(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 from st.doors.shown import shown
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.options import option
 
 MASK_PROB, MASK_LENGTH = 0.65, 10

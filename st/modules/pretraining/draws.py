@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.masking import span_mask
 from st.modules.pretraining.config import LEAST_TARGETS, PretrainingConfig
 from st.modules.pretraining.quantizer import gumbel_noise

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from st.kernels.dropout import dropout
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.masking import lengths_to_mask
 from st.modules.pretraining.config import PretrainingConfig, check_encoder
 from st.modules.pretraining.contrastive import Objective, contrastive_logits

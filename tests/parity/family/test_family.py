@@ -25,7 +25,8 @@ from st.checkpoints.formats.transformers.encoder_writer import family_of
 from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.modules.presets import PRESETS
 

@@ -14,7 +14,7 @@ from st import load
 from st.checkpoints.convert import convert
 from st.checkpoints.formats.transformers.encoder_writer import classifier_of
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 LENGTHS = [9000, 16000, 12345]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

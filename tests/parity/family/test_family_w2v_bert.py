@@ -19,7 +19,8 @@ from st.checkpoints.inspect import inspect
 from st.checkpoints.start.initialise import load_encoder
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.front_end.kaldi_filterbank import KaldiFilterBank, kaldi_mel_filters
 from st.modules.model import SpeechTranslator
 from st.modules.presets import preset

@@ -18,7 +18,8 @@ from st.checkpoints.formats.fairseq.names import from_fairseq, to_fairseq
 from st.checkpoints.formats.names import KEYMAPS
 from st.checkpoints.vocabularies import VocabularyFiles
 from st.errors import CheckpointError, UsageError
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
+from st.modules.config import DecoderConfig, LengthAdaptorConfig
+from st.modules.encoder_config import EncoderConfig
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import mbart50_tags, model_pieces
 

@@ -190,7 +190,7 @@ def test_fault_18_layers_without_end_are_refused_before_they_are_made(repeats):
 
 
 def test_conv_feature_layers_of_fairseq_are_understood():
-    from st.modules.config import XLSR_CONV_LAYERS
+    from st.modules.encoder_config import XLSR_CONV_LAYERS
 
     text = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
     assert parse_conv_layers(text) == XLSR_CONV_LAYERS

@@ -14,7 +14,8 @@ from st.checkpoints.convert import convert
 from st.checkpoints.inspect import inspect
 from st.cli import main
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig
+from st.modules.config import DecoderConfig, LengthAdaptorConfig
+from st.modules.encoder_config import EncoderConfig
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from st.data.config import DataConfig
 from st.data.dataset import standardize
 from st.decoding.ctc import ctc_greedy
 from st.errors import CheckpointError, UsageError
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 

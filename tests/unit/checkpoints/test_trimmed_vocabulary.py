@@ -18,7 +18,8 @@ from st.checkpoints.vocabularies import VocabularyFiles
 from st.cli import main
 from st.data.config import DataConfig
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import dictionary_text, mbart50_tags, model_pieces, train_sentencepiece

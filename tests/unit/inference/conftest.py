@@ -17,7 +17,8 @@ from st.data.config import DataConfig
 from st.decoding.options import BeamOptions
 from st.evaluation.covost2 import CODES
 from st.inference import Translator
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import covost_tags, dictionary_text, model_pieces, train_sentencepiece

@@ -16,7 +16,8 @@ from st import load
 from st.cli import main
 from st.inference.bench import cut, noise
 from st.inference.rates import encoder_work, forget_peak, peak_memory, speed_sentence
-from st.modules.config import EncoderConfig, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "training_v1.pt"

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.front_end.time_norm import TimeNorm
 from st.modules.speech_encoder import SpeechEncoder
 

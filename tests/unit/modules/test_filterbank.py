@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torchaudio.transforms import MelSpectrogram
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.encoder_layers.convolution_module import ConvolutionModule
 from st.modules.front_end.feature_extractor import FeatureExtractor
 from st.modules.front_end.filterbank import FilterBank, mask_bands, mel_filters

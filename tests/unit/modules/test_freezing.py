@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig, ModelConfig, ctc_heads
+from st.modules.config import ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.freezing import SETS, frozen_names, split_rules
 from st.modules.model import SpeechTranslator
 from st.modules.presets import preset

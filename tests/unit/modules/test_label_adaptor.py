@@ -7,7 +7,8 @@ import torch
 from rapidfuzz.distance import Levenshtein
 
 from st.errors import ConfigError
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.label_adaptor import LabelAdaptor, change_labels, mean_of_runs, runs_of_labels
 from st.modules.model import SpeechTranslator
 

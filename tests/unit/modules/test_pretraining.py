@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from st.errors import ConfigError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.pretraining.config import PRETRAINING_PRESETS, PretrainingConfig
 from st.modules.pretraining.contrastive import contrastive_logits
 from st.modules.pretraining.draws import draw, draw_negatives, generator

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.modules.masking import attention_bias
 from st.modules.model import SpeechTranslator
 

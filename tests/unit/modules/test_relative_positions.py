@@ -10,7 +10,7 @@ import torch
 from st.inference.packed_attention import PackedSelfAttention
 from st.kernels.packed_linear import PackedLinear, packing_works
 from st.modules.attention import MultiheadAttention
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.encoder_layers.relative_positions import relative_places, relative_scores
 
 CLIPPED = EncoderConfig(dim=16, num_heads=2, ffn_dim=8, num_layers=1, left_distances=4, right_distances=2)

@@ -8,7 +8,8 @@ import torch
 from st.checkpoints.formats.objective import NAMES
 from st.checkpoints.inspect import inspect
 from st.fairseq_plugin.pretraining.watch import PATIENCE, WINDOW, CodebookWatch
-from st.modules.config import EncoderConfig, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.modules.pretraining.config import PretrainingConfig
 from st.modules.pretraining.model import SpeechPretrainer
 

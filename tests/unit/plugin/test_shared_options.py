@@ -17,7 +17,7 @@ from st.errors import ConfigError  # noqa: E402
 from st.fairseq_plugin.data.options import DataOptions, augmentation_config  # noqa: E402
 from st.fairseq_plugin.model_options import XlsrMbartConfig, model_config  # noqa: E402
 from st.fairseq_plugin.options import with_options_of  # noqa: E402
-from st.modules.config import XLSR_CONV_LAYERS  # noqa: E402
+from st.modules.encoder_config import XLSR_CONV_LAYERS  # noqa: E402
 from st.modules.presets import PRESETS  # noqa: E402
 from st.options import option, options  # noqa: E402
 

@@ -18,7 +18,8 @@ from st.fairseq_plugin.criterion import TranslationCtcConfig, TranslationCtcCrit
 from st.fairseq_plugin.fused_adam import FusedAdamW  # noqa: E402
 from st.fairseq_plugin.model import XlsrMbartModel  # noqa: E402
 from st.kernels import dropout  # noqa: E402
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads  # noqa: E402
+from st.modules.encoder_config import EncoderConfig  # noqa: E402
 from st.modules.heads import HEADS  # noqa: E402
 
 CONFIG = ModelConfig(

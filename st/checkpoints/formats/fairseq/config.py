@@ -14,14 +14,8 @@ from st.checkpoints.formats.classifiers import fairseq_head
 from st.checkpoints.formats.names import CLASSES, POSITIONS, KeyMap
 from st.checkpoints.formats.settings import parse_conv_layers, require
 from st.errors import CheckpointError
-from st.modules.config import (
-    XLSR_CONV_LAYERS,
-    DecoderConfig,
-    EncoderConfig,
-    LengthAdaptorConfig,
-    ModelConfig,
-    ctc_heads,
-)
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import XLSR_CONV_LAYERS, EncoderConfig
 from st.modules.text_decoder import POSITION_OFFSET
 
 # What settings leave out has these values in fairseq, which our model does not have or would not guess.

@@ -24,7 +24,8 @@ from st.checkpoints.formats.transformers.writer import DICT_FILENAME
 from st.data.config import CONFIG_FILENAME
 from st.errors import CheckpointError, UsageError
 from st.files import write_text
-from st.modules.config import WAVE_EPSILONS, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import WAVE_EPSILONS
 from st.text.ctc_vocabulary import SPECIALS as CTC_SPECIALS
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.sentencepiece_training import dictionary_text

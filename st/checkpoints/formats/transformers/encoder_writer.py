@@ -24,7 +24,8 @@ from st.checkpoints.formats.transformers.w2v_bert import W2V_BERT, w2v_bert_sett
 from st.errors import CheckpointError
 from st.files import write_json
 from st.kernels.int8_linear import SCALE
-from st.modules.config import EncoderConfig, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import EncoderConfig
 from st.text.ctc_vocabulary import SPECIALS, CtcVocabulary
 
 FOLDER_FORMAT = 1

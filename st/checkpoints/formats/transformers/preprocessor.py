@@ -10,7 +10,8 @@ from typing import Any
 from st.checkpoints.formats import fields
 from st.checkpoints.formats.settings import read_json_if_any, require
 from st.data.config import DataConfig
-from st.modules.config import WAVE_EPSILONS, ModelConfig
+from st.modules.config import ModelConfig
+from st.modules.encoder_config import WAVE_EPSILONS
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from st.checkpoints.formats.transformers.preprocessor import EPSILON_KEY, USUAL,
 from st.checkpoints.formats.transformers.w2v_bert import W2V_BERT, w2v_bert_config
 from st.doors.shown import shown
 from st.errors import CheckpointError, ConfigError
-from st.modules.config import DecoderConfig, EncoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.config import DecoderConfig, LengthAdaptorConfig, ModelConfig, ctc_heads
+from st.modules.encoder_config import EncoderConfig
 from st.text.trimming import TRIM_FILENAME
 
 OWN_FOLDER = "model folder of this project"

@@ -11,7 +11,7 @@ from st.checkpoints.formats.settings import require
 from st.checkpoints.formats.transformers.preprocessor import read_preprocessor
 from st.doors.shown import shown
 from st.errors import CheckpointError
-from st.modules.config import EncoderConfig
+from st.modules.encoder_config import EncoderConfig
 
 W2V_BERT = "wav2vec2-bert"
 """Its ``model_type``."""
