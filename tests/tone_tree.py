@@ -35,6 +35,7 @@ def make_tree(
     seed=0,
     vocabulary=WORDS,
     declared=None,
+    vocab_type="char",
 ):
     """Write a tree.
 
@@ -72,7 +73,7 @@ def make_tree(
         write_manifest(folder / f"{name}.tsv", table)
     texts = [row.tgt_text for table in rows.values() for row in table]
     texts += [" ".join(words) for words in vocabulary.values()]
-    spm = train_sentencepiece(texts, vocab_type="char")
+    spm = train_sentencepiece(texts, vocab_type=vocab_type)
     (folder / "spm.model").write_bytes(spm)
     (folder / "dict.txt").write_text(dictionary_text(model_pieces(spm), covost_tags(vocabulary)), encoding="utf-8")
     CtcVocabulary.build({language: [" ".join(words)] for language, words in vocabulary.items()}).save(

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from st.errors import AudioError, ManifestError
 from st.text.class_labels import ClassLabels, same_label
 from st.text.labels import Labels
 from st.text.languages import join_sentences
+from st.text.subword_sampling import MOST_LONGER, SubwordSampler
 from st.text.vocabulary import EOS, PAD, TextVocabulary
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ WAVE_MULTIPLE = 3200
 """Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
 library prepares for a shape are found again. Lengths are unchanged."""
 TARGET_MULTIPLE = 4
-_CROPPING = 1  # a stream of chance of its own
+_CROPPING, _SUBWORDS = 1, 2  # streams of chance of their own
 
 
 def pad_rows(
@@ -97,6 +98,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         augmentation: AugmentationConfig | None = None,
         standardize_audio: bool = True,
         wave_epsilon: float = 1e-5,
+        subwords: SubwordSampler | None = None,
     ) -> None:
         self.data_dir = Path(data_dir)
         self.text = text
@@ -105,6 +107,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.augmentation = augmentation or AugmentationConfig()
         self.standardize_audio = standardize_audio
         self.wave_epsilon = wave_epsilon
+        self.subwords = subwords
         if text is None:
             rows = [replace(row, tgt_text="", tgt_lang="") for row in rows]
         self.utterances = group_rows(rows, empty_targets=empty_targets)
@@ -117,7 +120,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._longest_targets = np.zeros(len(self.utterances), dtype=np.int64)
         if text is not None:
             pieces = text.count_pieces(target for utterance in self.utterances for _, _, target in utterance.targets)
-            np.maximum.at(self._longest_targets, self.targets.owners, pieces + 2)
+            np.maximum.at(self._longest_targets, self.targets.owners, pieces + 2 + (MOST_LONGER if subwords else 0))
         self.audio_cache: dict[int, npt.NDArray[np.int16]] | None = {} if cache_audio else None
         self.plan = self._whole
         self._seed = (0, 0)
@@ -350,14 +353,14 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "directions": [f"{spoken[n]}_{lang}" for n, _, lang, _ in rows],
             "references": [text for _, _, _, text in rows],
             "spoken": spoken,
-            **self._tokens([(lang, text) for _, _, lang, text in rows], net_input),
+            **self._tokens([(number, lang, text) for _, number, lang, text in rows], net_input),
             **self._labels(numbers, spoken, {n for n, _, _, _ in rows}),
         }
 
-    def _tokens(self, targets: Sequence[tuple[str, str]], net_input: dict[str, Tensor]) -> dict[str, Any]:
-        """Return what :meth:`collate` says of the tokens of targets, each (language, text)."""
+    def _tokens(self, targets: Sequence[tuple[int, str, str]], net_input: dict[str, Tensor]) -> dict[str, Any]:
+        """Return what :meth:`collate` says of the tokens of targets, each (number, language, text)."""
         known = self.text
-        tokens = [[known.language_id(lang), *known.encode(text), EOS] for lang, text in targets] if known else []
+        tokens = [[known.language_id(lang), *self._pieces(n, text), EOS] for n, lang, text in targets] if known else []
         read = [[EOS, *row[:-1]] for row in tokens]
         previous = pad_rows(read or [[PAD]], PAD, torch.long, multiple=TARGET_MULTIPLE)
         return {
@@ -365,6 +368,11 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
             "net_input": net_input | {"prev_output_tokens": previous},
             "target": pad_rows(tokens or [[PAD]], PAD, torch.long, multiple=TARGET_MULTIPLE),
         }
+
+    def _pieces(self, number: int, text: str) -> list[int]:
+        if self.subwords is None:
+            return cast(TextVocabulary, self.text).encode(text)
+        return self.subwords.encode(text, (*self._seed, number, _SUBWORDS))
 
     def _labels(self, items: Sequence[int], spoken: Sequence[str], translated: set[int]) -> dict[str, Any]:
         """Return what :meth:`collate` says of heads; ``translated`` are the places of items that have a target."""

@@ -16,6 +16,7 @@ from st.data.manifest import read_table
 from st.errors import ManifestError
 from st.text.labels import Labels
 from st.text.languages import split_direction
+from st.text.subword_sampling import SubwordSampler
 from st.text.vocabulary import EOS, PAD, TextVocabulary
 
 logger = logging.getLogger(__name__)
@@ -29,17 +30,26 @@ LEAST_KNOWN = 0.95
 
 
 class TextPairs:
-    """Pairs of a sentence, as labels of the CTC head, and its translation, as tokens of the decoder."""
+    """Pairs of a sentence, as labels of the CTC head, and its translation, as tokens of the decoder and as text."""
 
-    def __init__(self, pairs: list[tuple[list[int], list[int]]]) -> None:
-        self.pairs = pairs
+    def __init__(self, pairs: list[tuple[list[int], list[int], str]], subwords: SubwordSampler | None = None) -> None:
+        self.pairs, self.subwords = pairs, subwords
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     @classmethod
-    def load(cls, path: Path | str, direction: str, labels: Labels, text: TextVocabulary) -> TextPairs:
+    def load(
+        cls,
+        path: Path | str,
+        direction: str,
+        labels: Labels,
+        text: TextVocabulary,
+        subwords: SubwordSampler | None = None,
+    ) -> TextPairs:
         """Read a table with the columns ``src_text`` and ``tgt_text``, others ignored.
+
+        With ``subwords`` the pieces of a translation are drawn each time.
 
         Raises:
             ManifestError: If the file is missing, is no such table, or holds no pair that can be used.
@@ -51,7 +61,7 @@ class TextPairs:
             read, written = labels.encode(said, source), [tag, *text.encode(translation), EOS]
             known = sum(label != unknown for label in read)
             if 0 < len(read) <= MOST_LABELS and 2 < len(written) <= MOST_TOKENS and known >= LEAST_KNOWN * len(read):
-                pairs.append((read, written))
+                pairs.append((read, written, translation))
             else:
                 left_out += 1
         if not pairs:
@@ -61,7 +71,7 @@ class TextPairs:
         logger.info(
             "%s: %d pairs of text; %d left out: empty, too long or in other letters", path, len(pairs), left_out
         )
-        return cls(pairs)
+        return cls(pairs, subwords)
 
     def draw(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw pairs by torch's generator; the processes of a training, whose generators are alike, draw different ones.
@@ -72,7 +82,11 @@ class TextPairs:
         shared = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank, size = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if shared else (0, 1)
         places = (torch.randint(len(self), (number,)) + rank * len(self) // size) % len(self)
-        labels, tokens = zip(*(self.pairs[place] for place in places.tolist()), strict=True)
+        labels, tokens, texts = zip(*(self.pairs[place] for place in places.tolist()), strict=True)
+        if self.subwords is not None:
+            chances = torch.randint(1 << 31, (number,)).tolist()
+            pieces = [self.subwords.encode(text, [chance]) for text, chance in zip(texts, chances, strict=True)]
+            tokens = tuple([row[0], *drawn, EOS] for row, drawn in zip(tokens, pieces, strict=True))
         return (
             pad_rows(labels, 0, torch.long),
             torch.tensor([len(row) for row in labels]),

@@ -34,6 +34,7 @@ from st.modules.config import CTC, ModelConfig
 from st.modules.heads import head_kind, load_labels
 from st.options import option
 from st.text.languages import match_directions
+from st.text.subword_sampling import SubwordSampler
 from st.text.trimming import TRIM_FILENAME, TrimmedVocabulary
 from st.text.vocabulary import TextVocabulary
 
@@ -80,6 +81,7 @@ class SpeechTranslationTask(SpeechTask):
         self.labels = load_labels(data_dir, self.data_config, self._chosen_heads(cfg.heads))
         self.trim = TrimmedVocabulary.load(data_dir) if (data_dir / TRIM_FILENAME).is_file() else None
         self.directions = self._chosen_directions(cfg.directions)
+        self.subwords = self._subword_sampler()
         self.text_pairs = self._more_text(cfg.text_pairs)
         self._validator: FairseqGenerator | None = None
         self._scored: list[str] = []
@@ -114,6 +116,20 @@ class SpeechTranslationTask(SpeechTask):
             )
         return list(chosen)
 
+    def _subword_sampler(self) -> SubwordSampler | None:
+        """Return what ``--subword-alpha`` asks for.
+
+        Raises:
+            ConfigError: If it is out of range, or there are no pieces with probabilities.
+        """
+        if not self.cfg.subword_alpha:
+            return None
+        if self.text is None:
+            raise ConfigError(
+                "--subword-alpha is about the targets of a decoder, and these data have no vocabulary for one"
+            )
+        return SubwordSampler(self.text, self.cfg.subword_alpha)
+
     def _more_text(self, path: str | None) -> TextPairs | None:
         """Return what ``--text-pairs`` names.
 
@@ -127,7 +143,7 @@ class SpeechTranslationTask(SpeechTask):
                 "--text-pairs needs a decoder, a CTC head and one direction, of which the table is; these data have "
                 f"{' '.join(self.directions) or 'none'}; choose one by --directions"
             )
-        return TextPairs.load(path, self.directions[0], self.labels[CTC], self.text)
+        return TextPairs.load(path, self.directions[0], self.labels[CTC], self.text, self.subwords)
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +169,7 @@ class SpeechTranslationTask(SpeechTask):
             augmentation=augmentation_config(self.cfg) if training else AugmentationConfig(),
             standardize_audio=self.data_config.standardize_audio and encoder.standardizes,
             wave_epsilon=encoder.wave_epsilon,
+            subwords=self.subwords if training else None,
             # The targets of a set of transcripts are transcripts already.
             add_transcripts=split.startswith("train") and self.cfg.add_transcripts,
         )

@@ -103,6 +103,14 @@ class TextVocabulary:
         """Return the ids of the pieces of ``text``, without tag and end of sentence."""
         return [self._id_of_piece[number] for number in self._processor.encode(text)]
 
+    def encode_nbest(self, text: str, count: int) -> list[tuple[list[int], float]]:
+        """Return the ``count`` best segmentations of a unigram model and their log-probabilities, best first."""
+        score = self._processor.get_score
+        return [
+            ([self._id_of_piece[number] for number in found], sum(map(score, found)))
+            for found in self._processor.nbest_encode(text, nbest_size=count)
+        ]
+
     def count_pieces(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return how many ids :meth:`encode` gives for each of many texts, computed in as many threads as we may use."""
         counts: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]

@@ -20,6 +20,11 @@ class _Mixing(FairseqDataclass):
     sampling_alpha: float = option(
         1.0, "share of a direction of n translations in an epoch: n to this power; 1: each once, 0: directions alike"
     )
+    subword_alpha: float = option(
+        0.0,
+        "subword regularisation of the targets: in every epoch other pieces, drawn among the 64 best segmentations by their "
+        "probability to this power, such as 0.2; 0: always the best segmentation",
+    )
 
 
 DataOptions: Any = with_options_of(_Mixing, {"": AugmentationConfig})

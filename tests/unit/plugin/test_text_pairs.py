@@ -58,7 +58,7 @@ def test_pairs_are_those_of_the_table_and_the_others_are_counted(data, table, ca
 
 
 def test_processes_draw_different_pairs(monkeypatch):
-    pairs = TextPairs([([number], [4, EOS]) for number in range(100)])
+    pairs = TextPairs([([number], [4, EOS], "") for number in range(100)])
 
     def drawn(rank):
         monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -110,3 +110,13 @@ def test_what_cannot_be_read_is_an_error(data, tmp_path):
     several = make_tree(tmp_path / "tree", train=2, dev=1)
     with pytest.raises(ConfigError, match="--text-pairs needs a decoder, a CTC head and one direction"):
         SpeechTranslationTask(make_config(several, text_pairs=str(path)).task)
+
+
+def test_pieces_of_translations_are_drawn_each_time_if_asked_for(table, tmp_path):
+    data = make_tree(tmp_path, train=20, dev=2, directions=("de_en",), vocab_type="unigram")
+    task = SpeechTranslationTask(make_config(data, text_pairs=str(table[0]), subword_alpha=0.1).task)
+    best = {tuple(written) for _, written, _ in task.text_pairs.pairs}
+    torch.manual_seed(1)
+    drawn = {tuple(token for token in row if token != PAD) for row in task.text_pairs.draw(60)[2].tolist()}
+    assert len(drawn) > len(best)
+    assert {task.text.decode(row) for row in drawn} <= {task.text.decode(row) for row in best}
