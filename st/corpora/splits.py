@@ -102,8 +102,9 @@ def _deal(drawn: pl.DataFrame, total: int, options: SplitOptions) -> pl.Series:
         splits.append(split)
         if split in left:
             left[split] -= size
-    # Of few rows a share may be less than one; a group goes there all the same, if train can spare it.
-    _fill_empty(splits, drawn["rows"].to_list(), [name for name, share in shares.items() if share], total)
+    # Of few rows a share may be less than one; a group goes there all the same, if train can spare it: first to dev.
+    small = [name for name in ("dev", "test") if shares[name] and not wanted[name]]
+    _fill_empty(splits, drawn["rows"].to_list(), [*(name for name, count in wanted.items() if count), *small], total)
     empty = [name for name, count in wanted.items() if count and name not in splits]
     if empty or "train" not in splits:
         raise ManifestError(
