@@ -167,7 +167,7 @@ def random_model(folder: Path, shape: str, path: Path) -> None:
 
 def cost_of(args: argparse.Namespace) -> dict[str, float]:
     """Translate a recording of some minutes in this process; see ``cost``."""
-    from bench_common import peak_memory
+    from st.memory import peak_memory
 
     minutes, model, recording = args.worker
     target = read_manifest(args.clips[0])[0].tgt_lang

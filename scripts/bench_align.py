@@ -29,8 +29,8 @@ from st.data.manifest import ManifestRow, read_manifest
 from st.errors import DecodingError
 from st.inference import Translator, load_translator
 from st.inference.alignment.recording import align_recording
-from st.inference.rates import peak_memory
 from st.kernels.settings import tune
+from st.memory import peak_memory
 
 PAUSE_S = 0.3
 SHARE = 0.3

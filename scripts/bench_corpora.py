@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import polars as pl
 from st.corpora.checks import check
 from st.corpora.sources import SOURCES, read_corpus
 from st.corpora.splits import SplitOptions, make_splits
+from st.memory import peak_memory
 
 ROWS, SPEAKERS = 1_000_000, 20_000
 WORDS = [
@@ -77,7 +77,7 @@ def measure(table: Path) -> dict[str, float]:
     sizes = dict(make_splits(rows, SplitOptions()).group_by("split").len().iter_rows())
     seconds["splits"] = time.perf_counter() - start
     seconds["cpu"] = time.process_time()
-    return {**seconds, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, **sizes}
+    return {**seconds, "peak_gb": peak_memory() / 1e9, **sizes}
 
 
 def main() -> None:

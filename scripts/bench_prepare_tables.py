@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -103,6 +102,23 @@ def make_store(folder: Path, split: str, clips: Sequence[str], frames: dict[str,
     (folder / f"{split}.index.tsv").write_text(INDEX_HEADER + "".join(r.to_line() for r in records), encoding="utf-8")
 
 
+MEASURED = """\
+import sys
+from covost.cli import main
+from st.memory import peak_memory
+if (code := main(sys.argv[1:])) == 0:
+    print(peak_memory())
+sys.exit(code)
+"""
+
+
+def measured(arguments: Sequence[str]) -> tuple[float, float]:
+    """Run ``covost *arguments`` in a process of its own; return its seconds, and the peak of its own memory in GB."""
+    start = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", MEASURED, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return time.perf_counter() - start, int(run.stdout.split()[-1]) / 1e9
+
+
 def run_tables(work: Path, directions: str, extra: Sequence[str]) -> list[str]:
     """Make the corpus unless it is there, and measure its preparation in a process of its own."""
     corpus, out = work / "corpus", work / "data"
@@ -114,11 +130,9 @@ def run_tables(work: Path, directions: str, extra: Sequence[str]) -> list[str]:
     # Everything but the stores is made anew.
     for leftover in (path for path in out.iterdir() if path.is_file()):
         leftover.unlink()
-    command = [sys.executable, "-m", "covost", "prepare", "--cv-root", str(corpus), "--directions", directions]
-    start = time.perf_counter()
-    subprocess.run([*command, "--out", str(out), "--jobs", "1", *extra], check=True)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    seconds, peak = measured(
+        ["prepare", "--cv-root", str(corpus), "--directions", directions, "--out", str(out), "--jobs", "1", *extra]
+    )
     rows = sum(sum(SIZES[direction]) for direction in covost_directions(directions))
     return [
         f"{rows} rows of translations; {os.cpu_count()} cores",

@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from bench_common import ROOT, markdown, median, peak_memory, take_turns, turn_arguments
+from bench_common import ROOT, markdown, median, take_turns, turn_arguments
+
+from st.memory import peak_memory
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref

@@ -30,7 +30,8 @@ from bench_common import (
     turn_arguments,
 )
 
-from st.inference.rates import encoder_work, matmul_rate, peak_memory
+from st.inference.rates import encoder_work, matmul_rate
+from st.memory import peak_memory
 
 sys.path.insert(0, str(ROOT / "tests"))
 import reference_models as ref

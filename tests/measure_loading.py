@@ -29,6 +29,11 @@ def memory(field: str) -> int:
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024  # type: ignore[index]
 
 
+def bytes_read() -> int:
+    """Return how many bytes this process has asked for by read; those of mapped files are not among them."""
+    return int(Path("/proc/self/io").read_text(encoding="ascii").split()[1])
+
+
 def read(path: Path) -> None:
     buffer = bytearray(16 << 20)
     with path.open("rb", buffering=0) as handle:
@@ -55,7 +60,7 @@ def main() -> None:
     result: dict[str, float] = {"file_bytes": weights.stat().st_size}
     for needed in ("st.checkpoints.loading", "st.checkpoints.convert"):
         import_module(needed)
-    before, start = memory("VmRSS"), time.perf_counter()
+    before, read_before, start = memory("VmRSS"), bytes_read(), time.perf_counter()
     if args.read:
         read(weights)
     elif args.convert:
@@ -63,6 +68,7 @@ def main() -> None:
     else:
         model = load(args.path, dtype=args.dtype, **files).model
     result |= {"seconds": time.perf_counter() - start, "peak_bytes": memory("VmHWM") - before}
+    result["read_bytes"] = bytes_read() - read_before
     if not args.read and not args.convert:
         # Mapped weights take memory when they are first used.
         total = sum(float(parameter.detach().sum()) for parameter in model.parameters())

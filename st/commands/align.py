@@ -157,7 +157,8 @@ def _report(alignment: Alignment) -> None:
         DecodingError: If no word was found.
     """
     words, missing, extra = len(alignment.words), len(alignment.missing), alignment.unwritten
-    if missing == words:
+    # What the head cannot spell fills the time that nothing else takes, whatever is said in it.
+    if not alignment.letters:
         raise DecodingError(
             f"{alignment.name}: none of the {words} words of the text was heard; do they belong together, and does the "
             "model know the language?"

@@ -15,7 +15,8 @@ command adds what you know.
 
 Scores come from folders that st evaluate wrote, for this folder or for the file that it was converted from; those of
 another model are refused. Where all that the model was started from has one licence, the card has that one unless --license
-is given; a licence that allows commerce is refused for a model that was started from one that does not.
+is given. A licence that allows commerce is refused for a model that was started from one that does not, and any but its
+own where a model was started from one that is shared alike (CC BY-SA).
 """
 
 EXAMPLES = """\

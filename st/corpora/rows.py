@@ -51,6 +51,8 @@ SPLIT_NAMES = {
 }
 """What corpora call their splits, and ours."""
 
+_TIMES = {"start_s": "start", "end_s": "end or duration"}
+"""What people call the columns of times."""
 _UNSAFE = r"(^|/)\.\.(/|$)|[\x00-\x1f\x7f]"
 MEMBER = r"(?i)^(.+\.(?:tar|tar\.gz|tgz|zip|parquet))#(.+)$"
 """The name of a recording within another file."""
@@ -78,7 +80,12 @@ def label_columns(rows: pl.DataFrame) -> list[str]:
 
 
 def as_corpus(
-    frames: Sequence[pl.DataFrame], root: Path, *, absolute: bool = False, skipped: Mapping[str, int] | None = None
+    frames: Sequence[pl.DataFrame],
+    root: Path,
+    *,
+    place: Path | None = None,
+    absolute: bool = False,
+    skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
     """Bring what a source has read to the contract of this module.
 
@@ -86,6 +93,7 @@ def as_corpus(
         frames: Columns of the contract, those that the source knows, as text or numbers; ``audio`` is relative to ``root``.
             Several frames may have the same utterances with translations into different languages: these are joined.
         root: The folder of the corpus.
+        place: What messages begin with, such as the one table that was read; None is the folder.
         absolute: Whether the corpus is one in which recordings may be named from the root of the file system.
         skipped: For :class:`Corpus`.
 
@@ -93,29 +101,31 @@ def as_corpus(
         ManifestError: If no row is left, a recording's name leads out of the corpus, a time is no number, two utterances of a
             split have one id, or a split or a language is unknown.
     """
-    cleaned = [_cleaned(frame, root) for frame in frames if len(frame)]
+    place = place or root
+    cleaned = [_cleaned(frame, place) for frame in frames if len(frame)]
     if not cleaned:
         told = "".join(f"; not taken: {count} {what}" for what, count in (skipped or {}).items())
-        raise ManifestError(f"{root}: no utterance is in it{told}")
+        raise ManifestError(f"{place}: no utterance is in it{told}")
     rows = _joined(cleaned).sort("audio", "start_s", nulls_last=False, maintain_order=True)
-    _require_safe(rows["audio"], root, absolute=absolute)
+    _require_safe(rows["audio"], place, absolute=absolute)
     rows = rows.with_columns(pl.coalesce("id", _path_id(root)))
     utterances = rows.select("split", "id", "audio", "start_s", "end_s").unique()
     repeated = utterances.filter(pl.struct("split", "id").is_duplicated())["id"].sort()
     if len(repeated):
         raise ManifestError(
-            f"{root}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}"
+            f"{place}: {len(repeated)} utterances of a split share their ids, such as {shown(repeated[0])}; expected another "
+            "for each"
         )
     order = [TRANSLATION + code for code in in_order(translation_codes(rows))]
     rows = rows.select(*SCHEMA, *order, *label_columns(rows)).with_columns(audio=below(root, pl.col("audio")))
     return Corpus(rows.sort("audio", "start_s", "id", nulls_last=False), dict(skipped or {}))
 
 
-def _cleaned(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
+def _cleaned(frame: pl.DataFrame, place: Path) -> pl.DataFrame:
     """Return the columns of the contract: absent ones null, texts without breaks, times as numbers, codes as we write them."""
-    codes = {code: code_of(code, root) for code in translation_codes(frame)}
+    codes = {code: code_of(code, place) for code in translation_codes(frame)}
     if len({*codes.values()}) != len(codes):
-        raise ManifestError(f"{root}: two columns have translations into one language: {' '.join(codes)}")
+        raise ManifestError(f"{place}: two columns have translations into one language: {' '.join(codes)}")
     frame = frame.rename({TRANSLATION + code: TRANSLATION + known for code, known in codes.items()})
     kinds = SCHEMA | dict.fromkeys([*(TRANSLATION + code for code in codes.values()), *label_columns(frame)], pl.String)
     columns = {name: pl.col(name) if name in frame.columns else pl.lit(None) for name in kinds}
@@ -123,10 +133,10 @@ def _cleaned(frame: pl.DataFrame, root: Path) -> pl.DataFrame:
     texts = texts.select(clean_text(name) for name in kinds).select(
         pl.when(pl.col(name) != "").then(name) for name in kinds
     )
-    times = {name: _seconds(texts[name], root) for name in ("start_s", "end_s")}
+    times = {name: _seconds(texts[name], place) for name in ("start_s", "end_s")}
     names = {
-        "split": {name: _split(name, root) for name in _values(texts["split"])},
-        "src_lang": {code: code_of(code, root) for code in _values(texts["src_lang"])},
+        "split": {name: _split(name, place) for name in _values(texts["split"])},
+        "src_lang": {code: code_of(code, place) for code in _values(texts["src_lang"])},
     }
     return texts.with_columns(**times).with_columns(pl.col(name).replace(known) for name, known in names.items())
 
@@ -147,19 +157,19 @@ def code_of(name: str, place: Path) -> str:
         raise ManifestError(f"{place}: {exc}") from None
 
 
-def _split(name: str, root: Path) -> str:
+def _split(name: str, place: Path) -> str:
     known = SPLIT_NAMES.get(name.casefold())
     if known is None:
-        raise ManifestError(f"{root}: a split is called {shown(name)}; expected one of {' '.join(SPLIT_NAMES)}")
+        raise ManifestError(f"{place}: a split is called {shown(name)}; expected one of {' '.join(SPLIT_NAMES)}")
     return known
 
 
-def _seconds(texts: pl.Series, root: Path) -> pl.Series:
+def _seconds(texts: pl.Series, place: Path) -> pl.Series:
     numbers = texts.cast(pl.Float64, strict=False)
     wrong = texts.filter(texts.is_not_null() & ~(numbers.is_finite().fill_null(False)))
     if len(wrong):
         raise ManifestError(
-            f"{root}: {texts.name} is {shown(wrong[0])} in {len(wrong)} rows; expected seconds such as 1.25"
+            f"{place}: the {_TIMES[texts.name]} is {shown(wrong[0])} in {len(wrong)} rows; expected seconds such as 1.25"
         )
     return numbers
 
@@ -185,21 +195,26 @@ def _joined(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return rows.group_by(*_ONE_UTTERANCE, "nth", maintain_order=True).agg(others).drop("nth")
 
 
-def _require_safe(names: pl.Series, root: Path, *, absolute: bool) -> None:
+def _require_safe(names: pl.Series, place: Path, *, absolute: bool) -> None:
     if names.null_count():
-        raise ManifestError(f"{root}: {names.null_count()} rows name no recording")
+        raise ManifestError(f"{place}: {names.null_count()} rows name no recording")
     pattern = _UNSAFE if absolute else f"{_UNSAFE}|^/|//"
     unsafe = names.filter(names.str.contains(pattern))
     if len(unsafe):
         kind = "a relative or absolute" if absolute else "a relative"
         raise ManifestError(
-            f"{root}: {len(unsafe)} recordings have unsafe names, such as {shown(unsafe[0])}; expected {kind} path without .."
+            f"{place}: {len(unsafe)} recordings have unsafe names, such as {shown(unsafe[0])}; expected {kind} path without .."
         )
 
 
 def _path_id(root: Path) -> pl.Expr:
-    """Make ids of the recordings' paths; rows must be in the order of the contract."""
-    stem = pl.col("audio").str.strip_prefix(f"{root}/").str.strip_prefix("/").str.replace(r"\.[^./#]*$", "")
+    """Make ids of the recordings' paths; rows must be in the order of the contract.
+
+    Endings stay where recordings of a split differ in nothing else, such as ``talk.wav`` and ``talk.m4a``.
+    """
+    name = pl.col("audio").str.strip_prefix(f"{root}/").str.strip_prefix("/")
+    plain = name.str.replace(r"\.[^./#]*$", "")
+    stem = pl.when(pl.col("audio").n_unique().over("split", plain) > 1).then(name).otherwise(plain)
     several = pl.len().over("audio") > 1
     number = pl.int_range(pl.len()).over("audio")
     return pl.when(several).then(pl.format("{}_{}", stem, number)).otherwise(stem)

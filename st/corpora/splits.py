@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 import polars as pl
@@ -10,6 +11,8 @@ import polars as pl
 from st.corpora.rows import TRANSLATION
 from st.errors import ConfigError, ManifestError
 from st.options import option
+
+logger = logging.getLogger(__name__)
 
 KEPT_TOGETHER: dict[str, tuple[str, ...]] = {
     "speaker": ("audio", "speaker"),
@@ -90,7 +93,8 @@ def _groups(rows: pl.DataFrame) -> pl.Series:
 
 
 def _deal(drawn: pl.DataFrame, total: int, options: SplitOptions) -> pl.Series:
-    wanted = {"test": round(options.test * total), "dev": round(options.dev * total)}
+    shares = {"test": options.test, "dev": options.dev}
+    wanted = {name: round(share * total) for name, share in shares.items()}
     left = dict(wanted)
     splits = []
     for size in drawn["rows"]:
@@ -98,13 +102,22 @@ def _deal(drawn: pl.DataFrame, total: int, options: SplitOptions) -> pl.Series:
         splits.append(split)
         if split in left:
             left[split] -= size
-    _fill_empty(splits, drawn["rows"].to_list(), [name for name, count in wanted.items() if count], total)
+    # Of few rows a share may be less than one; a group goes there all the same, if train can spare it: first to dev.
+    small = [name for name in ("dev", "test") if shares[name] and not wanted[name]]
+    _fill_empty(splits, drawn["rows"].to_list(), [*(name for name, count in wanted.items() if count), *small], total)
     empty = [name for name, count in wanted.items() if count and name not in splits]
     if empty or "train" not in splits:
         raise ManifestError(
             f"{len(drawn)} groups of rows that belong together cannot be divided by {options.by}: the largest has "
             f"{drawn['rows'].sort()[-1]} of {total} rows and {', '.join(empty) or 'train'} would be empty; "
             f"choose another `by`, or larger shares `dev` and `test`"
+        )
+    lacking = [name for name, share in shares.items() if share and name not in splits]
+    if lacking:
+        logger.warning(
+            "of %d rows none is left for %s: more recordings are needed, or --split-by row",
+            total,
+            " and ".join(lacking),
         )
     return pl.Series("split", splits, dtype=pl.String)
 

@@ -13,7 +13,6 @@ from st.checkpoints.formats.fairseq.names import from_fairseq, to_fairseq
 from st.errors import ConfigError
 from st.fairseq_plugin.architectures import register_presets
 from st.fairseq_plugin.model_options import XlsrMbartConfig, head_configs, model_config
-from st.fairseq_plugin.model_options import parse_conv_layers as parse_conv_layers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
 from st.fairseq_plugin.speech_model import SpeechModel, require_fit

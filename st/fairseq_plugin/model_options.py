@@ -1,6 +1,5 @@
 """Options of the fairseq model ``xlsr_mbart``, and the shape that they ask for."""
 
-import ast
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Optional
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from omegaconf import DictConfig, open_dict
 
+from st.checkpoints.formats.settings import parse_conv_layers
 from st.data.config import DataConfig
 from st.errors import ConfigError
 from st.fairseq_plugin.options import with_options_of
@@ -116,7 +116,7 @@ def model_config(cfg: Any, *, vocab_size: int | None, heads: Mapping[str, HeadCo
     if getattr(cfg, "train_adapter", None):
         changes["encoder"].setdefault("adapter_dim", ADAPTER_DIM)
     if "conv_layers" in changes["encoder"]:
-        changes["encoder"]["conv_layers"] = parse_conv_layers(changes["encoder"]["conv_layers"])
+        changes["encoder"]["conv_layers"] = conv_layers_of(changes["encoder"]["conv_layers"])
     parts: dict[str, Any] = {
         name: dataclasses.replace(getattr(base, name), **values) for name, values in changes.items()
     }
@@ -129,16 +129,10 @@ def model_config(cfg: Any, *, vocab_size: int | None, heads: Mapping[str, HeadCo
     return ModelConfig(**parts, heads=heads, parts=PARTS if vocab_size is not None else ("encoder",))
 
 
-def parse_conv_layers(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Parse ``"[(512,10,5),(512,3,2)]"``, or ``"[]"`` for none; nothing is evaluated.
+def conv_layers_of(text: str) -> tuple[tuple[int, int, int], ...]:
+    """Return the convolutions that an option asks for, written as fairseq's; ``"[]"`` is none.
 
     Raises:
         ConfigError: If it is not a list of three positive integers each.
     """
-    try:
-        layers = tuple(tuple(layer) for layer in ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError):
-        layers = ((),)
-    if any(len(layer) != 3 or not all(isinstance(n, int) and n > 0 for n in layer) for layer in layers):
-        raise ConfigError(f"encoder_conv_layers is {text!r}; expected a list of (channels, kernel, stride)")
-    return layers
+    return parse_conv_layers(text, name="encoder_conv_layers", fewest=0, error=ConfigError)

@@ -15,8 +15,9 @@ from st.audio.reading import SAMPLE_RATE
 from st.checkpoints.assemble import blueprint
 from st.inference.audio_input import Waveform
 from st.inference.precision import autocast
-from st.inference.rates import encoder_work, forget_peak, matmul_rate, peak_memory, rtfx, wait_for
+from st.inference.rates import encoder_work, matmul_rate, rtfx, wait_for
 from st.inference.translator import Translator
+from st.memory import forget_peak, peak_memory
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -1,10 +1,8 @@
-"""How fast this machine multiplies, how much memory the process takes, and how much work a model is."""
+"""How fast this machine multiplies, and how much work a model is."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import torch
 
@@ -49,23 +47,6 @@ def wait_for(device: torch.device | str) -> None:
     """Wait until a GPU has done what it was given."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def peak_memory() -> int:
-    """Return the most memory this process has had in use, in bytes; 0 where the system does not tell (not Linux)."""
-    if sys.platform != "linux":
-        return 0
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")
-    return int(line.split()[1]) * 1024
-
-
-def forget_peak() -> None:
-    """Let :func:`peak_memory` begin anew from what is in use now, where the system allows it."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
 
 
 def encoder_work(config: ModelConfig, rows: int, samples: int) -> float:

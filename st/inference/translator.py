@@ -186,7 +186,8 @@ class Translator(LongRecordings):
     def check_transcribes(self) -> None:
         """Raise DecodingError unless the model has a CTC head and its vocabulary."""
         if not self.model.config.ctc_vocab_size or self.ctc is None:
-            raise DecodingError("this model has no CTC head with a vocabulary; it can translate but not transcribe")
+            use = "st identify says its labels" if self.model.config.classifying_heads else "st inspect lists its parts"
+            raise DecodingError(f"this model cannot transcribe: it has no CTC head with a vocabulary; {use}")
 
     def decode(
         self,

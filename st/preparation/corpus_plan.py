@@ -77,7 +77,7 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
         cut = cut_rows(checked.rows, _folder(config), config.out, config.jobs, config.cut)
     if not len(cut.rows):
         raise ManifestError(f"{config.root}: nobody speaks in any of its recordings; are they the right ones?")
-    findings = [item for item in checked.findings if config.cut is None or item.reason != "no_text"]
+    findings = [item for item in checked.findings if item.reason != "no_text" or not config.policy.without_text]
     rows = _told(make_splits(cut.rows, config.splits), findings, config)
     for what, count in corpus.skipped.items():
         logger.warning("%s: not taken: %d %s", config.root, count, what)

@@ -191,7 +191,8 @@ class _Run:
         self.source_texts.add(plan.code, texts)
         if not plan.directions:
             self.target_texts.add(plan.code, texts)
-        logger.info("%s: kept %d transcripts", plan.code, len(kept))
+        what = "transcripts" if (kept["src_text"] != "").any() else "recordings"
+        logger.info("%s: kept %d %s", plan.code, len(kept), what)
 
     def _write_manifest(self, name: str, content: bytes) -> None:
         self.manifests.add(name)

@@ -13,6 +13,7 @@ import yaml
 
 from st.checkpoints.contents import Contents
 from st.checkpoints.formats.settings import read_json_if_any
+from st.checkpoints.formats.transformers.encoder_writer import family_of
 from st.checkpoints.formats.transformers.reader import CTC_FOLDER, LM_FOLDER, OWN_FILENAME
 from st.checkpoints.formats.transformers.writer import CARD_FILENAME, CARD_MARK
 from st.checkpoints.labels import label_symbols
@@ -44,6 +45,14 @@ _TASKS = {
 _PIPELINES = {"encoder": "feature-extraction", "classifier": "audio-classification"}
 """What the hub calls the use of a model, if it is not recognition."""
 _MOST_LABELS = 120
+_ENCODERS = {
+    "wav2vec2": "XLS-R (wav2vec 2.0)",
+    "hubert": "HuBERT",
+    "data2vec-audio": "data2vec",
+    "wavlm": "WavLM",
+    "wav2vec2-bert": "w2v-BERT 2.0",
+}
+"""What people call the families of :data:`st.checkpoints.formats.names.FAMILIES`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +119,7 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
     values: dict[str, Any] = {
         "title": title,
         "kind": kind,
+        "encoder": _ENCODERS[family_of(contents.config.encoder)],
         "spoken": [language(code).name for code in spoken],
         "written": [language(code).name for code in written],
         "letters": contents.config.ctc_vocab_size,

@@ -134,7 +134,8 @@ def write_language_model(model: LanguageModelFiles, folder: Path) -> None:
     settings = read_json(folder / PREPROCESSOR_FILENAME)
     write_json(folder / PREPROCESSOR_FILENAME, settings | {"processor_class": _PROCESSOR})
     logger.info(
-        "%s: %s, %d words; with pyctcdecode and kenlm the pipeline uses it", folder, LM_FOLDER, len(model.words)
+        *("%s: goes along in %s, %d words; with pyctcdecode and kenlm the pipeline uses it", model.path),
+        *(LM_FOLDER, len(model.words)),
     )
 
 

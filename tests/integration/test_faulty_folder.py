@@ -30,7 +30,7 @@ RATE = 16_000
 SILENT_HOURS = 4
 FAULTS = ("cut off.flac", "empty.mp3", "page.mp3", "video.mp4")
 # Of the process itself: getrusage counts what its parent had before, too.
-PEAK_OF = "import sys; from st.cli import main; from st.inference.rates import peak_memory; code = main(sys.argv[1:]); "
+PEAK_OF = "import sys; from st.cli import main; from st.memory import peak_memory; code = main(sys.argv[1:]); "
 PEAK_OF += "print(peak_memory(), file=sys.stderr); sys.exit(code)"
 
 

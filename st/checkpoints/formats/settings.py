@@ -10,7 +10,7 @@ from typing import Any
 
 from st.doors import readers as foreign_files
 from st.doors.shown import shown
-from st.errors import CheckpointError
+from st.errors import CheckpointError, StError
 from st.modules.encoder_config import EncoderConfig
 
 _MAX_CONV_LAYERS = 64
@@ -18,21 +18,29 @@ _MAX_CONV_CHARS = 10_000
 _BUILDER_KEYS = ("_target_", "_component_", "_partial_")
 
 
-def parse_conv_layers(text: object) -> tuple[tuple[int, int, int], ...]:
-    """Parse fairseq's ``conv_feature_layers``, such as ``"[(512, 10, 5)] + [(512, 3, 2)] * 4"``.
+def parse_conv_layers(
+    text: object, *, name: str = "conv_feature_layers", fewest: int = 1, error: type[StError] = CheckpointError
+) -> tuple[tuple[int, int, int], ...]:
+    """Parse convolutions as fairseq writes them, such as ``"[(512, 10, 5)] + [(512, 3, 2)] * 4"``.
 
     Only lists of integers, ``+`` between lists and ``*`` by a number are understood; nothing is evaluated.
 
+    Args:
+        text: Such a text, or a list.
+        name: Of the setting, for the message.
+        fewest: Layers that there must be.
+        error: What to raise.
+
     Raises:
-        CheckpointError: If the text is anything else.
+        StError: Of the kind ``error``, if the text is anything else.
     """
     try:
         layers = _sum_of_lists(text) if isinstance(text, str) else text
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        layers = []
-    if not isinstance(layers, list | tuple) or not layers or any(not _is_layer(layer) for layer in layers):
-        raise CheckpointError(
-            f"conv_feature_layers is {shown(text)}; expected a list of (channels, kernel, stride) such as "
+        layers = None
+    if not isinstance(layers, list | tuple) or len(layers) < fewest or any(not _is_layer(layer) for layer in layers):
+        raise error(
+            f"{name} is {shown(text)}; expected a list of (channels, kernel, stride) such as "
             f"[(512, 10, 5)] + [(512, 3, 2)] * 4"
         )
     return tuple((layer[0], layer[1], layer[2]) for layer in layers)

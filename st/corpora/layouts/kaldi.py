@@ -64,14 +64,14 @@ def _read_folder(place: Path, root: Path, options: KaldiOptions, skipped: Counte
 
 def _require_files(path: Path, recordings: pl.DataFrame) -> None:
     rules = {
-        r"\|": "is made by a command, which is never run; write its output to a file",
-        r"\.ark:\d+$": "is a part of an ark",
+        r"\|": "recordings are made by commands, which are never run",
+        r"\.ark:\d+$": "recordings are parts of an ark",
     }
     for pattern, told in rules.items():
         found = recordings.filter(pl.col("audio").str.contains(pattern))
         if len(found):
             raise ManifestError(
-                f"{path}: {found['key'][0]} {told}, and {len(found)} recordings are so; name audio files"
+                f"{path}: {len(found)} {told}, such as {found['key'][0]}; write them to audio files and name these"
             )
 
 

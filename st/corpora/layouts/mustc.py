@@ -82,7 +82,8 @@ def _texts(path: Path, source: str, count: int) -> list[pl.Series]:
     codes = sorted(code for text in path.parent.glob(f"{path.stem}.*") if is_code(code := text.suffix[1:]))
     codes = [code for code in codes if (path.parent / f"{path.stem}.{code}").is_file()]
     if codes and source not in codes:
-        raise ManifestError(f"{path}: which of {' '.join(codes)} is spoken? Name it by `language`")
+        none = f"; {source} is none of them" if source else ""
+        raise ManifestError(f"{path}: which of {' '.join(codes)} is spoken? Name it by `language`{none}")
     return [
         read_parallel(path.with_suffix(f".{code}"), count, path).alias(
             "transcript" if code == source else TRANSLATION + code

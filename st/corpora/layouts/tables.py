@@ -81,7 +81,7 @@ def read_tables(
     if not tables:
         raise ManifestError(f"{place}: no table; expected a file that ends in {' '.join(ENDINGS)}")
     frames = [frame for table in tables for frame in _read_table(table, root, options, by_folder)]
-    return as_corpus(frames, Path(options.audio_root or root), absolute=True)
+    return as_corpus(frames, Path(options.audio_root or root), place=place, absolute=True)
 
 
 def _tables(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -98,8 +98,9 @@ def _read_table(path: Path, root: Path, options: TableOptions, by_folder: bool) 
     columns = {role: _column(path, table, role, getattr(options, role)) for role in USUAL}
     if columns["audio"] is None:
         usual = ", ".join(USUAL["audio"])
+        other = ", or the character between columns by `separator`" if len(table.columns) == 1 else ""
         raise ManifestError(
-            f"{path}: no column of audio ({usual}); found the columns {' '.join(table.columns)[:200]}; name it by `audio`"
+            f"{path}: no column of audio ({usual}); found the columns {' '.join(table.columns)[:200]}; name it by `audio`{other}"
         )
     require_columns(path, table.columns, options.labels)
     known = {role: pl.col(name) for role, name in columns.items() if name is not None}

@@ -15,7 +15,7 @@ from st.doors.shown import shown
 from st.errors import ConfigError
 from st.fairseq_plugin.architectures import register_presets
 from st.fairseq_plugin.data.options import parse_numbers
-from st.fairseq_plugin.model_options import parse_conv_layers
+from st.fairseq_plugin.model_options import conv_layers_of
 from st.fairseq_plugin.options import with_options_of
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.speech_model import SpeechModel, require_fit
@@ -120,7 +120,7 @@ def encoder_config(cfg: Any) -> EncoderConfig:
     """
     values = _given(cfg, "encoder_", EncoderConfig)
     if "conv_layers" in values:
-        values["conv_layers"] = parse_conv_layers(values["conv_layers"])
+        values["conv_layers"] = conv_layers_of(values["conv_layers"])
     masks = {"mask_time_prob": MASK_PROB, "mask_time_length": MASK_LENGTH}
     return dataclasses.replace(preset(cfg.preset).encoder, **masks | values)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from corpora_layouts import LAYOUTS, fleurs, lhotse, lhotse_recording, mls, mustc, voxpopuli
+from corpora_layouts import LAYOUTS, fleurs, iwslt, lhotse, lhotse_recording, mls, mustc, voxpopuli
 from corpora_planted import put
 
 from st.corpora.layouts.fleurs import fleurs_code
@@ -192,6 +192,12 @@ def test_mustc_tests_with_the_other_set_where_it_is_asked_for(tmp_path: Path) ->
     assert set(found.rows.filter(split="test")["audio"]) == {f"{tmp_path}/en-de/data/tst-HE/wav/ted_tst-HE.wav"}
 
 
+def test_a_language_that_is_no_ending_of_the_texts_is_told_of(tmp_path: Path) -> None:
+    iwslt(tmp_path)
+    with pytest.raises(ManifestError, match="which of que spa is spoken\\? Name it by `language`; quy is none of them"):
+        read(tmp_path, "mustc", language="quy")
+
+
 LIST = "en-de/data/train/txt/train.yaml"
 
 
@@ -201,8 +207,8 @@ LIST = "en-de/data/train/txt/train.yaml"
         ("- {duration: 1, offset: 0, wav: a.wav}\n", r"train\.de: has 2 lines; train\.yaml has 1 entries"),
         ("- {duration: 1, offset: 0, wav: ../a.wav}\n" * 2, "2 recordings have unsafe names"),
         ("- {duration: 1, offset: 0, wav: /a.wav}\n" * 2, "2 recordings have unsafe names"),
-        ("- {duration: 1, offset: x, wav: a.wav}\n" * 2, "start_s is 'x' in 2 rows"),
-        ("- {duration: x, offset: 1, wav: a.wav}\n" * 2, "end_s is 'x' in 2 rows"),
+        ("- {duration: 1, offset: x, wav: a.wav}\n" * 2, "the start is 'x' in 2 rows"),
+        ("- {duration: x, offset: 1, wav: a.wav}\n" * 2, "the end or duration is 'x' in 2 rows"),
         ("- {duration: 1, wav: a.wav}\n" * 2, r"train\.yaml: entry 1 has no offset"),
         ("a: b\n", r"train\.yaml: not a list of segments.*it is no list"),
         ("- &a {duration: 1, offset: 0, wav: a.wav}\n- *a\n", "line 2 is no mapping of plain values"),
@@ -238,8 +244,12 @@ def test_iwslt_asks_which_language_is_spoken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("wav.scp", "talk sph2pipe -f wav x.sph |\n", r"wav\.scp: talk is made by a command, which is never run"),
-        ("wav.scp", "talk data/raw.ark:1234\n", "talk is a part of an ark"),
+        ("wav.scp", "talk sph2pipe -f wav x.sph |\n", r"wav\.scp: 1 recordings are made by commands, .*such as talk;"),
+        (
+            "wav.scp",
+            "talk data/raw.ark:1234\n",
+            "1 recordings are parts of an ark, such as talk; write them to audio files",
+        ),
         ("wav.scp", "talk a.wav\ntalk b.wav\n", r"wav\.scp:1: talk is there 2 times; expected once"),
         ("wav.scp", "talk a.wav\n\nb b.wav\n", r"wav\.scp:2: an empty line"),
         ("segments", "u1 talk 0\n", r"segments:1: 'u1 talk 0'; expected a name, a recording"),

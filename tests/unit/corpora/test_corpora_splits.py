@@ -121,6 +121,21 @@ def test_of_a_few_speakers_each_split_has_one_though_it_is_more_than_the_share()
     assert "shared_speaker" not in {item.reason for item in leaks(made)}
 
 
+@pytest.mark.parametrize("rows", [4, 8, 9, 12, 30])
+def test_a_small_corpus_has_a_row_in_each_split(rows: int, caplog: pytest.LogCaptureFixture) -> None:
+    alone = corpus(rows, 3, 3).with_columns(pl.lit(None, pl.String).alias("speaker"))
+    made = sizes(make_splits(alone, SplitOptions()))
+    assert {name: made[name] for name in ("dev", "test")} == dict.fromkeys(("dev", "test"), max(1, round(0.05 * rows)))
+    assert made["train"] >= rows / 2
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("rows", "lacking"), [(1, "test and dev"), (3, "test")])
+def test_a_split_that_no_row_is_left_for_is_told_of(rows: int, lacking: str, caplog: pytest.LogCaptureFixture) -> None:
+    make_splits(corpus(rows, rows, rows), SplitOptions(by="row"))
+    assert f"of {rows} rows none is left for {lacking}: more recordings are needed" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [({"by": "length"}, "`by` is 'length'"), ({"dev": 1.0}, "`dev` 1"), ({"dev": 0.5, "test": 0.5}, "a sum below 1")],

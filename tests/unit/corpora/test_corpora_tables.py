@@ -113,8 +113,8 @@ def test_a_length_counts_from_the_start_and_alone_is_that_of_the_recording(tmp_p
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a.wav\tx\t2\ttrain\ten", "start_s is 'x' in 1 rows; expected seconds"),
-        ("a.wav\t1\tnan\ttrain\ten", "end_s is 'nan' in 1 rows"),
+        ("a.wav\tx\t2\ttrain\ten", r"\.tsv: the start is 'x' in 1 rows; expected seconds"),
+        ("a.wav\t1\tnan\ttrain\ten", "the end or duration is 'nan' in 1 rows"),
         ("a.wav\t1\t2\tholdout\ten", "a split is called 'holdout'; expected one of train"),
         ("a.wav\t1\t2\ttrain\tenglish", "no language 'english'"),
         ("../a.wav\t1\t2\ttrain\ten", r"1 recordings have unsafe names, such as '\.\./a\.wav'"),
@@ -127,9 +127,16 @@ def test_a_value_that_cannot_be_is_named(tmp_path: Path, row: str, message: str)
 
 
 def test_an_id_of_two_utterances_is_an_error_and_a_row_that_is_there_twice_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="2 utterances of a split share their ids, such as 'x'"):
+    with pytest.raises(ManifestError, match="2 utterances of a split share their ids, such as 'x'; expected another"):
         table(tmp_path, "id\taudio\nx\ta.wav\nx\tb.wav\n")
     assert table(tmp_path, "id\taudio\nx\ta.wav\nx\ta.wav\n").height == 2
+
+
+def test_recordings_that_differ_in_their_endings_alone_keep_them(tmp_path: Path) -> None:
+    found = table(tmp_path, "audio\tsplit\na.wav\ttrain\na.m4a\ttrain\nb.wav\ttrain\nc.wav\tdev\nc.mp3\ttrain\n")
+    assert found.select("id", "split").rows() == [
+        *(("a.m4a", "train"), ("a.wav", "train"), ("b", "train"), ("c", "train"), ("c", "dev"))
+    ]
 
 
 def test_recordings_from_the_root_and_from_another_folder(tmp_path: Path) -> None:
@@ -156,7 +163,8 @@ def test_recordings_from_the_root_and_from_another_folder(tmp_path: Path) -> Non
         ("a.tsv.gz", "no gzip", r"a\.tsv\.gz: "),
         ("a.parquet", "no parquet", r"a\.parquet: not a Parquet file"),
         ("a.xlsx", "", r"a\.xlsx: expected a table that ends in tsv"),
-        ("a.tsv", "audio\ttext\n", "no utterance is in it"),
+        ("a.tsv", "audio\ttext\n", r"a\.tsv: no utterance is in it"),
+        ("a.csv", "audio|text\na.wav|x\n", "name it by `audio`, or the character between columns by `separator`"),
     ],
 )
 def test_a_damaged_table_is_refused_in_one_sentence(tmp_path: Path, name: str, content: str, message: str) -> None:

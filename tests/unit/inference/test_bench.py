@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from st import load
 from st.cli import main
 from st.inference.bench import cut, noise
-from st.inference.rates import encoder_work, forget_peak, peak_memory, speed_sentence
+from st.inference.rates import encoder_work, speed_sentence
+from st.memory import forget_peak, peak_memory
 from st.modules.config import ModelConfig
 from st.modules.encoder_config import EncoderConfig
 from st.modules.model import SpeechTranslator

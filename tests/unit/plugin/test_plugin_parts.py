@@ -16,7 +16,8 @@ st.register_plugins()
 from st.errors import CheckpointError, ConfigError  # noqa: E402
 from st.fairseq_plugin.data.iterator import IGNORED  # noqa: E402
 from st.fairseq_plugin.fused_adam import parse_betas  # noqa: E402
-from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config, parse_conv_layers  # noqa: E402
+from st.fairseq_plugin.model import XlsrMbartConfig, XlsrMbartModel, model_config  # noqa: E402
+from st.fairseq_plugin.model_options import conv_layers_of  # noqa: E402
 from st.fairseq_plugin.repairs.clear_start import (  # noqa: E402
     REFUSED,
     call_main,
@@ -90,8 +91,14 @@ def test_presets_have_the_published_numbers_of_parameters():
 
 @pytest.mark.parametrize("text", ["", "[[]]", "[(1,2)]", "[(1,2,0)]", "open('x')", "[(1,2,'3')]"])
 def test_k04_conv_layers_are_parsed_never_run(text):
-    with pytest.raises(ConfigError, match="expected a list of"):
-        parse_conv_layers(text)
+    with pytest.raises(ConfigError, match=r"encoder_conv_layers is .*expected a list of"):
+        conv_layers_of(text)
+
+
+def test_conv_layers_are_written_as_in_fairseq_and_may_be_none():
+    text = "[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512,2,2)] + [(512,2,2)]"
+    assert conv_layers_of(text) == PRESETS["300m"].encoder.conv_layers
+    assert conv_layers_of("[]") == ()
 
 
 @pytest.mark.parametrize("text", ["", "0.9", "(0.9, 1.5)", "a,b"])

@@ -45,6 +45,7 @@ def rows(data, name, *columns):
 def test_labels_of_recordings_without_transcripts_are_prepared(corpus, capsys):
     assert prepare(corpus, "--label", "language", "--label", "emotion", "--label", "accent=dialect") == 0
     err = capsys.readouterr().err
+    assert "neither a transcript nor a translation" not in err
     data = corpus.parent / "data"
     config = DataConfig.load(data)
     assert config.heads == {

@@ -84,7 +84,9 @@ def test_long_recordings_are_cut_at_pauses_and_every_second_is_accounted_for(cor
     assert "| 2 | 3 | 0.01 | no_speech 0.00 h, silent 0.01 h | undecodable 1 |" in (data / "report.md").read_text(
         "utf-8"
     )
-    assert "2 long recordings cut into 3 pieces" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 long recordings cut into 3 pieces" in said
+    assert "fr: kept 14 recordings" in said
     assert main(["verify", str(data)]) == 0
 
 

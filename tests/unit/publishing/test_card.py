@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import reference_models as ref
 import torch
+import transformers
 import yaml
 from huggingface_hub import ModelCard
 
@@ -14,10 +16,13 @@ from st import load
 from st.checkpoints.contents import file_name
 from st.checkpoints.convert import convert
 from st.checkpoints.door import sha256_of
+from st.checkpoints.formats.names import FAMILIES
 from st.checkpoints.origins import origin_name
 from st.cli import main
+from st.errors import UsageError
 from st.evaluation.partial import digest_of
-from st.publishing.origins import TABLE, find_licence, find_origin
+from st.publishing.card import _ENCODERS
+from st.publishing.origins import SHARE_ALIKE, TABLE, find_licence, find_origin
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "training_v1.pt"
 SIGNATURE = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
@@ -166,6 +171,68 @@ def test_a_licence_that_allows_commerce_is_refused_where_an_origin_does_not(tmp_
     assert main(["card", str(tmp_path / "out"), "--license", "mit"]) == 2
     assert "--license is mit, but the model was started from mms-1b-all" in capsys.readouterr().err
     assert main(["card", str(tmp_path / "out"), "--license", "cc-by-nc-sa-4.0"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("stem", "called"),
+    [
+        ("Wav2Vec2", "an encoder like XLS-R (wav2vec 2.0) with a CTC head of 7 symbols"),
+        ("WavLM", "an encoder like WavLM with a CTC head of 7 symbols"),
+        ("Data2VecAudio", "an encoder like data2vec with"),
+    ],
+)
+def test_the_encoder_is_called_what_it_is(tmp_path, stem, called):
+    config = ref.family_config(stem, vocab_size=7, pad_token_id=0)
+    getattr(transformers, f"{stem}ForCTC")(config).save_pretrained(tmp_path / "in")
+    symbols = ["<pad>", "<s>", "</s>", "<unk>", "|", "a", "b"]
+    (tmp_path / "in/vocab.json").write_text(json.dumps({symbol: row for row, symbol in enumerate(symbols)}))
+    assert main(["convert", str(tmp_path / "in"), str(tmp_path / "out"), "--to", "hf"]) == 0
+    _, text = read(tmp_path / "out")
+    assert called in text
+
+
+def test_every_family_has_a_name():
+    assert set(_ENCODERS) == set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("origin", "chosen", "expected"),
+    [
+        ("WavLM-Large.pt", "mit", "cc-by-sa-3.0 or cc-by-sa-4.0"),
+        ("WavLM-Large.pt", "cc-by-4.0", "cc-by-sa-3.0 or cc-by-sa-4.0"),
+        ("WavLM-Large.pt", "CC-BY-SA-4.0", None),
+        ("WavLM-Large.pt", "cc-by-sa-3.0", None),
+        ("utter-project/mHuBERT-147", "cc-by-sa-4.0", "cc-by-nc-sa-4.0"),
+        ("utter-project/mHuBERT-147", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"),
+        ("utter-project/mHuBERT-147", "cc-by-nc-sa-4.0", None),
+        ("facebook/mms-300m", "cc-by-nc-4.0", None),
+    ],
+)
+def test_what_is_shared_alike_is_given_on_alike(origin, chosen, expected):
+    origins = [find_origin("xlsr2_300m.pt"), find_origin(origin)]
+    if expected is None:
+        assert find_licence(origins, chosen) == chosen
+        return
+    with pytest.raises(UsageError, match=f"{chosen}, but .*{origin}.* has the same; expected {expected}$"):
+        find_licence(origins, chosen)
+
+
+def test_the_card_says_that_an_origin_is_shared_alike(tmp_path, capsys):
+    path = checkpoint(tmp_path / "x.pt", origins=["WavLM-Large.pt"])
+    assert main(["convert", str(path), str(tmp_path / "out"), "--to", "hf"]) == 0
+    metadata, text = read(tmp_path / "out")
+    assert metadata["license"] == "cc-by-sa-3.0"
+    assert (
+        "as the licence file that its card on the hub names says, which asks that what is made from it has the same"
+        in text
+    )
+    assert main(["card", str(tmp_path / "out"), "--license", "mit"]) == 2
+    assert "--license is mit, but the model was started from WavLM-Large.pt" in capsys.readouterr().err
+
+
+def test_every_licence_of_the_table_that_is_shared_alike_is_known_to_be():
+    licences = {line.split("\t")[2] for line in TABLE.read_text().splitlines()[1:]}
+    assert {name for name in licences if "-sa" in name} == set(SHARE_ALIKE)
 
 
 def test_one_licence_of_all_origins_is_the_models_and_several_are_none():

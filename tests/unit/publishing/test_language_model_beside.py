@@ -81,12 +81,15 @@ USUAL = {"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0, "score_boundary":
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_language_model_that_is_given_leaves_with_the_recogniser(recogniser, arpa, tmp_path, zipped):
+def test_a_language_model_that_is_given_leaves_with_the_recogniser(recogniser, arpa, tmp_path, zipped, capsys):
     if zipped:
         arpa = tmp_path / "words.arpa.gz"
         arpa.write_bytes(gzip.compress(ARPA.encode()))
     command = ["convert", str(recogniser), str(tmp_path / "out"), "--to", "hf", "--lm", str(arpa), "--alpha", "0.7"]
     assert main(command) == 0
+    said = capsys.readouterr().err
+    assert f"{arpa}: goes along in language_model, 4 words" in said
+    assert ".st-new" not in said
     check(tmp_path / "out", USUAL | {"alpha": 0.7})
     assert "pyctcdecode" in (tmp_path / "out" / "README.md").read_text()
 

@@ -293,6 +293,7 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     write_speech(tmp_path / "a.wav", ["abc", "def", "mnopq"])
     (tmp_path / "a.txt").write_text("\ufeffAbc dèf 12\nzzyyxx", encoding="utf-8")
     (tmp_path / "other.txt").write_text("ppp qqq", encoding="utf-8")
+    (tmp_path / "numbers.txt").write_text("ppp 42 qqq", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -331,6 +332,7 @@ def test_every_format_can_be_asked_for(command, output_format: str) -> None:
         (["none.wav", "a.txt"], 1, "none.wav: no such file"),
         (["a.wav", "latin.txt"], 1, "latin.txt: not UTF-8 text"),
         (["a.wav", "other.txt"], 1, "none of the 2 words of the text was heard"),
+        (["a.wav", "numbers.txt"], 1, "none of the 3 words of the text was heard"),
     ],
 )
 def test_what_cannot_be_aligned_is_one_sentence(command, arguments: list[str], code: int, message: str) -> None:

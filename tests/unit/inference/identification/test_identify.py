@@ -244,3 +244,13 @@ def test_a_model_that_does_not_classify_says_so():
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="`window_s` is inf"):
         IdentifyOptions(window_s=float("inf"))
+
+
+@pytest.mark.parametrize("command", ["transcribe", "align"])
+def test_other_commands_say_that_a_classifier_identifies(tmp_path, capsys, command):
+    soundfile.write(tmp_path / "a.wav", speech(1), RATE)
+    (tmp_path / "a.txt").write_text("a text")
+    text = [str(tmp_path / "a.txt")] if command == "align" else []
+    model = save_classifier(tmp_path / "model")
+    assert main([command, str(tmp_path / "a.wav"), *text, "--checkpoint", str(model)]) == 1
+    assert "no CTC head with a vocabulary; st identify says its labels" in capsys.readouterr().err
