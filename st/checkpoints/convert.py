@@ -12,7 +12,7 @@ import torch
 from st.checkpoints.assemble import fitting_blueprint, parse_dtype, require_finite
 from st.checkpoints.bundle import check_sizes
 from st.checkpoints.contents import Contents
-from st.checkpoints.door import sha256_of
+from st.checkpoints.door import digest_of
 from st.checkpoints.formats.exported import Exported, class_part, ctc_part, encoder_part, int8_part
 from st.checkpoints.formats.fairseq.writer import write_fairseq
 from st.checkpoints.formats.new_folder import remove_broken_off, visible
@@ -91,7 +91,7 @@ def convert(
     refuse_existing(out, to, overwrite)
     path, name = resolve(source, revision, language)
     contents = read_contents(path, sha256=sha256, language=language)
-    record = {"name": path.name, "sha256": sha256_of(path)} if path.is_file() else None
+    record = {"name": path.name, "sha256": digest_of(path)}
     if not contents.adapters and language is not None:
         contents.language = language
     if to == "fairseq" and (lm := own_lm(contents)) is not None:
@@ -159,7 +159,7 @@ def write(
 ) -> None:
     """Write what a checkpoint holds in another format.
 
-    Arguments as for :func:`convert`; ``text`` is a given vocabulary, ``source`` the name and digest of a file.
+    Arguments as for :func:`convert`; ``text`` is a given vocabulary, ``source`` the name and digest of a file or folder.
 
     Raises:
         CheckpointError: If tensors or a vocabulary are missing, a tensor is not finite, or too large for ``dtype``, or the

@@ -39,6 +39,9 @@ _VOUCHING = (
 _PICKLES = 4
 """In the old format, a row of pickles: magic number, protocol, machine, content; the storages come after."""
 
+_CARD = "README.md"
+"""What people read about a model, such as its scores, is no part of it."""
+
 # The allow-list of torch's reader is one set per process.
 _LOCK = threading.Lock()
 
@@ -127,6 +130,23 @@ def sha256_of(path: Path | str) -> str:
     """Return the SHA-256 digest of a file in hexadecimal."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_of(path: Path | str) -> str:
+    """Return what names a model in a report: the SHA-256 of a file, or of all files of a folder with their names.
+
+    Raises:
+        CheckpointError: If there is no such file or folder.
+    """
+    path = Path(path)
+    if path.is_file():
+        return sha256_of(path)
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such checkpoint; give a .pt file of a training or the folder of a model")
+    whole = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file() and item != path / _CARD):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
+    return whole.hexdigest()
 
 
 def check_sha256(path: Path | str, expected: str) -> None:

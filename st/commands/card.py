@@ -13,16 +13,18 @@ Write the card of a model, README.md in its folder: what it is, its languages an
 what it was started from and under which licence. st convert --to hf writes one with what the model knows of itself; this
 command adds what you know.
 
-Scores come from folders that st evaluate wrote, for this folder or for the file that it was converted from; those of
-another model are refused. Where all that the model was started from has one licence, the card has that one unless --license
-is given. A licence that allows commerce is refused for a model that was started from one that does not, and any but its
-own where a model was started from one that is shared alike (CC BY-SA).
+Scores come from folders that st evaluate wrote, for this folder or for the file or folder that it was converted from; those of
+another model are refused. What --against found there is written too; of a folder of 8 bits the card says if it is not known.
+Where all that the model was started from has one licence, the card has that one unless --license is given. A licence that
+allows commerce is refused for a model that was started from one that does not, and any but its own where a model was started
+from one that is shared alike (CC BY-SA).
 """
 
 EXAMPLES = """\
 examples:
   st card my-model --scores results --dataset "CoVoST 2" --license apache-2.0
   st card my-model --scores results-dev --scores results-test --dataset mozilla-foundation/common_voice_17_0
+  st card my-int8-model --scores results-int8
   st card my-model --base facebook/wav2vec2-xls-r-300m --title "Frisian speech recognition"
 """
 

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16", "int8"),
-        help="number type to write; int8, with --to hf: a folder of a third of the size for st with --dtype int8, which "
+        help="number type to write; int8, with --to hf: a folder of a quarter of the size for st with --dtype int8, which "
         "transformers does not open (default: that of IN; with --to onnx, float32 and int8, a file each)",
     )
     add_vocabulary_arguments(parser)

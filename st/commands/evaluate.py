@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 _NUMBERS = {"fp32": "float32", "bf16": "bfloat16"}
 """Short names of numbers, for ``--against``."""
-AGAINST_NOTE = "texts that are equal, and differences of scores with their 95 % intervals (paired bootstrap)"
 
 DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
@@ -149,28 +148,40 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "--against compares two whole evaluations; no --shard, no torchrun. Compare the parts' with st compare"
         )
+    if args.dtype == "int8":
+        _require_cost(args.checkpoint)
     other = argparse.Namespace(**{**vars(args), "dtype": against, "out": args.out / f"against-{against}"})
     return _evaluate(args) or _evaluate(other) or _compare(args, other)
 
 
+def _require_cost(checkpoint: Path) -> None:
+    """Raise UsageError if a comparison would not tell what 8 bits cost a checkpoint."""
+    from st.checkpoints.loading import read_contents, resolve
+    from st.errors import UsageError
+    from st.kernels.int8_linear import int8_works
+
+    if read_contents(resolve(checkpoint)[0], verify=False, codes=True).scales:
+        raise UsageError(
+            f"{checkpoint}: its weights have 8 bits already, so that --against would not tell what they cost; give the "
+            "model that it was converted from"
+        )
+    if not int8_works():
+        raise UsageError("--dtype int8 is computed in floating point on this CPU; take --against to another one")
+
+
 def _compare(args: argparse.Namespace, other: argparse.Namespace) -> int:
     """Say what the numbers of one evaluation cost against those of another, and write it to its folder."""
-    from st.evaluation.scoring.against import compare_folders, difference_table
+    from st.checkpoints.door import digest_of
+    from st.evaluation.scoring.against import compare_folders, write_differences
     from st.evaluation.scoring.conventions import TRUE_CASE
-    from st.files import write_json, write_text
-    from st.report.tables import to_markdown, to_text
+    from st.report.tables import to_text
     from st.text.normalisation import normalise
 
     convention = args.convention or TRUE_CASE.name
     found = compare_folders(args.out, other.out, convention=convention, normalise=normalise)
-    title = f"{args.dtype} against {other.dtype}: {AGAINST_NOTE}"
-    table = difference_table(found, title=title)
-    record: dict[str, dict[str, JsonValue]] = {}
-    for item in found:
-        record.setdefault(item.name, {})[item.metric] = item.to_json()
-    write_json(args.out / "against.json", {"dtype": args.dtype, "against": other.dtype, "differences": record})
-    write_text(args.out / "against.md", f"{title}\n\n{to_markdown(table)}\n")
-    sys.stdout.write(f"\n{title}\n\n{to_text(table)}\n")
+    whose = {"checkpoint_sha256": digest_of(args.checkpoint), "dtype": args.dtype, "against": other.dtype}
+    table = write_differences(args.out, found, whose)
+    sys.stdout.write(f"\n{table.title}\n\n{to_text(table)}\n")
     return 0
 
 
@@ -250,9 +261,9 @@ def _heads(checkpoint: Path) -> tuple[tuple[str, ...], bool]:
 
 def _classify(args: argparse.Namespace, heads: Sequence[str]) -> int:
     """Evaluate each head that classifies and print its scores; return the exit code."""
+    from st.checkpoints.door import digest_of
     from st.errors import UsageError
     from st.evaluation.classify import FOLDER, evaluate_classes, summary
-    from st.evaluation.partial import digest_of
     from st.inference.identification.identifier import IdentifyOptions, load_identifier
     from st.kernels.settings import tune
 
@@ -278,7 +289,7 @@ def _classify(args: argparse.Namespace, heads: Sequence[str]) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
-    from st.evaluation.partial import digest_of
+    from st.checkpoints.door import digest_of
     from st.inference.translation_memory import memory_digest
     from st.text.normalisation import NORMALISATION
 

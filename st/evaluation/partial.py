@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from st.checkpoints.door import sha256_of
-from st.errors import CheckpointError
 from st.evaluation.corpus import TestSet, Utterance
 from st.evaluation.decoder import Decoded
 from st.evaluation.scoring.results import JsonValue
@@ -25,8 +23,6 @@ from st.kernels.settings import changed_numerics
 logger = logging.getLogger(__name__)
 
 PATTERN = "partial*.jsonl"
-_CARD = "README.md"
-"""What people read about a model, such as its scores, is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +31,6 @@ class StoredItem:
 
     transcript: str | None
     translations: Mapping[str, str] = field(default_factory=dict)
-
-
-def digest_of(path: Path | str) -> str:
-    """Return what names a model in a report: the SHA-256 of a file, or of all files of a folder with their names.
-
-    Raises:
-        CheckpointError: If there is no such file or folder.
-    """
-    path = Path(path)
-    if path.is_file():
-        return sha256_of(path)
-    if not path.is_dir():
-        raise CheckpointError(f"{path}: no such checkpoint; give a .pt file of a training or the folder of a model")
-    whole = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file() and item != path / _CARD):
-        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
-    return whole.hexdigest()
 
 
 def run_key(settings: Mapping[str, JsonValue], utterances: Iterable[Utterance]) -> str:

@@ -53,6 +53,8 @@ _ENCODERS = {
     "wav2vec2-bert": "w2v-BERT 2.0",
 }
 """What people call the families of :data:`st.checkpoints.formats.names.FAMILIES`."""
+INT8 = "int8"
+COST_UNKNOWN = "What 8 bits cost this model has not been measured."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +102,19 @@ def write_card(
     text = card_text(folder, options)
     if place is None and "\nlicense:" not in text:
         logger.warning("%s: its card names no licence; give one as `license`", folder)
+    if place is None and COST_UNKNOWN in text:
+        logger.warning(
+            "%s: its card does not say what 8 bits cost; give as `scores` the folder of st evaluate --dtype int8 --against "
+            "fp32 for the model that it was converted from",
+            folder,
+        )
     write_text(folder / CARD_FILENAME, text)
     return True
 
 
 def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
     """Return the card of a model; arguments and errors as for :func:`write_card`."""
-    contents = read_contents(folder, verify=False)
+    contents = read_contents(folder, verify=False, codes=True)
     own = read_json_if_any(folder / OWN_FILENAME)
     source = own.get("source")
     scores = _scores(options.scores, folder, source if isinstance(source, dict) else {})
@@ -129,6 +137,8 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
         "language_model": any((folder / name / LM_FOLDER).is_dir() for name in ("", CTC_FOLDER)),
         "parameters": sum(tensor.numel() for tensor in contents.state.values()),
         "dtype": _dtype(contents),
+        "codes": bool(contents.scales),
+        "cost_known": any(found.cost_of == INT8 for found in scores),
         "quiet": contents.config.encoder.standardizes
         and contents.config.encoder.wave_epsilon != WAVE_EPSILONS["transformers"],
         "origins": origins,
@@ -141,6 +151,7 @@ def card_text(folder: Path, options: CardOptions = NO_OPTIONS) -> str:
         _TEMPLATE,
         metadata=yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True),
         mark=CARD_MARK,
+        cost_unknown=COST_UNKNOWN,
         table=to_markdown,
         text=markdown_text,
         **values,
@@ -193,6 +204,8 @@ def _named(codes: Sequence[str]) -> str:
 
 
 def _dtype(contents: Contents) -> str:
+    if contents.scales:
+        return INT8
     count = Counter(str(tensor.dtype).removeprefix("torch.") for tensor in contents.state.values())
     return count.most_common(1)[0][0]
 
@@ -206,7 +219,8 @@ def _metadata(values: dict[str, Any], codes: Sequence[str], scores: Sequence[Sco
         # The hub knows languages without their countries and scripts.
         "language": list(dict.fromkeys(subtags(code)[0] for code in codes)),
         "license": values["licence"],
-        "library_name": "transformers",
+        # transformers does not open codes of 8 bits.
+        "library_name": "xlsr-st" if values["codes"] else "transformers",
         "pipeline_tag": _PIPELINES.get(values["kind"], "automatic-speech-recognition"),
         "tags": ["speech-translation"] if values["kind"] == "translator" else [],
         "base_model": [origin.hub_id for origin in origins if origin.hub_id],

@@ -14,6 +14,7 @@ from typing import Any
 
 from st.checkpoints.door import sha256_of
 from st.checkpoints.formats.transformers.writer import CARD_FILENAME
+from st.checkpoints.formats.transformers.reader import INT8_FILENAME
 from st.checkpoints.hub import looks_like_hub_id, require_endpoint
 from st.checkpoints.inspect import inspect
 from st.doors.addresses import quiet_requests, without_secrets
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _RECOGNISER = (
     r"(special_tokens_map|added_tokens|vocab|alphabet|st)\.json|(preprocessor_|processor_|tokenizer_)?config\.json|"
-    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|"
+    r"model(\.int8|-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|"
     r"language_model/(attrs\.json|unigrams\.txt|[\w.-]+\.(arpa|bin|binary))"
 )
 _SENT = re.compile(
@@ -82,7 +83,7 @@ def pack(folder: Path) -> Parcel:
             raise UsageError(
                 f"{folder / name}: is a link, to what may not be meant to be sent; put the file itself there"
             )
-    if "model.safetensors" not in sent and "model.safetensors.index.json" not in sent:
+    if not {"model.safetensors", INT8_FILENAME, "model.safetensors.index.json"} & set(sent):
         raise UsageError(f"{folder}: its weights are no safetensors; st convert {folder} OTHER --to hf writes such")
     problems = inspect(folder)["problems"]
     if problems:

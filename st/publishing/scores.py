@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from st.checkpoints.door import digest_of
 from st.doors.readers import read_json
 from st.doors.shown import shown
 from st.errors import EvaluationError
-from st.evaluation.partial import digest_of
 from st.evaluation.report.tables import direction_name, score_text
+from st.evaluation.scoring.against import AGAINST_FILENAME, AGAINST_NOTE, Difference, difference_table
 from st.evaluation.scoring.declarations import REPORT_FILENAME
 from st.report.tables import TextTable, markdown_text
 from st.text.languages import is_code, is_direction, language
@@ -34,6 +35,9 @@ class Scores:
     """Signatures and settings, a sentence each."""
     values: tuple[tuple[str, str, float], ...]
     """Direction or language, metric and score, for the metadata of the hub."""
+    cost_of: str = ""
+    """Numbers whose cost is known, such as ``int8``; empty if ``st evaluate`` was not told ``--against``."""
+    cost: TextTable | None = None
 
 
 def read_scores(evaluation: Path, model: Path, source: Mapping[str, str]) -> Scores:
@@ -61,13 +65,44 @@ def read_scores(evaluation: Path, model: Path, source: Mapping[str, str]) -> Sco
     fields = [(name, row, metric) for name, row in translation.items() for metric in METRICS]
     fields += [(name, row, metric) for name, row in recognition.items() for metric in RATES]
     found = [(name, metric, _number(row.get(metric))) for name, row, metric in fields]
+    cost_of, cost = _cost(path.with_name(AGAINST_FILENAME), settings)
     return Scores(
         subset=str(report.get("subset")),
         measured_on=str(settings.get("checkpoint")),
         tables=tuple(tables),
         conditions=(*_signatures(translation), *_settings(settings, bool(recognition))),
         values=tuple((name, metric, value) for name, metric, value in found if value is not None),
+        cost_of=cost_of,
+        cost=cost,
     )
+
+
+def _cost(path: Path, settings: Mapping[str, Any]) -> tuple[str, TextTable | None]:
+    """Return what ``st evaluate --against`` wrote beside a report: which numbers it is of, and a table of what they cost.
+
+    Raises:
+        EvaluationError: If it is malformed, or of another model than the report.
+    """
+    try:
+        record = read_json(path, EvaluationError)
+    except FileNotFoundError:
+        return "", None
+    whose = [record.get(key) if isinstance(record, dict) else None for key in ("dtype", "checkpoint_sha256")]
+    if whose != [settings.get("dtype"), settings.get("checkpoint_sha256")]:
+        raise EvaluationError(
+            f"{path}: is not of the evaluation beside it, {REPORT_FILENAME}; give st evaluate --against again, or remove it"
+        )
+    differences = _part(path, record, "differences")
+    try:
+        rows = [
+            Difference.from_json(name, metric, row)
+            for name in differences
+            for metric, row in _part(path, differences, name).items()
+        ]
+    except ValueError as exc:
+        raise EvaluationError(f"{path}: {exc}") from None
+    title = f"{markdown_text(str(whose[0]))} against {markdown_text(str(record.get('against')))}: {AGAINST_NOTE}"
+    return str(whose[0]), difference_table(rows, title=title)
 
 
 def _part(path: Path, report: Any, name: str) -> dict[str, Any]:

@@ -10,20 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jiwer
 import numpy as np
 
+from st.doors.shown import shown
 from st.evaluation.scoring.conventions import CONVENTIONS, TRUE_CASE
 from st.evaluation.scoring.hypotheses import HypothesisRow, pair_by_id, read_hypotheses
 from st.evaluation.scoring.resampling import NUM_RESAMPLES, bootstrap_totals
 from st.evaluation.scoring.results import Interval, JsonValue, number
 from st.evaluation.scoring.scores import translation_statistics
 from st.evaluation.scoring.statistics import Statistics
-from st.report.tables import TextTable
+from st.files import write_json, write_text
+from st.report.tables import TextTable, to_markdown
 from st.text.languages import language, split_direction
 
 Normalise = Callable[[str, str], str]
+
+AGAINST_FILENAME = "against.json"
+AGAINST_NOTE = "texts that are equal, and differences of scores with their 95 % intervals (paired bootstrap)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +55,29 @@ class Difference:
             "difference": number(self.difference),
             "ci": self.interval.to_json(),
         }
+
+    @classmethod
+    def from_json(cls, name: str, metric: str, record: Any) -> Difference:
+        """Return what :meth:`to_json` wrote of a metric of a direction or language.
+
+        Raises:
+            ValueError: If it is no such record; the message is what a reader of it says.
+        """
+        values = record if isinstance(record, dict) else {}
+        numbers = [values.get(key) for key in ("n", "equal", "score", "difference")]
+        ends = values.get("ci") if isinstance(values.get("ci"), list) else []
+        if len(ends) != 2 or any(type(value) not in (int, float) for value in (*numbers, *ends)):
+            raise ValueError(f"{metric} of {name} is {shown(record)}, expected n, equal, score, difference and ci")
+        count, equal, score, difference = numbers
+        return cls(
+            name=name,
+            metric=metric,
+            n=int(count),
+            equal=equal,
+            score=score,
+            difference=difference,
+            interval=Interval(*ends),
+        )
 
 
 class _ErrorRate:
@@ -93,6 +122,26 @@ def compare_folders(folder: Path, other: Path, *, convention: str, normalise: No
                 for metric, mine in statistics[0].items()
             ]
     return found
+
+
+def write_differences(folder: Path, differences: Sequence[Difference], whose: Mapping[str, str]) -> TextTable:
+    """Write what was compared to the folder of an evaluation, as JSON and Markdown.
+
+    Args:
+        folder: Of the evaluation whose numbers are the ones in question.
+        differences: From :func:`compare_folders`.
+        whose: The model's ``checkpoint_sha256``, its ``dtype``, and ``against`` which other.
+
+    Returns:
+        What was written, as a table.
+    """
+    table = difference_table(differences, title=f"{whose['dtype']} against {whose['against']}: {AGAINST_NOTE}")
+    record: dict[str, dict[str, JsonValue]] = {}
+    for item in differences:
+        record.setdefault(item.name, {})[item.metric] = item.to_json()
+    write_json(folder / AGAINST_FILENAME, {**whose, "differences": record})
+    write_text(folder / "against.md", f"{table.title}\n\n{to_markdown(table)}\n")
+    return table
 
 
 def difference_table(differences: Sequence[Difference], *, title: str) -> TextTable:

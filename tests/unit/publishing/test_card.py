@@ -15,12 +15,11 @@ from huggingface_hub import ModelCard
 from st import load
 from st.checkpoints.contents import file_name
 from st.checkpoints.convert import convert
-from st.checkpoints.door import sha256_of
+from st.checkpoints.door import digest_of, sha256_of
 from st.checkpoints.formats.names import FAMILIES
 from st.checkpoints.origins import origin_name
 from st.cli import main
 from st.errors import UsageError
-from st.evaluation.partial import digest_of
 from st.publishing.card import _ENCODERS
 from st.publishing.origins import SHARE_ALIKE, TABLE, find_licence, find_origin
 
@@ -114,6 +113,75 @@ def test_scores_of_the_folder_itself_count_whatever_its_card_says(folder, tmp_pa
     for title in ("One", "Two"):
         assert main(["card", str(folder), "--scores", str(results), "--title", title]) == 0
     assert "# Two" in read(folder)[1]
+
+
+def against(folder, digest, *, dtype="int8", **changes):
+    """Write what ``st evaluate --against`` writes beside a report."""
+    row = {"n": 7, "equal": 0.857, "score": 21.456, "difference": -0.12, "ci": [-0.4, 0.1]}
+    content = {"checkpoint_sha256": digest, "dtype": dtype, "against": "float32"}
+    content["differences"] = {"en_de": {"BLEU": row}, "de": {"WER": row | {"difference": 0.3}}}
+    (folder / "against.json").write_text(json.dumps(content | changes))
+
+
+@pytest.fixture
+def codes(tmp_path):
+    path = checkpoint(tmp_path / "best.pt", origins=["xlsr2_300m.pt"])
+    assert main(["convert", str(path), str(tmp_path / "int8"), "--to", "hf", "--dtype", "int8"]) == 0
+    return tmp_path / "int8"
+
+
+def with_dtype(dtype, digest):
+    return {"settings": {"checkpoint": "best.pt", "checkpoint_sha256": digest, "dtype": dtype}}
+
+
+def test_a_model_of_8_bits_says_what_it_is_and_what_opens_it(codes, capsys):
+    metadata, text = read(codes)
+    assert metadata["library_name"] == "xlsr-st"
+    assert "65,198 parameters, numbers in int8" in text
+    assert "st translate recording.wav --to LANGUAGE --checkpoint MODEL --dtype int8" in text
+    assert "from transformers" not in text
+    assert "What 8 bits cost this model has not been measured." in text
+    assert main(["card", str(codes)]) == 0
+    assert "its card does not say what 8 bits cost; give as --scores the folder" in capsys.readouterr().err
+
+
+def test_the_cost_of_8_bits_stands_in_the_card(codes, tmp_path, capsys):
+    digest = sha256_of(tmp_path / "best.pt")
+    results = report(tmp_path / "results", digest, **with_dtype("int8", digest))
+    against(results, digest)
+    assert main(["card", str(codes), "--scores", str(results)]) == 0
+    text = read(codes)[1]
+    assert "int8 against float32: texts that are equal, and differences of scores" in text
+    assert "| en\\_de | 7 | 85.7% | BLEU | 21.46 | -0.12 | -0.40 to +0.10 |" in text
+    assert "| de | 7 | 85.7% | WER | 21.46 | +0.30 | -0.40 to +0.10 |" in text
+    assert "has not been measured" not in text
+    assert "what 8 bits cost" not in capsys.readouterr().err
+
+
+def test_the_cost_of_other_numbers_is_none_of_8_bits(codes, tmp_path):
+    digest = sha256_of(tmp_path / "best.pt")
+    results = report(tmp_path / "results", digest, **with_dtype("bfloat16", digest))
+    against(results, digest, dtype="bfloat16")
+    assert main(["card", str(codes), "--scores", str(results)]) == 0
+    text = read(codes)[1]
+    assert "bfloat16 against float32" in text
+    assert "What 8 bits cost this model has not been measured." in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint_sha256": "0" * 64}, "is not of the evaluation beside it, report.json"),
+        ({"dtype": "bfloat16"}, "is not of the evaluation beside it, report.json"),
+        ({"differences": {"de": {"WER": {"n": 7}}}}, "WER of de is"),
+        ({"differences": {"de": []}}, "de is [], expected a table"),
+    ],
+)
+def test_a_cost_that_is_malformed_or_of_another_evaluation_is_refused(codes, tmp_path, capsys, changes, message):
+    digest = sha256_of(tmp_path / "best.pt")
+    against(report(tmp_path / "results", digest, **with_dtype("int8", digest)), digest, **changes)
+    assert main(["card", str(codes), "--scores", str(tmp_path / "results")]) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

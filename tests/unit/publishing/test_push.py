@@ -63,6 +63,19 @@ def test_a_model_arrives_whole_in_one_commit_and_opens_from_there(model, hub, ca
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
+def test_a_model_of_8_bits_arrives_and_opens_from_there(hub, tmp_path, capsys):
+    folder = tmp_path / "int8"
+    assert main(["convert", str(GOLDEN), str(folder), "--to", "hf", "--dtype", "int8"]) == 0
+    assert push(folder) == 0
+    assert "stay here" not in capsys.readouterr().out
+    files = hub.commits[hub.names["main"]]
+    assert {"README.md", "model.int8.safetensors", "ctc_head.safetensors", "ctc/vocab.json"} <= set(files)
+    assert not {"model.safetensors", "ctc/config.json"} & set(files)
+    one, two = load("someone/model", revision=hub.names["main"]), load(folder)
+    assert one.ctc.symbols == two.ctc.symbols
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("options", "visibility", "branch"),
     [(["--public"], "public", "main"), (["--revision", "trial", "--message", "Of today"], "private", "trial")],
