@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -14,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from st.errors import CheckpointError
 from st.kernels.int8_linear import SCALE, half_if_it_fits, quantise_rows
+from st.kernels.mapped_memory import give_back, mark_mapped
 from st.modules.config import ModelConfig
 from st.modules.int8_names import EMBEDDINGS, is_int8
 from st.modules.model import SpeechTranslator
@@ -119,6 +117,8 @@ def build_model(
     wanted = torch.float32 if codes else parse_dtype(dtype)
     model = fitting_blueprint(config, state, source=source, label=label)
     known = {} if scales is None else scales
+    if codes:
+        round_tables(state, mapped=mapped)
     broken = take_codes(model, state, known, mapped=mapped) if codes else []
     broken += take_over(model, state, device=torch.device(device), dtype=wanted, mapped=mapped)
     _refuse(broken, source, label, wanted)
@@ -206,6 +206,16 @@ def take_over(
     return broken
 
 
+def round_tables(state: MutableMapping[str, Tensor], *, mapped: bool = False) -> None:
+    """Round to half precision, in place, what a folder of 8 bits holds so: its model is that of the checkpoint, quantised now."""
+    for name, source in state.items():
+        is_table = source.dim() > 1 and source.dtype.is_floating_point and source.dtype != torch.float16
+        if is_table and not is_int8(name) and name != EMBEDDINGS:
+            state[name] = half_if_it_fits(source).float()
+            if mapped:
+                give_back(source)
+
+
 def take_codes(
     model: nn.Module, state: MutableMapping[str, Tensor], scales: MutableMapping[str, Tensor], *, mapped: bool = False
 ) -> list[str]:
@@ -219,24 +229,14 @@ def take_codes(
         else:
             tensor, checked = (source, scales.pop(name).float()) if name in scales else quantise_rows(source)
             module.register_buffer(SCALE, checked, persistent=False)
-        if mapped and tensor.data_ptr() != source.data_ptr():
-            give_back(source)
         if not _is_finite(checked):
             broken.append(name)
+        if mapped:
+            give_back(source)
         module.weight = nn.Parameter(tensor, requires_grad=False)
+        if mapped and tensor.data_ptr() == source.data_ptr():
+            mark_mapped(module.weight)
     return broken
-
-
-def give_back(tensor: Tensor) -> None:
-    """Let the system drop the pages of a tensor mapped from a file; they are read again if anyone asks.
-
-    Without it, a file that is read once to convert it would count as memory in use to the end.
-    """
-    size = mmap.PAGESIZE
-    start = -(-tensor.data_ptr() // size) * size
-    length = (tensor.data_ptr() + tensor.nbytes) // size * size - start
-    if sys.platform == "linux" and length > 0:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
 
 
 def listed(kind: str, names: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from st.kernels.int8_linear import Int8Linear, quantise_rows
 from st.kernels.large_vocabulary import top_tokens
+from st.kernels.mapped_memory import give_back
 
 CANDIDATES = 32
 """Tokens of each row that are scored again: more than a beam of 16 asks for."""
@@ -17,11 +18,15 @@ CANDIDATES = 32
 class Int8Projection(nn.Module):
     """Logits of a table of embeddings; cannot be trained or saved."""
 
-    def __init__(self, table: Tensor) -> None:
-        """Quantise a table ``(V, M)``, which is kept for the candidates."""
+    def __init__(self, table: Tensor, *, mapped: bool = False) -> None:
+        """Quantise a table ``(V, M)``, which is kept for the candidates.
+
+        If it is ``mapped`` from a file, its pages are given back after each use. The system reads more of them than the
+        few rows that are asked for, and the whole table would come to count as memory in use.
+        """
         super().__init__()
-        self.coarse = Int8Linear(*quantise_rows(table), None)
-        self.table = table
+        self.coarse = Int8Linear(*quantise_rows(table, give_back if mapped else None), None)
+        self.table, self.mapped = table, mapped
 
     def forward(self, states: Tensor) -> Tensor:
         """Return logits ``(…, V)`` of states ``(…, M)``, fp32, exact for the best K of each row."""
@@ -30,4 +35,6 @@ class Int8Projection(nn.Module):
         _, tokens = top_tokens(logits, min(CANDIDATES, logits.size(1)))  # (R, K)
         # A product of matrices would be rounded to bfloat16 under autocast.
         exact = (self.table[tokens].float() * rows[:, None]).sum(dim=-1)
+        if self.mapped:
+            give_back(self.table)
         return logits.scatter_(1, tokens, exact).view(*states.shape[:-1], -1)

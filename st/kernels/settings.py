@@ -16,6 +16,7 @@ matrix products. Here fp32 is fp32 in both; bf16 and fp16 are not concerned.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -90,6 +91,13 @@ def tune_allocator() -> bool:
     # Older glibc refuses thresholds above 32 MB, which then is still the best it can do.
     agreed = any(mallopt(_M_MMAP_THRESHOLD, size) for size in (1 << 30, 1 << 25))
     return bool(agreed and mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def trim_allocator() -> None:
+    """Give the memory that loading a model has left free back to the system, which :func:`tune_allocator` keeps."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_matmul() -> bool:

@@ -16,7 +16,7 @@ from st.data.config import DataConfig
 from st.errors import CheckpointError
 from st.kernels.int8_linear import half_if_it_fits, quantise_rows
 from st.modules.config import CTC, ModelConfig
-from st.modules.int8_names import EMBEDDINGS, is_int8
+from st.modules.int8_names import is_int8
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.labels import Labels
 from st.text.languages import in_order
@@ -44,7 +44,7 @@ class Exported:
     origins: tuple[str, ...] | None = None
     """Published models that the weights come from; None if nobody knows."""
     source: Mapping[str, str] | None = None
-    """Name and ``sha256`` of the file that it was read from, by which scores of that file are known to be its own."""
+    """Name and ``sha256`` of the file or folder that it was read from, by which scores of that are known to be its own."""
     mapped: bool = False
     """Whether the tensors are mapped from a file, whose pages may go once they are written."""
     objective: TrainedObjective | None = None
@@ -123,12 +123,16 @@ def class_part(model: Exported) -> Exported:
 
 
 def int8_part(model: Exported) -> Exported:
-    """Return a model with codes of 8 bits for weights where inference has a use for them, and embeddings of half precision."""
+    """Return a model with codes of 8 bits for weights where inference has a use for them, and other tables of half precision.
+
+    Biases and norms, which are vectors and take no room, stay as they are.
+    """
     state, scales = dict(model.state), {}
-    for name in filter(is_int8, state):
-        state[name], scales[name] = quantise_rows(state[name])
-    if EMBEDDINGS in state:
-        state[EMBEDDINGS] = half_if_it_fits(state[EMBEDDINGS])
+    for name, tensor in model.state.items():
+        if is_int8(name):
+            state[name], scales[name] = quantise_rows(tensor)
+        elif tensor.dim() > 1 and tensor.is_floating_point():
+            state[name] = half_if_it_fits(tensor)
     return dataclasses.replace(model, state=state, scales=scales, mapped=False)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from st.checkpoints.assemble import give_back
 from st.checkpoints.formats.checksums import CRC_KEY
 from st.files import atomic_write
+from st.kernels.mapped_memory import give_back
 
 SHA_KEY = "sha256"
 """Metadata entry: digest of all tensor data, as it stands in the file."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from st.checkpoints.assemble import check_names, give_back, listed, require_finite
+from st.checkpoints.assemble import check_names, listed, require_finite
 from st.checkpoints.contents import Contents, unpacked
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.origins import origin_name, origins_of
@@ -20,6 +20,7 @@ from st.checkpoints.start.behaviour import BEHAVIOUR
 from st.checkpoints.start.fewer_layers import drop_layers
 from st.checkpoints.vocabularies import VocabularyFiles, find_text
 from st.errors import CheckpointError
+from st.kernels.mapped_memory import give_back
 from st.modules.config import DecoderConfig
 from st.modules.model import SpeechTranslator
 from st.modules.text_decoder import POSITION_OFFSET

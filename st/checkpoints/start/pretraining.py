@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from st.checkpoints.assemble import check_names, give_back, require_finite
+from st.checkpoints.assemble import check_names, require_finite
 from st.checkpoints.contents import Contents
 from st.checkpoints.loading import read_contents, resolve
 from st.checkpoints.origins import origin_name, origins_of
 from st.checkpoints.start.behaviour import BEHAVIOUR
 from st.errors import CheckpointError
+from st.kernels.mapped_memory import give_back
 from st.modules.encoder_config import EncoderConfig
 from st.modules.pretraining.config import PretrainingConfig
 from st.modules.pretraining.model import SpeechPretrainer

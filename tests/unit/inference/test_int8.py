@@ -81,6 +81,16 @@ def test_without_such_products_it_computes_in_floating_point_and_says_so(checkpo
     assert translator.decode_batch(waves, targets) == expected.decode_batch(waves, targets)
 
 
+@pytest.mark.parametrize(("largest", "said"), [(127, ""), (63, "activations have 7 bits here")])
+def test_activations_of_fewer_bits_are_told(monkeypatch, caplog, largest, said):
+    monkeypatch.setattr(precision, "int8_works", lambda: True)
+    monkeypatch.setattr(precision, "largest_activation", lambda: largest)
+    with caplog.at_level(logging.WARNING):
+        assert choose_dtype("int8") == torch.int8
+    assert said in caplog.text
+    assert bool(caplog.text) is bool(said)
+
+
 def test_int8_is_refused_for_a_gpu():
     with pytest.raises(UsageError, match="int8 is for CPUs"):
         choose_dtype("int8", torch.device("cuda"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from st.kernels import int8_linear
-from st.kernels.int8_linear import Int8Linear, half_if_it_fits, int8_works, quantise_rows
+from st.kernels.int8_linear import Int8Linear, half_if_it_fits, int8_works, largest_activation, quantise_rows
 from st.kernels.int8_vocabulary import CANDIDATES, Int8Projection
 from st.kernels.packed_linear import linear_activation
 
@@ -119,7 +119,7 @@ def test_a_table_too_large_for_half_precision_is_left_as_it_is() -> None:
     assert half_if_it_fits(torch.tensor([70_000.0])).dtype == torch.float32
 
 
-@pytest.mark.parametrize("fault", ["saturated", "missing", "no VNNI"])
+@pytest.mark.parametrize("fault", ["saturated", "missing", "no AVX2"])
 def test_products_that_are_wrong_or_missing_are_not_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     def broken(*_: object) -> torch.Tensor:
         raise AttributeError("no such operator")
@@ -127,15 +127,42 @@ def test_products_that_are_wrong_or_missing_are_not_used(monkeypatch: pytest.Mon
     def saturated(codes: torch.Tensor, *_: object) -> torch.Tensor:
         return torch.full((len(codes), 48), 2.0**15)
 
-    monkeypatch.setattr(int8_linear, "vnni", lambda: fault != "no VNNI")
-    if fault != "no VNNI":
+    monkeypatch.setattr(int8_linear, "avx2", lambda: fault != "no AVX2")
+    if fault != "no AVX2":
         monkeypatch.setattr(int8_linear, "_product", saturated if fault == "saturated" else broken)
-    assert not int8_works.__wrapped__()
+    assert largest_activation.__wrapped__() == 0
+
+
+def sums_of_16_bits(codes: torch.Tensor, zero: int, weight: torch.Tensor, *_: object) -> torch.Tensor:
+    """What a CPU without VNNI computes: sums of two products, cut off at 16 bits, added up in 32."""
+    pairs = codes.double().view(len(codes), 1, -1, 2) * weight.double().view(1, len(weight), -1, 2)
+    sums = pairs.sum(-1).clamp(-(2**15), 2**15 - 1).sum(-1)
+    return (sums - zero * weight.double().sum(1)).float()
+
+
+def test_sums_of_16_bits_get_activations_of_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_linear, "avx2", lambda: True)
+    monkeypatch.setattr(int8_linear, "_CHECKED", ((3, 64, 48),))
+    monkeypatch.setattr(int8_linear, "_product", sums_of_16_bits)
+    monkeypatch.setattr(torch.ops.onednn, "qlinear_prepack", lambda weight, _: weight, raising=False)
+    assert largest_activation.__wrapped__() == 63
 
 
 @needs_int8
-def test_a_cpu_without_the_instructions_is_found_out_by_the_result() -> None:
-    program = "from st.kernels.int8_linear import int8_works, vnni; print(vnni(), int8_works())"
-    masked = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_a_cpu_without_the_instructions_gets_right_results(instructions: str) -> None:
+    program = """if True:
+        import torch
+        from st.kernels.int8_linear import Int8Linear, largest_activation
+        layer, inputs = torch.nn.Linear(256, 80), torch.randn(64, 256, generator=torch.Generator().manual_seed(0))
+        layer.weight.data.fill_(1.0)
+        layer.weight.data[:, ::3] = -1.0  # codes of 127 and -127: the largest sums
+        with torch.inference_mode():
+            exact, found = layer(inputs), Int8Linear.join([layer])(inputs)
+        print(largest_activation(), float((found - exact).norm() / exact.norm()))
+    """
+    masked = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     run = subprocess.run([sys.executable, "-c", program], env=masked, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["True", "False"]
+    largest, error = run.stdout.split()
+    assert largest == "63"
+    assert float(error) < 0.02

@@ -52,7 +52,7 @@ def write_wav2vec2(model: Exported, folder: Path, dtype: torch.dtype | None) -> 
     if model.objective is not None:  # transformers masks what it is told to only if its config masks
         settings |= transformers_settings(model.objective.config) | {"apply_spec_augment": True}
     if model.ctc is not None:
-        _write_labels(model.ctc, folder)
+        write_labels(model.ctc, folder)
     write_json(folder / OWN_FILENAME, own_record(model, digest, ctc_vocab_filename=CTC_VOCAB_FILENAME))
     write_json(folder / CONFIG_FILENAME, settings)
     write_json(folder / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
@@ -190,7 +190,8 @@ def _objective(model: Exported) -> dict[str, Any]:
     return {} if objective is None else {"pretraining": objective.config.going_on_at(objective.temperature).to_dict()}
 
 
-def _write_labels(ctc: CtcVocabulary, folder: Path) -> None:
+def write_labels(ctc: CtcVocabulary, folder: Path) -> None:
+    """Write the symbols of a CTC head, as this project and the tokenizer of transformers read them."""
     ctc.save(folder / CTC_VOCAB_FILENAME)
     tokens = {kind: None if row is None else ctc.symbols[row] for kind, row in _label_rows(ctc).items()}
     apart = fields.TEMPLATES["phoneme_tokenizer"] if ctc.spaced else {}

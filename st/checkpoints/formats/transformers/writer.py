@@ -20,6 +20,7 @@ from st.checkpoints.formats.transformers.encoder_writer import (
     own_record,
     speech_settings,
     write_classifier,
+    write_labels,
     write_wav2vec2,
     write_weights,
 )
@@ -181,7 +182,12 @@ def _write_translator(model: Exported, folder: Path, dtype: torch.dtype | None) 
     if config.ctc_vocab_size:
         head = {name.replace("ctc.proj.", "lm_head."): t for name, t in model.state.items() if name.startswith("ctc.")}
         write_safetensors(folder / HEAD_FILENAME, head, dtype=dtype)
-        write_wav2vec2(ctc_part(model), folder / CTC_FOLDER, dtype)
+        # Only this project reads codes of 8 bits, and it has no use for the encoder a second time.
+        if model.scales and model.ctc is not None:
+            write_labels(model.ctc, folder / CTC_FOLDER)
+            write_json(folder / CTC_FOLDER / PREPROCESSOR_FILENAME, preprocessor_settings(config, model.data))
+        else:
+            write_wav2vec2(ctc_part(model), folder / CTC_FOLDER, dtype)
     names = {
         "vocab_filename": DICT_FILENAME,
         "bpe_tokenizer": {"bpe": "sentencepiece", "sentencepiece_model": SPM_FILENAME},
