@@ -97,15 +97,15 @@ def step_floor(config: ModelConfig, rows: int, dtype: torch.dtype, repeats: int 
     """Return the seconds that the matrix products of one decoder step take by themselves, weights out of the cache."""
     text = config.decoder
     shapes = [(text.dim, text.dim)] * 6 + [(text.dim, text.ffn_dim), (text.ffn_dim, text.dim)]
-    weights = [torch.randn(o, i).to(dtype) for _ in range(text.num_layers) for i, o in shapes]
-    weights.append(torch.randn(text.vocab_size, text.dim).to(dtype))
-    inputs = {width: torch.randn(rows, width).to(dtype) for width in (text.dim, text.ffn_dim)}
+    shapes = shapes * text.num_layers + [(text.dim, text.vocab_size)]
+    inputs = {width: torch.randn(rows, width) for width in (text.dim, text.ffn_dim)}
+    products = [product(inputs[i], torch.randn(o, i), dtype) for i, o in shapes]
     times = []
     with torch.inference_mode():
         for _ in range(repeats):
             start = time.perf_counter()
-            for weight in weights:
-                product(inputs[weight.shape[1]], weight)
+            for multiply in products:
+                multiply()
             times.append(time.perf_counter() - start)
     return statistics.median(times)
 

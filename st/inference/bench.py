@@ -17,6 +17,7 @@ from st.inference.audio_input import Waveform
 from st.inference.precision import autocast
 from st.inference.rates import encoder_work, matmul_rate, rtfx, wait_for
 from st.inference.translator import Translator
+from st.kernels.int8_linear import Int8Linear
 from st.memory import forget_peak, peak_memory
 
 
@@ -36,6 +37,7 @@ class Speed:
 
     parameters: int
     dtype: str
+    """What is computed with, where int8 does not work another type than was asked for."""
     device: str
     threads: int
     loading_s: float
@@ -55,7 +57,7 @@ class Speed:
     encoder_gflops: float
     """Rate of encoder and length adaptor over the longest recordings as one batch."""
     matmul_gflops: float
-    """Rate of one matrix product of the same type, measured in the same run."""
+    """Rate of one matrix product of the same type, measured in the same run; of int8 that of the model's own kernel."""
     matmul_dtype: str
     encoder_share: float
     """``encoder_gflops`` in ``matmul_gflops``."""
@@ -69,16 +71,13 @@ def load_timed(load: Callable[[], Translator]) -> Loaded:
     return Loaded(translator=translator, seconds=time.perf_counter() - start, peak_bytes=peak_memory())
 
 
-def measure(
-    loaded: Loaded, waveforms: Sequence[Waveform], targets: Sequence[str], *, dtype: str, rounds: int = 3
-) -> Speed:
+def measure(loaded: Loaded, waveforms: Sequence[Waveform], targets: Sequence[str], *, rounds: int = 3) -> Speed:
     """Decode recordings ``rounds`` times, after one recording that does not count.
 
     Args:
         loaded: From :func:`load_timed`.
         waveforms: At least one, each long enough for a frame and at most 30 s.
         targets: Languages to translate into; none to transcribe.
-        dtype: What the type of the model's numbers is called.
         rounds: At least 1.
 
     Raises:
@@ -94,9 +93,10 @@ def measure(
     together = _median(rounds, translator, lambda: translator.decode(waveforms, [targets] * len(waveforms)))
     peak = peak_memory()
     encoder_s, work = _encoder(translator, waveforms, rounds)
-    # Products of other types, such as int8, have no rate of torch's own to compare with.
-    multiplied = translator.dtype if translator.dtype.is_floating_point else torch.float32
-    rate, gflops = matmul_rate(multiplied, translator.device), work / encoder_s / 1e9
+    codes = any(isinstance(module, Int8Linear) for module in translator.model.modules())
+    computed = torch.int8 if codes else translator.dtype
+    dtype = str(computed).removeprefix("torch.")
+    rate, gflops = matmul_rate(computed, translator.device), work / encoder_s / 1e9
     audio_s = sum(map(len, waveforms)) / SAMPLE_RATE
     return Speed(
         parameters=sum(parameter.numel() for parameter in blueprint(translator.model.config).parameters()),
@@ -114,7 +114,7 @@ def measure(
         encoder_s=encoder_s,
         encoder_gflops=gflops,
         matmul_gflops=rate,
-        matmul_dtype=str(multiplied).removeprefix("torch."),
+        matmul_dtype=dtype,
         encoder_share=gflops / rate,
     )
 

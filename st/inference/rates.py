@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
+from st.kernels.int8_linear import Int8Linear, quantise_rows
 from st.modules.config import ModelConfig
 from st.modules.front_end.filterbank import HOP
 
@@ -23,21 +26,28 @@ def speed_sentence(audio_s: float, taken_s: float) -> str:
     return f"{audio_s:.1f} s of audio in {taken_s:.1f} s, RTFx {rtfx(audio_s, taken_s):.1f}"
 
 
-def product(left: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return a linear layer's product as torch has it; of 8 bits with sums of 32."""
-    return torch._int_mm(left, weight.T) if left.dtype == torch.int8 else torch.nn.functional.linear(left, weight)
+def product(left: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    """Return what multiplies ``(R, I)`` with the weight ``(O, I)`` of a linear layer each time that it is called.
+
+    It is torch's own product; for int8 that of :class:`Int8Linear` by itself, with operands that are codes already.
+    """
+    if dtype == torch.int8:
+        layer = Int8Linear(*quantise_rows(weight), None)
+        return partial(layer.multiply, layer.codes(left)[0])
+    return partial(torch.nn.functional.linear, left.to(dtype), weight.to(dtype))
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", repeats: int = 20) -> float:
-    """Return the GFLOP/s of torch's matrix product (a linear layer) as torch is set now: the fastest of some."""
+    """Return the GFLOP/s of :func:`product` as torch is set now: the fastest of some."""
     rows, inner, columns = RATE_SHAPE
-    left, right = (torch.randn(shape, device=device).to(dtype) for shape in ((rows, inner), (columns, inner)))
+    left, right = (torch.randn(shape, device=device) for shape in ((rows, inner), (columns, inner)))
+    multiply = product(left, right, dtype)
     times = []
     with torch.inference_mode():
         for _ in range(repeats):
             wait_for(device)
             start = time.perf_counter()
-            product(left, right)
+            multiply()
             wait_for(device)
             times.append(time.perf_counter() - start)
     return 2 * rows * inner * columns / min(times) / 1e9

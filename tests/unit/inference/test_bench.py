@@ -15,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from st import load
 from st.cli import main
 from st.inference.bench import cut, noise
-from st.inference.rates import encoder_work, speed_sentence
+from st.inference.precision import floating
+from st.inference.rates import encoder_work, matmul_rate, product, speed_sentence
+from st.kernels.int8_linear import Int8Linear, int8_works, quantise_rows
 from st.memory import forget_peak, peak_memory
 from st.modules.config import ModelConfig
 from st.modules.encoder_config import EncoderConfig
@@ -56,6 +58,37 @@ def test_figures_fit_together(capsys):
     assert found["first_text_s"] > 0
     assert found["parameters"] == sum(parameter.numel() for parameter in load(GOLDEN).model.parameters())
     assert found["decoding_peak_bytes"] > 1e7
+
+
+@pytest.mark.skipif(not int8_works(), reason="this CPU or torch has no products of 8 bits")
+def test_8_bits_are_measured_against_products_of_8_bits(capsys, monkeypatch):
+    asked = []
+
+    def rate(dtype: torch.dtype, device: torch.device) -> float:
+        asked.append(dtype)
+        return matmul_rate(dtype, device, repeats=1)
+
+    monkeypatch.setattr("st.inference.bench.matmul_rate", rate)
+    found = bench(capsys, "--seconds", "1", "--recordings", "1", "--dtype", "int8")
+    assert asked == [torch.int8]
+    assert (found["dtype"], found["matmul_dtype"]) == ("int8", "int8")
+    assert found["encoder_share"] == pytest.approx(found["encoder_gflops"] / found["matmul_gflops"])
+
+
+def test_numbers_that_were_not_computed_with_are_not_named(capsys, monkeypatch):
+    monkeypatch.setattr("st.inference.precision.int8_works", lambda: False)
+    found = bench(capsys, "--seconds", "1", "--recordings", "1", "--dtype", "int8")
+    assert found["dtype"] == found["matmul_dtype"] == str(floating()).removeprefix("torch.")
+
+
+@pytest.mark.skipif(not int8_works(), reason="this CPU or torch has no products of 8 bits")
+def test_a_product_of_8_bits_is_the_product():
+    torch.manual_seed(0)
+    left, weight = torch.randn(30, 64), torch.randn(20, 64)
+    with torch.inference_mode():
+        plain, codes = (product(left, weight, dtype)() for dtype in (torch.float32, torch.int8))
+        _, scales = Int8Linear(*quantise_rows(weight), None).codes(left)
+    assert ((codes * scales - plain).norm() / plain.norm()) < 0.02
 
 
 def test_a_recording_is_cut_and_translated(capsys, tmp_path):
