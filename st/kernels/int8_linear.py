@@ -59,6 +59,8 @@ def dequantise(codes: Tensor, scales: Tensor) -> Tensor:
 
 def half_if_it_fits(table: Tensor) -> Tensor:
     """Return a table in half precision, or as it is if it has numbers beyond 65504."""
+    if table.dtype == torch.float16:
+        return table
     least, most = map(float, table.detach().aminmax())  # the fastest of torch's ways; NaN if any number is
     largest = torch.finfo(torch.float16).max
     return table.detach().half() if -largest <= least and most <= largest else table

@@ -63,12 +63,14 @@ class Difference:
         Raises:
             ValueError: If it is no such record; the message is what a reader of it says.
         """
-        values = record if isinstance(record, dict) else {}
-        numbers = [values.get(key) for key in ("n", "equal", "score", "difference")]
-        ends = values.get("ci") if isinstance(values.get("ci"), list) else []
-        if len(ends) != 2 or any(type(value) not in (int, float) for value in (*numbers, *ends)):
+        values: dict[str, Any] = record if isinstance(record, dict) else {}
+        ends = values.get("ci")
+        found = [values.get(key) for key in ("n", "equal", "score", "difference")]
+        found += ends if isinstance(ends, list) else []
+        numbers = [value for value in found if isinstance(value, int | float)]
+        if len(found) != 6 or len(numbers) != 6:
             raise ValueError(f"{metric} of {name} is {shown(record)}, expected n, equal, score, difference and ci")
-        count, equal, score, difference = numbers
+        count, equal, score, difference, low, high = numbers
         return cls(
             name=name,
             metric=metric,
@@ -76,7 +78,7 @@ class Difference:
             equal=equal,
             score=score,
             difference=difference,
-            interval=Interval(*ends),
+            interval=Interval(low, high),
         )
 
 

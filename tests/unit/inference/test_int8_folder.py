@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import st
+from st.checkpoints.assemble import blueprint
 from st.checkpoints.door import digest_of, read_safetensors
 from st.checkpoints.formats.transformers.reader import INT8_FILENAME
 from st.cli import main
@@ -21,6 +22,7 @@ from st.inference import load_translator
 from st.kernels.int8_linear import int8_works
 from st.kernels.mapped_memory import give_back, is_mapped, mark_mapped
 from st.modules.int8_names import is_int8
+from st.modules.presets import preset
 
 OPTIONS = BeamOptions(beam=3, max_len_b=20)
 
@@ -66,6 +68,15 @@ def test_the_file_holds_codes_and_no_name_that_transformers_would_open(folder):
         "tokenizer_config.json",
         "preprocessor_config.json",
     }
+
+
+def test_of_xlsr_300m_with_mbart_50_it_is_a_quarter_of_a_folder_in_float32():
+    sizes = dict.fromkeys(("float32", "codes", "recogniser"), 0)
+    for name, parameter in blueprint(preset("300m")).named_parameters():
+        sizes["float32"] += 4 * parameter.numel()
+        sizes["codes"] += parameter.numel() * (1 if is_int8(name) else 2 if parameter.dim() > 1 else 4)
+        sizes["recogniser"] += 4 * parameter.numel() * name.startswith("encoder.")
+    assert sizes["codes"] < 0.25 * (sizes["float32"] + sizes["recogniser"])  # which has a recogniser in ctc/
 
 
 def test_codes_without_their_scales_are_refused(folder, tmp_path):
