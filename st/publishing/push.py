@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from st.checkpoints.door import sha256_of
-from st.checkpoints.formats.transformers.writer import CARD_FILENAME
 from st.checkpoints.formats.transformers.reader import INT8_FILENAME
+from st.checkpoints.formats.transformers.writer import CARD_FILENAME
 from st.checkpoints.hub import looks_like_hub_id, require_endpoint
 from st.checkpoints.inspect import inspect
 from st.doors.addresses import quiet_requests, without_secrets
