@@ -51,7 +51,7 @@ def test_what_cannot_be_compared_is_said_first(command, tmp_path: Path, capsys, 
     assert not (tmp_path / "out").exists()
 
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "training_v1.pt"
+GOLDEN = Path(__file__).parents[2] / "golden" / "training_v1.pt"
 
 
 def test_weights_of_8_bits_are_not_compared_with_themselves(command, tmp_path: Path, monkeypatch, capsys) -> None:
