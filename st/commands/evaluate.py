@@ -6,11 +6,12 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.shared.late_decoder import LateDecoder, own_device
 from st.commands.shared.options import (
     add_compute_arguments,
     add_convention_argument,
@@ -18,11 +19,10 @@ from st.commands.shared.options import (
     add_shard_argument,
     check_threads,
 )
-from st.commands.shared.recordings import add_ensemble_argument, add_memory_argument, use_memory, warn_untrained
+from st.commands.shared.recordings import add_ensemble_argument, add_memory_argument
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
-    from st.evaluation.decoder import Decoded, Decoder, Waveform
     from st.evaluation.scoring.results import JsonValue
 
 logger = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     with connection(shard):
         report = evaluate(
-            _LateDecoder(args, list(manifests), translated, options, by_language=has_adapters),
+            LateDecoder(args, list(manifests), translated, options, by_language=has_adapters),
             args.data,
             directions,
             args.out,
@@ -311,38 +311,6 @@ def _settings(args: argparse.Namespace) -> dict[str, JsonValue]:
     }
 
 
-class _LateDecoder:
-    """Loads the model when the first batch is there: bringing shards together needs none.
-
-    One with adapters is loaded for each language; no batch has two.
-    """
-
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        directions: Sequence[str],
-        translated: Sequence[str],
-        options: BeamOptions,
-        *,
-        by_language: bool,
-    ) -> None:
-        self._args, self._directions, self._translated, self._options = args, directions, translated, options
-        self._by_language = by_language
-        self._decoder: Decoder | None = None
-        self._language: str | None = None
-
-    def decode_batch(
-        self, waveforms: Sequence[Waveform], target_languages: Sequence[Sequence[str]], spoken: Sequence[str]
-    ) -> Sequence[Decoded]:
-        """Decode a batch with the model of the command line."""
-        language = spoken[0] if self._by_language else None
-        if self._decoder is None or language != self._language:
-            self._decoder = None  # Two large models need not fit.
-            self._decoder = _load(self._args, self._directions, self._translated, self._options, language)
-            self._language = language
-        return self._decoder.decode_batch(waveforms, target_languages, spoken)
-
-
 def _beam_options(args: argparse.Namespace) -> BeamOptions:
     from st.decoding.options import BeamOptions
 
@@ -363,48 +331,3 @@ def _abilities(checkpoint: Path) -> tuple[bool, bool]:
     if not found:
         logger.info("%s cannot translate; recordings are transcribed only", checkpoint)
     return found, bool(contents.adapters)
-
-
-def _load(
-    args: argparse.Namespace,
-    directions: Sequence[str],
-    translated: Sequence[str],
-    options: BeamOptions,
-    language: str | None,
-) -> Decoder:
-    from st.inference import TranscriptOptions, load_translator
-    from st.text.languages import split_direction
-
-    decoder = None if args.joint_ctc_weight is None else options
-    translator = load_translator(
-        args.checkpoint,
-        # A recogniser has its own letters, and a tree of transcripts alone needs no vocabulary of a decoder.
-        data_dir=args.data if translated else None,
-        device=own_device(args.device, os.environ),
-        dtype=args.dtype,
-        options=options,
-        ensemble=args.ensemble,
-        # The settings of a report do not tell a language model.
-        transcripts=TranscriptOptions(decoder=decoder, no_lm=True, language=language),
-        keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
-    )
-    if args.joint_ctc_weight is not None or not translated:
-        translator.check_transcribes()
-    if args.joint_ctc_weight is not None:
-        translator.check_languages([split_direction(direction)[0] for direction in directions])
-    # A target that the model has no tag for must not come up after an hour of the other directions.
-    targets = [split_direction(direction)[1] for direction in translated]
-    translator.check_languages(targets)
-    warn_untrained(translator, targets)
-    use_memory(args, translator)
-    return translator
-
-
-def own_device(device: str, environment: Mapping[str, str]) -> str:
-    """Return the GPU of this process under ``torchrun``, where all were asked for the same."""
-    import torch
-
-    rank = environment.get("LOCAL_RANK")
-    if rank is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return device
-    return f"cuda:{int(rank) % torch.cuda.device_count()}"
