@@ -20,6 +20,7 @@ from torch import Tensor
 from st.errors import CheckpointError, ConfigError, StError
 from st.fairseq_plugin.options import parse_named_numbers
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.sharding import divide, local, total_norm
 from st.options import option
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ class FusedAdamW(FairseqOptimizer):
         self.set_lr(self.optimizer_config["lr"])
         self._finite = True
         self._failures = 0
+        self.whole_state: dict[str, Any] | None = None
+        """The state of all processes, while the first one saves it."""
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
@@ -127,7 +130,9 @@ class FusedAdamW(FairseqOptimizer):
     # -- checkpoints: one group, in the order of the model, so that --lr-scale may change between two runs ---------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as one of an optimizer with a single group."""
+        """Return the state as one of an optimizer with a single group; where moments are divided, as the model's weights."""
+        if self.whole_state is not None:
+            return self.whole_state
         state = self.optimizer.state_dict()
         moments = {self._order[place]: moments for place, moments in state["state"].items()}
         group = {key: value for key, value in state["param_groups"][0].items() if key != "lr_scale"}
@@ -148,7 +153,11 @@ class FusedAdamW(FairseqOptimizer):
                 "frozen has changed; keep --freeze and --freeze-encoder as they were, or add --reset-optimizer"
             )
         places = {number: place for place, number in enumerate(self._order)}
-        moments = {places[number]: moments for number, moments in state_dict["state"].items()}
+        parameters = list(self.params)
+        moments = {
+            places[number]: {name: divide(value, parameters[places[number]]) for name, value in moments.items()}
+            for number, moments in state_dict["state"].items()
+        }
         groups = self.optimizer.state_dict()["param_groups"]
         for group in groups:
             group["lr"] = state_dict["param_groups"][0]["lr"] * group["lr_scale"]
@@ -170,7 +179,7 @@ class FusedAdamW(FairseqOptimizer):
         """
         # torch's own: fairseq's takes the norm to the GPU, if there is one, although --cpu was asked for.
         learning = [parameter for parameter in self.params if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in learning])
+        norm = total_norm(parameter.grad for parameter in learning)
         if aggregate_norm_fn is not None:
             norm = aggregate_norm_fn(norm)
         if max_norm > 0:
@@ -189,6 +198,12 @@ class FusedAdamW(FairseqOptimizer):
         for parameter in self.params:
             parameter.grad = None
         return torch.zeros_like(norm)
+
+    def multiply_grads(self, c: Any) -> None:
+        """Multiply all gradients by a number; called by fairseq."""
+        gradients = [local(parameter.grad) for parameter in self.params if parameter.grad is not None]
+        if gradients:
+            torch._foreach_mul_(gradients, c.to(gradients[0].device) if torch.is_tensor(c) else c)
 
     def step(self, closure: Any = None, scale: float = 1.0, groups: Any = None) -> None:
         """Make the update, unless it was dropped."""

@@ -3,7 +3,9 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from fairseq.models import BaseFairseqModel
 from torch import Tensor, nn
 
@@ -20,10 +22,19 @@ class SpeechModel(BaseFairseqModel):
     origins: tuple[str, ...] = ()
     """Published models that it was started from, by name."""
 
+    drops: torch.Generator | None = None
+    """Draws layers to leave out, alike in all processes that weights are divided over."""
+    whole_state: dict[str, Tensor] | None = None
+    """The weights of all processes, while the first one saves them."""
+
     def __init__(self) -> None:
         super().__init__()
         self.num_updates = 0
         self._had_gradient: list[bool] = []
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the weights; where they are divided, those of this process, unless all were put together."""
+        return super().state_dict(*args, **kwargs) if self.whole_state is None else self.whole_state
 
     def log_parameters(self) -> None:
         """Log how many parameters learn, part by part."""
@@ -38,6 +49,9 @@ class SpeechModel(BaseFairseqModel):
         """Note how far training is; fairseq calls this at every update and after loading a checkpoint."""
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
+        # fairseq seeds torch anew for each update, in all processes alike; from then on they draw apart.
+        if self.drops is not None and self.drops.initial_seed() != torch.initial_seed():
+            self.drops.manual_seed(torch.initial_seed())
 
     def note_gradients(self) -> None:
         """Note which parameters have a gradient after a backward pass, before processes exchange theirs."""

@@ -19,6 +19,7 @@ from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.repairs import best_score, numerics, termination, training_log
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.table import install
+from st.fairseq_plugin.sharding import exhaustion_ends_training, is_sharded
 from st.kernels.settings import bfloat16_is_fast, tune
 from st.modules.config import ModelConfig
 from st.options import option
@@ -146,9 +147,11 @@ class SpeechTask(FairseqTask):
     # -- steps --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _precision(self, sample: dict[str, Any]) -> Iterator[None]:
+    def _precision(self, sample: dict[str, Any], model: Any = None) -> Iterator[None]:
         device = sample["net_input"]["waveforms"].device.type if sample else "cpu"
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.uses_bf16(device)):
+        # Of weights that are divided no copies are kept beyond the layer that needs them.
+        cached = not is_sharded(model)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.uses_bf16(device), cache_enabled=cached):
             yield
 
     def uses_bf16(self, device: str) -> bool:
@@ -167,12 +170,13 @@ class SpeechTask(FairseqTask):
             self._checked = True
         model.train()
         model.set_num_updates(update_num)
-        with self._precision(sample):
-            loss, sample_size, log = criterion(model, sample)
-        if ignore_grad or IGNORED in sample:
-            loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
-        self.check_loss(loss, model, criterion)
-        optimizer.backward(loss)
+        with exhaustion_ends_training(model):
+            with self._precision(sample, model):
+                loss, sample_size, log = criterion(model, sample)
+            if ignore_grad or IGNORED in sample:
+                loss, sample_size, log = loss * 0, 0, zeros_like_log(log)
+            self.check_loss(loss, model, criterion)
+            optimizer.backward(loss)
         model.note_gradients()
         return loss, sample_size, log
 

@@ -2,6 +2,7 @@
 
 import logging
 from argparse import Namespace
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -28,6 +29,7 @@ from st.fairseq_plugin.model_options import rename_former_options
 from st.fairseq_plugin.nonfinite import zeros_like_log
 from st.fairseq_plugin.repairs import termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
+from st.fairseq_plugin.sharding import gathered
 from st.fairseq_plugin.speech_task import SpeechTask, SpeechTaskConfig
 from st.fairseq_plugin.validation import bleu_counts
 from st.modules.config import CTC, ModelConfig
@@ -279,7 +281,9 @@ class SpeechTranslationTask(SpeechTask):
         """Loss of one batch, and its counts for BLEU if asked for."""
         termination.raise_if_requested()
         model.eval()
-        with torch.no_grad(), self._precision(sample), model.encoding_once():
+        # A search takes as many steps as its own sentences need, so that no weight may have to be fetched for one.
+        weights = gathered(model) if self.cfg.eval_bleu else nullcontext()
+        with torch.no_grad(), weights, self._precision(sample, model), model.encoding_once():
             loss, sample_size, log = criterion(model, sample)
             if self.cfg.eval_bleu:
                 if self._validator is None:

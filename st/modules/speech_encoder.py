@@ -100,6 +100,8 @@ class TransformerEncoder(nn.Module):
         self.layerdrop = config.layerdrop
         self.recompute = False
         """Whether training trades time for memory; see :func:`run_layer`."""
+        self.drops: torch.Generator | None = None
+        """What draws the layers that are left out, instead of torch's own."""
         self.pos_conv = positional_convs(config)
         layer = ConformerLayer if config.is_conformer else EncoderLayer
         self.layers = nn.ModuleList(layer(config) for _ in range(config.num_layers))
@@ -128,7 +130,9 @@ class TransformerEncoder(nn.Module):
         taps: dict[int, Tensor] = {}
         outputs = [states]
         for number, layer in enumerate(self.layers, start=1):
-            if not (self.training and self.layerdrop > 0 and float(torch.rand(())) < self.layerdrop):
+            if not (
+                self.training and self.layerdrop > 0 and float(torch.rand((), generator=self.drops)) < self.layerdrop
+            ):
                 states = run_layer(layer, states, mask, places, recompute=self.recompute and self.training)
             if number in layers and number < len(self.layers):
                 taps[number] = self.layer_norm(states) if self.norm_first else states

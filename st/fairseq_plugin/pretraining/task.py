@@ -193,7 +193,7 @@ class SpeechPretrainingTask(SpeechTask):
         """Loss of one batch, the same masks and distractors each time."""
         termination.raise_if_requested()
         model.eval()
-        with torch.no_grad(), self._precision(sample):
+        with torch.no_grad(), self._precision(sample, model):
             loss, sample_size, log = criterion(model, sample)
         if IGNORED in sample:
             loss, sample_size, log = loss * 0, 0, zeros_like_log(log)

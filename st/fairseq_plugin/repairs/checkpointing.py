@@ -34,6 +34,7 @@ from st.errors import CheckpointError, StError
 from st.fairseq_plugin.repairs import best_score, numerics, save_dir, termination
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.training_log import LOG
+from st.fairseq_plugin.sharding import is_divided
 from st.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ def save(_original: Callable[..., Any], state: Any, filename: str, async_write: 
     Raises:
         CheckpointError: If it cannot be written; nothing that was there is touched.
     """
+    if is_divided(state.get("model")):  # fairseq's crash.pt, which one process writes while others may hang
+        logger.warning("%s: not written: it would have the share of one process alone", filename)
+        return
     try:
         write_pickled(filename, {**state, "cfg": _plain(state["cfg"])} if "cfg" in state else state)
     except CheckpointError as exc:

@@ -17,6 +17,7 @@ from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.clear_numbers import refuse_impossible_numbers
 from st.fairseq_plugin.repairs.clear_parts import refuse_other_parts
 from st.fairseq_plugin.repairs.replace import train_modules
+from st.fairseq_plugin.sharding import BACKEND, refuse_what_cannot_be_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +50,6 @@ CONTRADICTORY: tuple[tuple[Callable[[Any], Any], str], ...] = (
     (
         lambda cfg: cfg.common.fp16 and getattr(cfg.model, "freeze_finetune_updates", 0) > 0,
         "--fp16 does not go with --freeze-finetune-updates, as it moves what rests; use --precision bf16",
-    ),
-    (
-        lambda cfg: cfg.distributed_training.ddp_backend == "fully_sharded",
-        f"--ddp-backend fully_sharded {_FOREIGN}",
     ),
     (
         lambda cfg: cfg.common.log_file is not None and not Path(cfg.common.log_file).parent.is_dir(),
@@ -153,6 +150,8 @@ def refuse_what_this_task_has_not(cfg: Any) -> None:
         section, name = option.split(".")
         if cfg[section][name] != getattr(getattr(defaults, section), name):
             raise ConfigError(f"--{name.replace('_', '-')} {reason}")
+    if cfg.distributed_training.ddp_backend == BACKEND:
+        refuse_what_cannot_be_sharded(cfg)
     for applies, sentence in CONTRADICTORY:
         if applies(cfg):
             raise ConfigError(sentence.format(cfg=cfg))

@@ -25,9 +25,17 @@ def replace(what: str, by: Callable[..., Any]) -> None:
         key = f"{owner.__name__ if place == TRAIN else place}.{name}"
         if key not in REPLACED:
             REPLACED[key] = found = vars(owner)[name]
-            static = isinstance(found, staticmethod)
-            replacement = replacing(found.__func__ if static else found, by)
-            setattr(owner, name, staticmethod(replacement) if static else replacement)
+            kind, function = unwrap(found)
+            setattr(owner, name, kind(replacing(function, by)))
+
+
+def unwrap(found: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what makes a function what was found (a static method, a property, itself), and the function."""
+    if isinstance(found, staticmethod):
+        return staticmethod, found.__func__
+    if isinstance(found, property):
+        return property, found.fget  # type: ignore[return-value]
+    return lambda function: function, found
 
 
 def replacing(original: Callable[..., Any], by: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,9 @@ def functions():
             found[f"{name}.{key}"] = value
             if isinstance(value, type) and value.__module__ == name:
                 found |= {f"{name}.{key}.{part}": inner for part, inner in vars(value).items()}
-    return {name: value for name, value in found.items() if callable(value) or isinstance(value, staticmethod)}
+    return {
+        name: value for name, value in found.items() if callable(value) or isinstance(value, (staticmethod, property))
+    }
 
 
 class Replaced:
