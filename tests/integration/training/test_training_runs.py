@@ -275,9 +275,10 @@ def test_t17_the_same_seed_gives_the_same_losses_and_another_one_others(server, 
 
 
 @pytest.mark.slow
-def test_t07_sigterm_ends_a_group_of_processes_after_the_same_update(server, tones, tmp_path):
+@pytest.mark.parametrize("backend", ["legacy_ddp", "fully_sharded"])
+def test_t07_sigterm_ends_a_group_of_processes_after_the_same_update(server, tones, tmp_path, backend):
     run = tmp_path / "run"
-    command = training(tones, run, *EVERYTHING, "--max-update", "400", "--ddp-backend", "legacy_ddp")
+    command = training(tones, run, *EVERYTHING, "--max-update", "400", "--ddp-backend", backend)
     before = RECORD + "def act(update):\n    print('made update', update, flush=True)\n"
     jobs = server.start_group(command, tmp_path, before=before)
     jobs[1].wait_for("made update 5")
