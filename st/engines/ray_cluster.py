@@ -103,6 +103,7 @@ class RayEngine(Engine[Task]):
     def _ask_all(self) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        errors = self._ray.exceptions
         machines = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         asked = []
         for node in machines:
@@ -112,7 +113,9 @@ class RayEngine(Engine[Task]):
         for node, answer in zip(machines, asked, strict=True):
             try:
                 self._get(answer)
-            except self._ray.exceptions.RayError as exc:
+            except (errors.NodeDiedError, errors.TaskUnschedulableError):
+                pass  # It went down just now, which is nothing new to a cluster.
+            except errors.RayError as exc:
                 reason = str(exc).strip().splitlines()[-1]
                 raise StError(
                     f"{node['NodeManagerHostname']} cannot run this project: {reason}; install the same version there"

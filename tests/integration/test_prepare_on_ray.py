@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from without_provenance import compared
 
 from st.cli import main
 from st.engines.engine import Died
@@ -28,14 +30,16 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": Fal
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[cluster_utils.Cluster]:
     """Start a head and a second machine."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    found = cluster_utils.Cluster(initialize_head=True, head_node_args=NODE)
-    found.add_node(**NODE)
-    ray.init(address=found.address, log_to_driver=False)
-    found.wait_for_nodes()
-    yield found
-    ray.shutdown()
-    found.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # The machines need this module, too.
+        found = cluster_utils.Cluster(initialize_head=True, head_node_args=NODE)
+        found.add_node(**NODE)
+        ray.init(address=found.address, log_to_driver=False)
+        found.wait_for_nodes()
+        yield found
+        ray.shutdown()
+        found.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +66,20 @@ def prepare(corpus: Path, out: Path, *options: str) -> int:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return compared({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 @pytest.fixture(scope="module")
 def single(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Prepare the corpus in one process."""
-    os.environ["SOURCE_DATE_EPOCH"] = "1000000000"
     out = tmp_path_factory.mktemp("single") / "data"
     assert prepare(corpus, out, "--jobs", "1") == 0
     return tree(out)
 
 
-def test_p25_a_cluster_gives_the_bytes_of_a_single_run(cluster, corpus, single, tmp_path) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_p25_a_cluster_gives_the_bytes_of_a_single_run(corpus, single, tmp_path) -> None:
     assert RayEngine([], tmp_path).jobs == 2
     assert prepare(corpus, tmp_path / "data", "--engine", "ray") == 0
     assert tree(tmp_path / "data") == single
@@ -135,9 +140,12 @@ def test_work_of_a_machine_that_goes_down_is_done_elsewhere(cluster, tmp_path) -
     assert [*(tmp_path / "out").iterdir()] == []
 
 
-def test_a_machine_that_does_not_see_the_sources_is_told_at_the_beginning(cluster, tmp_path) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_a_machine_that_does_not_see_the_sources_is_told_at_the_beginning(tmp_path) -> None:
     with (
-        pytest.raises(StError, match=rf"does not see {tmp_path}/gone; all machines .* on a file system that they share"),
+        pytest.raises(
+            StError, match=rf"does not see {tmp_path}/gone; all machines .* on a file system that they share"
+        ),
         RayEngine([tmp_path / "gone"], tmp_path / "out"),
     ):
         pass
