@@ -19,7 +19,7 @@ import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +45,42 @@ from st.text.vocabulary import TextVocabulary  # noqa: E402
 sys.path.insert(0, str(ROOT / "tests"))
 from tone_tree import WORDS, make_tree  # noqa: E402
 
-LANGUAGES = tuple("en de fr es it pl nl pt ro hu cs sv fi bg hr sk sl el et lt lv mt ca".split(" "))
+LANGUAGES = (
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pl",
+    "nl",
+    "pt",
+    "ro",
+    "hu",
+    "cs",
+    "sv",
+    "fi",
+    "bg",
+    "hr",
+    "sk",
+    "sl",
+    "el",
+    "et",
+    "lt",
+    "lv",
+    "mt",
+    "ca",
+)
 RANKS = 8
 TASKS = ("speech_pretraining", "speech_translation")
 MAX_TOKENS = {"speech_pretraining": 1_940_000, "speech_translation": 2_000_000}
 """Samples of a batch: 121 s, as XLS-R has on each GPU; 125 s."""
 
 
-def make_manifests(work: Path, rows: int) -> None:
-    """Write a tree for each task."""
+def make_manifests(work: Path, rows: int, tasks: Sequence[str]) -> None:
+    """Write a tree for each of these tasks."""
     generator = np.random.default_rng(0)
     shares = 1 / np.arange(1, len(LANGUAGES) + 1) ** 1.5
-    for task in TASKS:
+    for task in tasks:
         folder = work / task
         if (folder / "complete").exists():
             continue
@@ -75,15 +99,16 @@ def make_manifests(work: Path, rows: int) -> None:
 
 def lines(language: str, count: int, texts: bool, generator: np.random.Generator) -> Iterator[str]:
     """Yield the lines of a manifest."""
+    other = "de" if language == "en" else "en"
     frames = (np.clip(generator.lognormal(np.log(9.0), 0.5, count), 1.0, 30.0) * 16_000).astype(np.int64)
     ends = np.cumsum(frames) // 2
-    source, target = WORDS["en"], WORDS["de"]
+    words = generator.integers(0, 6, (1009, 10)).tolist()
+    sources, targets = ([" ".join(WORDS[code][word] for word in some) for some in words] for code in ("en", "de"))
     for number, (samples, end) in enumerate(zip(frames.tolist(), ends.tolist(), strict=True)):
         text = ("", "", "")
         if texts:
-            words = np.random.default_rng(number).integers(0, 6, 10).tolist()
-            other = "de" if language == "en" else "en"
-            text = (" ".join(target[w] for w in words), " ".join(source[w] for w in words), other)
+            # Each is another, so that none is kept once for all.
+            text = (f"{targets[number % 1009]} {number}", f"{sources[number % 1009]} {number}", other)
         name = f"{language}_broadcast_{number // 300:07}.flac@{number % 300}.25-{number % 300 + 9}.5"
         place = f"audio/{language}/train.zip:{end}:{samples // 2}"
         speaker = f"{language}{number // 300}"
@@ -194,9 +219,10 @@ def main() -> None:
         what, task = args.worker
         print(json.dumps({"run": work_on, "resume": resume}[what](task, work / task)))
         return
-    make_manifests(work, args.rows)
+    tasks = args.tasks.split(",")
+    make_manifests(work, args.rows, tasks)
     table = []
-    for task in args.tasks.split(","):
+    for task in tasks:
         command = [__file__, "--rows", str(args.rows), "--work", str(args.work), "--worker"]
         found = run_worker([*command, "run", task])
         found |= {f"again_{key}": value for key, value in run_worker([*command, "resume", task]).items()}

@@ -66,7 +66,7 @@ def plan_digest(content: hashlib._Hash, plan: EpochPlan) -> str:
     """Return the digest of what ``content`` has taken already, and the items of an epoch."""
     for column in (plan.first, plan.second, plan.targets, plan.speed, plan.sizes):
         for start in range(0, len(column), _BLOCK):
-            content.update(np.ascontiguousarray(column[start : start + _BLOCK]))
+            content.update(np.ascontiguousarray(column[start : start + _BLOCK]).data)
     return content.hexdigest()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, overload
@@ -179,7 +179,9 @@ class RecordingTable(Sequence[Utterance]):
         corpora: Corpus of each group, as a number from 0 ``(G,)``; groups are in the order of corpora, then languages.
     """
 
-    def __init__(self, corpora: Sequence[tuple[Path, Sequence[Path]]], languages: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, corpora: Sequence[tuple[Path, Sequence[Path]]], languages: Collection[str] | None = None
+    ) -> None:
         """Read manifests.
 
         Args:
@@ -205,7 +207,7 @@ class RecordingTable(Sequence[Utterance]):
         self._leave_out(self._repeated(keys))
 
     @staticmethod
-    def _kept(rows: _Rows, known: dict[str, int], languages: Sequence[str] | None) -> _Rows:
+    def _kept(rows: _Rows, known: dict[str, int], languages: Collection[str] | None) -> _Rows:
         if languages is None:
             return rows
         chosen = np.isin(rows.languages, [number for code, number in known.items() if code in languages])

@@ -94,7 +94,7 @@ class EpochIterator(EpochBatchIterating):
             end = begins[-1] + lengths[some : some + _BLOCK][-1]
             # How many there are stands before the utterances of each batch.
             numbers = np.insert(order[begins[0] : end], begins - begins[0], lengths[some : some + _BLOCK])
-            content.update(numbers.astype("<i8"))
+            content.update(numbers.astype("<i8").data)
         return content.hexdigest()
 
     @property
