@@ -15,7 +15,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, overload
+from typing import Any, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,15 @@ from st.errors import ManifestError
 Numbers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
-_BLOCK_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 22
+_ROWS = 1 << 16
 _TAB, _NEWLINE, _RETURN, _ZERO = b"\t\n\r0"
 _MOST_DIGITS = 25
 """Of ``n_frames``: nine zeros and fifteen digits, and one more that is refused."""
 _KEY_BYTES = 24
 """Recordings whose names end alike in so many bytes are compared as a whole; place and length of a slice are at the end."""
+_SHARES = 16
+"""Parts in which equal recordings are looked for, one after the other: to sort all at once would take more memory."""
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)
 
 
@@ -86,6 +89,11 @@ class _Manifest:
         end = self.data.find(b"\n", start)
         return self.data[start : self.end if end < 0 else end].rstrip(b"\r").split(b"\t")
 
+    def forget(self) -> None:
+        """Let the system have the memory of what was looked up."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.data.madvise(mmap.MADV_DONTNEED)
+
     def blocks(self, languages: dict[str, int]) -> Iterator[_Rows]:
         """Read all rows; ``languages`` grows by those that are met.
 
@@ -93,13 +101,13 @@ class _Manifest:
             ManifestError: If a line has not the promised layout; the message begins ``file:line:``.
         """
         begin = self.begin
-        while begin < self.end:
-            end = self.data.rfind(b"\n", begin, min(begin + _BLOCK_BYTES, self.end)) + 1
-            if not end or begin + _BLOCK_BYTES >= self.end:
-                following = self.data.find(b"\n", begin + _BLOCK_BYTES, self.end)
-                end = self.end if following < 0 else following + 1
-            yield self._read(self.data[begin:end], begin, languages)
-            begin = end
+        with self.path.open("rb") as file:
+            file.seek(begin)
+            while begin < self.end:
+                # Whole lines; of the last one not its end.
+                text = (file.read(_BLOCK_BYTES) + file.readline())[: self.end - begin]
+                yield self._read(text, begin, languages)
+                begin += len(text)
 
     def _read(self, text: bytes, begin: int, languages: dict[str, int]) -> _Rows:
         """Read the lines of a block that begins at a byte of the file."""
@@ -163,8 +171,11 @@ def _languages(block: Bytes, begins: Numbers, ends: Numbers, known: dict[str, in
 
 
 def _keys(block: Bytes, begins: Numbers, ends: Numbers) -> npt.NDArray[np.uint64]:
-    places = ends[:, None] + np.arange(-_KEY_BYTES, 0)  # (R, 24)
-    tails = np.where(places >= begins[:, None], block[np.maximum(places, 0)], 0).astype(np.uint8)
+    padded = np.concatenate((np.zeros(_KEY_BYTES, np.uint8), block))
+    tails = np.lib.stride_tricks.sliding_window_view(padded, _KEY_BYTES)[ends]  # (R, 24)
+    short = np.flatnonzero(ends - begins < _KEY_BYTES)
+    before = np.arange(-_KEY_BYTES, 0) < (begins - ends)[short, None]
+    tails[short] = np.where(before, 0, tails[short])
     keys: npt.NDArray[np.uint64] = (tails.view(np.uint64) * _FACTORS).sum(axis=1)
     return keys
 
@@ -192,54 +203,52 @@ class RecordingTable(Sequence[Utterance]):
             ManifestError: If a manifest is malformed.
         """
         self._files = [(folder, _Manifest(path)) for folder, paths in corpora for path in paths]
-        owner = [number for number, (_, paths) in enumerate(corpora) for _ in paths]
+        owners = [number for number, (_, paths) in enumerate(corpora) for _ in paths]
         known: dict[str, int] = {}
-        parts = [_joined([*manifest.blocks(known)]) for _, manifest in self._files]
+        parts = [
+            _kept(rows, known, languages)
+            for _, manifest in self._files
+            for rows in [_joined([*manifest.blocks(known)])]
+        ]
         self.present = sorted(known)
-        kept = [self._kept(part, known, languages) for part in parts]
-        self._firsts = np.cumsum([0, *(len(part.starts) for part in kept)])
-        self._starts = np.concatenate([part.starts for part in kept]) if kept else np.zeros(0, np.int64)
-        self.sizes = np.concatenate([part.sizes for part in kept]) if kept else np.zeros(0, np.int64)
-        codes = [np.int64(owner[n]) * len(known) + part.languages for n, part in enumerate(kept)]
-        self._number_groups(np.concatenate(codes) if codes else np.zeros(0, np.int64), known)
-        keys = np.concatenate([part.keys for part in kept]) if kept else np.zeros(0, np.uint64)
-        del parts, kept, codes
-        self._leave_out(self._repeated(keys))
+        self._firsts = np.cumsum([0, *(len(part.starts) for part in parts)])
+        groups = self._number_groups(owners, [part.languages for part in parts], [*known])
+        starts, sizes, keys = ([getattr(part, name) for part in parts] for name in ("starts", "sizes", "keys"))
+        parts.clear()
+        self.groups = _concatenated(groups, np.int16)
+        self._starts = _concatenated(starts, np.int64)
+        self.sizes = _concatenated(sizes, np.int64)
+        self._leave_out(self._repeated(_concatenated(keys, np.uint64)))
 
-    @staticmethod
-    def _kept(rows: _Rows, known: dict[str, int], languages: Collection[str] | None) -> _Rows:
-        if languages is None:
-            return rows
-        chosen = np.isin(rows.languages, [number for code, number in known.items() if code in languages])
-        return _Rows(rows.starts[chosen], rows.sizes[chosen], rows.languages[chosen], rows.keys[chosen])
-
-    def _number_groups(self, codes: Numbers, known: dict[str, int]) -> None:
-        """Take ``corpus * languages + language`` of each row, and number those that there are by corpus, then name."""
-        count = max(1, len(known))
-        by_number = [*known]
-        found = sorted((int(code) // count, by_number[int(code) % count]) for code in np.unique(codes))
+    def _number_groups(
+        self, owners: Sequence[int], languages: Sequence[npt.NDArray[np.int16]], names: Sequence[str]
+    ) -> list[npt.NDArray[np.int16]]:
+        """Number the groups that there are by corpus, then name; return those of the rows of each file."""
+        met = [np.unique(numbers).tolist() for numbers in languages]
+        pairs = {(owner, names[number]) for owner, numbers in zip(owners, met, strict=True) for number in numbers}
+        found = {pair: place for place, pair in enumerate(sorted(pairs))}
         self.corpora = np.array([corpus for corpus, _ in found], dtype=np.int64)
         self.languages = [language for _, language in found]
-        places = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int16)
-        for place, (corpus, language) in enumerate(found):
-            places[corpus * count + known[language]] = place
-        self.groups = places[codes]
+        places = (np.array([found.get((owner, name), 0) for name in names], dtype=np.int16) for owner in owners)
+        return [place[numbers] for place, numbers in zip(places, languages, strict=True)]
 
     def _repeated(self, keys: npt.NDArray[np.uint64]) -> Numbers:
         """Return the rows of recordings that an earlier row has."""
-        order = np.argsort(keys, kind="stable")
-        alike = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
         later: list[int] = []
-        seen: set[str] = set()
-        last = -2
-        for place in alike.tolist():
-            if place != last + 1:
-                seen = {self._audio(int(order[place]))}
-            last = place
-            audio = self._audio(int(order[place + 1]))
-            if audio in seen:
-                later.append(int(order[place + 1]))
-            seen.add(audio)
+        share_of = (keys % _SHARES).astype(np.uint8)
+        for share in range(_SHARES):
+            rows = np.flatnonzero(share_of == share)
+            rows = rows[np.argsort(keys[rows], kind="stable")]
+            ordered = keys[rows]
+            last, seen = -2, set[str]()
+            for place in np.flatnonzero(ordered[1:] == ordered[:-1]).tolist():
+                if place != last + 1:
+                    seen = {self._audio(int(rows[place]))}
+                last = place
+                audio = self._audio(int(rows[place + 1]))
+                if audio in seen:
+                    later.append(int(rows[place + 1]))
+                seen.add(audio)
         return np.sort(np.array(later, dtype=np.int64))
 
     def _leave_out(self, rows: Numbers) -> None:
@@ -281,17 +290,27 @@ class RecordingTable(Sequence[Utterance]):
         """Yield the id and the language of each recording."""
         languages = [language.encode() for language in self.languages]
         for place, (_, manifest) in enumerate(self._files):
-            rows = slice(self._firsts[place], self._firsts[place + 1])
-            for start, group in zip(self._starts[rows].tolist(), self.groups[rows].tolist(), strict=True):
-                yield manifest.fields(start)[manifest.id], languages[group]
+            for begin in range(self._firsts[place], self._firsts[place + 1], _ROWS):
+                rows = slice(begin, min(begin + _ROWS, self._firsts[place + 1]))
+                for start, group in zip(self._starts[rows].tolist(), self.groups[rows].tolist(), strict=True):
+                    yield manifest.fields(start)[manifest.id], languages[group]
+                manifest.forget()
 
 
-def _joined(blocks: Sequence[_Rows]) -> _Rows:
-    if not blocks:
-        return _Rows(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int16), np.zeros(0, np.uint64))
-    return _Rows(
-        *(
-            np.concatenate([getattr(block, name) for block in blocks])
-            for name in ("starts", "sizes", "languages", "keys")
-        )
-    )
+def _kept(rows: _Rows, known: dict[str, int], languages: Collection[str] | None) -> _Rows:
+    if languages is None:
+        return rows
+    chosen = np.isin(rows.languages, [number for code, number in known.items() if code in languages])
+    return _Rows(rows.starts[chosen], rows.sizes[chosen], rows.languages[chosen], rows.keys[chosen])
+
+
+def _joined(blocks: list[_Rows]) -> _Rows:
+    columns = {"starts": np.int64, "sizes": np.int64, "languages": np.int16, "keys": np.uint64}
+    return _Rows(*(_concatenated([getattr(rows, name) for rows in blocks], dtype) for name, dtype in columns.items()))
+
+
+def _concatenated(parts: list[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    """Return parts as one, and let them go."""
+    whole = np.concatenate([np.zeros(0, dtype), *parts])
+    parts.clear()
+    return whole

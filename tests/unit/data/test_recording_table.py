@@ -66,7 +66,7 @@ def test_columns_of_any_order_and_line_ends_of_any_kind(tmp_path):
         table = RecordingTable([(tmp_path, [tmp_path / "asr_train_fr.tsv"])])
         assert [(each.id, each.audio, each.num_samples) for each in table] == expected
     (tmp_path / "last.tsv").write_bytes(
-        b"id\taudio\tn_frames\ttgt_text\tspeaker\tsrc_text\ttgt_lang\tsrc_lang\r\na\tb\t5\t\t\t\t\tfr\r\n"
+        b"id\taudio\tn_frames\ttgt_text\tspeaker\tsrc_text\ttgt_lang\tsrc_lang\r\n" + b"a\tb\t5\t\t\t\t\tfr\r\n" * 2
     )
     assert RecordingTable([(tmp_path, [tmp_path / "last.tsv"])])[0].src_lang == "fr"
 
