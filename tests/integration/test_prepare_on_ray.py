@@ -78,6 +78,12 @@ def single(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return tree(out)
 
 
+def test_without_a_cluster_it_is_said_how_to_start_one(corpus, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert prepare(corpus, tmp_path / "data", "--engine", "ray") == 1
+    assert "there is no Ray cluster here: start one with `ray start --head`" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("cluster")
 def test_p25_a_cluster_gives_the_bytes_of_a_single_run(corpus, single, tmp_path) -> None:
     assert RayEngine([], tmp_path).jobs == 2
