@@ -25,7 +25,7 @@ def square(item):
 def test_results_come_in_order_and_what_kills_its_process_is_told_apart():
     items = [0, 1, 2, 5, 3, 4, 6, *range(8, 40)]
     with LocalEngine(2) as engine:
-        found = list(engine.map(square, items))
+        found = list(engine.map(square, items, lambda _: 20))
     assert [item for item, _ in found] == items
     assert [item for item, result in found if isinstance(result, Died)] == [5]
     assert [result for item, result in found if item != 5] == [item * item for item in items if item != 5]
