@@ -35,8 +35,8 @@ st.register_plugins()
 from st.data.dataset import TranslationDataset  # noqa: E402
 from st.data.manifest import COLUMNS  # noqa: E402
 from st.data.pretraining import PretrainingDataset, read_recordings  # noqa: E402
-from st.fairseq_plugin.dataset import FairseqTranslationDataset  # noqa: E402
-from st.fairseq_plugin.iterator import EpochIterator  # noqa: E402
+from st.fairseq_plugin.data.dataset import FairseqTranslationDataset  # noqa: E402
+from st.fairseq_plugin.data.iterator import EpochIterator  # noqa: E402
 from st.fairseq_plugin.pretraining.dataset import FairseqPretrainingDataset  # noqa: E402
 from st.inference.rates import peak_memory  # noqa: E402
 from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402

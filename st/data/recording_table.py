@@ -305,7 +305,7 @@ def _kept(rows: _Rows, known: dict[str, int], languages: Collection[str] | None)
 
 
 def _joined(blocks: list[_Rows]) -> _Rows:
-    columns = {"starts": np.int64, "sizes": np.int64, "languages": np.int16, "keys": np.uint64}
+    columns: dict[str, Any] = {"starts": np.int64, "sizes": np.int64, "languages": np.int16, "keys": np.uint64}
     return _Rows(*(_concatenated([getattr(rows, name) for rows in blocks], dtype) for name, dtype in columns.items()))
 
 
