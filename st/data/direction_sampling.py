@@ -82,8 +82,9 @@ def spread_places(
     multiplicities = np.zeros(len(groups), dtype=np.int64)
     # The members of each group in their order, one group behind the other.
     by_group = np.argsort(groups, kind="stable")
-    ends = np.cumsum(np.bincount(groups, minlength=len(places)))
-    for count, begin, end in zip(places, [0, *ends[:-1]], ends, strict=True):
+    sizes = np.bincount(groups, minlength=len(places))
+    ends = np.cumsum(sizes)
+    for count, begin, end in zip(places, ends - sizes, ends, strict=True):
         members = by_group[begin:end]
         if not len(members):
             continue
