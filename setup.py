@@ -31,6 +31,8 @@ SUBTITLES = ["pysubs2>=1.8"]
 RESEGMENT = ["mweralign>=1.4"]
 # Its wheel has KenLM in it; the package kenlm itself comes as source only.
 LM = ["flashlight-text>=0.0.7"]
+# Decodes on the machines of a cluster.
+RAY = ["ray>=2.40"]
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.7",
@@ -111,7 +113,8 @@ setup(
         "plot": PLOT,
         "subtitles": SUBTITLES,
         "resegment": RESEGMENT,
-        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + ONNX + PLOT + SUBTITLES + RESEGMENT + DEV,
+        "ray": RAY,
+        "dev": TRAIN + PREPARE + SAMPLE + AUDIO + VAD + ONNX + PLOT + SUBTITLES + RESEGMENT + RAY + DEV,
     },
     entry_points={"console_scripts": ["st = st.cli:main", "covost = covost.cli:main"]},
     classifiers=[

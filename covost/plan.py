@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
@@ -29,6 +30,11 @@ class CovostConfig(PrepareConfig):
     layout: CorpusLayout
     min_coverage: float = 0.9
     """Least share of the clips of a split that must be found."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Common Voice; its tables and CoVoST 2's are read here alone."""
+        return (self.layout.cv_root,)
 
     def plan(self) -> CorpusPlan:
         """Read all tables; see :func:`plan_languages`."""

@@ -21,6 +21,7 @@ import soundfile
 import soxr
 
 from st.audio.reading import SAMPLE_RATE, encode_flac, read_audio
+from st.engines.local import LocalEngine
 from st.preparation.stores.build import StorePlan, build_store
 from st.preparation.stores.decode import ClipDecoder, DecodedClip
 from st.preparation.stores.names import clip_name
@@ -105,7 +106,11 @@ def run_audio(folder: Path, work: Path, args: argparse.Namespace) -> list[str]:
     seconds = sum(len(read_audio(path)) for path in paths) / SAMPLE_RATE
     jobs = args.jobs
     # Pools are started and warm before the clock runs, as the plain loop's imports are not counted either.
-    with ClipDecoder(1) as one, ClipDecoder(jobs) as several, ClipDecoder(jobs, decode=decode_only) as bare:
+    with (
+        ClipDecoder(LocalEngine(1)) as one,
+        ClipDecoder(LocalEngine(jobs)) as several,
+        ClipDecoder(LocalEngine(jobs), decode=decode_only) as bare,
+    ):
         sides: dict[str, Side] = {
             "plain loop, 1 process": lambda: plain_loop(paths, work / "plain", args.plain_threads),
             "covost, 1 process": lambda: make_store(one, folder, names, work / "one"),
@@ -158,7 +163,7 @@ def run_slices(work: Path, args: argparse.Namespace) -> list[str]:
     for ending, container, subtype in _FORMATS:
         folder = work / "slices" / ending
         names = _write_talks(folder, ending, container, subtype, args.recordings)
-        with ClipDecoder(args.jobs) as decoder:
+        with ClipDecoder(LocalEngine(args.jobs)) as decoder:
             sides: dict[str, Side] = {
                 side: partial(make_store, decoder, folder, clips, work / "sliced" / side)
                 for side, clips in names.items()
@@ -206,7 +211,7 @@ def _parts(paths: Sequence[Path]) -> list[str]:
 def run_access(folder: Path, work: Path, args: argparse.Namespace) -> list[str]:
     """Compare random reads from a store with reads of loose files of the same bytes."""
     names = sorted(path.name for path in folder.iterdir())[: args.limit]
-    with ClipDecoder(1) as decoder:
+    with ClipDecoder(LocalEngine(1)) as decoder:
         make_store(decoder, folder, names, work / "store")
     records = [line.split("\t") for line in (work / "store" / "train.index.tsv").read_text().splitlines()[1:]]
     slices = [f"{work}/store/train.zip:{offset}:{length}" for _, offset, length, *_ in records if length != "0"]

@@ -109,6 +109,7 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "mweralign": "resegment",
     "silero_vad": "vad",
+    "ray": "ray",
 }
 """Packages that are not always installed, and the extra that brings each."""
 

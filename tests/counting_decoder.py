@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from st.engines.local import LocalEngine
 from st.preparation.stores.decode import ClipDecoder, DecodedClip, decode_clip
 
 
@@ -16,7 +17,7 @@ class CountingDecoder(ClipDecoder):
     """Decodes in this process, remembers what, and may stop in the middle."""
 
     def __init__(self, stop_after: int | None = None) -> None:
-        super().__init__(1)
+        super().__init__(LocalEngine(1))
         self.decoded: list[str] = []
         self.stop_after = stop_after
 

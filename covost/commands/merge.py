@@ -37,4 +37,4 @@ def run(args: argparse.Namespace) -> int:
     """
     from covost.commands.prepare import read_config
 
-    return run_merge(args, read_config(args, jobs=1))
+    return run_merge(args, read_config(args))

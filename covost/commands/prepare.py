@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from st.commands.shared.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,
+    read_engine,
     read_labels,
     read_policy,
     read_vocabulary,
@@ -65,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the input do not allow it.
     """
-    return run_preparation(args, read_config(args, args.jobs))
+    return run_preparation(args, read_config(args, **read_engine(args)))
 
 
-def read_config(args: argparse.Namespace, jobs: int) -> CovostConfig:
-    """Return what the options ask for.
+def read_config(args: argparse.Namespace, **run: Any) -> CovostConfig:
+    """Return what the options ask for; ``run`` is what :func:`read_engine` returns.
 
     Raises:
         UsageError: If an option is out of range or contradicts another.
@@ -77,7 +78,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> CovostConfig:
     from st.evaluation.covost2 import covost_directions
 
     directions = covost_directions(args.directions)
-    check_arguments(args, jobs)
+    check_arguments(args)
 
     from covost.corpus.splits import CorpusLayout
     from covost.plan import CovostConfig
@@ -87,7 +88,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> CovostConfig:
         layout=CorpusLayout(cv_root=args.cv_root, covost_root=args.covost_root, work=args.out / ARCHIVES_FOLDER),
         out=args.out,
         directions=directions,
-        jobs=jobs,
+        **run,
         min_coverage=args.min_coverage,
         policy=read_policy(args),
         vocabulary=read_vocabulary(args),

@@ -36,4 +36,4 @@ def run(args: argparse.Namespace) -> int:
     """
     from st.commands.prepare import read_config
 
-    return run_merge(args, read_config(args, jobs=1))
+    return run_merge(args, read_config(args))

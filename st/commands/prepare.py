@@ -12,6 +12,7 @@ from st.commands.shared.preparing import (
     add_run_arguments,
     add_tree_arguments,
     check_arguments,
+    read_engine,
     read_labels,
     read_policy,
     read_vocabulary,
@@ -158,11 +159,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StError: If the options or the input do not allow it.
     """
-    return run_preparation(args, read_config(args, args.jobs))
+    return run_preparation(args, read_config(args, **read_engine(args)))
 
 
-def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
-    """Return what the options ask for.
+def read_config(args: argparse.Namespace, **run: Any) -> CorpusConfig:
+    """Return what the options ask for; ``run`` is what :func:`read_engine` returns.
 
     Raises:
         UsageError: If an option is out of range, contradicts another, or is of another kind of corpus.
@@ -173,7 +174,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
     from st.preparation.corpus_place import find_corpus, with_tables_beside
     from st.preparation.corpus_plan import CorpusConfig
 
-    check_arguments(args, jobs)
+    check_arguments(args)
     cut = _read_cut(args)
     if not 0 <= args.min_found <= 1:
         raise UsageError(f"--min-found is {args.min_found}; expected from 0 to 1")
@@ -197,7 +198,7 @@ def read_config(args: argparse.Namespace, jobs: int) -> CorpusConfig:
         cut=cut,
         languages=_languages(args),
         out=args.out,
-        jobs=jobs,
+        **run,
         policy=read_policy(args),
         vocabulary=read_vocabulary(args),
         labels=labels,

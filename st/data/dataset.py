@@ -24,7 +24,7 @@ from torch import Tensor
 from st.audio.augmentation import AugmentationConfig, augment, change_speed
 from st.audio.reading import read_audio
 from st.data.config import CTC, DataConfig
-from st.data.epoch_plan import TargetTable, plan_epoch, whole_plan
+from st.data.epoch_plan import EpochPlan, TargetTable, plan_epoch, whole_plan
 from st.data.manifest import TRANSCRIPTS, ManifestRow, read_manifest, subset_files
 from st.data.utterances import Utterance, group_rows
 from st.doors.shown import shown
@@ -42,6 +42,8 @@ WAVE_MULTIPLE = 3200
 """Waves are padded to a multiple of 0.2 s and targets to one of 4 tokens: few different shapes, so that the kernels a
 library prepares for a shape are found again. Lengths are unchanged."""
 TARGET_MULTIPLE = 4
+_BLOCK = 1 << 20
+"""Items of which a digest is made at a time."""
 _CROPPING, _SUBWORDS = 1, 2  # streams of chance of their own
 
 
@@ -58,6 +60,14 @@ def pad_rows(
     for number, row in enumerate(rows):
         batch[number, : len(row)] = torch.as_tensor(row, dtype=dtype)
     return batch
+
+
+def plan_digest(content: hashlib._Hash, plan: EpochPlan) -> str:
+    """Return the digest of what ``content`` has taken already, and the items of an epoch."""
+    for column in (plan.first, plan.second, plan.targets, plan.speed, plan.sizes):
+        for start in range(0, len(column), _BLOCK):
+            content.update(np.ascontiguousarray(column[start : start + _BLOCK]).data)
+    return content.hexdigest()
 
 
 def standardize(samples: npt.NDArray[np.float32], epsilon: float = 1e-5) -> npt.NDArray[np.float32]:
@@ -110,7 +120,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.subwords = subwords
         if text is None:
             rows = [replace(row, tgt_text="", tgt_lang="") for row in rows]
-        self.utterances = group_rows(rows, empty_targets=empty_targets)
+        self.utterances: Sequence[Utterance] = group_rows(rows, empty_targets=empty_targets)
         self._tell_strange_labels()
         self.targets = TargetTable.of(self.utterances)
         self._whole = whole_plan(
@@ -172,10 +182,7 @@ class TranslationDataset(torch.utils.data.Dataset[dict[str, Any]]):
         for utterance in self.utterances:
             languages = [language for _, language, _ in utterance.targets]
             content.update("\t".join([utterance.id, utterance.src_lang, *languages, "\n"]).encode())
-        plan = self.plan
-        for column in (plan.first, plan.second, plan.targets, plan.speed, plan.sizes):
-            content.update(np.ascontiguousarray(column).tobytes())
-        return content.hexdigest()
+        return plan_digest(content, self.plan)
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:

@@ -80,8 +80,12 @@ def spread_places(
         Counts of shape ``(P,)``; those of a group differ by one at most.
     """
     multiplicities = np.zeros(len(groups), dtype=np.int64)
-    for group, count in enumerate(places):
-        members = np.flatnonzero(groups == group)
+    # The members of each group in their order, one group behind the other.
+    by_group = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups, minlength=len(places))
+    ends = np.cumsum(sizes)
+    for count, begin, end in zip(places, ends - sizes, ends, strict=True):
+        members = by_group[begin:end]
         if not len(members):
             continue
         whole, extra = divmod(int(count), len(members))

@@ -37,7 +37,7 @@ def audio_shares(samples: Numbers, corpora: Numbers, alpha: float) -> npt.NDArra
 
 
 def draw_recordings(
-    groups: Numbers, corpora: Numbers, samples: Numbers, alpha: float, generator: np.random.Generator
+    groups: npt.NDArray[np.integer], corpora: Numbers, samples: Numbers, alpha: float, generator: np.random.Generator
 ) -> Numbers:
     """Draw how often each recording is seen in one epoch, which has about as much audio as there is.
 

@@ -5,8 +5,9 @@ Legend: N recordings of a batch, T samples of a crop.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from st.data.dataset import WAVE_MULTIPLE, TranslationDataset
+from st.audio.reading import SAMPLE_RATE
+from st.data.dataset import WAVE_MULTIPLE, TranslationDataset, plan_digest
 from st.data.epoch_plan import ALONE, EpochPlan
 from st.data.language_sampling import draw_recordings
-from st.data.manifest import SPLITS, TRANSCRIPTS, ManifestRow, read_manifest, subset_files
+from st.data.manifest import SPLITS, TRANSCRIPTS, subset_files
+from st.data.recording_table import RecordingTable
 from st.errors import ConfigError, ManifestError
 
 _SAMPLING, _CROP = 4, 5  # separate streams of chance, beside those of st.data.epoch_plan
+_BLOCK = 1 << 16
+"""Recordings whose names are in memory at a time."""
 _LONG = 10 * WAVE_MULTIPLE
 """From here on crops are cut to a multiple of 0.2 s, so that there are few different shapes."""
 SILENT = 1e-3
@@ -46,8 +51,8 @@ def recording_files(data_dir: Path | str, subset: str) -> list[Path]:
 
 def read_recordings(
     trees: Sequence[Path], subset: str, languages: Collection[str] | None, *, all_needed: bool = True
-) -> list[list[ManifestRow]]:
-    """Return the rows of a subset of each tree, with the places of their recordings.
+) -> RecordingTable:
+    """Return the recordings of a subset of each tree, of which each is a corpus.
 
     Args:
         trees: Prepared trees; one may lack the subset if another has it.
@@ -61,22 +66,14 @@ def read_recordings(
         UsageError: If no tree has the subset.
     """
     having = [tree for tree in trees if any(tree.glob(f"*{subset}*.tsv"))] or trees[:1]
-    found = [
-        [
-            replace(row, audio=str(tree / row.audio))
-            for path in recording_files(tree, subset)
-            for row in read_manifest(path)
-        ]
-        for tree in having
-    ]
-    present = sorted({row.src_lang for rows in found for row in rows})
+    table = RecordingTable([(tree, recording_files(tree, subset)) for tree in having], languages)
+    present = table.present
     if not present:
         raise ManifestError(f"{trees[0]}: subset {subset!r} has no recording; see report.md for what was dropped")
     absent = sorted({*(languages or ())} - {*present})
     if absent and (all_needed or len(absent) == len({*(languages or ())})):
         raise ConfigError(f"`languages`: {subset} has no recording in {', '.join(absent)}; it has: {' '.join(present)}")
-    kept = [[row for row in rows if languages is None or row.src_lang in languages] for rows in found]
-    return [rows for rows in kept if rows]
+    return table
 
 
 class PretrainingDataset(TranslationDataset):
@@ -88,37 +85,56 @@ class PretrainingDataset(TranslationDataset):
 
     def __init__(
         self,
-        corpora: Sequence[Sequence[ManifestRow]],
+        recordings: RecordingTable,
         *,
         max_samples: int,
         sampling_alpha: float = 1.0,
         **options: Any,
     ) -> None:
-        """Take rows with the places of their recordings.
+        """Take recordings.
 
         Args:
-            corpora: Rows of each corpus.
+            recordings: Of one or several corpora.
             max_samples: Longest crop.
             sampling_alpha: Exponent of the sampling of corpora and languages; 1 takes every recording once.
             options: ``cache_audio``, ``standardize_audio``, ``wave_epsilon``, as for :class:`TranslationDataset`.
         """
-        super().__init__("", [row for rows in corpora for row in rows], None, {}, **options)
+        super().__init__("", [], None, {}, **options)
+        self.utterances = self._table = recordings
         self.sampling_alpha = sampling_alpha
         self.max_samples = max_samples
-        corpus_of = {row.audio: number for number, rows in reversed([*enumerate(corpora)]) for row in rows}
-        pairs = [(corpus_of[utterance.audio], utterance.src_lang) for utterance in self.utterances]
-        known = {pair: number for number, pair in enumerate(sorted({*pairs}))}
-        self._groups = np.array([known[pair] for pair in pairs], dtype=np.int64)
-        self._corpora = np.array([corpus for corpus, _ in known], dtype=np.int64)
-        self.groups = [language if len(corpora) == 1 else f"{corpus + 1}:{language}" for corpus, language in known]
-        self._plan_of_all = self._cropped(np.arange(len(self.utterances)))
-        self.plan = self._plan_of_all
+        several = len({*recordings.corpora.tolist()}) > 1
+        pairs = zip(recordings.corpora.tolist(), recordings.languages, strict=True)
+        self.groups = [f"{corpus + 1}:{language}" if several else language for corpus, language in pairs]
+        self._names: Any = None
+        self._plan_of_all = self._cropped(np.arange(len(recordings)))
+        self.plan = self._whole = self._plan_of_all
 
     def _cropped(self, chosen: npt.NDArray[np.int64]) -> EpochPlan:
         """Return the plan of a crop of each of these recordings."""
-        sizes = np.minimum(self._whole.sizes[chosen], self.max_samples)
-        targets = np.zeros(len(chosen), dtype=np.int64)
-        return EpochPlan(chosen, np.full_like(chosen, ALONE), targets, np.ones(len(chosen)), sizes)
+        sizes = np.minimum(self._table.sizes[chosen], self.max_samples)
+        # What is the same for all takes no memory.
+        alone, none, speed = (np.broadcast_to(value, len(chosen)) for value in (np.int64(ALONE), np.int64(0), 1.0))
+        return EpochPlan(chosen, alone, none, speed, sizes)
+
+    @property
+    def hours(self) -> float:
+        """Hours of all recordings as a whole."""
+        return int(self._table.sizes.sum()) / SAMPLE_RATE / 3600
+
+    @property
+    def target_sizes(self) -> npt.NDArray[np.int64]:
+        """Zeros: there is no text."""
+        return np.broadcast_to(np.int64(0), len(self))
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the items of the present epoch; see :meth:`TranslationDataset.digest`."""
+        if self._names is None:
+            self._names = hashlib.sha256()
+            names = self._table.names()
+            while some := [b"%b\t%b\t\n" % pair for pair in islice(names, _BLOCK)]:
+                self._names.update(b"".join(some))
+        return plan_digest(self._names.copy(), self.plan)
 
     def begin_epoch(
         self,
@@ -132,22 +148,25 @@ class PretrainingDataset(TranslationDataset):
         self.plan = self._plan_of_all
         if self.sampling_alpha != 1.0:
             generator = np.random.default_rng((seed, epoch, _SAMPLING))
+            table = self._table
             counts = draw_recordings(
-                self._groups, self._corpora, self._plan_of_all.sizes, self.sampling_alpha, generator
+                table.groups, table.corpora, self._plan_of_all.sizes, self.sampling_alpha, generator
             )
             # One round after the other, so that a recording's second place is that of another crop.
-            rounds = [np.flatnonzero(counts > number) for number in range(int(counts.max()))]
+            rounds = [np.flatnonzero(counts)]
+            while len(left := rounds[-1][counts[rounds[-1]] > len(rounds)]):
+                rounds.append(left)
             self.plan = self._cropped(np.concatenate(rounds))
 
     def hours_by_group(self, items: npt.NDArray[np.int64]) -> dict[str, float]:
         """Return the hours of the crops of some items of an epoch, by language and corpus."""
-        samples = np.bincount(self._groups[self.plan.first[items]], self.plan.sizes[items], len(self.groups))
+        samples = np.bincount(self._table.groups[self.plan.first[items]], self.plan.sizes[items], len(self.groups))
         return {name: round(float(number) / 57_600_000, 4) for name, number in zip(self.groups, samples, strict=True)}
 
     @property
     def directions(self) -> list[str]:
         """Languages of the recordings."""
-        return sorted({utterance.src_lang for utterance in self.utterances})
+        return sorted({*self._table.languages})
 
     def collate(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Make a batch: a crop of each recording at a random place, as long as the shortest of them allows.

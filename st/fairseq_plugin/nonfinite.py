@@ -19,7 +19,7 @@ def describe(task: Any, sample: dict[str, Any]) -> str:
     recordings: dict[int, str] = {}
     for wrapped in getattr(task, "datasets", {}).values():
         if getattr(wrapped, "shuffle", False):  # the training subset
-            recordings |= wrapped.recordings()
+            recordings |= wrapped.recordings(numbers)
     names = [f"{number} {recordings.get(number, '')}".strip() for number in numbers]
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     return ", ".join(names[:MAX_LISTED]) + more

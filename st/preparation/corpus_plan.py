@@ -52,6 +52,11 @@ class CorpusConfig(PrepareConfig):
     languages: Mapping[str, Any] = field(default_factory=dict)
     """What is to be known of languages, see :func:`st.text.languages.declare`."""
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The corpus, and what was taken out of its archives."""
+        return (self.root, self.packed.folder) if self.packed else (self.root,)
+
     def plan(self) -> CorpusPlan:
         """Read the corpus; see :func:`plan_corpus`."""
         return plan_corpus(self)
@@ -74,7 +79,7 @@ def plan_corpus(config: CorpusConfig) -> CorpusPlan:
     _require_languages(config.root, checked.rows)
     cut = CutRows(checked.rows)
     if config.cut is not None:
-        cut = cut_rows(checked.rows, _folder(config), config.out, config.jobs, config.cut)
+        cut = cut_rows(checked.rows, _folder(config), config.out, config.make_engine(), config.cut)
     if not len(cut.rows):
         raise ManifestError(f"{config.root}: nobody speaks in any of its recordings; are they the right ones?")
     findings = [item for item in checked.findings if item.reason != "no_text" or not config.policy.without_text]

@@ -22,6 +22,7 @@ from st.audio.sound_file import WholeFile
 from st.audio.stream import SAMPLE_RATE, AudioStream, decoding
 from st.console import progress
 from st.doors.parsing import PARSER_ERRORS
+from st.engines.engine import Engine
 from st.errors import AudioError
 from st.files import atomic_write
 from st.preparation.archives.records import one_at_a_time
@@ -52,7 +53,7 @@ class CutRows:
     """Recordings that were cut, pieces, their hours, hours left out by reason, and what could not be cut by reason."""
 
 
-def cut_rows(rows: pl.DataFrame, folder: Path, out: Path, jobs: int, options: CutOptions) -> CutRows:
+def cut_rows(rows: pl.DataFrame, folder: Path, out: Path, engine: Engine[Any], options: CutOptions) -> CutRows:
     """Cut recordings that are longer than ``options.longest_s``, and leave out where nobody speaks in them.
 
     Args:
@@ -60,7 +61,7 @@ def cut_rows(rows: pl.DataFrame, folder: Path, out: Path, jobs: int, options: Cu
             archives, which cannot be listened to before they are taken out.
         folder: Where recordings are that are not named from the root.
         out: The tree to be prepared.
-        jobs: Processes.
+        engine: What listens to them.
         options: How.
 
     Returns:
@@ -70,7 +71,7 @@ def cut_rows(rows: pl.DataFrame, folder: Path, out: Path, jobs: int, options: Cu
     whole = rows.filter(is_whole)["audio"].unique().sort().to_list()
     listened = [audio for audio in whole if not _is_in_tar(audio)]
     with one_at_a_time(out / CUTS_FOLDER):
-        found = _listen([audio.removeprefix(f"{folder}/") for audio in listened], folder, out, jobs, options)
+        found = _listen([audio.removeprefix(f"{folder}/") for audio in listened], folder, out, engine, options)
     cut = {audio: entry for audio, entry in zip(listened, found, strict=True) if entry["pieces"] is not None}
     pieces = [(audio, n, *piece) for audio, entry in cut.items() for n, piece in enumerate(entry["pieces"])]
     is_cut = is_whole & pl.col("audio").is_in([*cut])
@@ -115,7 +116,9 @@ def _report(cut: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]
     return report
 
 
-def _listen(names: Sequence[str], folder: Path, out: Path, jobs: int, options: CutOptions) -> list[dict[str, Any]]:
+def _listen(
+    names: Sequence[str], folder: Path, out: Path, engine: Engine[Any], options: CutOptions
+) -> list[dict[str, Any]]:
     """Return what is found of each recording, in their order; what an earlier run found of a file that did not change stays."""
     path = out / CUTS_FOLDER / _FILENAME
     # Tells once if only levels can be had; the processes tell nobody.
@@ -128,7 +131,7 @@ def _listen(names: Sequence[str], folder: Path, out: Path, jobs: int, options: C
         _write(path, how, known.values())
         with (
             path.open("a", encoding="utf-8") as file,
-            ClipDecoder(jobs, partial(find_cuts, options=options)) as pool,
+            ClipDecoder(engine, partial(find_cuts, options=options)) as pool,
             progress(total=len(missing), desc="pauses", unit="recording") as bar,
         ):
             for name, heard in zip(missing, pool.decode(folder, missing), strict=True):

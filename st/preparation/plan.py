@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 
 from st.console import progress
+from st.engines.engine import Engine
+from st.engines.table import make_engine
 from st.preparation.rows.direction_table import DirectionTable
 from st.preparation.rows.labels import LabelColumn
 from st.preparation.rows.policy import Policy
@@ -27,11 +29,26 @@ class PrepareConfig(ABC):
 
     out: Path
     jobs: int = 1
-    """Decoding processes; the result does not depend on it."""
+    """Decoding processes on this machine; the result does not depend on it."""
+    engine: str = "local"
+    """Where recordings are decoded, a name of :data:`st.engines.table.ENGINES`; the result does not depend on it."""
     policy: Policy = field(default_factory=Policy)
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     labels: tuple[LabelColumn, ...] = ()
     """Labels of recordings, for heads that classify."""
+
+    @property
+    @abstractmethod
+    def sources(self) -> tuple[Path, ...]:
+        """Where the corpus lies."""
+
+    def make_engine(self, out: Path | None = None) -> Engine[Any]:
+        """Return what decodes the recordings; ``out`` is the folder that is written to, unless it is that of the tree.
+
+        Raises:
+            ModuleNotFoundError: If the package of the engine is not installed.
+        """
+        return make_engine(self.engine, self.jobs, self.sources, self.out if out is None else out)
 
     @abstractmethod
     def plan(self) -> CorpusPlan:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -68,9 +69,9 @@ def prepare(config: PrepareConfig) -> PrepareSummary:
         return run.complete(config.plan(), lambda plan: spools.decoder(decoder, plan.clips))
 
 
-def _decoder(config: PrepareConfig, spools: Spools) -> ClipDecoder:
+def _decoder(config: PrepareConfig, spools: Spools, root: Path | None = None) -> ClipDecoder:
     # What a killed run leaves there goes at the end of the run that completes its work.
-    return ClipDecoder(config.jobs, spill=spools.folder)
+    return ClipDecoder(config.make_engine(root), spill=spools.folder)
 
 
 def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
@@ -84,7 +85,7 @@ def prepare_shard(config: PrepareConfig, shard: Shard) -> PrepareSummary:
     with (
         PreparedTree(root, last_file=shard.RECORD) as tree,
         Spools(root) as spools,
-        _decoder(config, spools) as pool,
+        _decoder(config, spools, root) as pool,
     ):
         plans = config.plan().languages
         indices = []

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from st.commands.shared.options import add_shard_argument
 from st.cpus import allotted_cpus
+from st.engines.table import ENGINES
 
 if TYPE_CHECKING:
     from st.preparation.plan import PrepareConfig
@@ -123,7 +124,14 @@ def add_tree_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser, merge: str) -> None:
     """Declare how the work is divided; ``merge`` is the command that puts shards together."""
-    parser.add_argument("--jobs", type=int, default=allotted_cpus(), help="decoding processes (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help=f"decoding processes of --engine local (default: {allotted_cpus()})")
+    parser.add_argument(
+        "--engine",
+        choices=tuple(ENGINES),
+        default="local",
+        help="where recordings are decoded: local, in processes of this machine; ray, on all machines of a Ray cluster, which "
+        "share a file system (extra `ray`) (default: %(default)s)",
+    )
     add_shard_argument(
         parser,
         f"only decode the i-th of n parts of every store, into OUT/shards; {merge} puts n such runs together",
@@ -169,7 +177,7 @@ def exit_code(args: argparse.Namespace, clips: int, failed: int) -> int:
     return 0
 
 
-def check_arguments(args: argparse.Namespace, jobs: int) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
     """Check the options that :func:`add_tree_arguments` declared.
 
     Raises:
@@ -177,8 +185,6 @@ def check_arguments(args: argparse.Namespace, jobs: int) -> None:
     """
     from st.errors import UsageError
 
-    if jobs < 1:
-        raise UsageError(f"--jobs is {jobs}; expected at least 1")
     own = [name for name in ("vocab_type", "vocab_size", "vocab_sentences") if getattr(args, name) is not None]
     if args.spm is not None and own:
         raise UsageError(f"--spm brings its own vocabulary; leave out --{own[0].replace('_', '-')}")
@@ -190,6 +196,24 @@ def check_arguments(args: argparse.Namespace, jobs: int) -> None:
         value = getattr(args, name)
         if value is not None and not fits(value):
             raise UsageError(f"--{name.replace('_', '-')} is {value}; expected {expected}")
+
+
+def read_engine(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of :func:`add_run_arguments` say of processes, as fields of a preparation.
+
+    Raises:
+        UsageError: If they are out of range or contradict each other.
+    """
+    from st.errors import UsageError
+
+    if args.engine != "local" and args.jobs is not None:
+        raise UsageError(
+            f"--jobs is for --engine local; with --engine {args.engine} a machine has as many processes as the cluster gives "
+            "it (`ray start --num-cpus`)"
+        )
+    if args.jobs is not None and args.jobs < 1:
+        raise UsageError(f"--jobs is {args.jobs}; expected at least 1")
+    return {"engine": args.engine, "jobs": args.jobs or allotted_cpus()}
 
 
 def read_policy(args: argparse.Namespace) -> Policy:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from fairseq.data import FairseqDataset
 
 from st.audio.reading import SAMPLE_RATE
-from st.data.batching import make_batches, padding_share
+from st.data.batching import Batches, cut_batches, padding_share
 from st.data.dataset import TranslationDataset
 from st.data.epoch_plan import direction_counts
 from st.errors import ConfigError
@@ -80,7 +79,7 @@ class FairseqTranslationDataset(FairseqDataset):
         max_tokens: int | None = None,
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,
-    ) -> list[list[int]]:
+    ) -> Batches:
         """Divide indices into batches, every one of them.
 
         fairseq drops the last batch where its size is no multiple of ``--required-batch-size-multiple``, 8 unless it
@@ -100,7 +99,7 @@ class FairseqTranslationDataset(FairseqDataset):
             )
         if len(too_long):
             logger.info("%s: %d utterances stand alone in their batches", self.name, len(too_long))
-        return make_batches(indices, self.dataset.padded_sizes, max_tokens, max_sentences)
+        return cut_batches(indices, self.dataset.padded_sizes, max_tokens, max_sentences)
 
     def expect_directions(self, expected: Iterable[str]) -> None:
         """Warn of directions of which the set holds nothing: what is averaged over directions then leaves them out."""
@@ -171,12 +170,12 @@ class FairseqTranslationDataset(FairseqDataset):
             )
         return indices[kept]
 
-    def describe_epoch(self, batches: list[list[int]], epoch: int) -> None:
+    def describe_epoch(self, batches: Batches, epoch: int) -> None:
         """Log what an epoch is made of: batches, hours, padding, and the translations of each direction."""
         inner = self.dataset
         padding = 100 * padding_share(batches, inner.sizes, inner.padded_sizes)
-        counts = direction_counts(inner.plan, inner.targets, chain.from_iterable(batches))
-        hours = sum(int(inner.sizes[batch].sum()) for batch in batches) / SAMPLE_RATE / 3600
+        counts = direction_counts(inner.plan, inner.targets, batches.order)
+        hours = int(inner.sizes[batches.order].sum()) / SAMPLE_RATE / 3600
         logger.info(
             "epoch %d: %d batches, %.2f h, %.1f %% padding; translations: %s",
             epoch,
@@ -190,15 +189,16 @@ class FairseqTranslationDataset(FairseqDataset):
             | {"padding_percent": round(padding, 3), "translations": counts}
         )
 
-    def names(self, indices: Iterable[int]) -> str:
+    def names(self, indices: npt.NDArray[np.int64]) -> str:
         """Return the ids of items, the first few of many."""
-        numbers = [int(self.dataset.plan.first[index]) for index in indices]
-        shown = ", ".join(self.dataset.utterances[number].id for number in numbers[:MAX_LISTED])
-        return shown + (f" and {len(numbers) - MAX_LISTED} more" if len(numbers) > MAX_LISTED else "")
+        numbers = self.dataset.plan.first[indices[:MAX_LISTED]].tolist()
+        shown = ", ".join(self.dataset.utterances[number].id for number in numbers)
+        return shown + (f" and {len(indices) - MAX_LISTED} more" if len(indices) > MAX_LISTED else "")
 
-    def recordings(self) -> dict[int, str]:
-        """Return where the recording of each sample lies, by what a batch has in ``id``."""
-        return {number: each.audio for each in self.dataset.utterances for number, _, _ in each.targets}
+    def recordings(self, numbers: Collection[int]) -> dict[int, str]:
+        """Return where the recordings of some samples lie, by what a batch has in ``id``."""
+        pairs = ((number, each.audio) for each in self.dataset.utterances for number, _, _ in each.targets)
+        return {number: audio for number, audio in pairs if number in numbers}
 
     def filter_indices_by_size(
         self, indices: npt.NDArray[np.int64], max_sizes: tuple[float, float] | None

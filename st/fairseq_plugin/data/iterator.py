@@ -15,16 +15,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from fairseq.data import data_utils
 from fairseq.data.iterators import BufferedIterator, CountingIterator, EpochBatchIterating
 
+from st.data.batching import Batches
 from st.errors import StError
 from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
 from st.fairseq_plugin.repairs.clear_errors import clear_errors
 from st.fairseq_plugin.repairs.readers import named_reader_deaths, outlive_sigterm
 from st.fairseq_plugin.repairs.table import install
 
+_BLOCK = 1 << 17
+"""Batches of which a digest is made at a time."""
 IGNORED = "ignored"
 """Key of a batch that only keeps a process busy while others train: it has no weight."""
 
@@ -39,7 +43,7 @@ class EpochIterator(EpochBatchIterating):
     def __init__(
         self,
         dataset: FairseqTranslationDataset,
-        batches: Sequence[list[int]],
+        batches: Iterable[Sequence[int]],
         *,
         seed: int,
         epoch: int,
@@ -65,7 +69,7 @@ class EpochIterator(EpochBatchIterating):
             skip_remainder: Whether to leave out the last step of an epoch.
         """
         self.dataset = dataset
-        self.batches = batches
+        self.batches = Batches.of(batches)
         self.seed, self.epoch = seed, max(epoch, 1)
         self.num_shards, self.shard_id = num_shards, shard_id
         self.num_workers, self.buffer_size = num_workers, min(buffer_size, 20)
@@ -84,8 +88,13 @@ class EpochIterator(EpochBatchIterating):
     def digest(self) -> str:
         """SHA-256 of what the epoch is made of, and in which order it comes."""
         content = hashlib.sha256(f"{self.seed} {self.dataset.digest()}".encode())
-        for batch in self.batches:
-            content.update(np.array([len(batch), *batch], dtype="<i8").tobytes())
+        order, starts, lengths = self.batches.order, self.batches.starts, self.batches.lengths
+        for some in range(0, len(starts), _BLOCK):
+            begins = starts[some : some + _BLOCK]
+            end = begins[-1] + lengths[some : some + _BLOCK][-1]
+            # How many there are stands before the utterances of each batch.
+            numbers = np.insert(order[begins[0] : end], begins - begins[0], lengths[some : some + _BLOCK])
+            content.update(numbers.astype("<i8").data)
         return content.hexdigest()
 
     @property
@@ -164,33 +173,37 @@ class EpochIterator(EpochBatchIterating):
         self._begin(done=done, first=done // self.num_shards if done % self.num_shards == 0 else 0)
         self._resumed = True
 
-    def shard(self, done: int = 0) -> list[list[int]]:
+    def shard(self, done: int = 0) -> Sequence[list[int]]:
         """Return the batches of this process in the present epoch, without the first ``done`` of all processes.
 
         Indices below zero mean ``~index`` with no weight.
         """
-        order = self._shuffled() if self.shuffle else list(self.batches)
-        rest = order[done:]
-        mine = rest[self.shard_id :: self.num_shards]
+        rest = (self._shuffled() if self.shuffle else np.arange(len(self.batches)))[done:]
+        mine = rest[self.shard_id :: self.num_shards].copy()
         steps = math.ceil(len(rest) / self.num_shards)
+        idle = None
         if len(mine) < steps:
-            shortest = min((index for batch in rest for index in batch), key=self.dataset.sizes.__getitem__)
-            mine.append([~int(shortest)])
-        return mine[: steps - 1] if self.skip_remainder else mine
+            shortest = self.batches[int(rest[self.batches.least(self.dataset.sizes)[rest].argmin()])]
+            idle = [~min(shortest, key=self.dataset.sizes.__getitem__)]
+        if self.skip_remainder:
+            mine, idle = mine[: steps - 1], None
+        return _Share(self.batches, mine, idle)
 
-    def _shuffled(self) -> list[list[int]]:
+    def _shuffled(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of all batches in the order of the epoch."""
         size = self.group_size
-        groups = [list(self.batches[start : start + size]) for start in range(0, len(self.batches), size)]
+        groups = np.arange(math.ceil(len(self.batches) / size))
         with data_utils.numpy_seed(self.seed + self.epoch):
             np.random.shuffle(groups)  # noqa: NPY002 (as fairseq does, for the same order)
-        return [batch for group in groups for batch in group]
+        order = (groups[:, None] * size + np.arange(size)).ravel()
+        return order if len(order) == len(self.batches) else order[order < len(self.batches)]
 
     def _begin(self, *, done: int, first: int) -> None:
         self._done, self._first = done, first
         batches = self.shard(done)
         self._current = _Checked(self._loader(batches, whole=done == 0), start=first, total=first + len(batches))
 
-    def _loader(self, batches: list[list[int]], *, whole: bool) -> Iterable[Any]:
+    def _loader(self, batches: Sequence[list[int]], *, whole: bool) -> Iterable[Any]:
         # The same batches in the same order each time, as in validation, can be read by the same processes.
         reusable = whole and not self.shuffle and self.num_workers > 0
         if reusable and self._reused is not None:
@@ -208,6 +221,23 @@ class EpochIterator(EpochBatchIterating):
             )
             self._reused = loader if reusable else None
         return BufferedIterator(self.buffer_size, loader) if self.buffer_size > 0 else loader
+
+
+class _Share(Sequence[list[int]]):
+    """Some of all batches, and behind them the one that only keeps a process busy, if there is one."""
+
+    def __init__(self, batches: Batches, numbers: npt.NDArray[np.int64], idle: list[int] | None) -> None:
+        self._batches, self._numbers, self._idle = batches, numbers, idle
+
+    def __len__(self) -> int:
+        return len(self._numbers) + (self._idle is not None)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self._batches[int(self._numbers[index])] if index < len(self._numbers) else self._idle
 
 
 class _Batches(torch.utils.data.Dataset[Any]):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from itertools import chain
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from st.audio.reading import SAMPLE_RATE
-from st.data.batching import padding_share
+from st.data.batching import Batches, padding_share
 from st.data.pretraining import PretrainingDataset
 from st.errors import ConfigError
 from st.fairseq_plugin.data.dataset import FairseqTranslationDataset
@@ -52,13 +52,12 @@ class FairseqPretrainingDataset(FairseqTranslationDataset):
         logger.warning("%s: %s; left out", found, self.names(indices[short]))
         return indices[~short]
 
-    def describe_epoch(self, batches: list[list[int]], epoch: int) -> None:
+    def describe_epoch(self, batches: Batches, epoch: int) -> None:
         """Log what an epoch is made of: batches, what crops leave of its recordings, hours of each language."""
         inner = self.dataset
-        items = np.fromiter(chain.from_iterable(batches), np.int64)
-        hours = sum(len(batch) * int(inner.sizes[batch].min()) for batch in batches) / SAMPLE_RATE / 3600
+        hours = int((batches.lengths * batches.least(inner.sizes)).sum()) / SAMPLE_RATE / 3600
         cut = 100 * padding_share(batches, inner.sizes, inner.sizes)
-        groups = inner.hours_by_group(items)
+        groups = inner.hours_by_group(batches.order)
         listed = ", ".join(f"{name} {number:.2f}" for name, number in groups.items())
         logger.info("epoch %d: %d batches, at most %.2f h; hours of languages: %s", epoch, len(batches), hours, listed)
         training_log.LOG.write(
@@ -66,6 +65,7 @@ class FairseqPretrainingDataset(FairseqTranslationDataset):
             | {"uneven_percent": round(cut, 3), "hours_by_language": groups}
         )
 
-    def recordings(self) -> dict[int, str]:
-        """Return where the recording of each sample lies, by what a batch has in ``id``."""
-        return {number: utterance.audio for number, utterance in enumerate(self.dataset.utterances)}
+    def recordings(self, numbers: Collection[int]) -> dict[int, str]:
+        """Return where some recordings lie, by what a batch has in ``id``."""
+        known = self.dataset.utterances
+        return {number: known[number].audio for number in numbers if number < len(known)}

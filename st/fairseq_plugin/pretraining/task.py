@@ -11,7 +11,6 @@ import torch
 from fairseq.tasks import register_task
 from omegaconf import MISSING
 
-from st.audio.reading import SAMPLE_RATE
 from st.data.config import CONFIG_FILENAME, DataConfig
 from st.data.direction_sampling import check_alpha
 from st.data.pretraining import PretrainingDataset, read_recordings
@@ -74,9 +73,9 @@ class SpeechPretrainingTask(SpeechTask):
         """Load a subset: ``train``, ``dev``, ``test``, or one manifest such as ``asr_train_fr``."""
         training = split.startswith(TRAINING_SETS)
         # A language may have nothing to validate on.
-        corpora = read_recordings(self.trees, split, self.languages, all_needed=training)
+        recordings = read_recordings(self.trees, split, self.languages, all_needed=training)
         dataset = PretrainingDataset(
-            corpora,
+            recordings,
             max_samples=self.cfg.max_sample_size,
             sampling_alpha=self.cfg.sampling_alpha if training else 1.0,
             cache_audio=self.cfg.cache_audio,
@@ -84,9 +83,8 @@ class SpeechPretrainingTask(SpeechTask):
             wave_epsilon=(self._model_config or ModelConfig()).encoder.wave_epsilon,
         )
         self.datasets[split] = FairseqPretrainingDataset(dataset, shuffle=training, name=split)
-        hours = sum(utterance.num_samples for utterance in dataset.utterances) / SAMPLE_RATE / 3600
         languages_found = " ".join(dataset.groups)
-        logger.info("%s: %d recordings, %.2f h, languages %s", split, len(dataset), hours, languages_found)
+        logger.info("%s: %d recordings, %.2f h, languages %s", split, len(dataset), dataset.hours, languages_found)
 
     def max_positions(self) -> tuple[int, int]:
         """Return no limits: crops have theirs."""

@@ -1,37 +1,31 @@
-"""Decode clips to FLAC in worker processes; results come back in the order of the clips, whatever finishes first."""
+"""Decode clips to FLAC, on an engine; results come back in the order of the clips, whatever finishes first."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import tempfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from st.audio.memory_file import MemoryFile
 from st.audio.sound_file import Handle
 from st.audio.stream import AudioStream, Transcoded, decoding, transcode, write_flac
+from st.engines.engine import Died, Engine
 from st.errors import AudioError, StError
 from st.preparation.stores.clips import check_clip, crc32_of, open_clip, path_of, plain_name, recording_of
 from st.preparation.stores.names import ClipPlace
 from st.preparation.stores.recordings import close_recording, lend_recording
 from st.preparation.stores.store import StoreRecord
 from st.preparation.stores.tasks import divide
-from st.workers import start_worker
 
 UNREADABLE = "unreadable"
 """Status of a clip that cannot be read from disk; the others are reasons of :class:`AudioError`."""
 
-_WAITING_CLIPS = 48
-"""Clips of each process that are under way, or wait in memory."""
 _LONG_BYTES = 1 << 20
 """A recording of more bytes is read from its file, and its FLAC goes to another file."""
 _LONG_SECONDS = 60.0
@@ -168,109 +162,55 @@ def _write_file(write: Callable[[int], Transcoded], spill: str | None) -> tuple[
         os.close(handle)
 
 
-def _decode_clips(decode: Decode, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
-    return [decode(folder, clip) for clip in clips]
+def _decode_clips(task: Sequence[str], decode: Decode, folder: str) -> list[DecodedClip]:
+    return [decode(folder, clip) for clip in task]
 
 
 class ClipDecoder:
-    """A pool of decoding processes; with one job everything happens in this process."""
+    """Has an engine decode clips. Use as a context, which the engine's begins and ends with."""
 
-    def __init__(self, jobs: int, decode: Decode | None = None, spill: Path | None = None) -> None:
-        """Take the number of processes.
+    def __init__(self, engine: Engine[Any], decode: Decode | None = None, spill: Path | None = None) -> None:
+        """Take an engine.
 
         Args:
-            jobs: Processes.
-            decode: The function they run, which must be importable; None is :func:`decode_clip`.
-            spill: Folder for the FLAC of long recordings; None is the system's for temporary files.
+            engine: What does the work.
+            decode: The function that it runs, which must be importable; None is :func:`decode_clip`.
+            spill: Folder for the FLAC of long recordings, which all processes see; None is the system's for temporary files.
         """
-        self._jobs = jobs
+        self._engine = engine
         self._decode = decode or partial(decode_clip, spill=None if spill is None else str(spill))
-        self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> ClipDecoder:
+    def __enter__(self) -> Self:
+        self._engine.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._close_pool()
+    def __exit__(self, *exception: Any) -> None:
+        self._engine.__exit__(*exception)
         close_recording()
 
     def decode(self, folder: Path, clips: Sequence[str]) -> Iterator[DecodedClip]:
         """Decode clips in order, with no more than a few tasks per process in memory.
 
-        A clip that brings its process down is decoded once more alone; if that ends the same way, it is undecodable.
+        The clips of a task that brings its process down are decoded alone; if one ends the same way, it is undecodable.
         """
-        if self._jobs == 1:
-            yield from (self._decode(str(folder), clip) for clip in clips)
-            return
-        tasks = divide(clips)
-        waiting: deque[tuple[Sequence[str], Future[list[DecodedClip]]]] = deque()
-        self._fill(waiting, str(folder), tasks)
-        while waiting:
-            task, future = waiting.popleft()
-            try:
-                decoded = future.result()
-            except BrokenProcessPool:
-                # Every waiting task fails with it, and nobody knows which clip it was.
-                decoded = self._decode_one_by_one(str(folder), task)
-                waiting = deque((other, self._submit(str(folder), other)) for other, _ in waiting)
-            yield from decoded
-            self._fill(waiting, str(folder), tasks)
+        work = partial(_decode_clips, decode=self._decode, folder=str(folder))
+        # In one process there is nothing to deal out, and what is decoded is written at once.
+        tasks = divide(clips) if self._engine.jobs > 1 else ([clip] for clip in clips)
+        for task, decoded in self._engine.map(work, tasks, len):
+            if not isinstance(decoded, Died):
+                yield from decoded
+            elif len(task) == 1:
+                yield _deadly(folder, task[0])
+            else:
+                for clip in task:
+                    for _, alone in self._engine.map(work, [[clip]]):
+                        yield from [_deadly(folder, clip)] if isinstance(alone, Died) else alone
 
-    def _fill(
-        self, waiting: deque[tuple[Sequence[str], Future[list[DecodedClip]]]], folder: str, tasks: Iterator[list[str]]
-    ) -> None:
-        """Submit tasks until every process has its share of clips, and another task when it is done with the first."""
-        most = _WAITING_CLIPS * self._jobs
-        while len(waiting) < 2 * self._jobs or sum(len(task) for task, _ in waiting) < most:
-            task = next(tasks, None)
-            if task is None:
-                return
-            waiting.append((task, self._submit(folder, task)))
 
-    def _submit(self, folder: str, task: Sequence[str]) -> Future[list[DecodedClip]]:
-        if self._pool is None:
-            # Fork would copy the threads' locks of other libraries in an unknown state.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, mp_context=context, initializer=start_worker)
-        try:
-            return self._pool.submit(_decode_clips, self._decode, folder, task)
-        except BrokenProcessPool:
-            self._close_pool()
-            return self._submit(folder, task)
-
-    def _decode_one_by_one(self, folder: str, clips: Sequence[str]) -> list[DecodedClip]:
-        """Decode clips of which one may bring its process down.
-
-        Raises:
-            StError: If processes cannot be started at all.
-        """
-        results = []
-        for clip in clips:
-            self._restart_pool(folder)
-            try:
-                results += self._submit(folder, [clip]).result()
-            except BrokenProcessPool:
-                name = plain_name(clip)
-                with open_clip(folder, recording_of(clip).audio) as source:
-                    num_bytes, crc32 = len(source), crc32_of(source)
-                message = f"{Path(folder, name)}: brings the decoding process down"
-                record = StoreRecord(name, status="undecodable", source_bytes=num_bytes, source_crc32=crc32)
-                results.append(DecodedClip(record, message=message))
-        self._restart_pool(folder)
-        return results
-
-    def _restart_pool(self, folder: str) -> None:
-        """Replace a broken pool by one that is known to work."""
-        try:
-            self._submit(folder, []).result()
-        except BrokenProcessPool:
-            self._close_pool()
-            try:
-                self._submit(folder, []).result()
-            except BrokenProcessPool as exc:
-                raise StError(f"decoding processes cannot be started (out of memory?): {exc}; try `jobs` 1") from exc
-
-    def _close_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+def _deadly(folder: Path, clip: str) -> DecodedClip:
+    """Return what is known of a clip that brings down the process that decodes it."""
+    name = plain_name(clip)
+    with open_clip(folder, recording_of(clip).audio) as source:
+        num_bytes, crc32 = len(source), crc32_of(source)
+    record = StoreRecord(name, status="undecodable", source_bytes=num_bytes, source_crc32=crc32)
+    return DecodedClip(record, message=f"{Path(folder, name)}: brings the decoding process down")

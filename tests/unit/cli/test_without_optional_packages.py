@@ -88,6 +88,25 @@ def test_t03_covost_tells_how_to_install_what_is_missing(tmp_path, missing, extr
     )
 
 
+def test_t03_an_engine_tells_how_to_install_what_is_missing(tmp_path):
+    (tmp_path / "table.tsv").write_text("audio\ttranscript\na.wav\ta\n", encoding="utf-8")
+    arguments = [
+        "prepare",
+        str(tmp_path / "table.tsv"),
+        "--language",
+        "fr",
+        "--out",
+        str(tmp_path / "o"),
+        "--engine",
+        "ray",
+    ]
+    result = run(f"import st.cli; raise SystemExit(st.cli.main({arguments!r}))", "ray")
+    assert result.returncode == 1, result.stderr
+    assert result.stderr == (
+        "st: error: this needs the package ray, which is not installed; pip install 'xlsr-st[ray]' brings it\n"
+    )
+
+
 def test_t03_every_package_of_an_extra_that_names_one_is_in_it(monkeypatch):
     monkeypatch.chdir(ROOT)
     extras = run_setup("setup.py", stop_after="init").extras_require

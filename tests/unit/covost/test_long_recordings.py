@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from st.audio.reading import encode_flac, read_audio, read_recording
+from st.engines.local import LocalEngine
 from st.preparation.stores.build import StorePlan, build_store
 from st.preparation.stores.clips import open_clip, place_in_spool
 from st.preparation.stores.decode import ClipDecoder, decode_clip
@@ -63,7 +64,7 @@ def test_a_long_recording_is_stored_as_a_short_one_is(folder: Path, tmp_path: Pa
     zips = []
     for jobs in (1, 2):
         plan = StorePlan(StorePaths(tmp_path / f"{jobs}" / "train.zip"), folder, ["a.wav", "long.wav", "z.wav"])
-        with ClipDecoder(jobs, spill=spill) as decoder:
+        with ClipDecoder(LocalEngine(jobs), spill=spill) as decoder:
             records = build_store(plan, decoder, before_change=lambda: None, on_clip=lambda: None)
         assert list(spill.iterdir()) == [], "taken and removed"
         zips.append(plan.paths.zip.read_bytes())

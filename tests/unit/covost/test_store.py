@@ -12,6 +12,7 @@ import pytest
 from counting_decoder import CountingDecoder, Interrupted
 
 from st.audio.reading import read_audio
+from st.engines.local import LocalEngine
 from st.errors import ManifestError
 from st.preparation.stores import store as store_module
 from st.preparation.stores.build import StorePlan, build_store
@@ -247,7 +248,7 @@ def test_a_foreign_index_is_an_error_that_says_what_to_do(plan: StorePlan) -> No
 
 def test_workers_give_the_same_clips_in_the_same_order(plan: StorePlan) -> None:
     clips = plan.clips * 20
-    with ClipDecoder(1) as one, ClipDecoder(2) as two:
+    with ClipDecoder(LocalEngine(1)) as one, ClipDecoder(LocalEngine(2)) as two:
         assert list(two.decode(plan.clips_folder, clips)) == list(one.decode(plan.clips_folder, clips))
 
 
@@ -299,7 +300,7 @@ def decode_or_crash(folder: str, clip: str) -> DecodedClip:
 
 def test_a_clip_that_kills_its_process_is_undecodable_and_the_others_are_not(plan: StorePlan) -> None:
     clips = [clip for clip in plan.clips for _ in range(12)]
-    with ClipDecoder(2, decode_or_crash) as decoder:
+    with ClipDecoder(LocalEngine(2), decode_or_crash) as decoder:
         results = list(decoder.decode(plan.clips_folder, clips))
     assert [result.record.clip for result in results] == clips
     expected = {clip: decode_clip(str(plan.clips_folder), clip) for clip in plan.clips}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from st.data.direction_sampling import draw_multiplicities, epoch_counts
+from st.data.direction_sampling import draw_multiplicities, epoch_counts, spread_places
 from st.errors import ConfigError
 
 
@@ -46,3 +46,20 @@ def test_within_a_direction_all_are_seen_equally_often_give_or_take_one(directio
 def test_t23_alpha_outside_its_range_names_the_option(alpha):
     with pytest.raises(ConfigError, match="`sampling_alpha` is"):
         epoch_counts(np.array([3]), alpha)
+
+
+@given(
+    groups=some.lists(some.integers(0, 4), max_size=40), places=some.lists(some.integers(0, 60), min_size=5, max_size=6)
+)
+@settings(deadline=None)
+def test_t05_the_places_are_those_of_one_group_looked_for_after_the_other(groups, places):
+    groups, places = np.array(groups, dtype=np.int16), np.array(places)
+    found = spread_places(groups, places, np.random.default_rng(5))
+    generator, expected = np.random.default_rng(5), np.zeros(len(groups), dtype=np.int64)
+    for group, count in enumerate(places):
+        members = np.flatnonzero(groups == group)
+        if len(members):
+            whole, extra = divmod(int(count), len(members))
+            expected[members] = whole
+            expected[generator.choice(members, extra, replace=False)] += 1
+    assert found.tolist() == expected.tolist()

@@ -1,5 +1,6 @@
 """Batches divided among processes, resumed, and read by other processes."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ st.register_plugins()
 from st.audio.augmentation import AugmentationConfig  # noqa: E402
 from st.data.dataset import TranslationDataset  # noqa: E402
 from st.errors import AudioError, ConfigError, StError  # noqa: E402
+from st.fairseq_plugin.data import iterator as iterator_module  # noqa: E402
 from st.fairseq_plugin.data.dataset import FairseqTranslationDataset  # noqa: E402
 from st.fairseq_plugin.data.iterator import IGNORED, EpochIterator  # noqa: E402
 from st.fairseq_plugin.repairs.readers import outlive_sigterm  # noqa: E402
@@ -72,6 +74,15 @@ def test_the_order_is_that_of_fairseqs_own_iterator(tree, shards):
         expected = theirs.ordered_batches(4, False, True)
         ours = EpochIterator(data, batches, **options).shard()
         assert [batch for batch in ours if batch[0] >= 0] == [batch for batch in expected if batch]
+
+
+def test_t05_the_digest_of_an_epoch_is_that_of_versions_that_had_lists(monkeypatch):
+    monkeypatch.setattr(iterator_module, "_BLOCK", 3)
+    batches = [list(range(n * n, (n + 1) * (n + 1))) for n in range(8)]
+    content = hashlib.sha256(b"3 one")
+    for batch in batches:
+        content.update(np.array([len(batch), *batch], dtype="<i8").tobytes())
+    assert iterator(batches).digest == content.hexdigest()
 
 
 @given(

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import soundfile
 
+from st.engines.local import LocalEngine
 from st.errors import ArchiveError, ManifestError
 from st.preparation.archives.archives import Member, read_members
 from st.preparation.stores import member_spool, members, recordings
@@ -124,7 +125,7 @@ def test_members_of_a_tar_are_what_files_are_and_it_is_read_once(
         "train": sorted(["7.wav", *(clip_name(name.format(number), *times) for number, *times in spans)]),
         "test": [clip_name(name.format(3)), clip_name(name.format(9))],
     }
-    with Spools(tmp_path / "out") as spools, ClipDecoder(2) as pool:
+    with Spools(tmp_path / "out") as spools, ClipDecoder(LocalEngine(2)) as pool:
         decoder = spools.decoder(pool, clips)
         found = {decoded.record.clip: decoded for split in clips for decoded in decoder.decode(folder, clips[split])}
     assert passes == [f"clips.{kind}"] * 2, "once for both splits, once more for what is not in it"
@@ -194,7 +195,7 @@ def test_a_parquet_file_without_recordings_is_an_error_that_says_so(tmp_path: Pa
 def test_members_are_decoded_again_if_they_changed(folder: Path, tmp_path: Path) -> None:
     clips = sorted(["clips.zip#a/1.wav", "clips.zip#a/2.wav", "data/train-[0].parquet#5", "data/train-[0].parquet#6"])
     plan = StorePlan(StorePaths(tmp_path / "out" / "a.zip"), folder, clips)
-    with ClipDecoder(2) as decoder:
+    with ClipDecoder(LocalEngine(2)) as decoder:
         records = build_store(plan, decoder, before_change=lambda: None, on_clip=lambda: None)
     assert list(unchanged_records(records, folder, plan.paths.index)) == clips
     with zipfile.ZipFile(folder / "clips.zip", "w") as archive:

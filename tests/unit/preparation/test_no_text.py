@@ -80,7 +80,7 @@ def test_long_recordings_are_cut_at_pauses_and_every_second_is_accounted_for(cor
     assert {row.src_lang for row in rows} == {"en", "fr"}, "their folders are called so"
     assert not (data / "spm.model").exists()
     assert not [*data.glob("asr_test_*.tsv")], "there is nothing to test"
-    assert len(read_recordings([data], "train", None)[0]) + len(read_recordings([data], "dev", None)[0]) == len(rows)
+    assert len(read_recordings([data], "train", None)) + len(read_recordings([data], "dev", None)) == len(rows)
     assert "| 2 | 3 | 0.01 | no_speech 0.00 h, silent 0.01 h | undecodable 1 |" in (data / "report.md").read_text(
         "utf-8"
     )

@@ -15,6 +15,7 @@ from counting_decoder import CountingDecoder, Interrupted
 
 from st.audio import slices as slices_module
 from st.audio.sound_file import WholeFile
+from st.engines.local import LocalEngine
 from st.preparation.stores import recordings
 from st.preparation.stores.build import StorePlan, build_store, read_payload, unchanged_records
 from st.preparation.stores.decode import ClipDecoder, DecodedClip, decode_clip
@@ -213,7 +214,7 @@ def tree(plan: StorePlan) -> dict[str, bytes]:
 
 
 def test_p25_a_store_of_slices_resumes_to_the_same_bytes_wherever_it_is_stopped(plan: StorePlan) -> None:
-    build(plan, ClipDecoder(2))
+    build(plan, ClipDecoder(LocalEngine(2)))
     expected = tree(plan)
     for stop_after in range(len(plan.clips)):
         shutil.rmtree(plan.paths.zip.parent)
@@ -234,7 +235,7 @@ def test_slices_are_decoded_again_if_their_recording_changed(plan: StorePlan) ->
 
 def test_a_recording_is_looked_at_once(plan: StorePlan, monkeypatch: pytest.MonkeyPatch) -> None:
     build(plan, CountingDecoder())
-    records = build_store(plan, ClipDecoder(1), before_change=lambda: None, on_clip=lambda: None)
+    records = build_store(plan, ClipDecoder(LocalEngine(1)), before_change=lambda: None, on_clip=lambda: None)
     looked: list[str] = []
     stat = os.stat
     monkeypatch.setattr(os, "stat", lambda path, **options: looked.append(str(path)) or stat(path, **options))

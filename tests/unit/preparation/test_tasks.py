@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from st.engines.local import LocalEngine
 from st.preparation.stores.decode import ClipDecoder, DecodedClip
 from st.preparation.stores.names import clip_name, parse
 from st.preparation.stores.store import StoreRecord
@@ -37,25 +38,25 @@ def test_whole_recordings_are_dealt_out_evenly() -> None:
     assert [len(task) for task in tasks] == [LEAST_CLIPS] * 3 + [2]
 
 
-class Watched(ClipDecoder):
+class Watched(LocalEngine):
     """Decodes nothing, in this process; notes which tasks are under way."""
 
     def __init__(self, jobs: int) -> None:
         super().__init__(jobs)
         self.tasks: list[int] = []
 
-    def _submit(self, _: str, task: Sequence[str]) -> Future[list[DecodedClip]]:
-        self.tasks.append(len(task))
+    def _start(self, _: object, item: Sequence[str]) -> Future[list[DecodedClip]]:
+        self.tasks.append(len(item))
         done: Future[list[DecodedClip]] = Future()
-        done.set_result([DecodedClip(StoreRecord(clip)) for clip in task])
+        done.set_result([DecodedClip(StoreRecord(clip)) for clip in item])
         return done
 
 
 @pytest.mark.parametrize(("count", "waiting"), [(1, 6), (16, 6), (40, 4), (1000, 4)])
 def test_no_more_is_under_way_than_keeps_two_processes_busy(count: int, waiting: int) -> None:
     clips = [clip for number in range(2000 // count) for clip in slices(f"{number:04}.mp3", count)]
-    decoder = Watched(2)
-    found = decoder.decode(Path(), clips)
+    engine = Watched(2)
+    found = ClipDecoder(engine).decode(Path(), clips)
     first = next(found)
-    assert len(decoder.tasks) == waiting
+    assert len(engine.tasks) == waiting
     assert [first.record.clip, *(decoded.record.clip for decoded in found)] == clips
