@@ -54,7 +54,7 @@ RECIPES = sorted(path.relative_to(HERE) for path in (HERE / "configs").rglob("*.
 setup(
     name="xlsr-st",
     version="0.1.0",
-    description="Speech translation with an XLS-R encoder, an mBART decoder and a CTC head, for all 36 CoVoST-2 directions",
+    description="Speech translation and recognition with XLS-R and its relatives, an mBART decoder and CTC heads, from any corpus",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
