@@ -38,7 +38,7 @@ from st.data.pretraining import PretrainingDataset, read_recordings  # noqa: E40
 from st.fairseq_plugin.data.dataset import FairseqTranslationDataset  # noqa: E402
 from st.fairseq_plugin.data.iterator import EpochIterator  # noqa: E402
 from st.fairseq_plugin.pretraining.dataset import FairseqPretrainingDataset  # noqa: E402
-from st.inference.rates import peak_memory  # noqa: E402
+from st.memory import peak_memory  # noqa: E402
 from st.text.ctc_vocabulary import CtcVocabulary  # noqa: E402
 from st.text.vocabulary import TextVocabulary  # noqa: E402
 
