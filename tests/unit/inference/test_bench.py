@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from st import load
 from st.cli import main
 from st.inference.bench import cut, noise
 from st.inference.precision import floating
-from st.inference.rates import encoder_work, matmul_rate, product, speed_sentence
+from st.inference.rates import RATE_SHAPE, encoder_work, matmul_rate, product, speed_sentence
 from st.kernels.int8_linear import Int8Linear, int8_works, quantise_rows
 from st.memory import forget_peak, peak_memory
 from st.modules.config import ModelConfig
@@ -73,6 +74,14 @@ def test_8_bits_are_measured_against_products_of_8_bits(capsys, monkeypatch):
     assert asked == [torch.int8]
     assert (found["dtype"], found["matmul_dtype"]) == ("int8", "int8")
     assert found["encoder_share"] == pytest.approx(found["encoder_gflops"] / found["matmul_gflops"])
+
+
+def test_a_slow_product_is_not_repeated_for_long(monkeypatch):
+    clock, calls = iter(range(100)), []
+    monkeypatch.setattr("st.inference.rates.product", lambda *_: lambda: calls.append(1))
+    monkeypatch.setattr("st.inference.rates.time.perf_counter", lambda: float(next(clock)))
+    assert matmul_rate(torch.float32) == 2 * math.prod(RATE_SHAPE) / 1e9
+    assert len(calls) == 2
 
 
 def test_numbers_that_were_not_computed_with_are_not_named(capsys, monkeypatch):
