@@ -117,10 +117,11 @@ def test_p25_a_machine_that_goes_down_and_a_run_that_is_broken_off_change_nothin
     assert tree(tmp_path / "data") == single
 
 
-def note(item: int, folder: str) -> int:
-    """Tell which machine works on an item, and be slow about it; item 3 brings down its process."""
-    Path(folder, f"{item}-{ray.get_runtime_context().get_node_id()}-{time.monotonic_ns()}").touch()
-    time.sleep(0.2)
+def note(item: int, folder: str, slow: str) -> int:
+    """Tell which machine works on an item, and be slow about it, one most of all; item 3 brings down its process."""
+    machine = ray.get_runtime_context().get_node_id()
+    Path(folder, f"{item}-{machine}-{time.monotonic_ns()}").touch()
+    time.sleep(5 if machine == slow else 0.2)
     if item == 3:
         os.abort()
     return item * item
@@ -134,9 +135,11 @@ def test_work_of_a_machine_that_goes_down_is_done_elsewhere(cluster, tmp_path) -
     found = []
     with RayEngine([notes], tmp_path / "out") as engine:
         assert engine.jobs == 3
-        for item, result in engine.map(partial(note, folder=str(notes)), range(200), lambda _: 16):
+        work = partial(note, folder=str(notes), slow=third.node_id)
+        for item, result in engine.map(work, range(200), lambda _: 16):
             found.append((item, result if not isinstance(result, Died) else "died"))
-            if third in cluster.worker_nodes and any(third.node_id in path.name for path in notes.iterdir()):
+            begun = {int(path.name.split("-")[0]) for path in notes.iterdir() if third.node_id in path.name}
+            if third in cluster.worker_nodes and begun - {item for item, _ in found}:
                 cluster.remove_node(third, allow_graceful=False)
     assert third not in cluster.worker_nodes
     assert found == [(item, "died" if item == 3 else item * item) for item in range(200)]
