@@ -18,6 +18,7 @@ from st.fairseq_plugin.repairs.clear_start import refuse_half_precision
 from st.fairseq_plugin.speech_model import SpeechModel, require_fit
 from st.fairseq_plugin.state_cache import EncoderStateCache
 from st.modules.config import ModelConfig
+from st.modules.ctc_head import CtcHead
 from st.modules.freezing import frozen_names
 from st.modules.model import Encoded, SpeechTranslator
 from st.modules.presets import PRESETS
@@ -41,6 +42,9 @@ class XlsrMbartModel(SpeechModel):
         super().__init__()
         check_freezing(config, freeze_encoder, cache_encoder_states, freeze_finetune_updates)
         self.translator = SpeechTranslator(config)
+        for head in self.translator.children():
+            if isinstance(head, CtcHead):
+                head.prefer_blank()
         self.frozen = freeze_encoder
         self.freeze = freeze
         self.cache = EncoderStateCache() if cache_encoder_states else None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from st.modules.masking import lengths_to_mask
 
 BLANK = 0
+_BLANK_FIRST = 4.0  # the logit of the blank; those of a new head have a standard deviation of about 1
 
 
 class CtcHead(nn.Module):
@@ -19,6 +20,15 @@ class CtcHead(nn.Module):
         self.proj = nn.Linear(dim, vocab_size)
         nn.init.xavier_uniform_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
+
+    @torch.no_grad()
+    def prefer_blank(self) -> None:
+        """Begin a training with the blank as the likeliest label of every frame.
+
+        Letters then appear where there is reason for them. Without it two of four seeds on Mboshi spread all letters over all
+        frames: a CTC loss of 3.1 after 200 updates and 2.6 after 2,000. With it three of three had 2.6 to 2.8 after 200.
+        """
+        self.proj.bias[BLANK] = _BLANK_FIRST
 
     def forward(self, states: Tensor, _lengths: Tensor) -> Tensor:
         """Return logits ``(N, S, C)`` of frames ``(N, S, M)``, whatever their lengths ``(N,)``."""

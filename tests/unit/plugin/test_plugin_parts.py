@@ -120,6 +120,24 @@ def test_t14_a_frozen_encoder_trains_adaptor_and_decoder_only():
     assert trained == {"length_adaptor", "decoder"}
 
 
+def test_a_training_begins_with_a_recogniser_that_hears_nothing():
+    def model(seed):
+        torch.manual_seed(seed)
+        return XlsrMbartModel(model_config(XlsrMbartConfig(preset="small"), vocab_size=20, heads=ctc_heads(40))).eval()
+
+    waves, lengths = torch.randn(2, 32_000), torch.tensor([32_000, 20_000])
+    for seed in range(3):
+        new = model(seed)
+        with torch.no_grad():
+            heard = new.translator.ctc_logits(new.translator.encode(waves, lengths)).argmax(-1)
+        assert float((heard == 0).float().mean()) > 0.5
+    with torch.no_grad():
+        new.translator.ctc.proj.bias[0] = -1.5
+    again = model(0)
+    again.load_state_dict(new.state_dict())
+    assert float(again.translator.ctc.proj.bias[0]) == -1.5
+
+
 def test_t15_weights_of_another_vocabulary_are_refused_with_both_sizes():
     def model(size):
         return XlsrMbartModel(model_config(XlsrMbartConfig(preset="tiny"), vocab_size=size, heads=ctc_heads(5)))
