@@ -62,7 +62,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(
-    ("change", "kind"), zip(CHANGES, itertools.cycle((list, tuple, dict))), ids=range(len(CHANGES))
+    ("change", "kind"), [*zip(CHANGES, itertools.cycle((list, tuple, dict)))], ids=range(len(CHANGES))
 )
 def test_fault_16_what_stands_in_many_places_of_a_checkpoint_is_looked_at_once(training, change, kind, capsys):
     _, path = training
