@@ -21,7 +21,7 @@ use_environment train,prepare
 launcher=(torchrun --nproc_per_node "${PROCESSES:-2}" -m st.fairseq_plugin.hydra_train)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.9f", minutes * share / 60 }'; }
-updates() { # SHARE: as many as the pace of stage 2 and that share of the minutes allow, less what validation takes
+updates() { # SHARE: as many as the pace of stage 4 and that share of the minutes allow, less what validation takes
     { grep -oE '"ups": "[0-9.]+"' "$out/translation/train.log" || true; } | tr -d '"' |
         awk -v minutes="$minutes" -v share="$1" '{ sum += $2 }
             END { printf "%d", 1 + 0.93 * minutes * share * 60 * (NR ? sum / NR : 1) }'
@@ -31,29 +31,33 @@ updates() { # SHARE: as many as the pace of stage 2 and that share of the minute
 size=$(awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "n_frames") column = i; next }
     $column > longest { longest = $column } END { print (longest > 320000 ? 480000 : 320000) }' "$data"/train_*_*.tsv)
 
-say "1/6  stage 1: the encoder learns to transcribe"
-train low_resource_ctc ctc "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.15)" "$@"
+say "1/7  stage 1: the encoder learns to transcribe"
+train low_resource_ctc ctc "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.1)" "$@"
 
 # The time of the stages before counts on.
-say "2/6  stage 2: the decoder learns to translate transcripts"
-train low_resource_text text "$data" optimization.stop_time_hours="$(hours 0.3)" \
+say "2/7  stage 2: the same while parts of what it hears are masked"
+train low_resource_ctc_masked ctc-masked "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.35)" \
     checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "$@"
 
-say "3/6  stage 3: the whole model learns to translate"
-train low_resource_translation translation "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.75)" \
+say "3/7  stage 3: the decoder learns to translate transcripts"
+train low_resource_text text "$data" optimization.stop_time_hours="$(hours 0.45)" \
+    checkpoint.finetune_from_model="$(quoted "$out/ctc-masked/checkpoint_last.pt")" "$@"
+
+say "4/7  stage 4: the whole model learns to translate"
+train low_resource_translation translation "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.6)" \
     checkpoint.finetune_from_model="$(quoted "$out/text/checkpoint_last.pt")" "$@"
 
-say "4/6  stage 4: the learning rate goes to zero"
-train low_resource_cooldown cooldown "$data" dataset.max_tokens="$size" optimization.max_update="$(updates 0.25)" \
+say "5/7  stage 5: the learning rate goes to zero"
+train low_resource_cooldown cooldown "$data" dataset.max_tokens="$size" optimization.max_update="$(updates 0.4)" \
     checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "$@"
 
-say "5/6  the model without what only a training needs"
+say "6/7  the model without what only a training needs"
 st average --overwrite "$out/cooldown/checkpoint_last.pt" --out "$out/model.pt"
 
 subset=test
 compgen -G "$data/test_*_*.tsv" >/dev/null || subset=dev # as where the translations of a test set are not public
-say "6/6  BLEU, chrF++, WER and CER on $subset: of the model, then with the training translations as a memory"
+say "7/7  BLEU, chrF++, WER and CER on $subset: of the model, then with the training translations as a memory"
 evaluate=(st evaluate --overwrite --checkpoint "$out/model.pt" --data "$data" --subset "$subset")
-"${evaluate[@]}" --out "$out/report" --train-log "$out"/{ctc,text,translation,cooldown}/train.log
+"${evaluate[@]}" --out "$out/report" --train-log "$out"/{ctc,ctc-masked,text,translation,cooldown}/train.log
 "${evaluate[@]}" --out "$out/report-memory" --memory "$data"
 say "done: open $out/report/report.html; the model is $out/model.pt"
