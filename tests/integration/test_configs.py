@@ -109,7 +109,7 @@ def test_overrides_in_the_comments_of_a_recipe_can_be_given(path: Path):
 def test_all_configs_were_found():
     sizes = {f"xlsr_{size}_{what}" for size in ("300m", "1b", "2b") for what in ("21_en", "en_15", "22_16")}
     others = {"xlsr_300m_bilingual", "xlsr_300m_lna_21_en", "xlsr_300m_ctc", "xlsr_53_ctc"}
-    little = {f"low_resource_{what}" for what in ("ctc", "text", "translation", "cooldown", "gpu")}
+    little = {f"low_resource_{what}" for what in ("ctc", "ctc_masked", "text", "translation", "cooldown", "gpu")}
     own = {"demo_ctc", "demo_translation", "pretraining_small", "pretraining_continued"} | little
     own |= {f"pretraining_xlsr_{size}" for size in ("300m", "1b", "2b")}
     own |= {"language_identification", "small_language_identification"}
