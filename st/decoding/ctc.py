@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +24,33 @@ def ctc_greedy(logits: Tensor, lengths: Tensor) -> list[list[int]]:
     Returns:
         Labels of each utterance, without blanks.
     """
-    best = logits.argmax(dim=-1)  # (N, S)
+    return _collapse(logits.argmax(dim=-1), lengths)
+
+
+def ctc_sample(logits: Tensor, lengths: Tensor, count: int, keys: Sequence[int]) -> list[list[list[int]]]:
+    """Draw the label of every frame at random, with its probability; merge repeats and drop blanks.
+
+    Args:
+        logits: Scores ``(N, S, C)``.
+        lengths: Valid frames ``(N,)``.
+        count: How often to draw.
+        keys: For each utterance a number from 0 that its draws follow from, whatever stands beside it.
+
+    Returns:
+        For each utterance ``count`` times its labels, without blanks.
+    """
+    sums = logits.double().softmax(dim=-1).cumsum(dim=-1).cpu()  # (N, S, C)
+    found = []
+    for row, frames, key in zip(sums, lengths.tolist(), keys, strict=True):
+        drawn = torch.from_numpy(np.random.default_rng(key).random((count, frames, 1)))
+        # The sum of all may be a rounding below 1.
+        labels = torch.searchsorted(row[:frames].expand(count, -1, -1).contiguous(), drawn, right=True).squeeze(-1)
+        found.append(_collapse(labels.clamp(max=row.size(-1) - 1), torch.full((count,), frames)))
+    return found
+
+
+def _collapse(best: Tensor, lengths: Tensor) -> list[list[int]]:
+    """Merge repeats in labels ``(N, S)`` of frames, drop blanks and what is beyond ``lengths`` ``(N,)``."""
     valid = torch.arange(best.size(1), device=best.device) < lengths[:, None]
     counted = valid & (best != BLANK)
     counted[:, 1:] &= best[:, 1:] != best[:, :-1]

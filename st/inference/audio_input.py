@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import operator
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -109,6 +110,11 @@ def contents_of(handle: Any, name: str | None) -> tuple[bytes, str]:
 def waveform_of(audio: Any, sample_rate: int) -> Waveform:
     """Return samples, given as :func:`load_waveform` takes them, as mono at 16 kHz, however many there are; errors likewise."""
     return _from_array(_as_array(audio), sample_rate)
+
+
+def key_of(waveform: Waveform) -> int:
+    """Return a number that follows from the samples, for what is drawn at random of a recording."""
+    return zlib.crc32(np.ascontiguousarray(waveform).data)
 
 
 def _as_array(audio: Any) -> npt.NDArray[Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,11 +16,12 @@ import torch
 from st.audio.reading import SAMPLE_RATE
 from st.data.batching import make_batches
 from st.data.dataset import pad_rows, standardize
+from st.decoding.ctc import ctc_sample
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
 from st.errors import ConfigError, DecodingError
 from st.inference.alignment.word_times import TimedText, time_words
-from st.inference.audio_input import AudioLike, Waveform, load_waveform
+from st.inference.audio_input import AudioLike, Waveform, key_of, load_waveform
 from st.inference.long.recordings import LongRecordings
 from st.inference.precision import autocast
 from st.inference.results.decoded import DecodedUtterance, Translation
@@ -274,6 +274,22 @@ class Translator(LongRecordings):
         ]
         return results if self.rescorer is None else self.rescorer(self, waveforms, results)
 
+    def sample_transcripts(self, waveforms: Sequence[Waveform], count: int) -> list[list[str]]:
+        """Draw ``count`` transcripts of each recording as probable as the CTC head finds them; from equal samples equal ones.
+
+        Raises:
+            DecodingError: If the model has no CTC head.
+            ValueError: If a recording is too short for one frame.
+        """
+        self.check_transcribes()
+        if self.ctc is None or not waveforms:
+            return []
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            encoded = self._encode(waveforms)
+            logits = self.model.ctc_logits(encoded)
+        drawn = ctc_sample(logits, encoded.lengths, count, [key_of(waveform) for waveform in waveforms])
+        return [[self.ctc.decode(labels, collapse=False) for labels in found] for found in drawn]
+
     def score(self, audio: AudioLike, text: str, to: str, *, sample_rate: int = SAMPLE_RATE) -> Translation:
         """Score a given translation of one recording of at most 30 seconds, as the beam search would.
 
@@ -352,7 +368,7 @@ class Translator(LongRecordings):
         sources = torch.tensor([row for row, _ in rows], device=self.device)
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
         # What is drawn of a recording follows from its samples, whichever batch it is in.
-        keys = [zlib.crc32(np.ascontiguousarray(waveform).data) for waveform in waveforms]
+        keys = [key_of(waveform) for waveform in waveforms]
         found = decode_rows(self._models(), memories, sources, forced, self.options, keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 

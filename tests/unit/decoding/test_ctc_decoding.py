@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from st.decoding.ctc import ctc_greedy
+from st.decoding.ctc import ctc_greedy, ctc_sample
 from st.decoding.ctc_prefix import CtcHypothesis, PrefixOptions, ctc_prefix_search
 from st.errors import ConfigError
 
@@ -70,6 +70,31 @@ def test_i18_prefix_search_equals_brute_force(frames: int, size: int, seed: int,
     for one in found:
         assert one.score == pytest.approx(expected[one.labels], abs=1e-4)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def test_labels_are_drawn_as_often_as_brute_force_says() -> None:
+    logits = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    lengths, times = torch.tensor([4, 2]), 20_000
+    found = ctc_sample(logits, lengths, times, [7, 8])
+    for row, frames in enumerate(lengths.tolist()):
+        probabilities = logits[row, :frames].softmax(-1)
+        expected: dict[tuple[int, ...], float] = defaultdict(float)
+        for path in itertools.product(range(3), repeat=frames):
+            expected[tuple(collapse(path))] += math.prod(float(probabilities[n, c]) for n, c in enumerate(path))
+        drawn = Counter(tuple(labels) for labels in found[row])
+        assert set(drawn) <= set(expected)
+        for labels, probability in expected.items():
+            deviation = math.sqrt(probability * (1 - probability) / times)
+            assert drawn[labels] / times == pytest.approx(probability, abs=5 * deviation)
+
+
+def test_what_is_drawn_follows_from_the_key_alone() -> None:
+    logits = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(1))
+    together = ctc_sample(logits, torch.tensor([6, 3]), 8, [1, 2])
+    assert ctc_sample(logits[1:, :3], torch.tensor([3]), 8, [2]) == together[1:]
+    assert ctc_sample(logits[1:, :3], torch.tensor([3]), 8, [3]) != together[1:]
+    assert ctc_sample(_one_hot([0, 1, 1, 2]), torch.tensor([4]), 3, [0]) == [[[1, 2]] * 3]
+    assert ctc_sample(logits[:1], torch.tensor([0]), 2, [0]) == [[[], []]]
 
 
 def test_i18_prefix_search_beats_the_best_path_where_many_paths_agree() -> None:

@@ -35,7 +35,7 @@ def test_similarities_are_those_of_scikit_learn():
     for sentence in asked:
         # Its queries leave out n-grams that no sentence has, which shortens them; the order is the same.
         expected = (vectors.transform([sentence]) @ known.T).toarray()[0]
-        nearest = found.nearest(sentence, 10)
+        nearest = found.nearest([sentence], 10)
         values = [value for _, value in nearest]
         assert values == sorted(values, reverse=True)
         assert len(nearest) == min(10, int((expected > 0).sum()))
@@ -49,8 +49,15 @@ def test_a_sentence_is_nearest_to_itself():
     sentences = [sentence for sentence in dict.fromkeys(_sentences(50, 3)) if len(sentence) > 1]
     found = SimilarSentences(sentences)
     for number, sentence in enumerate(sentences):
-        nearest = dict(found.nearest(sentence.upper(), 3))
+        nearest = dict(found.nearest([sentence.upper()], 3))
         assert nearest[number] == max(nearest.values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_several_sentences_ask_with_the_mean_of_their_similarities():
+    known, asked = SimilarSentences(_sentences(40, 1)), _sentences(3, 4)
+    single = [dict(known.nearest([sentence], 40)) for sentence in asked]
+    for number, similarity in known.nearest(asked, 40):
+        assert similarity == pytest.approx(sum(each.get(number, 0.0) for each in single) / 3, abs=1e-6)
 
 
 def _shared(one: str, other: str) -> float:
@@ -63,20 +70,24 @@ def _shared(one: str, other: str) -> float:
     return 2 * int(longest[-1, -1]) / (len(one) + len(other))
 
 
-@pytest.mark.parametrize("weight", [0.0, 3.0, 1000.0])
-def test_best_is_by_score_and_similarity(translator: Translator, waves: list[np.ndarray], weight: float):
+@pytest.mark.parametrize(("weight", "drawn"), [(0.0, 0), (3.0, 2), (1000.0, 0), (1000.0, 5)])
+def test_best_is_by_score_and_similarity(translator: Translator, waves: list[np.ndarray], weight: float, drawn: int):
     plain = translator.decode_batch(waves, [["fr"]] * len(waves))
-    options = MemoryOptions(count=2, weight=weight, least=0.1)
+    options = MemoryOptions(count=2, drawn=drawn, weight=weight, least=0.1)
     memory = TranslationMemory({"fr": PAIRS}, options, keep=9)
     chosen = memory(translator, waves, plain)
     similar = SimilarSentences([said for said, _ in PAIRS])
     searched = 0
     for row, (before, after) in enumerate(zip(plain, chosen, strict=True)):
         expected = {item.text: item.score for item in before.nbest.get("fr", ())}
-        for number, similarity in similar.nearest(before.transcript, 2) if before.nbest else ():
+        heard = [before.transcript]
+        if before.nbest:
+            heard += translator.sample_transcripts([waves[row]], drawn)[0]
+        assert len(heard) == 1 + (drawn if before.nbest else 0)
+        for number, similarity in similar.nearest(heard, 2) if before.nbest else ():
             searched += 1
             said, text = PAIRS[number]
-            bonus = weight * ((similarity + _shared(before.transcript, said)) / 2 - 0.1)
+            bonus = weight * ((similarity + np.mean([_shared(each, said) for each in heard])) / 2 - 0.1)
             expected[text] = translator.score(waves[row], text, "fr").score + bonus
         found = after.nbest.get("fr", ())
         assert {item.text: pytest.approx(item.score, abs=1e-3) for item in found} == expected
@@ -109,6 +120,7 @@ def test_a_tree_is_read_and_named(tmp_path: Path):
     ("options", "message"),
     [
         ({"count": 0}, "`count` is 0; expected at least 1"),
+        ({"drawn": -1}, "`drawn` is -1; expected at least 0"),
         ({"weight": -1}, "`weight` is -1"),
         ({"least": 2}, "from 0 to 1"),
     ],
