@@ -7,13 +7,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from st.commands.shared.cutting_options import add_cutting_arguments
 from st.commands.shared.options import Option, add_options
 from st.commands.shared.recording_files import settle_files
 from st.commands.shared.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.shared.recordings import (
     FORMATS_HELP,
     SUBTITLES,
-    add_cutting_arguments,
     add_recording_arguments,
     load_model,
     long_work,

@@ -6,13 +6,13 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from st.commands.shared.cutting_options import add_cutting_arguments
 from st.commands.shared.options import Option, add_options
 from st.commands.shared.recording_files import settle_files
 from st.commands.shared.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.shared.recordings import (
     FORMATS_HELP,
     SUBTITLES,
-    add_cutting_arguments,
     add_ensemble_argument,
     add_memory_argument,
     add_recording_arguments,

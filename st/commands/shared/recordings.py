@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from st.commands.shared.cutting_options import SEGMENT_S
 from st.commands.shared.options import add_compute_arguments, add_overwrite_argument
 from st.commands.shared.recording_files import OTHER_NAMES, STDIN
 from st.errors import AudioError, StError, UsageError
@@ -38,15 +39,6 @@ FORMATS_HELP = (
     "text: one line per file, its name and a tab first if there are several files; tsv: with a header; "
     "json: one object per line; segments: a JSON object for each segment, written as soon as it is there, and for each stretch "
     "without text (default: what --out ends in, else text)"
-)
-
-SEGMENTS_HELP = (
-    "decode these segments: RTTM, YAML as MuST-C has it, a table with the columns start and end (and audio, speaker), or "
-    "Audacity's labels, in seconds (default: found by voice activity in recordings of more than 30 s)"
-)
-NO_VAD_HELP = (
-    "decode all of a long recording, cut where it is quietest, rather than only where somebody speaks; the extra vad "
-    "(pip install 'xlsr-st[vad]') finds speech best"
 )
 
 
@@ -83,7 +75,7 @@ def add_recording_arguments(
         help="write a file for each recording there, named after it and laid out as the folder it comes from",
     )
     add_overwrite_argument(parser, "what is written to")
-    parser.set_defaults(segments=None, no_vad=False)  # unless a command has these options
+    parser.set_defaults(segments=None, no_vad=False, longest_segment=SEGMENT_S)  # unless a command has these options
     add_compute_arguments(parser)
     parser.add_argument(
         "--keep-all",
@@ -91,12 +83,6 @@ def add_recording_arguments(
         help="decode recordings in which nobody can be heard too, whatever the model writes there (default: no text, and "
         "the reason)",
     )
-
-
-def add_cutting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where long recordings are cut."""
-    parser.add_argument("--segments", type=Path, metavar="FILE", help=SEGMENTS_HELP)
-    parser.add_argument("--no-vad", action="store_true", help=NO_VAD_HELP)
 
 
 def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
@@ -335,13 +321,14 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
     from st.commands.shared.resumption import open_journal
     from st.inference.long.types import LongOptions
     from st.inference.recordings import LongWork
+    from st.segmentation.cutting import CutOptions
 
     segments = None
     if args.segments is not None:
         given, alone = args.given_segments, len(args.audio) == 1
         segments = lambda name: given.of(name, alone=alone)  # noqa: E731
     return LongWork(
-        options=LongOptions(vad=not args.no_vad),
+        options=LongOptions(cut=CutOptions(longest_s=args.longest_segment), vad=not args.no_vad),
         journal=open_journal(args, args.run_key),
         segments=segments,
         all_long=args.format == SEGMENTS,

@@ -130,6 +130,19 @@ def test_short_recordings_among_long_ones_are_as_alone(run, talks: Path) -> None
     assert lines[0] + "".join(lines[2:]) == alone
 
 
+def test_segments_are_at_most_as_long_as_was_asked_for(run, talks: Path) -> None:
+    arguments = ["translate", str(talks / "talk.wav"), "--to", "de", "--format", "segments", "--no-vad", "--keep-all"]
+    lengths = {}
+    for longest in (5, 20):
+        code, out, _ = run(*arguments, "--longest-segment", str(longest))
+        assert code == 0
+        lengths[longest] = max(piece["end"] - piece["start"] for piece in objects(out) if "skipped" not in piece)
+    assert lengths[5] <= 5.001 < lengths[20] <= 20.001
+    code, _, err = run(*arguments, "--longest-segment", "40")
+    assert code == 2
+    assert "--longest-segment is 40; expected 1 to 30 seconds" in err
+
+
 def test_segments_of_one_s_own(run, talks: Path, tmp_path: Path) -> None:
     (tmp_path / "talk.rttm").write_text(
         "SPEAKER talk 1 1.000 2.500 <NA> <NA> anna <NA> <NA>\nSPEAKER talk 1 12.0 4.0 <NA> <NA> ben <NA> <NA>\n"

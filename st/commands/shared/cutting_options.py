@@ -1,0 +1,30 @@
+"""Options of the commands that decode long recordings: where these are cut."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SEGMENT_S = 20.0
+SEGMENTS_HELP = (
+    "decode these segments: RTTM, YAML as MuST-C has it, a table with the columns start and end (and audio, speaker), or "
+    "Audacity's labels, in seconds (default: found by voice activity in recordings of more than 30 s)"
+)
+NO_VAD_HELP = (
+    "decode all of a long recording, cut where it is quietest, rather than only where somebody speaks; the extra vad "
+    "(pip install 'xlsr-st[vad]') finds speech best"
+)
+
+
+def add_cutting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where long recordings are cut."""
+    parser.add_argument("--segments", type=Path, metavar="FILE", help=SEGMENTS_HELP)
+    parser.add_argument("--no-vad", action="store_true", help=NO_VAD_HELP)
+    parser.add_argument(
+        "--longest-segment",
+        type=float,
+        default=SEGMENT_S,
+        metavar="S",
+        help="seconds of the longest segment of a long recording, 1 to 30; a model that learned from short clips alone "
+        f"reads longer ones badly (default: {SEGMENT_S:g})",
+    )
