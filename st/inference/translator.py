@@ -286,8 +286,7 @@ class Translator(LongRecordings):
             return []
         with torch.inference_mode(), autocast(self.device, self.dtype):
             encoded = self._encode(waveforms)
-            logits = self.model.ctc_logits(encoded)
-        drawn = ctc_sample(logits, encoded.lengths, count, [key_of(waveform) for waveform in waveforms])
+            drawn = ctc_sample(self.model.ctc_logits(encoded), encoded.lengths, count, list(map(key_of, waveforms)))
         return [[self.ctc.decode(labels, collapse=False) for labels in found] for found in drawn]
 
     def score(self, audio: AudioLike, text: str, to: str, *, sample_rate: int = SAMPLE_RATE) -> Translation:
