@@ -122,6 +122,7 @@ def _text_and_data(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVoc
         lang_tag_format=tag_format,
         standardize_audio=data.standardize_audio,
         directions=data.directions,
+        clip_s=data.clip_s,
         languages=data.languages,
     )
 

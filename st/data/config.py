@@ -77,6 +77,8 @@ class DataConfig:
     """Whether each utterance is brought to zero mean and unit variance, as XLS-R expects."""
     directions: tuple[str, ...] = ()
     """Directions the tree holds, such as ``fr_en``."""
+    clip_s: float = 0.0
+    """Seconds that one training recording in a hundred is longer than; 0 if that is unknown."""
     languages: Mapping[str, Any] = field(default_factory=dict)
     """What is to be known of languages that this project's table lacks, see :func:`st.text.languages.declare`, which is
     told: ``{mdw: {name: Mbosi, script: Latn, spaces: true, bleu: 13a}}``."""
@@ -97,6 +99,8 @@ class DataConfig:
                 raise ConfigError(
                     f"{name} is {shown(getattr(self, name))}; expected {only}, no other value is supported"
                 )
+        if isinstance(self.clip_s, bool) or not isinstance(self.clip_s, (int, float)) or not 0 <= self.clip_s < 1e6:
+            raise ConfigError(f"clip_s is {shown(self.clip_s)}; expected seconds, at least 0")
         declare(self.languages)
         before, found, after = self.lang_tag_format.partition("{}")
         if not found or any(brace in before + after for brace in "{}"):
@@ -175,7 +179,7 @@ class DataConfig:
         """Return the YAML text that :meth:`load` reads back."""
         content = asdict(self)
         content["directions"] = list(self.directions)
-        for name in ("languages", "heads"):
+        for name in ("clip_s", "languages", "heads"):
             if not content[name]:
                 del content[name]
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

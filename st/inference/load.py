@@ -93,6 +93,7 @@ def load_translator(
         keep_all=keep_all,
         lm=bundle.lm,
         labels=bundle.labels,
+        clip_s=bundle.config.clip_s,
     )
     for path in others:
         translator.join(

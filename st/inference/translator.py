@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
 
-
 Rescoring = Callable[["Translator", Sequence[Waveform], Sequence[DecodedUtterance]], list[DecodedUtterance]]
 """Returns the results of a batch with their translations in another order; see :mod:`st.inference.rescoring`."""
 
@@ -57,6 +56,7 @@ class Translator(LongRecordings):
         decoder_trained: Whether that training taught the decoder.
         decoder_transcribes: Whether it taught the decoder to write down what is said, too.
         keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
+        clip_s: Seconds that recordings which it learned from usually do not exceed; 0 if unknown.
 
     ``lm`` is the folder of a language model that comes with the model; see :class:`TranscriptOptions`. ``labels`` are the
     vocabularies of its heads by name, which tell languages if a head classifies them.
@@ -81,6 +81,7 @@ class Translator(LongRecordings):
         keep_all: bool = False,
         lm: Path | None = None,
         labels: Mapping[str, Labels] | None = None,
+        clip_s: float = 0.0,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -94,7 +95,7 @@ class Translator(LongRecordings):
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self.decoder_transcribes = decoder_transcribes
-        self.keep_all = keep_all
+        self.keep_all, self.clip_s = keep_all, clip_s
         self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
@@ -326,8 +327,7 @@ class Translator(LongRecordings):
         tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
-            memories = self._memories(self._encode(heard), heard)
-            found = score_rows(self._models(), memories, rows, tokens, self.options)
+            found = score_rows(self._models(), self._memories(self._encode(heard), heard), rows, tokens, self.options)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:

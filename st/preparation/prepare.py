@@ -22,6 +22,7 @@ from st.preparation.shards import PartReader, Shard, finished_shards, write_shar
 from st.preparation.stores.decode import ClipDecoder, Decoder
 from st.preparation.stores.ordered_map import ordered_map
 from st.preparation.stores.spool import Spools
+from st.preparation.tree.clip_lengths import ClipLengths
 from st.preparation.tree.corpus_index import INDEX_FILENAME, IndexKinds, LanguageIndex, index_bytes
 from st.preparation.tree.findings import (
     FINDINGS_FILENAME,
@@ -129,6 +130,7 @@ class _Run:
         self.indices: list[pl.DataFrame] = []
         self.findings: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
+        self.train_clips = ClipLengths()
         self.clips = self.failed = 0
         provenance()  # a wrong SOURCE_DATE_EPOCH must not come up after hours of decoding
         if config.vocabulary.spm_model is not None:
@@ -166,6 +168,7 @@ class _Run:
         kept = _transcript_manifest(transcripts, plan.code)
         write_manifests(f"{TRANSCRIPTS}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
         self.labels.add(kept)
+        self.train_clips.add(kept.filter(pl.col("split") == "train")["n_frames"])
         if plan.transcripts:
             self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))
@@ -213,6 +216,7 @@ class _Run:
         data_config = DataConfig(
             lang_tag_format=vocabularies.lang_tag_format,
             directions=directions,
+            clip_s=self.train_clips.usual_longest_s(),
             languages=beyond_table(used),
             heads=self.labels.heads(),
         )

@@ -22,12 +22,18 @@ Range = tuple[int, int]
 """First frame, and the one after the last."""
 
 
+LONGEST_S = 20.0
+"""The longest segment, unless one says otherwise. Encoders such as XLS-R have been trained on clips of about that length."""
+LEAST_LONGEST_S = 5.0
+"""What a model learned from clips of a word or two does not make segments shorter than this."""
+
+
 @dataclass(kw_only=True, slots=True, frozen=True)
 class CutOptions:
     """How a recording is cut; the defaults keep short answers and the soft beginnings of words."""
 
-    longest_s: float = 20.0
-    """Longest segment. The encoder has been trained on clips of about that length."""
+    longest_s: float = LONGEST_S
+    """Longest segment."""
     shortest_s: float = 0.2
     """A cut leaves at least so much speech on both sides."""
     threshold: float = 0.5
@@ -42,6 +48,11 @@ class CutOptions:
     """Audio kept before and after speech, half the pause where that is shorter."""
     smoothing_s: float = 0.16
     """Probabilities are averaged over this time before a cut is chosen, so that it falls into the longest of several pauses."""
+
+    @classmethod
+    def for_clips(cls, clip_s: float) -> CutOptions:
+        """Return the defaults for a model that learned from clips of usually at most ``clip_s`` seconds; 0 if unknown."""
+        return cls(longest_s=min(LONGEST_S, max(LEAST_LONGEST_S, clip_s)) if clip_s else LONGEST_S)
 
     def __post_init__(self) -> None:
         """Check the values.

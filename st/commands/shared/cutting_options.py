@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SEGMENT_S = 20.0
 SEGMENTS_HELP = (
     "decode these segments: RTTM, YAML as MuST-C has it, a table with the columns start and end (and audio, speaker), or "
     "Audacity's labels, in seconds (default: found by voice activity in recordings of more than 30 s)"
@@ -23,8 +22,7 @@ def add_cutting_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--longest-segment",
         type=float,
-        default=SEGMENT_S,
         metavar="S",
-        help="seconds of the longest segment of a long recording, 1 to 30; a model that learned from short clips alone "
-        f"reads longer ones badly (default: {SEGMENT_S:g})",
+        help="seconds of the longest segment of a long recording, 1 to 30 (default: as long as the clips that the model "
+        "learned from usually are, from 5 to 20; 20 for those of --segments, and where that is unknown)",
     )

@@ -51,7 +51,7 @@ def _settle_segments(args: argparse.Namespace) -> None:
     from st.segmentation.segment_files import GivenSegments
 
     args.given_segments = None
-    if not 1 <= args.longest_segment <= 30:
+    if args.longest_segment is not None and not 1 <= args.longest_segment <= 30:
         raise UsageError(f"--longest-segment is {args.longest_segment:g}; expected 1 to 30 seconds")
     if args.segments is not None:
         if args.no_vad:

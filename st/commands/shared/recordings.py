@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from st.commands.shared.cutting_options import SEGMENT_S
 from st.commands.shared.options import add_compute_arguments, add_overwrite_argument
 from st.commands.shared.recording_files import OTHER_NAMES, STDIN
 from st.errors import AudioError, StError, UsageError
@@ -75,7 +74,7 @@ def add_recording_arguments(
         help="write a file for each recording there, named after it and laid out as the folder it comes from",
     )
     add_overwrite_argument(parser, "what is written to")
-    parser.set_defaults(segments=None, no_vad=False, longest_segment=SEGMENT_S)  # unless a command has these options
+    parser.set_defaults(segments=None, no_vad=False, longest_segment=None)  # unless a command has these options
     add_compute_arguments(parser)
     parser.add_argument(
         "--keep-all",
@@ -323,12 +322,12 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
     from st.inference.recordings import LongWork
     from st.segmentation.cutting import CutOptions
 
-    segments = None
+    segments, longest = None, args.longest_segment
     if args.segments is not None:
         given, alone = args.given_segments, len(args.audio) == 1
         segments = lambda name: given.of(name, alone=alone)  # noqa: E731
     return LongWork(
-        options=LongOptions(cut=CutOptions(longest_s=args.longest_segment), vad=not args.no_vad),
+        options=LongOptions(cut=None if longest is None else CutOptions(longest_s=longest), vad=not args.no_vad),
         journal=open_journal(args, args.run_key),
         segments=segments,
         all_long=args.format == SEGMENTS,

@@ -26,6 +26,7 @@ from st.inference.long.types import Begun, Event, Finished, LongModel, LongOptio
 from st.inference.long.windows import Wave, cut, measure
 from st.inference.results.evidence import is_invented
 from st.inference.transcription.transcriber import Transcriber
+from st.segmentation.cutting import CutOptions
 from st.segmentation.detectors import make_detector
 from st.segmentation.levels import LevelDetector, SpeechMeter
 from st.segmentation.plan import Plan, plan_all, plan_given, plan_speech
@@ -60,6 +61,7 @@ class LongDecoder:
             journal: What was decoded before an interruption, and where to write what is decoded now.
         """
         self._model, self._targets, self._options = model, list(targets), options or LongOptions()
+        self._cut = self._options.cut or CutOptions.for_clips(model.clip_s)
         self._journal = journal or Journal()
         transcriber = model.transcriber
         self._language = None if transcriber is None else transcriber.options.language
@@ -143,15 +145,16 @@ class LongDecoder:
     def _survey(self, source: LongSource) -> tuple[Wave, Plan]:
         """Go through a recording once."""
         options, chosen = self._options, source.segments
+        cut = self._cut if chosen is None else options.cut or CutOptions()
         finds = options.vad and chosen is None
         detector = make_detector() if finds else LevelDetector()
         meter = SpeechMeter(detector, steady=finds and not self._model.keep_all)
         wave = measure(source.audio, self._model.model.config.encoder.wave_epsilon, meter.push)
         levels, probabilities = meter.finish()
         if chosen is not None:
-            return wave, plan_given(wave.num_samples, levels, probabilities, options.cut, chosen)
+            return wave, plan_given(wave.num_samples, levels, probabilities, cut, chosen)
         plan = plan_speech if finds else plan_all
-        found = plan(wave.num_samples, levels, probabilities, options.cut)
+        found = plan(wave.num_samples, levels, probabilities, cut)
         return wave, dataclasses.replace(found, speech=probabilities) if detector.knows_voices else found
 
     def _pieces(self, unit: str, source: LongSource, wave: Wave, plan: Plan) -> Iterator[Event | _Waiting]:
@@ -183,7 +186,7 @@ class LongDecoder:
     ) -> Iterator[tuple[Span, Piece]]:
         """Yield pieces of what the CTC head hears in windows that overlap."""
         kept = self._journal.get(unit)
-        longest_s = self._options.cut.longest_s
+        longest_s = self._cut.longest_s
         records = (
             transcribe_frames(self._model, transcriber, source, wave, plan, longest_s) if kept is None else iter(kept)
         )

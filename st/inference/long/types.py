@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from st.errors import StError
@@ -23,6 +23,7 @@ class LongModel(FrameModel, Protocol):
     ctc: CtcVocabulary | None
     transcriber: Transcriber | None
     keep_all: bool
+    clip_s: float
 
     def decode(
         self,
@@ -44,8 +45,9 @@ class LongModel(FrameModel, Protocol):
 class LongOptions:
     """How long recordings are taken apart."""
 
-    cut: CutOptions = field(default_factory=CutOptions)
-    """How long segments are, and which pauses count."""
+    cut: CutOptions | None = None
+    """How long segments are, and which pauses count; None for segments no longer than the clips that the model learned from
+    usually are (20 s if that is unknown), and no longer than 20 s where somebody brought them."""
     vad: bool = True
     """Whether stretches in which nobody speaks are found before anything is decoded; without, all of it is decoded."""
 

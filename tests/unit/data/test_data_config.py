@@ -9,7 +9,7 @@ from st.errors import ConfigError
 
 
 def test_what_is_saved_is_loaded_and_is_plain_yaml(tmp_path: Path) -> None:
-    config = DataConfig(directions=("fr_en", "en_zh-CN"), lang_tag_format="[{}]", standardize_audio=False)
+    config = DataConfig(directions=("fr_en", "en_zh-CN"), lang_tag_format="[{}]", standardize_audio=False, clip_s=6.3)
     config.save(tmp_path)
     assert DataConfig.load(tmp_path) == DataConfig.load(tmp_path / "config.yaml") == config
     text = (tmp_path / "config.yaml").read_text(encoding="utf-8")
@@ -31,6 +31,9 @@ def test_an_empty_mapping_means_the_defaults(tmp_path: Path) -> None:
         ("sample_rate: -1", "sample_rate is -1; expected 16000"),
         ("sample_rate: 8000", "sample_rate is 8000; expected 16000"),
         ("prepend_tgt_lang_tag: false", "prepend_tgt_lang_tag is False; expected True"),
+        ("clip_s: -1", "clip_s is -1; expected seconds, at least 0"),
+        ("clip_s: '6'", "clip_s is '6'; expected seconds"),
+        ("clip_s: .nan", "clip_s is nan; expected seconds"),
         ("directions: fr_en", "directions is 'fr_en'; expected a list of text"),
         ("bpe_tokenizer: {bpe: subword_nmt}", "expected {bpe: sentencepiece"),
         ("lang_tag_format: '<lang>'", "with {} in it"),

@@ -94,6 +94,7 @@ def test_the_kind_of_corpus_makes_no_difference(tmp_path: Path) -> None:
     assert {"train_fr_en.tsv", "asr_train_fr.tsv", "audio/fr/train.zip", "spm.model"} <= trees["tsv"].keys()
     for name, tree in trees.items():
         assert tree == trees["tsv"], name
+    assert DataConfig.load(tmp_path / "data" / "tsv").clip_s == 2.5, "train has 2, 2.25 and 2.5 s"
 
 
 SEGMENTS = ((0.1, 0.8), (0.8, 2.35), (3.07, 5.93))

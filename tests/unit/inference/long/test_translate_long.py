@@ -25,6 +25,7 @@ from st.inference.long.types import Begun, Finished, LongOptions, LongSource
 from st.inference.long.windows import LongEncoder, measure
 from st.inference.results.decoded import DecodedUtterance, Translation
 from st.inference.transcription.transcriber import Transcriber
+from st.segmentation.spans import Span
 
 EVERYTHING = LongOptions(vad=False)
 FRAME_S = 0.02
@@ -47,7 +48,7 @@ def translator_that_may_write_anything(translator: Translator) -> Translator:
 class LongToneTranslator(ToneTranslator):
     """Hears the language of tones in recordings of any length."""
 
-    keep_all = False
+    keep_all, clip_s = False, 0.0
 
     def __init__(self) -> None:
         self.transcriber = Transcriber.__new__(Transcriber)
@@ -111,6 +112,27 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
     skipped = sum(piece.end - piece.start for piece in pieces if isinstance(piece, Skipped))
     assert 25 + 19 - 4 < skipped < 25 + 19
     assert all(piece.segment.end - piece.segment.start <= 20.1 for piece in pieces if isinstance(piece, Heard))
+
+
+@pytest.mark.parametrize(("clip_s", "longest_s"), [(0.0, 20), (3.0, 5), (8.0, 8), (25.0, 20)])
+def test_segments_are_no_longer_than_the_clips_that_a_model_learned_from(
+    talk: tuple[Path, list], clip_s: float, longest_s: float
+) -> None:
+    model = LongToneTranslator()
+    model.clip_s = clip_s
+    pieces = pieces_of(LongDecoder(model, []), talk[0])
+    lengths = [piece.segment.end - piece.segment.start for piece in pieces if isinstance(piece, Heard)]
+    assert 0.6 * longest_s < max(lengths) < longest_s + 0.5
+
+
+def test_segments_that_somebody_brought_may_be_longer_than_those_clips(
+    talk: tuple[Path, list], translator: Translator
+) -> None:
+    model = copy.copy(translator)
+    model.clip_s = 3.0
+    given = LongSource("talk", talk[0], [Span(0, 12 * 16_000)])
+    pieces = [event for _, event in LongDecoder(model, []).decode([given]) if isinstance(event, Heard)]
+    assert [(piece.segment.start, piece.segment.end) for piece in pieces] == [(0, 12)]
 
 
 @pytest.mark.parametrize("vad", [True, False])
