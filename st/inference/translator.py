@@ -6,7 +6,6 @@ Legend: N utterances, T samples, R targets.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from st.data.dataset import pad_rows, standardize
 from st.decoding.ctc import ctc_sample
 from st.decoding.options import BeamOptions, Hypothesis
 from st.decoding.parts import decode_rows, score_rows
-from st.errors import ConfigError, DecodingError
+from st.errors import DecodingError
 from st.inference.alignment.word_times import TimedText, time_words
 from st.inference.audio_input import AudioLike, Waveform, key_of, load_waveform
+from st.inference.ensemble import ctc_logits, memories, require_one_dictionary
 from st.inference.long.recordings import LongRecordings
 from st.inference.precision import autocast
 from st.inference.results.decoded import DecodedUtterance, Translation
@@ -33,8 +33,6 @@ from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.labels import Labels
 from st.text.languages import is_same, language
 from st.text.vocabulary import TextVocabulary
-
-logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
@@ -169,18 +167,16 @@ class Translator(LongRecordings):
         return [code for code in dict.fromkeys(codes) if learned and not any(is_same(code, other) for other in learned)]
 
     def join(self, other: Translator) -> None:
-        """Average the probabilities of another model with this one's from now on; transcripts stay this one's.
+        """Average the probabilities of another model with this one's from now on.
+
+        Those of letters are averaged (their logarithms, at every frame) if both CTC heads have the same letters and frames.
+        Otherwise transcripts stay this one's.
 
         Raises:
             ConfigError: If the models do not share a dictionary.
             DecodingError: If one of them cannot translate.
         """
-        own, its = self._text().symbols, other._text().symbols
-        if own != its:
-            raise ConfigError(
-                f"models of an ensemble must have the same dictionary; these have {len(own)} and {len(its)} symbols"
-                + ("" if len(own) != len(its) else " which differ")
-            )
+        require_one_dictionary(self._text().symbols, other._text().symbols)
         self._min_samples = max(self._min_samples, other._min_samples)
         self.ensemble.append(other)
 
@@ -258,17 +254,20 @@ class Translator(LongRecordings):
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 heard = [waveforms[n] for n in usable]
-                encoded = self._encode(heard)
+                encoded = [member._encode(heard) for member in self._members]
                 if self.transcriber is not None:
                     languages = None if spoken is None else [spoken[n] for n in usable]
-                    transcripts = dict(zip(usable, self.transcriber(encoded, languages, times=times), strict=True))
+                    found = self.transcriber(
+                        encoded[0], languages, times=times, logits=ctc_logits(self._members, encoded)
+                    )
+                    transcripts = dict(zip(usable, found, strict=True))
                     for n, transcript in transcripts.items():
                         reasons[n] = None if self.keep_all else transcript.reason
                 left = [(row, n) for row, n in enumerate(usable) if reasons[n] is None]
                 rows = [(row, code) for row, n in left for code in dict.fromkeys(target_languages[n])]
                 if rows:
-                    found = self._translations(heard, self._memories(encoded, heard), rows)
-                    for (row, code), translations in zip(rows, found, strict=True):
+                    translated = self._translations(heard, encoded, rows)
+                    for (row, code), translations in zip(rows, translated, strict=True):
                         nbest[usable[row]][code] = translations
         results = [
             self._result(reason, transcripts.get(n), nbest[n], target_languages[n]) for n, reason in enumerate(reasons)
@@ -286,8 +285,9 @@ class Translator(LongRecordings):
         if self.ctc is None or not waveforms:
             return []
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            encoded = self._encode(waveforms)
-            drawn = ctc_sample(self.model.ctc_logits(encoded), encoded.lengths, count, list(map(key_of, waveforms)))
+            encoded = [member._encode(waveforms) for member in self._members]
+            logits, keys = ctc_logits(self._members, encoded), [key_of(waveform) for waveform in waveforms]
+            drawn = ctc_sample(logits, encoded[0].lengths, count, keys)
         return [[self.ctc.decode(labels, collapse=False) for labels in found] for found in drawn]
 
     def score(self, audio: AudioLike, text: str, to: str, *, sample_rate: int = SAMPLE_RATE) -> Translation:
@@ -327,7 +327,8 @@ class Translator(LongRecordings):
         tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
-            found = score_rows(self._models(), self._memories(self._encode(heard), heard), rows, tokens, self.options)
+            encoded = [member._encode(heard) for member in self._members]
+            found = score_rows(self._models(), memories(self._members, encoded), rows, tokens, self.options)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
@@ -352,15 +353,15 @@ class Translator(LongRecordings):
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
 
-    def _models(self) -> list[SpeechTranslator]:
-        return [self.model, *(other.model for other in self.ensemble)]
+    @property
+    def _members(self) -> list[Translator]:
+        return [self, *self.ensemble]
 
-    def _memories(self, encoded: Encoded, waveforms: Sequence[Waveform]) -> list[Encoded]:
-        """Return what the decoder of each model attends to; ``encoded`` is this model's."""
-        return [self.model.adapt(encoded), *(other.model.adapt(other._encode(waveforms)) for other in self.ensemble)]
+    def _models(self) -> list[SpeechTranslator]:
+        return [member.model for member in self._members]
 
     def _translations(
-        self, waveforms: Sequence[Waveform], memories: Sequence[Encoded], rows: Sequence[tuple[int, str]]
+        self, waveforms: Sequence[Waveform], encoded: Sequence[Encoded], rows: Sequence[tuple[int, str]]
     ) -> list[list[Translation]]:
         """Translate utterance ``row`` into ``code`` for each pair of ``rows``."""
         text = self._text()
@@ -368,7 +369,7 @@ class Translator(LongRecordings):
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
         # What is drawn of a recording follows from its samples, whichever batch it is in.
         keys = [key_of(waveform) for waveform in waveforms]
-        found = decode_rows(self._models(), memories, sources, forced, self.options, keys)
+        found = decode_rows(self._models(), memories(self._members, encoded), sources, forced, self.options, keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

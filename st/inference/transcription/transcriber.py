@@ -172,7 +172,12 @@ class Transcriber:
             raise ConfigError(f"{error}; no_lm (--no-lm) transcribes without it") from None
 
     def __call__(
-        self, encoded: Encoded, spoken: Sequence[str] | None = None, *, times: bool | None = None
+        self,
+        encoded: Encoded,
+        spoken: Sequence[str] | None = None,
+        *,
+        times: bool | None = None,
+        logits: Tensor | None = None,
     ) -> list[DecodedUtterance]:
         """Transcribe a batch; where the CTC head is sure that nobody speaks, the result has a reason.
 
@@ -180,12 +185,14 @@ class Transcriber:
             encoded: What the encoder made of it.
             spoken: Language of each utterance (codes), which the decoder needs unless the options have one.
             times: Whether to find out when each word was said; None is as the options say.
+            logits: What CTC heads make of it ``(N, S, C)``; None for this model's.
 
         Raises:
             ConfigError: If the decoder has no tag for a language.
             DecodingError: If it is to write and nobody says in which language, or the CTC head's scores are not finite.
         """
-        return self._transcribe(self.model.ctc_logits(encoded), encoded.lengths, encoded, spoken, times)
+        logits = self.model.ctc_logits(encoded) if logits is None else logits
+        return self._transcribe(logits, encoded.lengths, encoded, spoken, times)
 
     @property
     def by_frames(self) -> bool:

@@ -17,6 +17,7 @@ from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
 from st.inference import Translator
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
 
 OPTIONS = BeamOptions(beam=3, nbest=3, max_len_b=20)
@@ -53,8 +54,40 @@ def test_an_ensemble_translates_with_the_mean_of_its_models(
     texts = [[result.translations["de"] for result in results] for results in (found, *alone)]
     assert texts[0] != texts[1]
     assert texts[0] != texts[2]
-    # The transcript is the first model's own.
-    assert [result.transcript for result in found] == [result.transcript for result in alone[0]]
+
+
+def test_an_ensemble_writes_down_what_all_its_models_hear(
+    translator: Translator, other_model: SpeechTranslator, waves: list[np.ndarray]
+) -> None:
+    models, ctc = [translator.model, other_model], translator.ctc
+    ensemble = make(models[0], translator)
+    ensemble.join(make(models[1], translator))
+    heard = [result.transcript for result in ensemble.decode_batch(waves, [[]] * len(waves))]
+    expected = []
+    for wave in waves:  # one by one, by the definition: the label with the largest product of probabilities
+        encoded = [make(model, translator)._encode([wave]) for model in models]
+        product = torch.stack(
+            [model.ctc_logits(one).softmax(-1)[0] for model, one in zip(models, encoded, strict=True)]
+        ).prod(0)
+        expected.append(ctc.decode(product.argmax(-1).tolist()))
+    assert heard == expected
+    alone = [[make(model, translator).decode_batch([wave], [[]])[0].transcript for wave in waves] for model in models]
+    assert heard != alone[0]
+    assert heard != alone[1]
+    drawn = ensemble.sample_transcripts(waves, 2)
+    assert drawn != make(models[0], translator).sample_transcripts(waves, 2)
+
+
+def test_a_model_with_other_letters_has_no_part_in_the_transcript(
+    translator: Translator, other_model: SpeechTranslator, waves: list[np.ndarray]
+) -> None:
+    ensemble = make(translator.model, translator)
+    letters = CtcVocabulary({symbol: number for number, symbol in enumerate([*translator.ctc.symbols[:-1], "ß"])})
+    ensemble.join(Translator(other_model, translator.text, letters))
+    found = ensemble.decode_batch(waves, [["de"]] * len(waves))
+    alone = make(translator.model, translator).decode_batch(waves, [["de"]] * len(waves))
+    assert [result.transcript for result in found] == [result.transcript for result in alone]
+    assert [result.translations for result in found] != [result.translations for result in alone]
 
 
 def test_an_ensemble_scores_a_text_as_its_search_does(
