@@ -14,6 +14,7 @@ from st.commands.shared.recordings import FORMATS as PLAIN_FORMATS
 from st.commands.shared.recordings import (
     FORMATS_HELP,
     SUBTITLES,
+    add_ensemble_argument,
     add_recording_arguments,
     load_model,
     long_work,
@@ -42,7 +43,7 @@ examples:
   st transcribe talks --checkpoint run/checkpoint_best.pt --format srt --output-dir subtitles
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
   st transcribe talk.mp4 --checkpoint run/checkpoint_best.pt --out talk.srt
-  st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --out clip.srt
+  st transcribe clip.mp3 --checkpoint a.pt --ensemble b.pt
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
   st transcribe clip.mp3 --checkpoint xlsr-french-with-lm --hotword Guadalquivir
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
@@ -103,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recording_arguments(
         parser, FORMATS, FORMATS_HELP + "; srt, vtt: subtitles of one recording, with --times (default: segment)"
     )
+    add_ensemble_argument(parser)
     add_cutting_arguments(parser)
     parser.add_argument(
         "--times",
@@ -137,11 +139,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe and write."""
+    from st.inference.ensemble import require_same_letters
+
     # What the command line got wrong is said before a large model is read.
     settle_files(args, FORMATS)
     _check_usage(args)
-    translator = load_model(args, transcripts=_options(args))
+    translator = load_model(args, transcripts=_options(args), ensemble=args.ensemble)
     translator.check_transcribes()
+    require_same_letters((translator, *translator.ensemble))
     _say_who_writes(translator)
     return run_recordings(args, translator, [], args.times, work=long_work(args, args.times))
 

@@ -32,15 +32,25 @@ def require_one_dictionary(own: Sequence[str], its: Sequence[str]) -> None:
         )
 
 
+def require_same_letters(members: Sequence[Member]) -> None:
+    """Raise ConfigError unless all models have a part in the transcript."""
+    for number, member in enumerate(members[1:], start=2):
+        if not _hear_alike(members[0], member):
+            raise ConfigError(
+                "models that transcribe together must have the same letters in their CTC heads, and frames of the same "
+                f"length; model {number} of the ensemble has others"
+            )
+
+
 def memories(members: Sequence[Member], encoded: Sequence[Encoded]) -> list[Encoded]:
     """Return what the decoder of each model attends to."""
     return [member.model.adapt(states) for member, states in zip(members, encoded, strict=True)]
 
 
 def ctc_logits(members: Sequence[Member], encoded: Sequence[Encoded]) -> Tensor:
-    """Return the logits ``(N, S, C)`` of the first model's CTC head, or the means of log-probabilities.
+    """Return the mean log-probabilities ``(N, S, C)`` of those CTC heads that have the first one's labels and frames.
 
-    Those of the others count whose CTC heads have the same labels at the same frames.
+    Of one alone these are its logits.
     """
     first = members[0]
     logits = [

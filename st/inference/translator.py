@@ -21,7 +21,7 @@ from st.decoding.parts import decode_rows, score_rows
 from st.errors import DecodingError
 from st.inference.alignment.word_times import TimedText, time_words
 from st.inference.audio_input import AudioLike, Waveform, key_of, load_waveform
-from st.inference.ensemble import ctc_logits, memories, require_one_dictionary
+from st.inference.ensemble import ctc_logits, memories, require_one_dictionary, require_same_letters
 from st.inference.long.recordings import LongRecordings
 from st.inference.precision import autocast
 from st.inference.results.decoded import DecodedUtterance, Translation
@@ -167,16 +167,16 @@ class Translator(LongRecordings):
         return [code for code in dict.fromkeys(codes) if learned and not any(is_same(code, other) for other in learned)]
 
     def join(self, other: Translator) -> None:
-        """Average the probabilities of another model with this one's from now on.
-
-        Those of letters are averaged (their logarithms, at every frame) if both CTC heads have the same letters and frames.
-        Otherwise transcripts stay this one's.
+        """Average another model's probabilities with this one's from now on; of letters as :func:`ctc_logits` says.
 
         Raises:
-            ConfigError: If the models do not share a dictionary.
-            DecodingError: If one of them cannot translate.
+            ConfigError: If the models do not share a dictionary; of models that only transcribe, letters and frames.
+            DecodingError: If this one translates and the other cannot.
         """
-        require_one_dictionary(self._text().symbols, other._text().symbols)
+        if self.languages:
+            require_one_dictionary(self._text().symbols, other._text().symbols)
+        else:
+            require_same_letters((self, other))
         self._min_samples = max(self._min_samples, other._min_samples)
         self.ensemble.append(other)
 
@@ -254,11 +254,11 @@ class Translator(LongRecordings):
         if usable:
             with torch.inference_mode(), autocast(self.device, self.dtype):
                 heard = [waveforms[n] for n in usable]
-                encoded = [member._encode(heard) for member in self._members]
+                encoded = [member._encode(heard) for member in self._members()]
                 if self.transcriber is not None:
                     languages = None if spoken is None else [spoken[n] for n in usable]
                     found = self.transcriber(
-                        encoded[0], languages, times=times, logits=ctc_logits(self._members, encoded)
+                        encoded[0], languages, times=times, logits=ctc_logits(self._members(), encoded)
                     )
                     transcripts = dict(zip(usable, found, strict=True))
                     for n, transcript in transcripts.items():
@@ -285,8 +285,8 @@ class Translator(LongRecordings):
         if self.ctc is None or not waveforms:
             return []
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            encoded = [member._encode(waveforms) for member in self._members]
-            logits, keys = ctc_logits(self._members, encoded), [key_of(waveform) for waveform in waveforms]
+            encoded = [member._encode(waveforms) for member in self._members()]
+            logits, keys = ctc_logits(self._members(), encoded), [key_of(waveform) for waveform in waveforms]
             drawn = ctc_sample(logits, encoded[0].lengths, count, keys)
         return [[self.ctc.decode(labels, collapse=False) for labels in found] for found in drawn]
 
@@ -327,8 +327,8 @@ class Translator(LongRecordings):
         tokens = [self._target_tokens(code, target) for _, code, target in targets]
         with torch.inference_mode(), autocast(self.device, self.dtype):
             heard = [waveforms[number] for number in used]
-            encoded = [member._encode(heard) for member in self._members]
-            found = score_rows(self._models(), memories(self._members, encoded), rows, tokens, self.options)
+            encoded = [member._encode(heard) for member in self._members()]
+            found = score_rows(self._models(), memories(self._members(), encoded), rows, tokens, self.options)
         return [self._as_text(hypothesis) for hypothesis in found]
 
     def can_score(self, waveform: Waveform, code: str, target: str | Sequence[int]) -> bool:
@@ -353,12 +353,11 @@ class Translator(LongRecordings):
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         return self.model.encode(pad_rows(waves, 0.0, torch.float32).to(self.device), lengths)
 
-    @property
     def _members(self) -> list[Translator]:
         return [self, *self.ensemble]
 
     def _models(self) -> list[SpeechTranslator]:
-        return [member.model for member in self._members]
+        return [member.model for member in self._members()]
 
     def _translations(
         self, waveforms: Sequence[Waveform], encoded: Sequence[Encoded], rows: Sequence[tuple[int, str]]
@@ -369,7 +368,7 @@ class Translator(LongRecordings):
         forced = torch.tensor([text.language_id(code) for _, code in rows], device=self.device)
         # What is drawn of a recording follows from its samples, whichever batch it is in.
         keys = [key_of(waveform) for waveform in waveforms]
-        found = decode_rows(self._models(), memories(self._members, encoded), sources, forced, self.options, keys)
+        found = decode_rows(self._models(), memories(self._members(), encoded), sources, forced, self.options, keys)
         return [[self._as_text(hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
     def _as_text(self, hypothesis: Hypothesis) -> Translation:

@@ -85,14 +85,14 @@ def add_recording_arguments(
 
 
 def add_ensemble_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--ensemble``, for translations."""
+    """Declare ``--ensemble``."""
     parser.add_argument(
         "--ensemble",
         action="append",
         default=[],
         metavar="C",
-        help="another checkpoint with the same dictionary, whose probabilities are averaged with those of --checkpoint; "
-        "give it again for more",
+        help="another checkpoint with the same dictionary, whose probabilities are averaged with those of --checkpoint, of "
+        "words and of letters; give it again for more",
     )
 
 

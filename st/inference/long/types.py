@@ -14,13 +14,11 @@ from st.inference.results.decoded import DecodedUtterance
 from st.inference.transcription.transcriber import Transcriber
 from st.segmentation.cutting import CutOptions
 from st.segmentation.spans import Span
-from st.text.ctc_vocabulary import CtcVocabulary
 
 
 class LongModel(FrameModel, Protocol):
     """What is needed of a :class:`st.inference.translator.Translator`."""
 
-    ctc: CtcVocabulary | None
     transcriber: Transcriber | None
     keep_all: bool
     clip_s: float

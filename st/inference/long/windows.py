@@ -26,8 +26,10 @@ from torch import Tensor
 from st.audio.reading import SAMPLE_RATE, Samples, open_audio, source_name
 from st.data.dataset import pad_rows
 from st.errors import AudioError
+from st.inference.ensemble import ctc_logits
 from st.inference.precision import autocast
 from st.modules.model import SpeechTranslator
+from st.text.ctc_vocabulary import CtcVocabulary
 
 WINDOW_S = 20.0
 """Audio that a window keeps the frames of, at most."""
@@ -46,9 +48,14 @@ class FrameModel(Protocol):
     """What is needed of a :class:`st.inference.translator.Translator` to have the logits of its CTC head."""
 
     model: SpeechTranslator
+    ctc: CtcVocabulary | None
     device: torch.device
     dtype: torch.dtype
     standardize_audio: bool
+
+    @property
+    def ensemble(self) -> Sequence[FrameModel]:
+        """Models that hear together with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +199,7 @@ class LongEncoder:
             pieces = cut(stream.blocks(), ends, source_name(source))
             pairs = zip(track(windows), pieces, strict=True)
             while batch := list(islice(pairs, self._batch)):
-                waves = [(piece - np.float32(wave.mean)) / np.float32(wave.deviation) for _, piece in batch]
-                logits = self._encode(waves if self._translator.standardize_audio else [piece for _, piece in batch])
+                logits = self._encode([piece for _, piece in batch], wave)
                 for (window, _), row in zip(batch, logits, strict=True):
                     yield row[window.start - window.first : window.stop - window.first]
 
@@ -212,9 +218,13 @@ class LongEncoder:
         """Return the samples that the frames of a window see."""
         return window.first * self._stride, min(num_samples, (window.last - 1) * self._stride + self._field)
 
-    def _encode(self, waves: Sequence[npt.NDArray[np.float32]]) -> Tensor:
-        translator = self._translator
-        lengths = torch.tensor([len(wave) for wave in waves], device=translator.device)
-        with torch.inference_mode(), autocast(translator.device, translator.dtype):
-            encoded = translator.model.encode(pad_rows(waves, 0.0, torch.float32).to(translator.device), lengths)
-            return translator.model.ctc_logits(encoded)
+    def _encode(self, pieces: Sequence[npt.NDArray[np.float32]], wave: Wave) -> Tensor:
+        members, device = (self._translator, *self._translator.ensemble), self._translator.device
+        lengths = torch.tensor([len(piece) for piece in pieces], device=device)
+        even = [(piece - np.float32(wave.mean)) / np.float32(wave.deviation) for piece in pieces]
+        with torch.inference_mode(), autocast(device, self._translator.dtype):
+            padded = {
+                flag: pad_rows(each, 0.0, torch.float32).to(device) for flag, each in ((True, even), (False, pieces))
+            }
+            encoded = [member.model.encode(padded[member.standardize_audio], lengths) for member in members]
+            return ctc_logits(members, encoded)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from st.cli import main
@@ -16,6 +17,7 @@ from st.decoding.options import BeamOptions
 from st.decoding.sampling import SamplingOptions
 from st.errors import ConfigError
 from st.inference import Translator
+from st.inference.long.windows import LongEncoder, measure
 from st.modules.model import SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
 from st.text.vocabulary import TextVocabulary
@@ -110,6 +112,29 @@ def test_models_of_an_ensemble_must_share_the_dictionary(translator: Translator,
         ensemble.join(Translator(translator.model, text, None))
 
 
+def test_an_ensemble_hears_a_long_recording_as_one_window_after_the_other(
+    translator: Translator, other_model: SpeechTranslator, tmp_path: Path
+) -> None:
+    recording = np.random.default_rng(0).standard_normal(45 * 16_000).astype(np.float32) / 10
+    soundfile.write(tmp_path / "long.wav", recording, 16_000, subtype="FLOAT")
+    wave = measure(tmp_path / "long.wav", 1e-5)
+    models = [make(model, translator) for model in (translator.model, other_model)]
+    apart = [torch.cat(list(LongEncoder(model).logits(tmp_path / "long.wav", wave))) for model in models]
+    models[0].join(models[1])
+    together = torch.cat(list(LongEncoder(models[0]).logits(tmp_path / "long.wav", wave)))
+    expected = sum(logits.log_softmax(-1) for logits in apart) / 2
+    torch.testing.assert_close(together, expected, atol=1e-4, rtol=0)
+
+
+def test_recognisers_of_an_ensemble_need_the_same_letters_and_no_dictionary(translator: Translator) -> None:
+    alone = Translator(translator.model, None, translator.ctc)
+    alone.join(Translator(translator.model, None, translator.ctc))
+    assert len(alone.ensemble) == 1
+    letters = CtcVocabulary({symbol: number for number, symbol in enumerate([*translator.ctc.symbols[:-1], "ß"])})
+    with pytest.raises(ConfigError, match="must have the same letters in their CTC heads"):
+        alone.join(Translator(translator.model, None, letters))
+
+
 def test_sampling_options_make_a_translator_draw(translator: Translator, waves: list[np.ndarray]) -> None:
     draws = SamplingOptions(beam=4, nbest=4, max_len_b=20, seed=1)
     found = [
@@ -154,6 +179,18 @@ def run(checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], 
 
 def test_a_model_twice_translates_as_it_does_alone(run, checkpoint: Path) -> None:
     assert run("--ensemble", checkpoint, "--ensemble", checkpoint)[:2] == run()[:2]
+
+
+def test_a_model_twice_writes_what_it_writes_alone(
+    checkpoint: Path, recordings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ST_NO_TUNE", "1")
+    command = ["transcribe", str(recordings / "a.wav"), "--checkpoint", str(checkpoint), "--device", "cpu"]
+    found = []
+    for more in ([], ["--ensemble", str(checkpoint)]):
+        assert main([*command, *more]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] != ""
 
 
 def test_draws_of_the_command_follow_the_seed(run) -> None:

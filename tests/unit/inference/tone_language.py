@@ -96,7 +96,7 @@ class ToneModel:
 class ToneTranslator:
     """Stands for a :class:`st.inference.translator.Translator`."""
 
-    model, ctc = ToneModel(), VOCABULARY
+    model, ctc, ensemble = ToneModel(), VOCABULARY, ()
     device, dtype, standardize_audio = torch.device("cpu"), torch.float32, True
 
     def check_transcribes(self) -> None:
