@@ -43,7 +43,7 @@ examples:
   st transcribe talks --checkpoint run/checkpoint_best.pt --format srt --output-dir subtitles
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --times word
   st transcribe talk.mp4 --checkpoint run/checkpoint_best.pt --out talk.srt
-  st transcribe clip.mp3 --checkpoint a.pt --ensemble b.pt
+  st transcribe clip.mp3 --checkpoint out/1/model.pt --ensemble out/2/model.pt --lm DATA
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --lm fr.arpa --lm-weight 0.6
   st transcribe clip.mp3 --checkpoint xlsr-french-with-lm --hotword Guadalquivir
   st transcribe clip.mp3 --checkpoint run/checkpoint_best.pt --lang fr --joint-ctc-weight 0.3
@@ -73,8 +73,9 @@ BEAM_HELP = (
     f"an --lm file, {DECODER_BEAM} with the decoder)"
 )
 LM_HELP = (
-    "n-gram language model: a file, ARPA or KenLM binary; or a folder of pyctcdecode's, or of a model that has one, which is "
-    "scored as pyctcdecode does (default: the one in the folder of the model, if any)"
+    "n-gram language model: a file, ARPA or KenLM binary; a tree of st prepare, of whose training transcripts one of letters is "
+    "made, for models of little speech; or a folder of pyctcdecode's, or of a model that has one, which is scored as "
+    "pyctcdecode does (default: the one in the folder of the model, if any)"
 )
 JOINT_WEIGHT = 0.3
 JOINT_HELP = (
@@ -92,7 +93,7 @@ SEARCH: tuple[Option, ...] = (
     ("--beam", int, "N", None, BEAM_HELP),
     ("--lm", Path, "PATH", None, LM_HELP),
     ("--lm-weight", float, "X", None, f"weight of the language model (default: {LM_WEIGHT}, or what its folder says)"),
-    ("--label-bonus", float, "X", None, "added per letter, with an --lm file (default: 0)"),
+    ("--label-bonus", float, "X", None, "added per letter, with an --lm file (default: 0, or 0.5 with a tree)"),
     ("--word-bonus", float, "X", None, "added per word, with the folder of a language model (default: what it says)"),
     ("--joint-ctc-weight", float, "W", None, JOINT_HELP),
 )
@@ -209,7 +210,9 @@ def _lm_options(args: argparse.Namespace) -> dict[str, bool]:
 
 
 def _by_words(args: argparse.Namespace) -> bool:
-    return args.lm is None or args.lm.is_dir()
+    from st.decoding.language_model.letters import has_transcripts
+
+    return args.lm is None or (args.lm.is_dir() and not has_transcripts(args.lm))
 
 
 def _may_have_lm(checkpoint: str) -> bool:
@@ -242,7 +245,7 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
             beam=args.beam if args.beam is not None else LM_BEAM,
             label_floor=LABEL_FLOOR,
             model_weight=weight if args.lm is not None else 0.0,
-            label_bonus=args.label_bonus or 0.0,
+            label_bonus=_label_bonus(args),
         )
     return TranscriptOptions(
         language=args.lang if len(languages) == 1 and args.lang != AUTO else None,
@@ -256,6 +259,13 @@ def _options(args: argparse.Namespace) -> TranscriptOptions:
         decoder_if_trained=None if chosen else BeamOptions(beam=beam, joint_ctc_weight=JOINT_WEIGHT),
         data_dir=args.data,
     )
+
+
+def _label_bonus(args: argparse.Namespace) -> float:
+    from st.decoding.language_model.letters import SEARCH
+
+    usual = SEARCH.label_bonus if args.lm is not None and args.lm.is_dir() else 0.0
+    return usual if args.label_bonus is None else float(args.label_bonus)
 
 
 def _word_options(args: argparse.Namespace) -> WordOptions:

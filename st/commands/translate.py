@@ -18,6 +18,7 @@ from st.commands.shared.recordings import (
     add_recording_arguments,
     load_model,
     long_work,
+    memory_transcripts,
     require_one_recording,
     run_recordings,
     use_memory,
@@ -125,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
     rescoring = _rescoring(args)
     if args.rescore is not None:
         require_checkpoint(args.rescore)
-    translator = load_model(args, options=options, ensemble=args.ensemble)
+    heard = memory_transcripts(args.memory)
+    translator = load_model(args, options=options, ensemble=args.ensemble, transcripts=heard)
     translator.check_languages(targets)
     warn_untrained(translator, targets)
     if rescoring is not None:

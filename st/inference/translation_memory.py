@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from rapidfuzz.distance import Indel
 
-from st.data.manifest import SPLITS, read_manifest
+from st.data.manifest import SPLITS, TRANSCRIPTS, read_manifest
 from st.errors import ConfigError
 from st.inference.audio_input import Waveform
 from st.inference.results.decoded import DecodedUtterance, Translation
@@ -179,12 +179,13 @@ class TranslationMemory:
 
 
 def memory_digest(tree: Path) -> str:
-    """Return the SHA-256 of the training manifests of a prepared tree.
+    """Return the SHA-256 of the training manifests of a prepared tree, translations and transcripts.
 
     Raises:
         ConfigError: If it has none.
     """
-    return hashlib.sha256(b"".join(path.read_bytes() for path in _manifests(tree))).hexdigest()
+    transcripts = sorted(tree.glob(f"{TRANSCRIPTS}{SPLITS[0]}_*.tsv"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in [*_manifests(tree), *transcripts])).hexdigest()
 
 
 def _manifests(tree: Path) -> list[Path]:

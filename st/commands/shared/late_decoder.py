@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from st.commands.shared.recordings import use_memory, warn_untrained
+from st.commands.shared.recordings import memory_transcripts, use_memory, warn_untrained
 
 if TYPE_CHECKING:
     from st.decoding.options import BeamOptions
@@ -57,6 +58,10 @@ def _load(
     from st.text.languages import split_direction
 
     decoder = None if args.joint_ctc_weight is None else options
+    # The settings of a report tell no language model but that of the memory.
+    transcripts = TranscriptOptions(decoder=decoder, no_lm=True, language=language)
+    if decoder is None and (heard := memory_transcripts(args.memory)) is not None:
+        transcripts = dataclasses.replace(heard, no_lm=True, language=language)
     translator = load_translator(
         args.checkpoint,
         # A recogniser has its own letters, and a tree of transcripts alone needs no vocabulary of a decoder.
@@ -65,8 +70,7 @@ def _load(
         dtype=args.dtype,
         options=options,
         ensemble=args.ensemble,
-        # The settings of a report do not tell a language model.
-        transcripts=TranscriptOptions(decoder=decoder, no_lm=True, language=language),
+        transcripts=transcripts,
         keep_all=True,  # Scores are of what the model writes for every recording, as published ones are.
     )
     if args.joint_ctc_weight is not None or not translated:

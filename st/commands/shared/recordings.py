@@ -19,7 +19,7 @@ from st.errors import AudioError, StError, UsageError
 
 if TYPE_CHECKING:
     from st.commands.shared.recording_progress import RecordingProgress
-    from st.inference import Translator
+    from st.inference import TranscriptOptions, Translator
     from st.inference.recordings import LongRecordingBegun, LongWork, RecordingPiece, RecordingResult, SkippedRecording
 
 logger = logging.getLogger(__name__)
@@ -102,9 +102,17 @@ def add_memory_argument(parser: argparse.ArgumentParser) -> None:
         "--memory",
         type=Path,
         metavar="DATA",
-        help="prepared tree whose training translations are candidates too, where what was said is like their transcript: for "
-        "models of little speech",
+        help="prepared tree whose training translations are candidates too, where what was said is like their transcript; its "
+        "transcripts are a language model of letters: for models of little speech",
     )
+
+
+def memory_transcripts(memory: Path | None) -> TranscriptOptions | None:
+    """Return how to transcribe where ``--memory`` is given: with a language model of its training transcripts."""
+    from st.decoding.language_model.letters import SEARCH, has_transcripts
+    from st.inference import TranscriptOptions
+
+    return None if memory is None or not has_transcripts(memory) else TranscriptOptions(search=SEARCH, lm=memory)
 
 
 def use_memory(args: argparse.Namespace, translator: Translator, keep: int = 1) -> None:

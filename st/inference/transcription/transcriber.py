@@ -19,6 +19,7 @@ from st.checkpoints.formats.transformers.reader import ALPHABET_FILENAME
 from st.decoding.ctc import blanks, ctc_greedy
 from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.decoding.joint import JointScorer
+from st.decoding.language_model.letters import LetterModel, has_transcripts
 from st.decoding.language_model.ngram import NgramModel
 from st.decoding.language_model.word_folder import check_alphabet
 from st.decoding.language_model.word_search import WordOptions
@@ -62,7 +63,8 @@ class TranscriptOptions:
     words: WordOptions | None = None
     """pyctcdecode's search, for hotwords and the language model of a folder; where there is neither, ``search`` counts."""
     lm: Path | None = None
-    """n-gram language model for ``search`` (ARPA or KenLM binary), or the folder of one for ``words``."""
+    """n-gram language model for ``search``: a file (ARPA or KenLM binary), or a prepared tree, of whose training transcripts one
+    of letters is made; or the folder of one for ``words``."""
     no_lm: bool = False
     """Whether to leave out the language model that comes with a model. Otherwise it is used, unless ``lm`` is another, the
     decoder writes, or ``search`` is given without ``words``."""
@@ -94,11 +96,12 @@ class TranscriptOptions:
             )
         if self.lm is None:
             return
-        if self.lm.is_dir() and self.search is not None and self.words is None:
+        folder = self.lm.is_dir() and not has_transcripts(self.lm)
+        if folder and self.search is not None and self.words is None:
             raise ConfigError(f"{self.lm}: a folder of a language model needs the search `words`, not `search`")
-        if not self.lm.is_dir() and self.words is not None:
+        if not folder and self.words is not None:
             raise ConfigError(f"{self.lm}: the search `words` needs the folder of a language model, not a file")
-        if not self.lm.is_dir() and self.search is None:
+        if not folder and self.search is None:
             raise ConfigError("a language model needs a search; the best path does not ask it")
 
     def word_folder(self, own: Path | None) -> Path | None:
@@ -108,7 +111,7 @@ class TranscriptOptions:
             own: Folder of a model that has a language model of its own.
         """
         if self.lm is not None:
-            return self.lm if self.lm.is_dir() else None
+            return self.lm if self.lm.is_dir() and not has_transcripts(self.lm) else None
         unused = self.no_lm or self.decoder is not None or (self.search is not None and self.words is None)
         return None if unused else own
 
@@ -134,7 +137,7 @@ class Transcriber:
         self.model, self.ctc, self.text, self.options = model, ctc, text, options
         self._frame_s = frame_seconds(model)
         self._impossible: Tensor | None = None
-        self._lm: NgramModel | None = None
+        self._lm: NgramModel | LetterModel | None = None
         if options.language is not None and not options.own_letters:
             self._impossible = ~possible_labels(ctc, options.language, options.data_dir)
             if options.decoder is None and not has_letters(ctc, options.language):
@@ -147,7 +150,9 @@ class Transcriber:
             self._evidence = LanguageEvidence(model, ctc, options.languages, labels or {}, options.data_dir)
         possible = [True] * len(ctc) if self._impossible is None else (~self._impossible).tolist()
         self._words = self._word_decoder(own_lm, possible)
-        if options.lm is not None and self._words is None:
+        if options.lm is not None and self._words is None and options.lm.is_dir():
+            self._lm = LetterModel.from_tree(options.lm, ctc, options.language)
+        elif options.lm is not None and self._words is None:
             symbols = [symbol if may else "" for symbol, may in zip(ctc.symbols, possible, strict=True)]
             self._lm = NgramModel(options.lm, symbols, ctc.separator, options.language)
         if options.decoder is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_command_line(run, tmp_path: Path):
     code, out, _ = run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path))
     assert code == 0
     assert out.count("\n") == 1
+    transcript = json.loads(run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path), "--format", "json")[1])[
+        "transcript"
+    ]
+    write_manifest(tmp_path / "asr_train_de.tsv", [_row("x x x x", "x x x x")])
+    helped = json.loads(run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path), "--format", "json")[1])[
+        "transcript"
+    ]
+    assert helped + "\n" == run("transcribe", "a.wav", "--lm", str(tmp_path), "--beam", "16")[1] != transcript + "\n"
     code, _, err = run("translate", "a.wav", "--to", "fr", "--memory", str(tmp_path), "--length-reward", "1")
     assert code == 2
     assert "--memory excludes --rescore and --length-reward" in err

@@ -15,11 +15,14 @@ from ngram_oracle import stand_in
 
 from st.cli import main
 from st.commands.shared.recordings import run_recordings
+from st.data.manifest import ManifestRow, write_manifest
 from st.decoding import parts
-from st.decoding.ctc_prefix import PrefixOptions
+from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
+from st.decoding.language_model.letters import LetterModel
 from st.decoding.options import BeamOptions
 from st.errors import AudioError, ConfigError, DecodingError, UsageError
 from st.inference import DecodedUtterance, TimedText, TranscriptOptions, Translator
+from st.inference.audio_input import load_waveform
 from st.inference.precision import convert_products
 from st.inference.recordings import RecordingResult
 from st.inference.results.formats import TIMED_FORMATS, timed_pieces
@@ -63,6 +66,23 @@ def test_i18_language_model_moves_the_transcript(
     plain = "".join(_texts(_with(translator, search=PrefixOptions(beam=8)), waves[:3]))
     helped = "".join(_texts(_with(translator, search=search, lm=path), waves[:3]))
     assert helped.count("x") / max(1, len(helped)) > plain.count("x") / len(plain)
+
+
+def test_transcripts_of_a_tree_help_the_search(run, translator: Translator, tmp_path: Path) -> None:
+    texts = ["der erste satz", "x x x x x x", "three small birds"]
+    rows = [ManifestRow(f"c{n}", "c.wav", 16_000, text, "", text, "de", "de") for n, text in enumerate(texts)]
+    write_manifest(tmp_path / "asr_train_de.tsv", rows)
+    code, out, err = run("a.wav", "--lm", str(tmp_path), "--beam", "6", "--lm-weight", "2")
+    assert code == 0, err
+    search = PrefixOptions(beam=6, label_floor=-12.0, model_weight=2.0, label_bonus=0.5)
+    encoded = translator._encode([load_waveform("a.wav")])
+    model = LetterModel.from_tree(tmp_path, translator.ctc)
+    with torch.inference_mode():
+        found = ctc_prefix_search(translator.model.ctc_logits(encoded), encoded.lengths, search, model=model)
+    assert out == translator.ctc.decode(found[0][0].labels, collapse=False) + "\n"
+    assert out != run("a.wav", "--beam", "6")[1]
+    code, _, err = run("a.wav", "--lm", str(tmp_path), "--hotword", "satz")
+    assert (code, "--hotword needs --lm FOLDER" in err) == (2, True)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
