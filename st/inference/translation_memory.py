@@ -35,9 +35,9 @@ class MemoryOptions:
     """How a sentence of the memory is weighed: its score, and ``weight * (similarity - least)`` more.
 
     The similarity, 0 to 1, is the mean of that of :class:`SimilarSentences` and of the share of letters that both have in the
-    same order, spaces apart, and the mean over what may have been said: the transcript and ``drawn`` more, at random. The
-    single transcript is wrong in every fourth letter or so, and what it mistakes one of the others has right. Defaults are of
-    the middle of what was good on the dev set of Mboshi.
+    same order, spaces apart, and the mean over what may have been said: the transcript and its alternatives, or where there are none
+    ``drawn`` more, at random. The single transcript is wrong in every fourth letter or so, and what it mistakes one of the others has
+    right. Defaults are of the middle of what was good on the dev set of Mboshi.
     """
 
     count: int = 15
@@ -156,8 +156,10 @@ class TranslationMemory:
     ) -> list[DecodedUtterance]:
         """Return the results with the chosen translations, best first, under their new scores."""
         rows = [row for row, result in enumerate(results) if result.transcript and set(result.nbest) & set(self._pairs)]
-        drawn = translator.sample_transcripts([waveforms[row] for row in rows], self.options.drawn)
-        heard = {row: [results[row].transcript or "", *more] for row, more in zip(rows, drawn, strict=True)}
+        single = [row for row in rows if not results[row].alternatives]
+        drawn = translator.sample_transcripts([waveforms[row] for row in single], self.options.drawn)
+        others = {row: results[row].alternatives for row in rows} | dict(zip(single, drawn, strict=True))
+        heard = {row: [results[row].transcript or "", *others[row]] for row in rows}
         wanted = [
             (row, code, translation, similarity)
             for row in rows

@@ -27,7 +27,7 @@ from st.text.ctc_vocabulary import CtcVocabulary
 ORDER = 8
 """Letters of a window: the last, and those that it is told from."""
 MOST_LETTERS = 5_000_000
-SEARCH = PrefixOptions(beam=16, label_floor=-12.0, model_weight=0.5, label_bonus=0.5)
+SEARCH = PrefixOptions(beam=16, nbest=16, label_floor=-12.0, model_weight=0.5, label_bonus=0.5)
 """How to search with it, unless one says otherwise."""
 _MANIFESTS = f"{TRANSCRIPTS}train_*.tsv"
 _REMEMBERED = 40_000_000

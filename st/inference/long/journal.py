@@ -143,7 +143,8 @@ def _of_json(content: Mapping[str, Any]) -> Record:
     nbest = {code: [_translation(item) for item in items] for code, items in values["nbest"].items()}
     words = None if values["words"] is None else tuple(TimedText(**word) for word in values["words"])
     start, end = content["span"]
-    decoded = DecodedUtterance(**{**values, "nbest": nbest, "words": words})
+    others = tuple(values.get("alternatives", ()))
+    decoded = DecodedUtterance(**{**values, "nbest": nbest, "words": words, "alternatives": others})
     "".join([decoded.transcript or "", *decoded.translations.values()]).encode("utf-8")
     return Record(decoded, int(start), int(end), bool(content["continues"]))
 

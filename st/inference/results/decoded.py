@@ -57,6 +57,8 @@ class DecodedUtterance:
     """Whether the length limit cut the transcript off; the translations say it of themselves."""
     mean_blank: float | None = None
     """Mean probability of the CTC head's blank over its frames; None without such a head."""
+    alternatives: tuple[str, ...] = ()
+    """Less probable transcripts of a prefix search that was asked for several, best first."""
 
     language: str | None = None
     """What is spoken, where the model chose it among several languages (code)."""

@@ -239,12 +239,14 @@ class Transcriber:
         timed = self.options.times if times is None else times
         lengths = valid.tolist()
         found = []
-        for row, (text, truncated) in enumerate(self._texts(logits, valid, encoded, spoken)):
+        for row, ([text, *others], truncated) in enumerate(self._texts(logits, valid, encoded, spoken)):
             code = None if spoken is None else spoken[row]
             words = self._times(text, logits[row, : lengths[row]], code) if timed else None
             least, mean = blank[row]
             reason = "no_speech" if least >= SURE else None
-            decoded = DecodedUtterance(text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean)
+            decoded = DecodedUtterance(
+                text, {}, reason=reason, words=words, truncated=truncated, mean_blank=mean, alternatives=tuple(others)
+            )
             language = chosen[row]
             if language is not None:
                 decoded = dataclasses.replace(
@@ -269,8 +271,8 @@ class Transcriber:
 
     def _texts(
         self, logits: Tensor, lengths: Tensor, encoded: Encoded | None, spoken: Sequence[str] | None
-    ) -> list[tuple[str, bool]]:
-        """Return what was said in each utterance, and whether the length limit cut it off."""
+    ) -> list[tuple[list[str], bool]]:
+        """Return what was said in each utterance, likeliest first, and whether the length limit cut it off."""
         options = self.options
         if options.decoder is not None:
             if spoken is None:
@@ -279,19 +281,18 @@ class Transcriber:
                 raise DecodingError("the decoder needs the states of the encoder, not the logits of the CTC head")
             return self._written(encoded, logits, spoken, options.decoder)
         if self._words is not None:
-            return [(text, False) for text in self._words(logits, lengths)]
+            return [([text], False) for text in self._words(logits, lengths)]
+        labels: list[list[Sequence[int]]] = [[best] for best in ctc_greedy(logits, lengths)]
         if options.search is not None:
             found = ctc_prefix_search(logits, lengths, options.search, model=self._lm)
-            labels: list[Sequence[int]] = [hypotheses[0].labels for hypotheses in found]
-        else:
-            labels = [*ctc_greedy(logits, lengths)]
-        return [(self.ctc.decode(sequence, collapse=False), False) for sequence in labels]
+            labels = [[hypothesis.labels for hypothesis in hypotheses] for hypotheses in found]
+        return [([self.ctc.decode(each, collapse=False) for each in sequences], False) for sequences in labels]
 
     def _written(
         self, encoded: Encoded, logits: Tensor, spoken: Sequence[str], options: BeamOptions
-    ) -> list[tuple[str, bool]]:
+    ) -> list[tuple[list[str], bool]]:
         found, text = self._search(encoded, logits, spoken, options), self._text()
-        return [(text.decode(best.tokens), best.truncated) for best in found]
+        return [([text.decode(best.tokens)], best.truncated) for best in found]
 
     def _text(self) -> TextVocabulary:
         if self.text is None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from st.data.manifest import ManifestRow, write_manifest
+from st.decoding.ctc_prefix import PrefixOptions, ctc_prefix_search
 from st.errors import ConfigError
-from st.inference import Translator
+from st.inference import TranscriptOptions, Translator
 from st.inference.translation_memory import MemoryOptions, SimilarSentences, TranslationMemory, memory_digest
 
 PAIRS = [
@@ -115,6 +117,30 @@ def test_a_tree_is_read_and_named(tmp_path: Path):
     before = memory_digest(tmp_path)
     write_manifest(tmp_path / "train_de_fr.tsv", [_row(*PAIRS[1])])
     assert memory_digest(tmp_path) != before
+
+
+def test_what_else_the_search_found_asks_instead_of_draws(
+    translator: Translator, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+):
+    search = PrefixOptions(beam=4, nbest=3)
+    searching = Translator(
+        translator.model,
+        translator.text,
+        translator.ctc,
+        options=translator.options,
+        transcripts=TranscriptOptions(search=search),
+    )
+    [result] = searching.decode_batch(waves[:1], [["fr"]])
+    encoded = translator._encode(waves[:1])
+    with torch.inference_mode():
+        [found] = ctc_prefix_search(translator.model.ctc_logits(encoded), encoded.lengths, search)
+    texts = [translator.ctc.decode(each.labels, collapse=False) for each in found]
+    assert [result.transcript, *result.alternatives] == texts
+    assert len(texts) == 3
+    memory, asked = TranslationMemory({"fr": PAIRS}), []
+    monkeypatch.setattr(memory, "nearest", lambda heard, _: asked.append(heard) or [])
+    memory(searching, waves[:1], [result])
+    assert asked == [texts]
 
 
 @pytest.mark.parametrize(
