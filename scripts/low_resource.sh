@@ -18,8 +18,8 @@ shift $(($# < 3 ? $# : 3))
 . "$root/scripts/environment.sh"
 . "$root/scripts/stages.sh"
 use_environment train,prepare
-models=${MODELS:-2}
-launcher=(torchrun --nproc_per_node "${PROCESSES:-1}" --rdzv_backend c10d --rdzv_endpoint localhost:0 -m st.fairseq_plugin.hydra_train)
+models=${MODELS:-2} processes=${PROCESSES:-1}
+launcher=(torchrun --nproc_per_node "$processes" --rdzv_backend c10d --rdzv_endpoint localhost:0 -m st.fairseq_plugin.hydra_train)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 first_seed=1
 for override in "$@"; do case $override in common.seed=*) first_seed=${override#*=} ;; esac; done
@@ -36,7 +36,8 @@ size=$(awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "n_frames") co
 
 train_model() { # NUMBER OVERRIDE…
     out=$out/$1
-    local options=("${@:2}" common.seed=$((first_seed + $1 - 1)))
+    # An update is made of 40 s of audio, however many processes there are, or of more.
+    local options=("optimization.update_freq=[$((processes > 1 ? 1 : 2))]" "${@:2}" common.seed=$((first_seed + $1 - 1)))
     say "stage 1 of 5: the encoder learns to transcribe"
     train low_resource_ctc ctc "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.1)" "${options[@]}"
 
