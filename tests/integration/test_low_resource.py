@@ -25,7 +25,7 @@ def test_the_recipe_for_little_speech_trains_two_models_and_scores_them_and_trai
 
     report = json.loads((out / "report" / "report.json").read_text())
     assert list(report["directions"]) == ["de_en"]
-    assert report["ensemble_sha256"] == hashlib.sha256((out / "2" / "model.pt").read_bytes()).hexdigest()
+    assert report["settings"]["ensemble_sha256"] == hashlib.sha256((out / "2" / "model.pt").read_bytes()).hexdigest()
     first, second = (load(out / number / "model.pt").model for number in "12")
     assert (first.config.encoder.mel_bands, first.config.encoder.conv_module_kernel) == (80, 15)
     assert not torch.equal(first.encoder.post_extract_proj.weight, second.encoder.post_extract_proj.weight)
