@@ -118,20 +118,16 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
 def test_segments_are_no_longer_than_the_clips_that_a_model_learned_from(
     talk: tuple[Path, list], clip_s: float, longest_s: float
 ) -> None:
-    model = LongToneTranslator()
-    model.clip_s = clip_s
-    pieces = pieces_of(LongDecoder(model, []), talk[0])
-    lengths = [piece.segment.end - piece.segment.start for piece in pieces if isinstance(piece, Heard)]
-    assert 0.6 * longest_s < max(lengths) < longest_s + 0.5
+    (model := LongToneTranslator()).clip_s = clip_s
+    heard = [piece for piece in pieces_of(LongDecoder(model, []), talk[0]) if isinstance(piece, Heard)]
+    assert 0.6 * longest_s < max(each.segment.end - each.segment.start for each in heard) < longest_s + 0.5
 
 
-def test_segments_that_somebody_brought_may_be_longer_than_those_clips(
-    talk: tuple[Path, list], translator: Translator
-) -> None:
+def test_segments_that_somebody_brought_may_be_longer(talk: tuple[Path, list], translator: Translator) -> None:
     model = copy.copy(translator)
     model.clip_s = 3.0
-    given = LongSource("talk", talk[0], [Span(0, 12 * 16_000)])
-    pieces = [event for _, event in LongDecoder(model, []).decode([given]) if isinstance(event, Heard)]
+    events = LongDecoder(model, []).decode([LongSource("talk", talk[0], [Span(0, 12 * 16_000)])])
+    pieces = [event for _, event in events if isinstance(event, Heard)]
     assert [(piece.segment.start, piece.segment.end) for piece in pieces] == [(0, 12)]
 
 
