@@ -12,6 +12,7 @@ import sys
 import time
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -246,8 +247,24 @@ def test_fault_17_a_very_long_error_is_cut(training, tmp_path, capsys):
 @pytest.mark.parametrize("called", ["x" * (1 << 20), doubled()], ids=["text", "lists"])
 def test_fault_16_what_is_no_function_is_not_quoted(tmp_path, zipped, called):
     # torch's error would quote it: a text is searched in quadratic time, and the lists have no end.
-    content = pickle.dumps(called, 2)[:-1] + b")R."
-    path = tmp_path / "model.pt"
+    path = write_pickle(tmp_path / "model.pt", pickle.dumps(called, 2)[:-1] + b")R.", zipped=zipped)
+    with pytest.raises(CheckpointError, match="calls what is no named function") as error:
+        read_pickled(path)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(("marks", "doubling"), [(0, b"h\x00\x86q\x00"), (60, b"h\x00tq\x00")], ids=["two", "mark"])
+def test_fault_16_a_tuple_whose_halves_are_the_same_tuple_again_and_again_is_no_key(tmp_path, zipped, marks, doubling):
+    # The hash of such a key takes 2 to the 60th steps. Place 0 of the memo has the tuple so far.
+    content = b"\x80\x02}" + marks * b"(" + b")q\x00" + 60 * doubling + b"K\x01s."
+    path = write_pickle(tmp_path / "model.pt", content, zipped=zipped)
+    with pytest.raises(CheckpointError, match="a tuple of its pickle unfolds to millions of objects"):
+        read_pickled(path)
+
+
+def write_pickle(path: Path, content: bytes, *, zipped: bool) -> Path:
+    """Write a pickle as `torch.save` does, in the present format or in the old one."""
     if zipped:
         with zipfile.ZipFile(path, "w") as archive:
             for name, part in (("data.pkl", content), ("version", "3\n"), ("byteorder", "little")):
@@ -255,9 +272,7 @@ def test_fault_16_what_is_no_function_is_not_quoted(tmp_path, zipped, called):
     else:
         head = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
         path.write_bytes(b"".join(pickle.dumps(part, 2) for part in head) + content)
-    with pytest.raises(CheckpointError, match="calls what is no named function") as error:
-        read_pickled(path)
-    assert len(str(error.value)) < 1000
+    return path
 
 
 def test_fault_16_functions_are_known_from_the_memo_and_inside_of_lists(tmp_path):
