@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import struct
 import sys
-import time
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from endless import ends
 from ffmpeg_files import likeness, made, speech_like
 
 from st.audio.ffmpeg import _KINDS, _SHARED, Kind
@@ -104,12 +104,11 @@ def test_fault_16_rubbish_behind_a_mark_is_refused_in_a_moment(kind: Kind, fill:
              "wv": b"wvpk", "ape": b"MAC \x96\x0f", "tta": b"TTA1\1\0"}  # fmt: skip
     size = 1 << 23
     data = marks[kind.demuxer] + (np.random.default_rng(0).bytes(size) if fill == "noise" else bytes(size))
-    begin = time.process_time()
-    if kind.demuxer == "amr" and fill == "zeros":
-        data = data[: 1 << 16]  # Zeros are frames of AMR.
-        assert len(read_audio(data)) > 0
-    else:
-        with pytest.raises(AudioError) as caught:
-            read_audio(data)
-        assert caught.value.reason == "undecodable"
-    assert time.process_time() - begin < 5
+    with ends():
+        if kind.demuxer == "amr" and fill == "zeros":
+            data = data[: 1 << 16]  # Zeros are frames of AMR.
+            assert len(read_audio(data)) > 0
+        else:
+            with pytest.raises(AudioError) as caught:
+                read_audio(data)
+            assert caught.value.reason == "undecodable"

@@ -9,13 +9,13 @@ import itertools
 import json
 import pickle
 import sys
-import time
 import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 import torch
+from endless import ends
 
 from st import load
 from st.checkpoints.average import average
@@ -70,13 +70,12 @@ def test_fault_16_what_stands_in_many_places_of_a_checkpoint_is_looked_at_once(t
     content = torch.load(path)
     change(content, doubled(kind))
     torch.save(content, path)
-    before = time.process_time()
-    for use in (load, inspect, lambda file: average([file, file])):
-        with contextlib.suppress(StError):
-            use(path)
-    assert main(["inspect", str(path)]) in (0, 1)
+    with ends():
+        for use in (load, inspect, lambda file: average([file, file])):
+            with contextlib.suppress(StError):
+                use(path)
+        assert main(["inspect", str(path)]) in (0, 1)
     assert len("".join(capsys.readouterr())) < 8000
-    assert time.process_time() - before < 10
 
 
 def test_fault_16_settings_that_hold_themselves_are_walked_once():
@@ -180,15 +179,14 @@ def test_fault_17_places_outside_of_a_safetensors_file_are_an_error(tmp_path, of
     assert main(["inspect", str(tmp_path)]) == 1
 
 
-def test_fault_16_checksums_of_one_stretch_under_many_names_are_not_computed(tmp_path):
+def test_fault_16_checksums_of_one_stretch_under_many_names_are_not_computed(tmp_path, monkeypatch):
     data = b"\0" * (1 << 20)
     names = {f"t{n}": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]} for n in range(3000)}
     crc = json.dumps(dict.fromkeys(names, f"{zlib.crc32(data):08x}"))
     path = safetensors(tmp_path, {"__metadata__": {"crc32": crc}, **names}, data)
-    before = time.process_time()
+    monkeypatch.setattr(zlib, "crc32", lambda *_: pytest.fail("a checksum is computed"))
     with pytest.raises(CheckpointError, match="larger than the file"):
         read_safetensors(path)
-    assert time.process_time() - before < 2
 
 
 def test_fault_16_a_compressed_checkpoint_is_not_unfolded(training, tmp_path):

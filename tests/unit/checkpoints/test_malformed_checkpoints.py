@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from endless import ends
 
 from st import load
 from st.checkpoints.convert import convert
@@ -156,11 +156,10 @@ def test_layers_that_no_tensor_belongs_to_are_not_built(training):
     content = torch.load(path)
     bundle(content)["model_config"]["encoder"]["num_layers"] = 10**5
     torch.save(content, path)
-    started = time.process_time()
-    with pytest.raises(CheckpointError, match=r"encoder of 100,000 layers, but only \d+ tensors"):
-        load(path)
-    assert "100,000 layers" in inspect(path)["problems"][0]
-    assert time.process_time() - started < 10
+    with ends():
+        with pytest.raises(CheckpointError, match=r"encoder of 100,000 layers, but only \d+ tensors"):
+            load(path)
+        assert "100,000 layers" in inspect(path)["problems"][0]
 
 
 @pytest.mark.parametrize(

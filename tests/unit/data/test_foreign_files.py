@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
+from endless import ends
 
 from st.data.config import DataConfig
 from st.doors.readers import MAX_JSON_BYTES, parse_json, read_yaml
@@ -53,10 +53,8 @@ SURROGATE = "\\ud800"
 )
 def test_fault_16_17_a_data_config_of_any_bytes_is_an_error_that_names_it(text: str | bytes, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    before = time.process_time()
-    with pytest.raises(ConfigError, match=r"config\.yaml") as caught:
+    with ends(), pytest.raises(ConfigError, match=r"config\.yaml") as caught:
         DataConfig.load(tmp_path)
-    assert time.process_time() - before < 5
     assert len(str(caught.value)) < 1000
     str(caught.value).encode("utf-8")
 
