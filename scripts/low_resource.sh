@@ -36,28 +36,29 @@ size=$(awk -F'\t' 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "n_frames") co
 
 train_model() { # NUMBER OVERRIDE…
     out=$out/$1
-    # An update is made of 40 s of audio, however many processes there are, or of more.
-    local options=("optimization.update_freq=[$((processes > 1 ? 1 : 2))]" "${@:2}" common.seed=$((first_seed + $1 - 1)))
+    # An update is made of 40 s of audio or of its transcripts, however many processes there are, or of more.
+    local options=("${@:2}" common.seed=$((first_seed + $1 - 1)))
+    local listening=(dataset.max_tokens="$size" "optimization.update_freq=[$((processes > 1 ? 1 : 2))]" "${options[@]}")
     say "stage 1 of 5: the encoder learns to transcribe"
-    train low_resource_ctc ctc "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.1)" "${options[@]}"
+    train low_resource_ctc ctc "$data" optimization.stop_time_hours="$(hours 0.1)" "${listening[@]}"
 
     # The time of the stages before counts on.
     say "stage 2 of 5: the same while parts of what it hears are masked"
-    train low_resource_ctc_masked ctc-masked "$data" dataset.max_tokens="$size" optimization.stop_time_hours="$(hours 0.35)" \
-        checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "${options[@]}"
+    train low_resource_ctc_masked ctc-masked "$data" optimization.stop_time_hours="$(hours 0.35)" \
+        checkpoint.finetune_from_model="$(quoted "$out/ctc/checkpoint_last.pt")" "${listening[@]}"
 
     say "stage 3 of 5: the decoder learns to translate transcripts"
     train low_resource_text text "$data" optimization.stop_time_hours="$(hours 0.45)" \
+        dataset.max_tokens="$((640000 / processes > size ? 640000 / processes : size))" \
         checkpoint.finetune_from_model="$(quoted "$out/ctc-masked/checkpoint_last.pt")" "${options[@]}"
 
     say "stage 4 of 5: the whole model learns to translate"
-    train low_resource_translation translation "$data" dataset.max_tokens="$size" \
-        optimization.stop_time_hours="$(hours 0.6)" \
-        checkpoint.finetune_from_model="$(quoted "$out/text/checkpoint_last.pt")" "${options[@]}"
+    train low_resource_translation translation "$data" optimization.stop_time_hours="$(hours 0.6)" \
+        checkpoint.finetune_from_model="$(quoted "$out/text/checkpoint_last.pt")" "${listening[@]}"
 
     say "stage 5 of 5: the learning rate goes to zero"
-    train low_resource_cooldown cooldown "$data" dataset.max_tokens="$size" optimization.max_update="$(updates 0.4)" \
-        checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "${options[@]}"
+    train low_resource_cooldown cooldown "$data" optimization.max_update="$(updates 0.4)" \
+        checkpoint.finetune_from_model="$(quoted "$out/translation/checkpoint_last.pt")" "${listening[@]}"
 
     # Without what only a training needs.
     st average --overwrite "$out/cooldown/checkpoint_last.pt" --out "$out/model.pt"
