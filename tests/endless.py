@@ -1,4 +1,4 @@
-"""A guard against work without end: as generous as a slow machine needs, so that no speed is asserted."""
+"""A guard against work without end, which is stopped and fails."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SECONDS = 120
-"""Of processor time; what is guarded takes a second or two."""
-
 
 class EndlessError(AssertionError):
     """What was to be done in a moment goes on and on."""
 
 
 @contextmanager
-def ends(seconds: float = SECONDS) -> Iterator[None]:
+def ends(seconds: float) -> Iterator[None]:
     """Fail if the block takes more than ``seconds`` of processor time, in the main thread."""
 
     def stop(*_: object) -> None:

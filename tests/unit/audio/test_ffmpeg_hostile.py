@@ -104,7 +104,7 @@ def test_fault_16_rubbish_behind_a_mark_is_refused_in_a_moment(kind: Kind, fill:
              "wv": b"wvpk", "ape": b"MAC \x96\x0f", "tta": b"TTA1\1\0"}  # fmt: skip
     size = 1 << 23
     data = marks[kind.demuxer] + (np.random.default_rng(0).bytes(size) if fill == "noise" else bytes(size))
-    with ends():
+    with ends(5):
         if kind.demuxer == "amr" and fill == "zeros":
             data = data[: 1 << 16]  # Zeros are frames of AMR.
             assert len(read_audio(data)) > 0

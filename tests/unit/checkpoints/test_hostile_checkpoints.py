@@ -70,7 +70,7 @@ def test_fault_16_what_stands_in_many_places_of_a_checkpoint_is_looked_at_once(t
     content = torch.load(path)
     change(content, doubled(kind))
     torch.save(content, path)
-    with ends():
+    with ends(10):
         for use in (load, inspect, lambda file: average([file, file])):
             with contextlib.suppress(StError):
                 use(path)

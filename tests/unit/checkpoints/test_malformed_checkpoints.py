@@ -156,7 +156,7 @@ def test_layers_that_no_tensor_belongs_to_are_not_built(training):
     content = torch.load(path)
     bundle(content)["model_config"]["encoder"]["num_layers"] = 10**5
     torch.save(content, path)
-    with ends():
+    with ends(10):
         with pytest.raises(CheckpointError, match=r"encoder of 100,000 layers, but only \d+ tensors"):
             load(path)
         assert "100,000 layers" in inspect(path)["problems"][0]

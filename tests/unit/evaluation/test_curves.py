@@ -199,7 +199,7 @@ SURROGATE = "\\ud800"
 def test_fault_16_17_a_log_of_any_lines_is_drawn_in_a_moment(line: str, tmp_path: Path) -> None:
     good = [json.dumps({"num_updates": update, "loss": 2.0, "dataset": "train_inner"}) for update in (1, 2)]
     path = write(tmp_path / "log.jsonl", good[0], line, good[1])
-    with ends():
+    with ends(5):
         assert main(["plot", str(path), "--out", str(tmp_path / "curves.html")]) == 0
     assert points(read_curves([path]), "train", "loss") == [(1.0, 2.0), (2.0, 2.0)]
     (tmp_path / "curves.html").read_text(encoding="utf-8")
