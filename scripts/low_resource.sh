@@ -8,6 +8,7 @@
 # MODELS in the environment is how many there are, default: 2, and PROCESSES how many train each of them, default: 1.
 # Stopped half-way, it goes on where it was when started again.
 set -euo pipefail
+shopt -s extglob
 case "${1:-}" in -h | --help | "") sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=$(cd "$1" && pwd)
@@ -22,7 +23,12 @@ models=${MODELS:-2} processes=${PROCESSES:-1}
 launcher=(torchrun --nproc_per_node "$processes" --rdzv_backend c10d --rdzv_endpoint localhost:0 -m st.fairseq_plugin.hydra_train)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 first_seed=1
-for override in "$@"; do case $override in common.seed=*) first_seed=${override#*=} ;; esac; done
+overrides=() # ++ sets what a stage's file leaves at its default too
+for override in "$@"; do
+    case $override in common.seed=*) first_seed=${override#*=} ;; esac
+    overrides+=("++${override##+(+)}")
+done
+set -- "${overrides[@]}"
 hours() { awk -v minutes="$minutes" -v share="$1" 'BEGIN { printf "%.9f", minutes * share / 60 }'; }
 updates() { # SHARE: as many as the pace of stage 4 and that share of the minutes allow, less what validation takes
     { grep -oE '"ups": "[0-9.]+"' "$out/translation/train.log" || true; } | tr -d '"' |

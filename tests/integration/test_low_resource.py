@@ -18,7 +18,7 @@ def test_the_recipe_for_little_speech_trains_two_models_and_scores_them_and_trai
     # The clock ends every stage but the last after one update, however fast the machine is; the last has two updates.
     command = [
         *(ROOT / "scripts" / "low_resource.sh", tree, out, "0.0001", "task.threads=1", "optimization.max_update=2"),
-        *("checkpoint.save_interval_updates=1", "dataset.max_tokens=64000"),
+        *("checkpoint.save_interval_updates=1", "dataset.max_tokens=64000", "model.encoder_dim=96"),
     ]
 
     run(*command)
@@ -27,7 +27,8 @@ def test_the_recipe_for_little_speech_trains_two_models_and_scores_them_and_trai
     assert list(report["directions"]) == ["de_en"]
     assert report["settings"]["ensemble_sha256"] == hashlib.sha256((out / "2" / "model.pt").read_bytes()).hexdigest()
     first, second = (load(out / number / "model.pt").model for number in "12")
-    assert (first.config.encoder.mel_bands, first.config.encoder.conv_module_kernel) == (80, 15)
+    encoder = first.config.encoder
+    assert (encoder.mel_bands, encoder.conv_module_kernel, encoder.dim) == (80, 15, 96)
     assert not torch.equal(first.encoder.post_extract_proj.weight, second.encoder.post_extract_proj.weight)
     written = {path: path.stat().st_mtime_ns for path in out.glob("[12]/*/*.pt")}
     for stage in ("1/ctc", "1/ctc-masked", "2/ctc", "2/translation"):
