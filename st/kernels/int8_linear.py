@@ -83,7 +83,8 @@ class Int8Linear(ActivatedLinear):
         codes, scales = zip(*map(weight_codes, layers), strict=True)
         biases = [layer.bias for layer in layers]
         bias = None if any(part is None for part in biases) else torch.cat([part.detach().float() for part in biases])
-        joined = cls(torch.cat(codes), torch.cat(scales), bias, output)
+        # One alone is laid out straight from the file that it is mapped from.
+        joined = cls(torch.cat(codes) if len(codes) > 1 else codes[0], torch.cat(scales), bias, output)
         for layer in filter(lambda layer: is_mapped(layer.weight), layers):
             give_back(layer.weight)
         return joined
