@@ -63,6 +63,7 @@ train pretraining_small pretraining "$data" optimization.stop_time_hours="$(hour
 for run in "${runs[@]}"; do
     percent=${run%:*} seed=${run#*:}
     say "fine-tuning on $percent % of the transcripts, seed $seed"
+    part "$percent" >/dev/null # once, before the two
     fine_tune 0 random "$percent" "$seed" "${random_options[@]}" &
     other=$!
     fine_tune 1 pretrained "$percent" "$seed" \
