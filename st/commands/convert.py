@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from st.commands.shared.options import add_overwrite_argument, add_vocabulary_arguments
+from st.commands.shared.options import add_overwrite_argument, add_vocabulary_arguments, number_type
 
 DESCRIPTION = """\
 Write a model in another format.
@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dtype",
+        type=number_type,
         choices=("float32", "bfloat16", "float16", "int8"),
         help="number type to write; int8, with --to hf: a folder of a quarter of the size for st with --dtype int8, which "
         "transformers does not open (default: that of IN; with --to onnx, float32 and int8, a file each)",

@@ -18,6 +18,7 @@ from st.commands.shared.options import (
     add_overwrite_argument,
     add_shard_argument,
     check_threads,
+    number_type,
 )
 from st.commands.shared.recordings import add_ensemble_argument, add_memory_argument
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from st.evaluation.scoring.results import JsonValue
 
 logger = logging.getLogger(__name__)
-
-_NUMBERS = {"fp32": "float32", "bf16": "bfloat16"}
-"""Short names of numbers, for ``--against``."""
 
 DESCRIPTION = """\
 Translate and transcribe a subset of a prepared data set and score it: BLEU, chrF++ and TER of every direction, WER and
@@ -94,7 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute_arguments(parser)
     parser.add_argument(
         "--against",
-        choices=("float32", "fp32", "bfloat16", "bf16"),
+        type=number_type,
+        choices=("float32", "bfloat16"),
         help="evaluate with these numbers too, into --out/against-..., and say what --dtype costs against them: share of equal "
         "texts, differences of BLEU, chrF++, WER and CER with intervals; against.md, against.json (default: only --dtype)",
     )
@@ -139,10 +138,9 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print the tables."""
     from st.errors import UsageError
 
-    against = None if args.against is None else _NUMBERS.get(args.against, args.against)
-    if against is None:
+    if args.against is None:
         return _evaluate(args)
-    if against == args.dtype:
+    if args.against == args.dtype:
         raise UsageError(f"--against is {args.against}, which is --dtype as well; give another one to compare with")
     if args.shard is not None or "WORLD_SIZE" in os.environ:
         raise UsageError(
@@ -150,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.dtype == "int8":
         _require_cost(args.checkpoint)
-    other = argparse.Namespace(**{**vars(args), "dtype": against, "out": args.out / f"against-{against}"})
+    other = argparse.Namespace(**{**vars(args), "dtype": args.against, "out": args.out / f"against-{args.against}"})
     return _evaluate(args) or _evaluate(other) or _compare(args, other)
 
 

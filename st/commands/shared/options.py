@@ -85,14 +85,20 @@ def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
         raise UsageError(f"{option} {path}: exists already; add --overwrite to replace it")
 
 
+def number_type(name: str) -> str:
+    """Return the name of a number type, which may be given as fp32, bf16 or fp16; others stay what they are."""
+    return {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}.get(name, name)
+
+
 def add_compute_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what says where and with which numbers a model computes."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, or auto: the GPU if any (default: auto)")
     parser.add_argument(
         "--dtype",
         default="float32",
+        type=number_type,
         choices=("float32", "bfloat16", "float16", "int8"),
-        help="numbers; int8, on CPUs: linear layers in 8 bits, the rest in bfloat16 or float32 (default: float32)",
+        help="numbers, also as fp32, bf16, fp16; int8, on CPUs: linear layers in 8 bits, the rest in bfloat16 or float32 (default: float32)",
     )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
 

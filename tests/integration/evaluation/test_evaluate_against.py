@@ -41,7 +41,7 @@ def test_both_evaluations_are_made_and_compared(command, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--against", "fp32"], "--against is fp32, which is --dtype as well"),
+        (["--dtype", "fp32", "--against", "float32"], "--against is float32, which is --dtype as well"),
         (["--dtype", "bfloat16", "--against", "fp32", "--shard", "1/2"], "no --shard"),
     ],
 )
