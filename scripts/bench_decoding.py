@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,20 +229,29 @@ def report(args: Namespace, results: dict[str, list[dict[str, Any]]]) -> str:
     return f"{markdown(header, rows)}\n\n{note}"
 
 
-def main() -> None:
-    """Run the benchmark, or one side of it."""
-    parser = turn_arguments(__doc__, list(SIDES), seconds=5.5, tokens="30 forced tokens of each sentence",
-                            work="st-bench-300m", holds="the model's files, 6.4 GB")  # fmt: skip
+def main(
+    script: str,
+    description: str | None,
+    sides: Sequence[str],
+    work: Callable[[Namespace], dict[str, Any]],
+    table: Callable[[Namespace, dict[str, list[dict[str, Any]]]], str],
+    *,
+    seconds: float,
+    holds: str,
+) -> None:
+    """Run a benchmark of decoding, or one side of it: ``work`` measures a side, ``table`` tells what all have found."""
+    parser = turn_arguments(description, sides, seconds=seconds, tokens="30 forced tokens of each sentence",
+                            work="st-bench-300m", holds=holds)  # fmt: skip
     parser.add_argument("--beam", type=int, default=5, help="default: 5")
     args = parser.parse_args()
     if args.side:
-        print(json.dumps(worker(args)))
+        print(json.dumps(work(args)))
         return
     make_files(args.work)
     options = [f"--{name}={getattr(args, name)}" for name in ("batch", "seconds", "beam", "tokens", "threads", "work")]
-    results = take_turns([__file__, *options, "--worker"], args.sides.split(","), args.rounds)
-    print(report(args, results))
+    results = take_turns([script, *options, "--worker"], args.sides.split(","), args.rounds)
+    print(table(args, results))
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, list(SIDES), worker, report, seconds=5.5, holds="the model's files, 6.4 GB")

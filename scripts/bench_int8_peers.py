@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_common import ROOT, markdown, median, take_turns, turn_arguments
+from bench_common import ROOT, markdown, median
 from bench_decoding import SIDES as OURS
-from bench_decoding import SPEECH, TAG, TEXT, VOCAB, make_files
+from bench_decoding import SPEECH, TAG, TEXT, VOCAB, main
 from bench_decoding import worker as our_worker
 
 from st.inference.rates import matmul_rate, rtfx
@@ -260,20 +260,5 @@ def report(args: Namespace, results: dict[str, list[dict[str, Any]]]) -> str:
     return f"{markdown(header, rows)}\n\n{note}"
 
 
-def main() -> None:
-    """Run the benchmark, or one side of it."""
-    parser = turn_arguments(__doc__, list(SIDES), seconds=7.5, tokens="30 forced tokens of each sentence",
-                            work="st-bench-300m", holds="the models' files, 10 GB")  # fmt: skip
-    parser.add_argument("--beam", type=int, default=5, help="default: 5")
-    args = parser.parse_args()
-    if args.side:
-        print(json.dumps(worker(args)))
-        return
-    make_files(args.work)
-    options = [f"--{name}={getattr(args, name)}" for name in ("batch", "seconds", "beam", "tokens", "threads", "work")]
-    results = take_turns([__file__, *options, "--worker"], args.sides.split(","), args.rounds)
-    print(report(args, results))
-
-
 if __name__ == "__main__":
-    main()
+    main(__file__, __doc__, list(SIDES), worker, report, seconds=7.5, holds="the models' files, 10 GB")
