@@ -1,7 +1,7 @@
 """Speed in 8 bits beside CTranslate2, ONNX Runtime and Whisper, in turns, with random weights of true shape.
 
     pip install ctranslate2 onnxruntime onnx
-    python scripts/bench_int8_peers.py                    # all sides, three rounds; about 20 minutes on two cores
+    python scripts/bench_int8_peers.py                    # all sides, three rounds; about 12 minutes on two cores
     python scripts/bench_int8_peers.py --sides ours-int8,whisper-small-int8 --rounds 1
 
 Sides named `ours-…` are those of bench_decoding.py: XLS-R 300M with mBART-50's decoder. CTranslate2 has the same encoder with a
@@ -17,6 +17,8 @@ import json
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,11 +60,12 @@ def ctc_model() -> Any:
     import transformers
 
     torch.manual_seed(0)
-    return transformers.Wav2Vec2ForCTC(ref.wav2vec2_config(SPEECH, XLSR_CONV_LAYERS, vocab_size=40, pad_token_id=0))
+    config = ref.wav2vec2_config(SPEECH, XLSR_CONV_LAYERS, vocab_size=40, pad_token_id=0)
+    return transformers.Wav2Vec2ForCTC(config).eval()
 
 
-def write_ctranslate2(model: Any, out: Path, tokens: list[str]) -> None:
-    """Write a model of transformers for CTranslate2 in int8, as its own converter does with a published one."""
+def write_ctranslate2(make: Callable[[], Any], out: Path, tokens: list[str]) -> None:
+    """Write a model of transformers for CTranslate2 in int8, as its own converter does, unless it is there."""
     from ctranslate2.converters import transformers as theirs
 
     if out.exists():
@@ -71,6 +74,7 @@ def write_ctranslate2(model: Any, out: Path, tokens: list[str]) -> None:
         bos_token=tokens[0], eos_token=tokens[2], unk_token=tokens[3], additional_special_tokens=[],
         convert_ids_to_tokens=lambda number: tokens[number],
     )  # fmt: skip
+    model = make()
     loader = theirs._MODEL_LOADERS[type(model.config).__name__]
     with torch.no_grad():
         spec = loader.get_model_spec(model)
@@ -78,8 +82,10 @@ def write_ctranslate2(model: Any, out: Path, tokens: list[str]) -> None:
         loader.set_vocabulary(spec, tokens)
         spec.validate()
         spec.optimize(quantization="int8")
-    out.mkdir(parents=True)
-    spec.save(str(out))
+    new = out.with_name(f"{out.name}.new")
+    new.mkdir(parents=True, exist_ok=True)
+    spec.save(str(new))
+    new.rename(out)
 
 
 def mbart() -> Any:
@@ -165,7 +171,7 @@ def encode_ctranslate2(args: Namespace) -> float:
     import ctranslate2
 
     folder = args.work / "ct2-ctc"
-    write_ctranslate2(ctc_model().eval(), folder, [f"c{number}" for number in range(40)])
+    write_ctranslate2(ctc_model, folder, [f"c{number}" for number in range(40)])
     encoder = ctranslate2.models.Wav2Vec2(str(folder), **settings(args))
     waves, _ = ref.waves([round(args.seconds * SAMPLE_RATE)] * args.batch)
     features = ctranslate2.StorageView.from_array(np.ascontiguousarray(waves.numpy()[:, None]))
@@ -177,8 +183,7 @@ def decode_ctranslate2(args: Namespace) -> float:
     import ctranslate2
 
     folder = args.work / "ct2-mbart"
-    if not folder.exists():
-        write_ctranslate2(mbart(), folder, [*SPECIALS, *(f"s{number}" for number in range(VOCAB - len(SPECIALS)))])
+    write_ctranslate2(mbart, folder, [*SPECIALS, *(f"s{number}" for number in range(VOCAB - len(SPECIALS)))])
     translator = ctranslate2.Translator(str(folder), **settings(args))
     states = round(args.seconds * 50 / 8)  # as the length adaptor leaves
     source = [[f"s{row + 10 * n}" for n in range(states)] for row in range(args.batch)]
@@ -207,8 +212,7 @@ def run_whisper(args: Namespace) -> dict[str, float]:
 
     size = args.side.split("-")[1]
     folder = args.work / f"ct2-whisper-{size}"
-    if not folder.exists():
-        write_ctranslate2(whisper(size), folder, whisper_tokens())
+    write_ctranslate2(partial(whisper, size), folder, whisper_tokens())
     model = ctranslate2.models.Whisper(str(folder), **settings(args))
     stretches = -(-round(args.batch * args.seconds) // WHISPER_S)
     spectrograms = np.random.default_rng(0).standard_normal((stretches, 80, WHISPER_FRAMES), dtype=np.float32)
