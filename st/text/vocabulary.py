@@ -60,12 +60,13 @@ class TextVocabulary:
         self.lang_tag_format = lang_tag_format
         self._processor = load_sentencepiece(model_path)
         self._ids = {symbol: number for number, symbol in enumerate(self.symbols)}
+        processor = self._processor  # a quarter of a million pieces: each call of it counts
         with parsing(model_path, ConfigError, expected="a SentencePiece model"):
-            pieces = [self._processor.id_to_piece(number) for number in range(len(self._processor))]
+            pieces = [processor.id_to_piece(number) for number in range(len(processor))]
         self._id_of_piece = [
-            self.unk if self._processor.is_unknown(n) or self._processor.is_control(n) else self._ids.get(p, self.unk)
-            for n, p in enumerate(pieces)
+            self.unk if processor.is_control(n) else self._ids.get(piece, self.unk) for n, piece in enumerate(pieces)
         ]
+        self._id_of_piece[processor.unk_id()] = self.unk
         self._piece_of_id = {number: n for n, number in enumerate(self._id_of_piece) if number != self.unk}
         if not self._piece_of_id:
             raise ConfigError(f"{model_path}: shares no piece with the dictionary; they belong to different trees")
@@ -163,11 +164,11 @@ class TextVocabulary:
         """Return the id of every language that has a tag, or a slot of mBART-50's."""
         before, after = self.lang_tag_format.split("{}", 1)
         tags: dict[str, int] = {}
-        for symbol, number in self._ids.items():
-            code = symbol[len(before) : len(symbol) - len(after)]
+        for symbol in (symbol for symbol in self.symbols if symbol.startswith(before) and symbol.endswith(after)):
+            code, number = symbol[len(before) : len(symbol) - len(after)], self._ids[symbol]
             # A piece such as [en] is no tag.
             tells = number not in self._piece_of_id or _TAG.fullmatch(symbol)
-            if symbol.startswith(before) and symbol.endswith(after) and tells and is_code(code):
+            if tells and is_code(code):
                 tags.setdefault(canonical(code), number)
         for row in LANGUAGES.values():
             slot = self._tag(row.mbart50)
