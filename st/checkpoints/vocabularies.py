@@ -123,6 +123,7 @@ def _text_and_data(contents: Contents, wanted: VocabularyFiles) -> tuple[TextVoc
         standardize_audio=data.standardize_audio,
         directions=data.directions,
         clip_s=data.clip_s,
+        clip_silence=data.clip_silence,
         languages=data.languages,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from st.data.clips import Clips, Silences
 from st.doors.readers import read_yaml
 from st.doors.shown import shown
 from st.errors import ConfigError
@@ -79,6 +80,9 @@ class DataConfig:
     """Directions the tree holds, such as ``fr_en``."""
     clip_s: float = 0.0
     """Seconds that one training recording in a hundred is longer than; 0 if that is unknown."""
+    clip_silence: Mapping[str, float] = field(default_factory=dict)
+    """Seconds without speech in training recordings, ``{before_s: 0.4, after_s: 0.5, within_s: 0.6}``, as
+    :class:`st.data.clips.Silences` has them; empty if unknown."""
     languages: Mapping[str, Any] = field(default_factory=dict)
     """What is to be known of languages that this project's table lacks, see :func:`st.text.languages.declare`, which is
     told: ``{mdw: {name: Mbosi, script: Latn, spaces: true, bleu: 13a}}``."""
@@ -101,6 +105,7 @@ class DataConfig:
                 )
         if isinstance(self.clip_s, bool) or not isinstance(self.clip_s, (int, float)) or not 0 <= self.clip_s < 1e6:
             raise ConfigError(f"clip_s is {shown(self.clip_s)}; expected seconds, at least 0")
+        _ = self.clips
         declare(self.languages)
         before, found, after = self.lang_tag_format.partition("{}")
         if not found or any(brace in before + after for brace in "{}"):
@@ -120,6 +125,22 @@ class DataConfig:
         if CTC in self.heads:
             raise ConfigError(f"heads has {CTC}; expected others alone: ctc_vocab_filename and src_text are of {CTC}")
         _ = self.head_data
+
+    @property
+    def clips(self) -> Clips:
+        """What is known of the training recordings.
+
+        Raises:
+            ConfigError: If ``clip_silence`` is malformed.
+        """
+        try:
+            silences = Silences(**self.clip_silence) if self.clip_silence else None
+        except TypeError:
+            known = ", ".join(item.name for item in fields(Silences))
+            raise ConfigError(f"clip_silence is {shown(self.clip_silence)}; expected {known}") from None
+        except ConfigError as exc:
+            raise ConfigError(f"clip_silence: {exc}") from None
+        return Clips(longest_s=self.clip_s, silences=silences)
 
     @property
     def head_data(self) -> dict[str, HeadData]:
@@ -179,7 +200,7 @@ class DataConfig:
         """Return the YAML text that :meth:`load` reads back."""
         content = asdict(self)
         content["directions"] = list(self.directions)
-        for name in ("clip_s", "languages", "heads"):
+        for name in ("clip_s", "clip_silence", "languages", "heads"):
             if not content[name]:
                 del content[name]
         return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

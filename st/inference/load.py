@@ -93,7 +93,7 @@ def load_translator(
         keep_all=keep_all,
         lm=bundle.lm,
         labels=bundle.labels,
-        clip_s=bundle.config.clip_s,
+        clips=bundle.config.clips,
     )
     for path in others:
         translator.join(

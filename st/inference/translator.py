@@ -14,6 +14,7 @@ import torch
 
 from st.audio.reading import SAMPLE_RATE
 from st.data.batching import make_batches
+from st.data.clips import Clips
 from st.data.dataset import pad_rows, standardize
 from st.decoding.ctc import ctc_sample
 from st.decoding.options import BeamOptions, Hypothesis
@@ -54,7 +55,7 @@ class Translator(LongRecordings):
         decoder_trained: Whether that training taught the decoder.
         decoder_transcribes: Whether it taught the decoder to write down what is said, too.
         keep_all: Whether to decode recordings in which nobody can be heard too, whatever a model writes there.
-        clip_s: Seconds that recordings which it learned from usually do not exceed; 0 if unknown.
+        clips: What is known of the recordings that it learned from.
 
     ``lm`` is the folder of a language model that comes with the model; see :class:`TranscriptOptions`. ``labels`` are the
     vocabularies of its heads by name, which tell languages if a head classifies them.
@@ -79,7 +80,7 @@ class Translator(LongRecordings):
         keep_all: bool = False,
         lm: Path | None = None,
         labels: Mapping[str, Labels] | None = None,
-        clip_s: float = 0.0,
+        clips: Clips | None = None,
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
@@ -93,7 +94,7 @@ class Translator(LongRecordings):
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self.decoder_transcribes = decoder_transcribes
-        self.keep_all, self.clip_s = keep_all, clip_s
+        self.keep_all, self.clips = keep_all, clips or Clips()
         self._min_samples = model.encoder.receptive_field
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None

@@ -22,7 +22,6 @@ from st.preparation.shards import PartReader, Shard, finished_shards, write_shar
 from st.preparation.stores.decode import ClipDecoder, Decoder
 from st.preparation.stores.ordered_map import ordered_map
 from st.preparation.stores.spool import Spools
-from st.preparation.tree.clip_lengths import ClipLengths
 from st.preparation.tree.corpus_index import INDEX_FILENAME, IndexKinds, LanguageIndex, index_bytes
 from st.preparation.tree.findings import (
     FINDINGS_FILENAME,
@@ -34,6 +33,7 @@ from st.preparation.tree.findings import (
 from st.preparation.tree.manifests import FinishedDirection, finish_direction, manifest_bytes, write_manifests
 from st.preparation.tree.report import markdown, store_report, transcript_report
 from st.preparation.tree.report_html import html
+from st.preparation.tree.train_clips import TrainClips
 from st.preparation.tree.tree import PreparedTree
 from st.preparation.tree.vocabularies import OPTIONAL_FILES, TextCollector, make_vocabularies, read_model, require_slots
 from st.report.provenance import kept_page, provenance
@@ -130,7 +130,7 @@ class _Run:
         self.indices: list[pl.DataFrame] = []
         self.findings: list[pl.DataFrame] = []
         self.report: dict[str, Any] = {"directions": {}, "languages": {}}
-        self.train_clips = ClipLengths()
+        self.train_clips = TrainClips()
         self.clips = self.failed = 0
         provenance()  # a wrong SOURCE_DATE_EPOCH must not come up after hours of decoding
         if config.vocabulary.spm_model is not None:
@@ -168,7 +168,7 @@ class _Run:
         kept = _transcript_manifest(transcripts, plan.code)
         write_manifests(f"{TRANSCRIPTS}{{split}}_{plan.code}.tsv", kept, self._write_manifest)
         self.labels.add(kept)
-        self.train_clips.add(kept.filter(pl.col("split") == "train")["n_frames"])
+        self.train_clips.add(kept.filter(pl.col("split") == "train"))
         if plan.transcripts:
             self._add_transcripts(plan, kept)
         self.indices.append(index.finish(transcripts))
@@ -217,6 +217,7 @@ class _Run:
             lang_tag_format=vocabularies.lang_tag_format,
             directions=directions,
             clip_s=self.train_clips.usual_longest_s(),
+            clip_silence=self.train_clips.silences(self.tree.root),
             languages=beyond_table(used),
             heads=self.labels.heads(),
         )

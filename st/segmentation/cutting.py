@@ -24,8 +24,8 @@ Range = tuple[int, int]
 
 LONGEST_S = 20.0
 """The longest segment, unless one says otherwise. Encoders such as XLS-R have been trained on clips of about that length."""
-LEAST_LONGEST_S = 5.0
-"""What a model learned from clips of a word or two does not make segments shorter than this."""
+MOST_LEFT_OUT_S = 0.2
+"""Seconds of what the detector takes for speech, at either end of a segment."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -44,15 +44,12 @@ class CutOptions:
     """A stretch with less speech in all is a click (SHAS)."""
     least_gap_s: float = 2.0
     """A pause of this length is left out before anything is decoded; shorter ones stay within a stretch."""
-    padding_s: float = 0.4
-    """Audio kept before and after speech, half the pause where that is shorter."""
+    lead_s: float = 0.4
+    """Audio kept before speech, half the pause where that is shorter; below 0, how much of its beginning is left out."""
+    tail_s: float = 0.4
+    """The same after it. A detector that goes on for a while after the last word makes it negative."""
     smoothing_s: float = 0.16
     """Probabilities are averaged over this time before a cut is chosen, so that it falls into the longest of several pauses."""
-
-    @classmethod
-    def for_clips(cls, clip_s: float) -> CutOptions:
-        """Return the defaults for a model that learned from clips of usually at most ``clip_s`` seconds; 0 if unknown."""
-        return cls(longest_s=min(LONGEST_S, max(LEAST_LONGEST_S, clip_s)) if clip_s else LONGEST_S)
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -64,8 +61,10 @@ class CutOptions:
             raise ConfigError(f"`longest_s` is {self.longest_s:g}; expected 1 to 30 seconds")
         if not 0 < self.end_threshold <= self.threshold < 1:
             raise ConfigError(f"`threshold` is {self.threshold:g}; expected `end_threshold` to below 1")
-        if min(self.shortest_s, self.least_speech_s, self.least_gap_s, self.padding_s, self.smoothing_s) < 0:
+        if min(self.shortest_s, self.least_speech_s, self.least_gap_s, self.smoothing_s) < 0:
             raise ConfigError("lengths of pauses and segments are negative; expected at least 0 seconds")
+        if min(self.lead_s, self.tail_s) < -MOST_LEFT_OUT_S:
+            raise ConfigError(f"`lead_s` or `tail_s` leaves out speech; expected at least {-MOST_LEFT_OUT_S:g} seconds")
 
 
 def stretches(probabilities: Values, options: CutOptions) -> list[Range]:
@@ -77,7 +76,7 @@ def stretches(probabilities: Values, options: CutOptions) -> list[Range]:
     """
     joined: list[Range] = []
     spoken: list[int] = []
-    for start, stop in _hysteresis(probabilities, options):
+    for start, stop in runs_of_speech(probabilities, options):
         if joined and (start - joined[-1][1]) * FRAME_S < options.least_gap_s:
             joined[-1] = (joined[-1][0], stop)
             spoken[-1] += stop - start
@@ -85,10 +84,10 @@ def stretches(probabilities: Values, options: CutOptions) -> list[Range]:
             joined.append((start, stop))
             spoken.append(stop - start)
     kept = [part for part, count in zip(joined, spoken, strict=True) if count * FRAME_S >= options.least_speech_s]
-    return pad(kept, [(0, len(probabilities))], options.padding_s)
+    return pad(kept, [(0, len(probabilities))], options)
 
 
-def _hysteresis(probabilities: Values, options: CutOptions) -> list[Range]:
+def runs_of_speech(probabilities: Values, options: CutOptions) -> list[Range]:
     """Return runs that begin at the threshold and end below the lower one."""
     alive = np.concatenate([[False], probabilities >= options.end_threshold, [False]])
     edges = np.flatnonzero(alive[1:] != alive[:-1])
@@ -101,18 +100,20 @@ def _hysteresis(probabilities: Values, options: CutOptions) -> list[Range]:
     return found
 
 
-def pad(ranges: Sequence[Range], bounds: Sequence[Range], padding_s: float) -> list[Range]:
+def pad(ranges: Sequence[Range], bounds: Sequence[Range], options: CutOptions) -> list[Range]:
     """Add frames before and after each range, half the pause to its neighbour at most, within the bound that holds it."""
-    padding, padded, holder = round(padding_s / FRAME_S), [], iter(bounds)
+    lead, tail = (round(length / FRAME_S) for length in (options.lead_s, options.tail_s))
+    padded, holder = [], iter(bounds)
     bound = next(holder, (0, 0))
     for number, (start, stop) in enumerate(ranges):
         while start >= bound[1]:
             bound = next(holder)
-        before = ranges[number - 1][1] if number else bound[0] - padding
-        after = ranges[number + 1][0] if number + 1 < len(ranges) else bound[1] + padding
+        before = ranges[number - 1][1] if number else bound[0] - max(0, lead)
+        after = ranges[number + 1][0] if number + 1 < len(ranges) else bound[1] + max(0, tail)
         # Of an odd pause the range before gets the frame in the middle.
-        left, right = min(padding, (start - before) // 2), min(padding, (after - stop + 1) // 2)
-        padded.append((max(bound[0], start - left), min(bound[1], stop + right)))
+        left, right = min(lead, (start - before) // 2), min(tail, (after - stop + 1) // 2)
+        first = min(max(bound[0], start - left), stop - 1)
+        padded.append((first, max(first + 1, min(bound[1], stop + right))))
     return padded
 
 
@@ -130,8 +131,8 @@ def segments(probabilities: Values, part: Range, options: CutOptions, *, trim: b
         return [part]
     if not trim:
         return divide(probabilities, part, longest, options, trim=False)
-    room = 2 * round(options.padding_s / FRAME_S)
-    return pad(divide(probabilities, part, max(1, longest - room), options), [part], options.padding_s)
+    room = sum(round(length / FRAME_S) for length in (options.lead_s, options.tail_s))
+    return pad(divide(probabilities, part, max(1, longest - max(0, room)), options), [part], options)
 
 
 def divide(probabilities: Values, part: Range, longest: int, options: CutOptions, *, trim: bool = True) -> list[Range]:

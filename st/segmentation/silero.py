@@ -11,6 +11,7 @@ Legend: K frames.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,16 @@ def network_file() -> Path:
     )
 
 
+@functools.cache
+def _session(path: Path, num_threads: int) -> Any:
+    """Return the network, which keeps nothing of a recording and may be used from several threads."""
+    runtime: Any = import_module(RUNTIME)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = num_threads
+    with parsing(path, ConfigError, expected="Silero's network", also=(Exception,)):
+        return runtime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+
+
 class SileroDetector:
     """See :class:`st.segmentation.levels.SpeechDetector`.
 
@@ -66,13 +77,7 @@ class SileroDetector:
         path = network_file()
         if RUNTIME in missing():
             raise ConfigError("Silero's detector needs the package onnxruntime; pip install 'xlsr-st[vad]'")
-        runtime: Any = import_module(RUNTIME)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = num_threads
-        with parsing(path, ConfigError, expected="Silero's network", also=(Exception,)):
-            self._session = runtime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
-            )
+        self._session = _session(path, num_threads)
         self._context = np.zeros(_CONTEXT, dtype=np.float32)
         self._state = (np.zeros(_STATE, dtype=np.float32), np.zeros(_STATE, dtype=np.float32))
         self._found: list[Values] = []

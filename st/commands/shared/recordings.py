@@ -328,14 +328,13 @@ def long_work(args: argparse.Namespace, times: str | None = None) -> LongWork:
     from st.commands.shared.resumption import open_journal
     from st.inference.long.types import LongOptions
     from st.inference.recordings import LongWork
-    from st.segmentation.cutting import CutOptions
 
     segments, longest = None, args.longest_segment
     if args.segments is not None:
         given, alone = args.given_segments, len(args.audio) == 1
         segments = lambda name: given.of(name, alone=alone)  # noqa: E731
     return LongWork(
-        options=LongOptions(cut=None if longest is None else CutOptions(longest_s=longest), vad=not args.no_vad),
+        options=LongOptions(longest_s=longest, vad=not args.no_vad),
         journal=open_journal(args, args.run_key),
         segments=segments,
         all_long=args.format == SEGMENTS,

@@ -17,15 +17,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from st.audio.reading import SAMPLE_RATE, open_audio, source_name
+from st.data.clips import Clips
 from st.errors import AudioError, ManifestError, StError
 from st.inference.audio_input import Waveform
 from st.inference.long.journal import Journal, Record
 from st.inference.long.pieces import Piece, Skipped, heard, seconds, skipped
 from st.inference.long.transcripts import transcribe_frames
 from st.inference.long.types import Begun, Event, Finished, LongModel, LongOptions, LongSource
-from st.inference.long.windows import Wave, cut, measure
+from st.inference.long.windows import WINDOW_S, Wave, cut, measure
 from st.inference.results.evidence import is_invented
 from st.inference.transcription.transcriber import Transcriber
+from st.segmentation.clips import cut_options
 from st.segmentation.cutting import CutOptions
 from st.segmentation.detectors import make_detector
 from st.segmentation.levels import LevelDetector, SpeechMeter
@@ -36,6 +38,8 @@ FIRST_POOL_S, POOL_S = 60.0, 600.0
 """Audio that is gathered before it is decoded: little at first, so that results appear soon, then twice as much each time
 up to so much, so that batches are of one length."""
 
+SHORT_CLIPS_S = WINDOW_S / 2
+"""A model that learned from shorter clips transcribes segments, too, which are cut like those; windows are not."""
 
 _Waiting: TypeAlias = tuple[Span, Waveform, float | None]
 """A segment, its samples, and the mean probability of speech in it."""
@@ -61,11 +65,11 @@ class LongDecoder:
             journal: What was decoded before an interruption, and where to write what is decoded now.
         """
         self._model, self._targets, self._options = model, list(targets), options or LongOptions()
-        self._cut = self._options.cut or CutOptions.for_clips(model.clip_s)
         self._journal = journal or Journal()
         transcriber = model.transcriber
         self._language = None if transcriber is None else transcriber.options.language
-        self._by_frames = transcriber if transcriber is not None and transcriber.by_frames and not targets else None
+        windows = not targets and transcriber is not None and transcriber.by_frames
+        self._by_frames = transcriber if windows and not 0 < model.clips.longest_s < SHORT_CLIPS_S else None
 
     def decode(self, sources: Sequence[LongSource], *, unit: str = "") -> Iterator[tuple[int, Event]]:
         """Decode recordings in the order given.
@@ -144,10 +148,11 @@ class LongDecoder:
 
     def _survey(self, source: LongSource) -> tuple[Wave, Plan]:
         """Go through a recording once."""
-        options, chosen = self._options, source.segments
-        cut = self._cut if chosen is None else options.cut or CutOptions()
-        finds = options.vad and chosen is None
+        chosen = source.segments
+        finds = self._options.vad and chosen is None
         detector = make_detector() if finds else LevelDetector()
+        clips = self._model.clips if chosen is None else Clips()
+        cut = self._cut_options(clips, knows_voices=detector.knows_voices)
         meter = SpeechMeter(detector, steady=finds and not self._model.keep_all)
         wave = measure(source.audio, self._model.model.config.encoder.wave_epsilon, meter.push)
         levels, probabilities = meter.finish()
@@ -156,6 +161,11 @@ class LongDecoder:
         plan = plan_speech if finds else plan_all
         found = plan(wave.num_samples, levels, probabilities, cut)
         return wave, dataclasses.replace(found, speech=probabilities) if detector.knows_voices else found
+
+    def _cut_options(self, clips: Clips, *, knows_voices: bool = False) -> CutOptions:
+        options = self._options
+        cut = options.cut or cut_options(clips, knows_voices=knows_voices)
+        return cut if options.longest_s is None else dataclasses.replace(cut, longest_s=options.longest_s)
 
     def _pieces(self, unit: str, source: LongSource, wave: Wave, plan: Plan) -> Iterator[Event | _Waiting]:
         """Yield what is decoded and what is left out, in order; of what cannot be read a piece, too, before the error."""
@@ -186,7 +196,7 @@ class LongDecoder:
     ) -> Iterator[tuple[Span, Piece]]:
         """Yield pieces of what the CTC head hears in windows that overlap."""
         kept = self._journal.get(unit)
-        longest_s = self._cut.longest_s
+        longest_s = self._cut_options(self._model.clips).longest_s
         records = (
             transcribe_frames(self._model, transcriber, source, wave, plan, longest_s) if kept is None else iter(kept)
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from st.data.clips import Clips
 from st.errors import StError
 from st.inference.audio_input import Waveform
 from st.inference.long.pieces import Piece
@@ -21,7 +22,7 @@ class LongModel(FrameModel, Protocol):
 
     transcriber: Transcriber | None
     keep_all: bool
-    clip_s: float
+    clips: Clips
 
     def decode(
         self,
@@ -44,8 +45,10 @@ class LongOptions:
     """How long recordings are taken apart."""
 
     cut: CutOptions | None = None
-    """How long segments are, and which pauses count; None for segments no longer than the clips that the model learned from
-    usually are (20 s if that is unknown), and no longer than 20 s where somebody brought them."""
+    """How long segments are, and which pauses count; None for segments like the clips that the model learned from, see
+    :mod:`st.segmentation.clips`, and of 20 s at most where somebody brought them."""
+    longest_s: float | None = None
+    """The longest segment in seconds; None for that of ``cut``."""
     vad: bool = True
     """Whether stretches in which nobody speaks are found before anything is decoded; without, all of it is decoded."""
 

@@ -9,7 +9,13 @@ from st.errors import ConfigError
 
 
 def test_what_is_saved_is_loaded_and_is_plain_yaml(tmp_path: Path) -> None:
-    config = DataConfig(directions=("fr_en", "en_zh-CN"), lang_tag_format="[{}]", standardize_audio=False, clip_s=6.3)
+    config = DataConfig(
+        directions=("fr_en", "en_zh-CN"),
+        lang_tag_format="[{}]",
+        standardize_audio=False,
+        clip_s=6.3,
+        clip_silence={"before_s": 0.1, "after_s": -0.05, "within_s": 0.6},
+    )
     config.save(tmp_path)
     assert DataConfig.load(tmp_path) == DataConfig.load(tmp_path / "config.yaml") == config
     text = (tmp_path / "config.yaml").read_text(encoding="utf-8")
@@ -34,6 +40,10 @@ def test_an_empty_mapping_means_the_defaults(tmp_path: Path) -> None:
         ("clip_s: -1", "clip_s is -1; expected seconds, at least 0"),
         ("clip_s: '6'", "clip_s is '6'; expected seconds"),
         ("clip_s: .nan", "clip_s is nan; expected seconds"),
+        ("clip_silence: {before_s: 1}", "clip_silence is {'before_s': 1}; expected before_s, after_s, within_s"),
+        ("clip_silence: 3", "clip_silence is 3; expected before_s"),
+        ("clip_silence: {before_s: 1, after_s: x, within_s: 0}", "clip_silence: found 'x'; expected seconds"),
+        ("clip_silence: {before_s: 1, after_s: .nan, within_s: 0}", "clip_silence: found nan; expected seconds"),
         ("directions: fr_en", "directions is 'fr_en'; expected a list of text"),
         ("bpe_tokenizer: {bpe: subword_nmt}", "expected {bpe: sentencepiece"),
         ("lang_tag_format: '<lang>'", "with {} in it"),

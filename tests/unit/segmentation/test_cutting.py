@@ -16,7 +16,7 @@ from st.segmentation.levels import FRAME, FRAME_S, LevelDetector, SpeechMeter, s
 from st.segmentation.plan import plan_all, plan_given, plan_speech
 from st.segmentation.spans import Span
 
-PLAIN = CutOptions(shortest_s=2 * FRAME_S, smoothing_s=0.0, padding_s=0.0, least_speech_s=0.0, least_gap_s=0.0)
+PLAIN = CutOptions(shortest_s=2 * FRAME_S, smoothing_s=0.0, lead_s=0.0, tail_s=0.0, least_speech_s=0.0, least_gap_s=0.0)
 probabilities = st.lists(st.integers(0, 100), min_size=1, max_size=60).map(
     lambda values: np.array([(value + place / 1000) / 101 for place, value in enumerate(values)], dtype=np.float32)
 )
@@ -62,7 +62,7 @@ def test_division_without_trimming_keeps_every_frame(values: np.ndarray, longest
 
 @given(probabilities)
 def test_stretches_hold_all_speech_and_no_long_pause(values: np.ndarray) -> None:
-    options = CutOptions(least_gap_s=5 * FRAME_S, padding_s=2 * FRAME_S, least_speech_s=0.0)
+    options = CutOptions(least_gap_s=5 * FRAME_S, lead_s=2 * FRAME_S, tail_s=2 * FRAME_S, least_speech_s=0.0)
     found = stretches(values, options)
     inside = {place for part in found for place in range(*part)}
     assert {place for place, value in enumerate(values) if value >= options.threshold} <= inside
@@ -80,8 +80,18 @@ def test_speech_ends_below_the_lower_threshold() -> None:
 
 
 def test_padding_is_shared_by_neighbours_and_stays_inside() -> None:
-    assert pad([(3, 5), (8, 10)], [(0, 20)], 10 * FRAME_S) == [(0, 7), (7, 20)]
-    assert pad([(3, 5), (30, 40)], [(0, 20), (25, 60)], 2 * FRAME_S) == [(1, 7), (28, 42)]
+    assert pad([(3, 5), (8, 10)], [(0, 20)], kept(10, 10)) == [(0, 7), (7, 20)]
+    assert pad([(3, 5), (30, 40)], [(0, 20), (25, 60)], kept(2, 2)) == [(1, 7), (28, 42)]
+    assert pad([(3, 5), (30, 40)], [(0, 20), (25, 60)], kept(1, 3)) == [(2, 8), (29, 43)]
+
+
+def test_what_the_detector_adds_is_taken_off_but_nothing_vanishes() -> None:
+    assert pad([(3, 9), (12, 14)], [(0, 20)], kept(1, -2)) == [(2, 7), (11, 12)]
+    assert pad([(3, 4)], [(0, 20)], kept(-3, -3)) == [(3, 4)]
+
+
+def kept(lead: int, tail: int) -> CutOptions:
+    return CutOptions(lead_s=lead * FRAME_S, tail_s=tail * FRAME_S)
 
 
 def test_of_several_pauses_the_longest_is_cut() -> None:
@@ -100,7 +110,7 @@ def test_i_every_sample_is_in_a_segment_or_left_out_with_a_reason(
     num_samples = len(values) * FRAME - extra
     array, levels = np.array(values, dtype=np.float32), np.full(len(values), -80.0, dtype=np.float32)
     levels[: len(values) // 2] = -20
-    options = CutOptions(longest_s=longest, least_gap_s=0.2, padding_s=0.1)
+    options = CutOptions(longest_s=longest, least_gap_s=0.2, lead_s=0.1, tail_s=0.1)
     given_spans = [Span(5000, 30_000, "a"), Span(20_000, 90_000, "b"), Span(10**9, 10**9 + 5)]
     for plan in (
         plan_speech(num_samples, levels, array, options),
@@ -175,7 +185,7 @@ def test_smoothing_is_a_mean_of_what_is_there(values: list[float], width: int) -
     assert smooth(array, width) == pytest.approx(np.array(expected), abs=1e-5)
 
 
-@pytest.mark.parametrize("values", [{"longest_s": 0.5}, {"longest_s": 31}, {"threshold": 0.2}, {"padding_s": -1}])
+@pytest.mark.parametrize("values", [{"longest_s": 0.5}, {"longest_s": 31}, {"threshold": 0.2}, {"lead_s": -1}])
 def test_impossible_options_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="expected"):
         CutOptions(**values)

@@ -16,8 +16,10 @@ import torch
 from chirps import make_wave
 from tone_language import VOCABULARY, ToneTranslator, random_words, speak
 
+from st.data.clips import Clips
 from st.errors import AudioError, ConfigError
 from st.inference import TranscriptOptions, Translator
+from st.inference.ensemble import ctc_logits
 from st.inference.long.decoding import LongDecoder
 from st.inference.long.journal import Journal
 from st.inference.long.pieces import Heard, Skipped, join_transcripts
@@ -48,7 +50,7 @@ def translator_that_may_write_anything(translator: Translator) -> Translator:
 class LongToneTranslator(ToneTranslator):
     """Hears the language of tones in recordings of any length."""
 
-    keep_all, clip_s = False, 0.0
+    keep_all, clips = False, Clips()
 
     def __init__(self) -> None:
         self.transcriber = Transcriber.__new__(Transcriber)
@@ -56,6 +58,12 @@ class LongToneTranslator(ToneTranslator):
         self.transcriber.options = TranscriptOptions()
         self.transcriber._frame_s, self.transcriber._impossible = 0.02, None
         self.transcriber._lm = self.transcriber._words = self.transcriber._evidence = None
+
+    def decode(self, waveforms: list, _targets: list, *, times: bool) -> list[DecodedUtterance]:
+        """Hear each recording by itself."""
+        waves = [torch.as_tensor(wave)[None] for wave in waveforms]
+        encoded = [self.model.encode(wave, torch.tensor([wave.size(1)])) for wave in waves]
+        return [self.transcriber.of_logits(ctc_logits([self], [one])[0], times=times) for one in encoded]
 
 
 @pytest.fixture(scope="module")
@@ -118,14 +126,28 @@ def test_a_talk_has_every_word_where_it_was_said_and_none_beside(talk: tuple[Pat
 def test_segments_are_no_longer_than_the_clips_that_a_model_learned_from(
     talk: tuple[Path, list], clip_s: float, longest_s: float
 ) -> None:
-    (model := LongToneTranslator()).clip_s = clip_s
+    (model := LongToneTranslator()).clips = Clips(longest_s=clip_s)
     heard = [piece for piece in pieces_of(LongDecoder(model, []), talk[0]) if isinstance(piece, Heard)]
     assert 0.6 * longest_s < max(each.segment.end - each.segment.start for each in heard) < longest_s + 0.5
 
 
+@pytest.mark.parametrize(("clip_s", "windows"), [(0.0, True), (9.9, False), (10.0, True)])
+def test_a_model_of_short_clips_transcribes_segments(
+    talk: tuple[Path, list], clip_s: float, windows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (model := LongToneTranslator()).clips = Clips(longest_s=clip_s)
+    if windows:
+        monkeypatch.setattr(LongToneTranslator, "decode", None)
+    else:
+        monkeypatch.setattr("st.inference.long.decoding.transcribe_frames", None)
+    pieces = pieces_of(LongDecoder(model, []), talk[0])
+    words = [word.word for piece in pieces if isinstance(piece, Heard) for word in piece.segment.words]
+    assert words == [word.text for word in talk[1]]
+
+
 def test_segments_that_somebody_brought_may_be_longer(talk: tuple[Path, list], translator: Translator) -> None:
     model = copy.copy(translator)
-    model.clip_s = 3.0
+    model.clips = Clips(longest_s=3.0)
     events = LongDecoder(model, []).decode([LongSource("talk", talk[0], [Span(0, 12 * 16_000)])])
     pieces = [event for _, event in events if isinstance(event, Heard)]
     assert [(piece.segment.start, piece.segment.end) for piece in pieces] == [(0, 12)]
