@@ -13,6 +13,7 @@ import numpy as np
 from st.audio.stream import SAMPLE_RATE, Samples
 from st.data.clips import Clips, Silences
 from st.segmentation.cutting import LONGEST_S, MOST_LEFT_OUT_S, CutOptions, runs_of_speech
+from st.segmentation.edges import sharpen
 from st.segmentation.levels import FRAME, FRAME_S, SpeechMeter
 from st.segmentation.silero import SileroDetector, missing
 
@@ -40,7 +41,7 @@ def cut_options(clips: Clips, *, knows_voices: bool = True) -> CutOptions:
         return usual
     lead, tail = (max(-MOST_LEFT_OUT_S, min(_MOST_AROUND_S, length)) for length in (found.before_s, found.after_s))
     gap = min(usual.least_gap_s, max(_LEAST_GAP_S, found.within_s))
-    return CutOptions(longest_s=longest, lead_s=lead, tail_s=tail, least_gap_s=gap)
+    return CutOptions(longest_s=longest, lead_s=lead, tail_s=tail, least_gap_s=gap, sharp=True)
 
 
 def measure_silences(clips: Iterable[Samples]) -> Silences | None:
@@ -56,7 +57,7 @@ def measure_silences(clips: Iterable[Samples]) -> Silences | None:
         return None
     before, after, within = np.array(found).T
     lengths = np.median(before), np.median(after), np.percentile(within, _WITHIN)
-    before_s, after_s, within_s = (round(float(length), 2) for length in lengths)
+    before_s, after_s, within_s = (round(float(length), 2) + 0.0 for length in lengths)
     return Silences(before_s=before_s, after_s=after_s, within_s=within_s)
 
 
@@ -65,8 +66,8 @@ def _silences(clip: Samples) -> tuple[float, float, float] | None:
     around = np.zeros(_AROUND * FRAME, dtype=np.float32)
     meter = SpeechMeter(SileroDetector(), steady=False)
     meter.push(np.concatenate([around, clip, around]))
-    _, probabilities = meter.finish()
-    runs = runs_of_speech(probabilities, CutOptions())
+    levels, probabilities = meter.finish()
+    runs = runs_of_speech(sharpen(probabilities, levels, CutOptions()), CutOptions())
     if not runs:
         return None
     first, last = runs[0][0] - _AROUND, runs[-1][1] - _AROUND

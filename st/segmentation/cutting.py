@@ -48,6 +48,8 @@ class CutOptions:
     """Audio kept before speech, half the pause where that is shorter; below 0, how much of its beginning is left out."""
     tail_s: float = 0.4
     """The same after it. A detector that goes on for a while after the last word makes it negative."""
+    sharp: bool = False
+    """Whether speech begins and ends where the level changes, near to where the detector says: see :mod:`.edges`."""
     smoothing_s: float = 0.16
     """Probabilities are averaged over this time before a cut is chosen, so that it falls into the longest of several pauses."""
 

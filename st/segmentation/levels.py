@@ -34,6 +34,8 @@ RANGE_DB = 40.0
 LEAST_DBFS = -65.0
 """Nothing quieter is speech; :data:`st.audio.audible.LEAST_DBFS` is what can be heard at all."""
 _SLOPE_DB = 3.0
+_SAME_DB = 1.0
+"""Levels of frames of white noise are within 0.3 dB of each other, with a chance of 2 in 3."""
 _STEADY = 125 * FRAME
 STEADY_S = _STEADY / SAMPLE_RATE
 """4 seconds: nobody holds a sound for so long, and noise that is as long is told from speech beyond doubt."""
@@ -80,9 +82,9 @@ class SpeechMeter:
             self._take(self._rest)
         if not self._levels:
             return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float32)
-        levels = np.concatenate(self._levels)
-        probabilities = self._detector.finish(levels)
-        return levels, np.where(np.concatenate(self._possible), probabilities, np.float32(0))
+        levels, possible = np.concatenate(self._levels), np.concatenate(self._possible)
+        _widen(possible, levels)
+        return levels, np.where(possible, self._detector.finish(levels), np.float32(0))
 
     def _take(self, samples: Samples) -> None:
         whole = len(samples) == _STEADY
@@ -92,6 +94,21 @@ class SpeechMeter:
         self._levels.append((10 * np.log10(powers + 1e-12)).astype(np.float32))
         self._possible.append(np.full(len(frames), possible))
         self._detector.push(frames)
+
+
+def _widen(possible: npt.NDArray[np.bool_], levels: Values) -> None:
+    """Take the frames for steady, too, that go on at the level of a steady stretch, before and after it; in place."""
+    edges = np.flatnonzero(np.diff(possible, prepend=True, append=True))
+    size = _STEADY // FRAME
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        for level, places in (
+            (np.median(levels[start : start + size]), range(start - 1, -1, -1)),
+            (np.median(levels[stop - size : stop]), range(stop, len(levels))),
+        ):
+            for place in places:
+                if not possible[place] or abs(levels[place] - level) > _SAME_DB:
+                    break
+                possible[place] = False
 
 
 class LevelDetector:

@@ -11,6 +11,7 @@ import numpy as np
 from st.audio.audible import LEAST_DBFS
 from st.audio.stream import SAMPLE_RATE
 from st.segmentation.cutting import CutOptions, as_span, segments, stretches
+from st.segmentation.edges import sharpen
 from st.segmentation.levels import FRAME, Values
 from st.segmentation.spans import Gap, Span, between
 
@@ -52,6 +53,8 @@ def plan_speech(num_samples: int, levels: Values, probabilities: Values, options
         probabilities: Of speech, ``(F,)``.
         options: How it is cut.
     """
+    if options.sharp:
+        probabilities = sharpen(probabilities, levels, options)
     parts = stretches(probabilities, options)
     pieces = [piece for part in parts for piece in segments(probabilities, part, options)]
     return Plan(num_samples, _spans(parts, num_samples), _spans(pieces, num_samples), levels)

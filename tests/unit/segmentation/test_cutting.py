@@ -189,3 +189,28 @@ def test_smoothing_is_a_mean_of_what_is_there(values: list[float], width: int) -
 def test_impossible_options_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="expected"):
         CutOptions(**values)
+
+
+def test_noise_that_goes_on_beside_a_steady_stretch_is_no_speech() -> None:
+    """Steady stretches are looked for four seconds at a time; the oracle is where the noise was put."""
+    generator = np.random.default_rng(0)
+    noise = (0.1 * generator.standard_normal(16_000 * 15)).astype(np.float32)
+    voice = (0.3 * np.sin(np.arange(48_000) / 20) * np.sin(np.arange(48_000) / 900)).astype(np.float32)
+    meter = SpeechMeter(Always())
+    meter.push(np.concatenate([voice, noise, voice]))
+    _, probabilities = meter.finish()
+    speech = np.flatnonzero(probabilities) * FRAME_S
+    assert speech[speech < 9].max() == pytest.approx(3, abs=0.1)
+    assert speech[speech > 9].min() == pytest.approx(18, abs=0.1)
+
+
+class Always:
+    """Takes everything for speech."""
+
+    knows_voices = True
+
+    def push(self, frames: np.ndarray) -> None:
+        """Need nothing."""
+
+    def finish(self, levels: np.ndarray) -> np.ndarray:
+        return np.ones(len(levels), dtype=np.float32)

@@ -16,6 +16,7 @@ from st.segmentation import silero
 from st.segmentation.clips import LEAST_CLIPS, cut_options, measure_silences
 from st.segmentation.cutting import CutOptions, stretches
 from st.segmentation.levels import FRAME_S, SpeechMeter
+from st.segmentation.plan import plan_speech
 from st.segmentation.silero import SileroDetector
 
 needed = pytest.mark.skipif(bool(silero.missing()), reason="needs silero-vad and onnxruntime, the extra vad")
@@ -68,10 +69,13 @@ def test_a_long_recording_is_cut_into_such_clips(silences: tuple[float, float, f
         now = edges[-1][1] + 0.8
     meter = SpeechMeter(SileroDetector(), steady=False)
     meter.push(np.concatenate(recording))
-    _, probabilities = meter.finish()
-    spans = [np.array(span) * FRAME_S for span in stretches(probabilities, cut_options(Clips(silences=found)))]
+    levels, probabilities = meter.finish()
+    samples = sum(map(len, recording))
+    plan = plan_speech(samples, levels, probabilities, cut_options(Clips(silences=found)))
+    spans = [(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE) for span in plan.segments]
     assert len(spans) == len(edges)
     late = np.array(spans) - np.array(edges)
+    assert np.abs(late).max() <= 3 * FRAME_S
     assert np.abs(np.median(late, axis=0)).max() <= 2 * FRAME_S
     usual = np.array(stretches(probabilities, CutOptions(least_gap_s=0.5))) * FRAME_S - np.array(edges)
     assert np.abs(np.median(usual, axis=0)).max() > 0.1, "the usual way cuts them otherwise"
@@ -92,9 +96,9 @@ def test_without_the_detector_nothing_is_measured(monkeypatch: pytest.MonkeyPatc
 
 def test_what_is_known_of_clips_decides_and_only_with_the_same_detector() -> None:
     known = Clips(longest_s=8.0, silences=Silences(before_s=0.1, after_s=-0.05, within_s=0.6))
-    assert cut_options(known) == CutOptions(longest_s=8.0, lead_s=0.1, tail_s=-0.05, least_gap_s=0.6)
+    assert cut_options(known) == CutOptions(longest_s=8.0, lead_s=0.1, tail_s=-0.05, least_gap_s=0.6, sharp=True)
     assert cut_options(known, knows_voices=False) == CutOptions(longest_s=8.0)
     extreme = Clips(silences=Silences(before_s=9.0, after_s=-0.9, within_s=0.0))
-    assert cut_options(extreme) == CutOptions(lead_s=1.0, tail_s=-0.2, least_gap_s=0.3)
+    assert cut_options(extreme) == CutOptions(lead_s=1.0, tail_s=-0.2, least_gap_s=0.3, sharp=True)
     slow = Clips(silences=Silences(before_s=0.4, after_s=0.4, within_s=30.0))
-    assert cut_options(slow) == CutOptions()
+    assert cut_options(slow) == CutOptions(sharp=True)
