@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from st.inference.rescoring import RescoreOptions
 
 DESCRIPTION = """\
-Translate recordings of any length; those of more than 30 seconds are taken apart where nobody speaks. Results go to standard
-output (or --out), everything else to standard error. A recording that cannot be used is skipped and listed; the exit code is
-then 3. Interrupted with --out or --output-dir, the same command goes on from where it was.
+Translate recordings of any length; those of more than 30 seconds, or longer than what the model learned from, are taken apart
+where nobody speaks. Results go to standard output (or --out), everything else to standard error. A recording that cannot be
+used is skipped and listed; the exit code is then 3. Interrupted with --out or --output-dir, the same command goes on from
+where it was.
 """
 
 EXAMPLES = """\

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from st.audio.reading import SAMPLE_RATE
 from st.errors import AudioError, ManifestError, StError
-from st.inference.audio_input import AudioLike, Waveform, contents_of, load_waveform
+from st.inference.audio_input import MAX_SECONDS, AudioLike, Waveform, contents_of, load_waveform
 from st.inference.long.decoding import LongDecoder
 from st.inference.long.journal import Journal, Record
 from st.inference.long.pieces import Heard, Piece
@@ -21,6 +21,7 @@ from st.inference.long.results import join_pieces
 from st.inference.long.types import Begun, Finished, LongOptions, LongSource
 from st.inference.results.decoded import DecodedUtterance
 from st.inference.translator import Translator
+from st.segmentation.clips import single_s
 from st.segmentation.spans import Span
 
 STDIN = "standard input"
@@ -97,7 +98,8 @@ def decode_recordings(
         translator: The model.
         sources: Name and audio of each recording.
         targets: Codes of target languages; none to transcribe only.
-        work: How those are decoded that are longer than :data:`st.inference.audio_input.MAX_SECONDS`.
+        work: How those are decoded that are longer than :data:`st.inference.audio_input.MAX_SECONDS`, or much longer than the
+            clips that the model learned from.
 
     Yields:
         One result per recording; one that cannot be used does not stop the others. That of a long one comes behind its
@@ -109,9 +111,9 @@ def decode_recordings(
     work = work or LongWork()
     journal = work.journal or Journal()
     decoder = LongDecoder(translator, targets, work.options, journal=journal)
-    several = len(sources) > CHUNK
+    several, single = len(sources) > CHUNK, round(single_s(translator.clips, MAX_SECONDS) * SAMPLE_RATE)
     for start in range(0, len(sources), CHUNK):
-        read = [(name, _read(name, source, work)) for name, source in sources[start : start + CHUNK]]
+        read = [(name, _read(name, source, work, single)) for name, source in sources[start : start + CHUNK]]
         waveforms = [found for _, found in read if not isinstance(found, (StError, LongSource))]
         results = iter(_short(translator, waveforms, targets, f"short {start}", journal if several else Journal()))
         events = decoder.decode([found for _, found in read if isinstance(found, LongSource)], unit=f"{start}: ")
@@ -156,8 +158,8 @@ def _long(name: str, events: Iterator[object], targets: Sequence[str], times: bo
             yield RecordingPiece(name, pieces[-1])
 
 
-def _read(name: str, source: AudioLike, work: LongWork) -> Waveform | LongSource | StError:
-    """Return a short recording, what a long one is read from, or why it cannot be read."""
+def _read(name: str, source: AudioLike, work: LongWork, single: int) -> Waveform | LongSource | StError:
+    """Return a recording of at most ``single`` samples, what a longer one is read from, or why it cannot be read."""
     called = None
     try:
         if hasattr(source, "read"):  # An open file is read when its turn comes.
@@ -165,7 +167,10 @@ def _read(name: str, source: AudioLike, work: LongWork) -> Waveform | LongSource
         segments = None if work.segments is None else work.segments(name)
         if (work.all_long or segments is not None) and isinstance(source, (str, Path, bytes)):
             return LongSource(called or name, source, segments)
-        return load_waveform(source, name=called)
+        waveform = load_waveform(source, name=called)
+        if len(waveform) > single and isinstance(source, (str, Path, bytes)):
+            return LongSource(called or name, source)
+        return waveform
     except (AudioError, ManifestError) as error:
         if isinstance(error, AudioError) and error.reason == "too_long" and isinstance(source, (str, Path, bytes)):
             return LongSource(called or name, source, segments)

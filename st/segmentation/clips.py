@@ -26,6 +26,12 @@ _AROUND = 16
 _WITHIN = 95
 """Percentile of the longest pauses of the clips."""
 _LEAST_GAP_S, _MOST_AROUND_S = 0.3, 1.0
+_NOT_MUCH_LONGER = 1.5
+
+
+def single_s(clips: Clips, most_s: float) -> float:
+    """Return the seconds up to which a recording is decoded in one piece: not much longer than the clips, at most ``most_s``."""
+    return min(most_s, max(LEAST_LONGEST_S, _NOT_MUCH_LONGER * clips.longest_s)) if clips.longest_s else most_s
 
 
 def cut_options(clips: Clips, *, knows_voices: bool = True) -> CutOptions:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SEGMENTS_HELP = (
     "decode these segments: RTTM, YAML as MuST-C has it, a table with the columns start and end (and audio, speaker), or "
-    "Audacity's labels, in seconds (default: found by voice activity in recordings of more than 30 s)"
+    "Audacity's labels, in seconds (default: found by voice activity in recordings that are long for the model)"
 )
 NO_VAD_HELP = (
     "decode all of a long recording, cut where it is quietest, rather than only where somebody speaks; the extra vad "
