@@ -28,7 +28,7 @@ from st.inference.precision import autocast
 from st.inference.results.decoded import DecodedUtterance, Translation
 from st.inference.transcription.transcriber import Transcriber, TranscriptOptions, frame_seconds
 from st.inference.usable import require_as_many, require_finite, why_unusable
-from st.kernels.settings import trim_allocator
+from st.kernels.heap import Gaps
 from st.modules.config import PARTS
 from st.modules.model import Encoded, SpeechTranslator
 from st.text.ctc_vocabulary import CtcVocabulary
@@ -38,8 +38,6 @@ from st.text.vocabulary import TextVocabulary
 
 BATCH_SECONDS = 60.0
 """Audio in one batch of :meth:`Translator.decode`, padding counted."""
-KEPT_BYTES = 256 << 20
-"""Memory that the process may keep between batches though nothing needs it."""
 
 Rescoring = Callable[["Translator", Sequence[Waveform], Sequence[DecodedUtterance]], list[DecodedUtterance]]
 """Returns the results of a batch with their translations in another order; see :mod:`st.inference.rescoring`."""
@@ -98,7 +96,7 @@ class Translator(LongRecordings):
         self.trained_directions, self.decoder_trained = tuple(trained_directions), decoder_trained
         self.decoder_transcribes = decoder_transcribes
         self.keep_all, self.clips = keep_all, clips or Clips()
-        self._min_samples = model.encoder.receptive_field
+        self._min_samples, self._gaps = model.encoder.receptive_field, Gaps()
         self.ensemble: list[Translator] = []
         self.rescorer: Rescoring | None = None
         self.transcriber: Transcriber | None = None
@@ -213,7 +211,7 @@ class Translator(LongRecordings):
             targets = [target_languages[i] for i in batch]
             decoded = self.decode_batch([waveforms[i] for i in batch], targets, times=times)
             results.update(zip(batch, decoded, strict=True))
-            trim_allocator(KEPT_BYTES)
+            self._gaps.after_batch()
         return [results[index] for index in range(len(waveforms))]
 
     def decode_batch(

@@ -93,27 +93,11 @@ def tune_allocator() -> bool:
     return bool(agreed and mallopt(_M_TRIM_THRESHOLD, -1))
 
 
-class _Mallinfo2(ctypes.Structure):
-    """What glibc's ``mallinfo2`` returns."""
-
-    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-    _fields_ = [(name, ctypes.c_size_t) for name in _names.split()]
-
-
-def trim_allocator(keep: int = 0) -> None:
-    """Give memory that is free back to the system, which :func:`tune_allocator` keeps, if it is more than ``keep`` bytes.
-
-    After loading a model much is free. While batches of many shapes are computed more and more is, in gaps that fit none.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):  # not glibc, or one before 2.33
-        library = ctypes.CDLL(None)
-        if keep:
-            library.mallinfo2.restype = _Mallinfo2
-            if library.mallinfo2().fordblks <= keep:
-                return
-        library.malloc_trim(0)
+def trim_allocator() -> None:
+    """Give the memory that loading a model has left free back to the system, which :func:`tune_allocator` keeps."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_matmul() -> bool:
