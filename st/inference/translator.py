@@ -85,11 +85,9 @@ class Translator(LongRecordings):
     ) -> None:
         if "encoder" not in model.config.parts:
             raise DecodingError("this model has no speech encoder; it is a part of one, not a model for audio")
-        self.model = model.eval()
-        self.text, self.ctc = text, ctc
-        self.standardize_audio = standardize_audio
+        self.model, self.text, self.ctc = model.eval(), text, ctc
         self.options = options or BeamOptions()
-        self.dtype = dtype
+        self.dtype, self.standardize_audio = dtype, standardize_audio
         self.device = next(model.parameters()).device
         translates = set(PARTS) <= set(model.config.parts)
         self.languages: tuple[str, ...] = tuple(text.languages) if text is not None and translates else ()
@@ -208,9 +206,8 @@ class Translator(LongRecordings):
         order = np.argsort(-sizes, kind="stable")
         results: dict[int, DecodedUtterance] = {}
         for batch in make_batches(order, sizes, int(batch_seconds * SAMPLE_RATE), None):
-            targets = [target_languages[i] for i in batch]
-            decoded = self.decode_batch([waveforms[i] for i in batch], targets, times=times)
-            results.update(zip(batch, decoded, strict=True))
+            waves, targets = [waveforms[i] for i in batch], [target_languages[i] for i in batch]
+            results.update(zip(batch, self.decode_batch(waves, targets, times=times), strict=True))
             self._gaps.after_batch()
         return [results[index] for index in range(len(waveforms))]
 

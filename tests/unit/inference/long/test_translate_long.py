@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import threading
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +12,17 @@ import pytest
 import soundfile
 import torch
 from chirps import make_wave
-from tone_language import VOCABULARY, ToneTranslator, random_words, speak
+from long_tones import LongToneTranslator, check_accounts, pieces_of
+from tone_language import VOCABULARY, random_words, speak
 
 from st.data.clips import Clips
 from st.errors import AudioError, ConfigError
-from st.inference import TranscriptOptions, Translator
-from st.inference.ensemble import ctc_logits
+from st.inference import Translator
 from st.inference.long.decoding import LongDecoder
 from st.inference.long.journal import Journal
 from st.inference.long.pieces import Heard, Skipped, join_transcripts
-from st.inference.long.types import Begun, Finished, LongOptions, LongSource
+from st.inference.long.types import LongOptions, LongSource
 from st.inference.long.windows import LongEncoder, measure
-from st.inference.results.decoded import DecodedUtterance, Translation
-from st.inference.transcription.transcriber import Transcriber
 from st.segmentation.spans import Span
 
 EVERYTHING = LongOptions(vad=False)
@@ -45,25 +41,6 @@ def translator_that_may_write_anything(translator: Translator) -> Translator:
     free = copy.copy(translator)
     free.keep_all = True
     return free
-
-
-class LongToneTranslator(ToneTranslator):
-    """Hears the language of tones in recordings of any length."""
-
-    keep_all, clips = False, Clips()
-
-    def __init__(self) -> None:
-        self.transcriber = Transcriber.__new__(Transcriber)
-        self.transcriber.model, self.transcriber.ctc, self.transcriber.text = self.model, VOCABULARY, None
-        self.transcriber.options = TranscriptOptions()
-        self.transcriber._frame_s, self.transcriber._impossible = 0.02, None
-        self.transcriber._lm = self.transcriber._words = self.transcriber._evidence = None
-
-    def decode(self, waveforms: list, _targets: list, *, times: bool) -> list[DecodedUtterance]:
-        """Hear each recording by itself."""
-        waves = [torch.as_tensor(wave)[None] for wave in waveforms]
-        encoded = [self.model.encode(wave, torch.tensor([wave.size(1)])) for wave in waves]
-        return [self.transcriber.of_logits(ctc_logits([self], [one])[0], times=times) for one in encoded]
 
 
 @pytest.fixture(scope="module")
@@ -85,24 +62,6 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     path = tmp_path_factory.mktemp("talk") / "talk.wav"
     soundfile.write(path, np.concatenate(pieces), 16_000, subtype="FLOAT")
     return path, said
-
-
-def pieces_of(decoder: LongDecoder, path: Path | str) -> list[Heard | Skipped]:
-    (_, first), *middle, (_, last) = decoder.decode([LongSource(str(path), path)])
-    assert isinstance(first, Begun)
-    assert last == Finished()
-    pieces = [piece for _, piece in middle]
-    check_accounts(pieces, first.duration_s)
-    return pieces
-
-
-def check_accounts(pieces: list[Heard | Skipped], duration_s: float) -> None:
-    """Every second is in a piece, none in two."""
-    spans = [(piece.segment.start, piece.segment.end) if isinstance(piece, Heard) else (piece.start, piece.end)
-             for piece in pieces]  # fmt: skip
-    assert [start for start, _ in spans] == [0, *(end for _, end in spans[:-1])]
-    assert spans[-1][1] == duration_s
-    assert all(start < end for start, end in spans)
 
 
 # -- transcripts --------------------------------------------------------------------------------------------------
@@ -339,84 +298,3 @@ def test_i_a_run_that_was_killed_goes_on_to_the_same_result(
     assert str([*events]) == str(expected)
     assert calls == []
     assert Journal(path, "another run").get("pool 0") is None
-
-
-# -- memory -------------------------------------------------------------------------------------------------------
-
-
-class Silence:
-    """Stands for the stream of a recording of many hours: silence, with a word in each minute if there is to be one."""
-
-    def __init__(self, seconds: int, word: np.ndarray) -> None:
-        self.seconds, self.minute = seconds, np.zeros(16_000 * 60, dtype=np.float32)
-        self.minute[: len(word)] = word
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        for _ in range(self.seconds // 60):
-            yield self.minute
-
-    def is_truncated(self) -> bool:
-        return False
-
-
-class Deaf(LongToneTranslator):
-    """Writes the same everywhere."""
-
-    longest = 0.0
-
-    def decode(self, waveforms, target_languages, *, times):
-        assert times
-        self.longest = max(self.longest, sum(map(len, waveforms)) / 16_000)
-        return [
-            DecodedUtterance("word", {"de": "Wort"}, words=()) for _ in zip(waveforms, target_languages, strict=True)
-        ]
-
-
-def peak_of(seconds: int, word: np.ndarray, targets: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, list]:
-    """Return the most memory that decoding takes, in bytes, and the pieces."""
-    for module in ("windows", "decoding"):
-        monkeypatch.setattr(f"st.inference.long.{module}.open_audio", lambda _: Silence(seconds, word))
-    tracemalloc.start()
-    pieces = pieces_of(LongDecoder(Deaf(), targets), "synthetic.wav")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak, pieces
-
-
-@pytest.mark.parametrize("hours", [1, pytest.param(10, marks=pytest.mark.slow)])
-def test_hours_of_silence_are_one_piece_in_bounded_memory(hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    peak, pieces = peak_of(hours * 3600, np.zeros(0, dtype=np.float32), ["de"], monkeypatch)
-    assert pieces == [Skipped(0.0, hours * 3600.0, "silent")]
-    # A few numbers for each frame of 32 ms.
-    assert peak < 20_000_000 + hours * 10_000_000
-
-
-@pytest.mark.parametrize("targets", [["de"], []])
-def test_memory_does_not_grow_with_the_length(targets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    word, _ = speak(["word"])
-    peaks = [peak_of(minutes * 60, word, targets, monkeypatch) for minutes in (10, 60)]
-    assert [sum(isinstance(piece, Heard) for piece in pieces) for _, pieces in peaks] == [10, 60]
-    # All samples of 50 minutes are 192 MB.
-    assert peaks[1][0] - peaks[0][0] < 10_000_000
-
-
-# -- what is made up ----------------------------------------------------------------------------------------------
-
-
-def test_what_is_made_up_is_left_out_and_told_unless_all_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    word, _ = speak(["word"])
-    text = "ja " * 400
-    circles = DecodedUtterance("word", {"de": text}, {"de": [Translation(text, -0.5, False)]}, mean_blank=0.7)
-    monkeypatch.setattr(Deaf, "decode", lambda _, waves, *__, **___: [circles] * len(waves))
-    _, pieces = peak_of(120, word, ["de"], monkeypatch)
-    assert [piece.reason for piece in pieces] == ["invented", "silent", "invented", "silent"]
-    assert pieces[0].decoded.translations["de"].startswith("ja ja")
-    monkeypatch.setattr(Deaf, "keep_all", True)
-    _, pieces = peak_of(120, word, ["de"], monkeypatch)
-    assert [isinstance(piece, Heard) for piece in pieces] == [True, False, True, False]
